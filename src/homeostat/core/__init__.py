@@ -1,0 +1,10 @@
+"""Protocols only, no algorithm."""
+
+from ._controller import AbstractController as AbstractController, Decision as Decision
+from ._engine import AbstractEngine as AbstractEngine, StepInfo as StepInfo
+from ._environment import AbstractEnvironment as AbstractEnvironment
+from ._family import AbstractFamily as AbstractFamily
+from ._filter import AbstractBelief as AbstractBelief, AbstractFilter as AbstractFilter, FilterInfo as FilterInfo
+from ._learner import AbstractLearner as AbstractLearner
+from ._model import AbstractModel as AbstractModel
+from ._objective import AbstractObjective as AbstractObjective

@@ -1,0 +1,48 @@
+"""An engine moves the parameters of a distribution downhill on an energy. It knows no domain.
+
+    params_{k+1}, state_{k+1} = step(objective, family, params_k, args, state_k)
+
+The same classes infer latent states (with a free energy) and choose actions (with a control energy).
+"""
+
+import abc
+from typing import Generic, NamedTuple, TypeVar
+
+import equinox as eqx
+
+from ..typing import Energy, Key, Params, PyTree
+from ._family import AbstractFamily
+from ._objective import AbstractObjective
+
+EngineState = TypeVar("EngineState")
+
+
+class StepInfo(NamedTuple):
+    """What one step measured.
+
+    Attributes:
+        energy_nats: energy of the parameters *before* the step.
+    """
+
+    energy_nats: Energy
+
+
+class AbstractEngine(eqx.Module, Generic[Params, EngineState]):
+    """An optimiser of distributions. Learnable numbers (an encoder, an update network) are leaves."""
+
+    @abc.abstractmethod
+    def init(self, objective: AbstractObjective, family: AbstractFamily, params: Params, args: PyTree) -> EngineState:
+        """State before the first step."""
+
+    @abc.abstractmethod
+    def step(
+        self,
+        objective: AbstractObjective,
+        family: AbstractFamily,
+        params: Params,
+        args: PyTree,
+        state: EngineState,
+        *,
+        key: Key,
+    ) -> tuple[Params, EngineState, StepInfo]:
+        """One update."""

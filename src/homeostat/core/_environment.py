@@ -1,0 +1,37 @@
+"""An environment is the generative process: initial / transition / observation, with reward and terminal beside them.
+
+The signatures follow Gymnasium's functional API, unbatched and pure; batching is `jax.vmap` at the call.
+"""
+
+import abc
+from typing import Generic, TypeVar
+
+import equinox as eqx
+
+from ..typing import Action, Bool, Array, Key, Observation, Scalar
+
+EnvironmentState = TypeVar("EnvironmentState")
+
+
+class AbstractEnvironment(eqx.Module, Generic[EnvironmentState]):
+    """A world that can be stepped inside `jit`, `vmap` and `scan`."""
+
+    @abc.abstractmethod
+    def initial(self, *, key: Key) -> EnvironmentState:
+        """Draw the first state of an episode."""
+
+    @abc.abstractmethod
+    def transition(self, state: EnvironmentState, action: Action, *, key: Key) -> EnvironmentState:
+        """Draw the next state."""
+
+    @abc.abstractmethod
+    def observation(self, state: EnvironmentState, *, key: Key) -> Observation:
+        """Draw what an agent sees in `state`."""
+
+    @abc.abstractmethod
+    def reward(self, state: EnvironmentState, action: Action, next_state: EnvironmentState) -> Scalar:
+        """Reward of one transition."""
+
+    @abc.abstractmethod
+    def terminal(self, state: EnvironmentState) -> Bool[Array, ""]:
+        """Whether the task ended in `state` (time limits are a wrapper's business)."""

@@ -1,0 +1,35 @@
+"""A family maps unconstrained parameters to a distribution; it is what an engine moves.
+
+    params --__call__--> q(z; params)        samples, weights --fit--> params        (the M-projection)
+
+Engines need nothing else: gradient engines differentiate through `__call__`, sampling engines ask only for `fit`.
+"""
+
+import abc
+from typing import Generic, TypeVar
+
+import equinox as eqx
+
+from ..typing import Array, Distribution, Float, Params
+
+
+
+class AbstractFamily(eqx.Module, Generic[Params]):
+    """A parametric family of distributions over arrays of one fixed shape, with unconstrained parameters."""
+
+    @abc.abstractmethod
+    def init(self) -> Params:
+        """Parameters of a standard member of the family, where inference starts by default."""
+
+    @abc.abstractmethod
+    def __call__(self, params: Params) -> Distribution:
+        """The member of the family at `params`."""
+
+    @abc.abstractmethod
+    def fit(self, samples: Float[Array, "samples ..."], weights: Float[Array, " samples"]) -> Params:
+        """M-projection of weighted samples: argmax over params of sum_i w_i log q(x_i; params).
+
+        Args:
+            samples: points in the support, one per row.
+            weights: non-negative and summing to one.
+        """

@@ -1,0 +1,30 @@
+"""An objective is an energy in nats over a variable; lower is better.
+
+    objective(q) = E_{z ~ q}[ pointwise(z) + log q(z) ]
+
+`pointwise` is all that gradient-free engines may ask for; the expectation is what variational engines descend. `args` is
+what the problem depends on, apart from what is optimised: an observation and its prior, or a belief to plan from.
+"""
+
+import abc
+
+import equinox as eqx
+import jax
+
+from ..typing import Array, Distribution, Energy, Float, Key, PyTree
+
+
+class AbstractObjective(eqx.Module):
+    """A functional of a distribution, and the energy of a point under it."""
+
+    @abc.abstractmethod
+    def pointwise(self, value: Array, args: PyTree, *, key: Key) -> Energy:
+        """Energy U(z) of one point, in nats."""
+
+    @abc.abstractmethod
+    def __call__(self, distribution: Distribution, args: PyTree, *, key: Key) -> Energy:
+        """E_q[U(z) + log q(z)], in nats."""
+
+    def curvature(self, value: Float[Array, " d"], args: PyTree, *, key: Key) -> Float[Array, "d d"]:
+        """A symmetric curvature of U at `value`; the Hessian unless an objective knows a positive definite one."""
+        return jax.hessian(lambda z: self.pointwise(z, args, key=key))(value)

@@ -1,0 +1,393 @@
+"""What an experiment is, and what a run offers to it.
+
+An experiment is one module `homeostat.experiments.<group>.<name>`; its id is `<group>/<name>`. The module defines
+
+    \"\"\"One sentence that `homeostat list` shows.\"\"\"
+    SOURCE = "where the claims come from"                  # a string literal
+    MINUTES = Minutes(smoke=0.2, small=5.0, paper=60.0)    # expected wall-clock minutes, literal numbers
+    CLAIMS = (Claim(...), ...)
+    class Config: ...                                      # a frozen dataclass; it is the command line
+        def for_scale(cls, scale) -> "Config"              # a classmethod with the values of each scale
+    def run(config, context, *, key) -> None               # measures every claim through `context.measure`
+
+The first line of the docstring, `SOURCE` and `MINUTES` are read from the file's text without running it, so listing
+experiments imports nothing heavy; that is why they must be literals.
+
+**Resuming.** An experiment is a sequence of named stages. A finished stage is on the disk and is restored, not run again;
+inside a long stage a loop checkpoints by itself. Everything between stages runs again after a resume, so it should be
+cheap (drawing figures, printing tables). What makes a resumed run end in the same bits as an unbroken one:
+
+- a stage gets its own key, folded from its name, so that it does not matter which stages ran before it in this process;
+- a stage's result is read back from the disk before it is handed over, also the first time;
+- loops are compiled in segments of fixed length, and a checkpoint is only ever taken between two segments.
+
+This module imports nothing heavy: keys and trees are `Any` here.
+"""
+
+import abc
+import enum
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, final
+
+Tree = TypeVar("Tree")
+
+
+class Scale(enum.StrEnum):
+    """How large an experiment is run."""
+
+    smoke = "smoke"
+    """Seconds; shows that the code runs from end to end. Asserted in continuous integration."""
+    small = "small"
+    """Minutes on two CPU cores."""
+    paper = "paper"
+    """The size of the source; an accelerator or hours."""
+
+
+class Minutes(NamedTuple):
+    """Expected wall-clock minutes on two CPU cores (`paper` may name an accelerator in the experiment's docstring)."""
+
+    smoke: float
+    small: float
+    paper: float
+
+
+# ------------------------------------------------------------------------------------------------------------- claims
+
+
+@dataclass(frozen=True)
+class AbstractRelation(abc.ABC):
+    """What a measured value is expected to satisfy; `str(relation)` is its printable form."""
+
+    @abc.abstractmethod
+    def check(self, value: float) -> bool:
+        """Whether `value` satisfies the relation. A value that is not finite never does."""
+
+
+@final
+@dataclass(frozen=True)
+class AtLeast(AbstractRelation):
+    """value >= threshold."""
+
+    threshold: float
+
+    def check(self, value: float) -> bool:
+        """Whether the value reaches the threshold."""
+        return math.isfinite(value) and value >= self.threshold
+
+    def __str__(self) -> str:
+        return f">= {self.threshold:g}"
+
+
+@final
+@dataclass(frozen=True)
+class AtMost(AbstractRelation):
+    """value <= threshold."""
+
+    threshold: float
+
+    def check(self, value: float) -> bool:
+        """Whether the value stays within the threshold."""
+        return math.isfinite(value) and value <= self.threshold
+
+    def __str__(self) -> str:
+        return f"<= {self.threshold:g}"
+
+
+@final
+@dataclass(frozen=True)
+class Between(AbstractRelation):
+    """low <= value <= high."""
+
+    low: float
+    high: float
+
+    def check(self, value: float) -> bool:
+        """Whether the value lies in the closed interval."""
+        return math.isfinite(value) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"in [{self.low:g}, {self.high:g}]"
+
+
+def relation(text: str) -> AbstractRelation:
+    """Read a relation back from its printable form.
+
+    Raises:
+        ValueError: the text is none of `>= a`, `<= a`, `in [a, b]`.
+    """
+    head, _, rest = text.strip().partition(" ")
+    try:
+        if head == ">=":
+            return AtLeast(float(rest))
+        if head == "<=":
+            return AtMost(float(rest))
+        if head == "in":
+            low, high = rest.strip("[]").split(",")
+            return Between(float(low), float(high))
+    except ValueError:
+        pass
+    raise ValueError(f"Expected a relation such as '>= 0.95', '<= 0.1' or 'in [0.4, 0.6]', got {text!r}.")
+
+
+@final
+@dataclass(frozen=True)
+class Claim:
+    """One statement that a run checks.
+
+    A claim is asserted at the scales it names and nowhere else. To assert something weaker at `smoke`, write a second
+    `Claim` with the same `id`, the weaker relation and `scales=("smoke",)`; an id may appear once for each scale.
+
+    Attributes:
+        id: unique inside the experiment's group, `"<experiment>/<what>"`, such as `"control/reached"`.
+        source: the table, figure, slide or section that makes the claim.
+        metric: what the number is, in words.
+        unit: its unit (`"nats"`, `"fraction"`, `"degrees"`, `"ratio"`, ...).
+        expected: the relation that the measured value must satisfy.
+        scales: where the claim is asserted.
+    """
+
+    id: str
+    source: str
+    metric: str
+    unit: str
+    expected: AbstractRelation
+    scales: tuple[str, ...] = ("small", "paper")
+
+
+# ------------------------------------------------------------------------------------------------------------ configs
+
+
+class ExperimentConfig(Protocol):
+    """A frozen dataclass whose fields are the options of the command line.
+
+    Each field has a default and a docstring that names its unit:
+
+        @dataclass(frozen=True)
+        class Config:
+            num_steps: int = 2_000
+            \"\"\"Training steps (count).\"\"\"
+
+            @classmethod
+            def for_scale(cls, scale: str) -> "Config": ...
+
+    Field types: numbers, booleans, strings, enums, tuples of these, and nested frozen dataclasses.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @classmethod
+    def for_scale(cls, scale: str) -> "ExperimentConfig":
+        """The values used at one scale."""
+        ...
+
+
+class ProgressBar(Protocol):
+    """A bar that the body of `with context.progress(...) as bar` moves."""
+
+    def advance(self, amount: float = 1.0) -> None:
+        """Move the bar forward by `amount` of its total."""
+        ...
+
+
+class LoopResult(NamedTuple):
+    """What a checkpointed loop returns.
+
+    Attributes:
+        state: the state after the last step.
+        history: a record like the body's metrics, each field an array with the mean over each segment.
+        steps: the step number at the end of each segment, matching `history`.
+    """
+
+    state: Any
+    history: Any
+    steps: Any
+
+
+# ------------------------------------------------------------------------------------------------------------ context
+
+
+class AbstractRunContext(abc.ABC):
+    """What a run offers to an experiment: stages, loops, records, figures and measurements."""
+
+    scale: Scale
+    """The scale of this run."""
+
+    folder: Path
+    """The run's folder. Prefer the methods below, which keep writes atomic and resumable."""
+
+    # -- resumable computation
+
+    @abc.abstractmethod
+    def stage(self, name: str, function: Callable[..., Tree], *, key: Any, like: Any = None) -> Tree:
+        """Run `function(key=...)` once in the life of the run, and keep its result.
+
+        The function gets `key` folded with the stage's name. Its result is checkpointed and read back, so it is the same
+        object in an unbroken and in a resumed run. Stages may be nested.
+
+        Args:
+            name: unique inside the experiment.
+            function: called as `function(key=stage_key)`; returns a tree of arrays, numbers and keys.
+            key: the experiment's key (the same for every stage).
+            like: the structure to restore into. Not needed when the result is made of arrays, keys, Python numbers,
+                strings and None in tuples, lists, dicts and `NamedTuple`s whose class is importable. Needed when it
+                holds an `eqx.Module`: pass a module of the same structure, or a function of no arguments that builds
+                one (it is only evaluated for shapes, `eqx.filter_eval_shape`).
+        """
+
+    @abc.abstractmethod
+    def shared(self, name: str, builder: Callable[..., Tree], *, spec: Any, like: Any = None) -> Tree:
+        """Build an artefact that several experiments of the group use, such as a fitted encoder.
+
+        In a group run it is built once, by whichever experiment asks first; otherwise the run builds its own. Its key
+        depends on the seed, the name and the spec only, so both ways give the same bits.
+
+        Args:
+            name: unique inside the group.
+            builder: called as `builder(key=...)`; may use `loop` and `fit`.
+            spec: a frozen dataclass (or tuple of numbers and strings) with everything that the artefact depends on.
+                Experiments that ask with different specs get different artefacts.
+            like: as for `stage`.
+        """
+
+    @abc.abstractmethod
+    def loop(
+        self,
+        name: str,
+        body: Callable[..., tuple[Any, Any]],
+        state: Any,
+        *,
+        num_steps: int,
+        key: Any,
+        every: int = 100,
+        args: Any = None,
+    ) -> LoopResult:
+        """Iterate `state, metrics = body(state, args, key=step_key)`, compiled and checkpointed.
+
+        `every` steps are scanned in one compiled segment; after a segment the metrics' means are recorded under the
+        loop's name, the bar moves, and from time to time a checkpoint is written.
+
+        Args:
+            name: unique inside the enclosing stage (or experiment).
+            body: traceable; `metrics` is a `NamedTuple` of scalars with units in their names.
+            state: any tree of arrays and modules; the caller's copy stays valid.
+            num_steps: number of iterations.
+            key: folded with the step number for each iteration.
+            every: steps in a segment. It is part of the computation's identity.
+            args: what the body reads and does not change (data, fixed models). Arrays that the body merely closes over
+                become constants of the program and slow its compilation down.
+        """
+
+    @abc.abstractmethod
+    def fit(
+        self, name: str, learner: Any, data: Any, *, num_steps: int, batch_size: int, key: Any, every: int = 100
+    ) -> LoopResult:
+        """Train an `AbstractLearner` with `train.fit`: minibatches from a new permutation of `data` in each epoch.
+
+        Args:
+            name: unique inside the enclosing stage (or experiment).
+            learner: its `init` gives the state, its `update` is scanned.
+            data: a tree of arrays with a common leading axis.
+            num_steps: number of updates.
+            batch_size: rows in a batch.
+            key: split for the state, the permutations and the updates.
+            every: updates in a compiled segment.
+        """
+
+    @abc.abstractmethod
+    def checkpoint(self, name: str, tree: Any) -> None:
+        """Store a tree by hand, for what neither a stage nor a loop covers. A later call under the name replaces it."""
+
+    @abc.abstractmethod
+    def restore(self, name: str, like: Any = None) -> Any:
+        """What `checkpoint` stored under `name`, or None if nothing was; `like` as for `stage`."""
+
+    # -- records
+
+    @abc.abstractmethod
+    def measure(self, claim_id: str, value: Any, stderr: Any = None) -> None:
+        """Report the measured value of a claim, with its standard error where there is one.
+
+        Every claim asserted at this scale must be measured, otherwise it counts as failed. A claim that is not asserted
+        at this scale may be measured as well; the report shows it apart.
+        """
+
+    @abc.abstractmethod
+    def metrics(self, *, step: int, **numbers: Any) -> None:
+        """Append one line to `metrics.jsonl`: the current stage, the step and the numbers (units in their names)."""
+
+    @abc.abstractmethod
+    def progress(self, description: str, *, total: float) -> AbstractContextManager[ProgressBar]:
+        """A progress bar on standard error, for whatever takes over two seconds; loops have their own."""
+
+    @abc.abstractmethod
+    def figure(self, name: str, figure: Any, *, caption: str) -> None:
+        """Save a matplotlib figure as `figures/<name>.png`, put it into the report, and close it."""
+
+    @abc.abstractmethod
+    def animation(self, name: str, content: Any, *, caption: str, frames_per_second: float = 5.0) -> None:
+        """Put an animation into the report.
+
+        Args:
+            name: saved as `figures/<name>.gif`.
+            content: the bytes of a GIF, a path to one, or frames: uint8 (or floats in [0, 1]) of shape
+                (time, height, width) or (time, height, width, 3).
+            caption: what it shows.
+            frames_per_second: speed, used for frames only (hertz).
+        """
+
+    @abc.abstractmethod
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, caption: str) -> None:
+        """Put a table into the report; cells are strings or numbers."""
+
+    @abc.abstractmethod
+    def note(self, name: str, text: str) -> None:
+        """Put a paragraph of plain text into the report."""
+
+    @abc.abstractmethod
+    def say(self, text: str) -> None:
+        """One line on standard error for whoever watches the run."""
+
+
+class RunFunction(Protocol):
+    """An experiment's `run`."""
+
+    def __call__(self, config: Any, context: AbstractRunContext, /, *, key: Any) -> None:
+        """Run the experiment; all it finds goes through `context`."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Experiment:
+    """A loaded experiment.
+
+    Attributes:
+        id: `<group>/<name>`.
+        summary: the first line of the module's docstring.
+        source: where its claims come from.
+        minutes: expected duration at each scale.
+        claims: what it checks.
+        config: the frozen dataclass of its options.
+        run: the experiment itself.
+    """
+
+    id: str
+    summary: str
+    source: str
+    minutes: Minutes
+    claims: tuple[Claim, ...]
+    config: type[Any]
+    run: RunFunction
+
+    @property
+    def name(self) -> str:
+        """The id without its group."""
+        return self.id.rpartition("/")[2]
+
+    def asserted(self, scale: str) -> tuple[Claim, ...]:
+        """The claims asserted at `scale`."""
+        return tuple(claim for claim in self.claims if scale in claim.scales)

@@ -1,0 +1,43 @@
+"""Gradient descent on the parameters of a distribution, with any optax optimiser."""
+
+from typing import final
+
+import equinox as eqx
+import jax
+import optax
+
+from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
+from ...typing import Key, Params, PyTree
+
+
+@final
+class Gradient(AbstractEngine[Params, optax.OptState]):
+    """lambda_{k+1} = lambda_k - optimizer(grad F(lambda_k)): stochastic variational inference, or gradient planning.
+
+    Attributes:
+        optimizer: any `optax` transformation.
+
+    References:
+        Marino, Eq. 2.24 (stochastic gradient ascent on the bound).
+    """
+
+    optimizer: optax.GradientTransformation = eqx.field(static=True)
+
+    def init(
+        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
+    ) -> optax.OptState:
+        return self.optimizer.init(params)
+
+    def step(
+        self,
+        objective: AbstractObjective,
+        family: AbstractFamily[Params],
+        params: Params,
+        args: PyTree,
+        state: optax.OptState,
+        *,
+        key: Key,
+    ) -> tuple[Params, optax.OptState, StepInfo]:
+        energy, gradient = jax.value_and_grad(lambda p: objective(family(p), args, key=key))(params)
+        updates, state = self.optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, StepInfo(energy)

@@ -1,0 +1,150 @@
+"""Gradient-free engines: they ask only for `pointwise` energies and for the family's `fit`."""
+
+import abc
+from typing import final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
+from ...distributions import Categorical, CategoricalParams
+from ...results import BadInputError
+from ...typing import Array, Float, Key, Params, PyTree
+
+
+class AbstractSamplingEngine(AbstractEngine[Params, None]):
+    """Draw a population, weigh it by its energies, and fit the family to the weighted population.
+
+    `StepInfo.energy_nats` is the weighted mean energy of the population, without the entropy of q.
+    """
+
+    population: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def weights(self, energies: Float[Array, " population"]) -> Float[Array, " population"]:
+        """Weights that sum to one; lower energies weigh more."""
+
+    def init(
+        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
+    ) -> None:
+        return None
+
+    def step(
+        self,
+        objective: AbstractObjective,
+        family: AbstractFamily[Params],
+        params: Params,
+        args: PyTree,
+        state: None,
+        *,
+        key: Key,
+    ) -> tuple[Params, None, StepInfo]:
+        sample_key, energy_key = jr.split(key)
+        samples = jax.vmap(family(params).sample)(jr.split(sample_key, self.population))
+        energy_keys = jr.split(energy_key, self.population)
+        energies = jax.vmap(lambda x, k: objective.pointwise(x, args, key=k))(samples, energy_keys)
+        # A point of infinite or undefined energy is impossible: it gets no weight instead of spoiling all weights.
+        energies = jnp.where(jnp.isnan(energies), jnp.inf, energies)
+        weights = self.weights(energies)
+        mean_energy = jnp.sum(jnp.where(weights > 0.0, weights * energies, 0.0))
+        return family.fit(samples, weights), None, StepInfo(mean_energy)
+
+
+@final
+class CrossEntropy(AbstractSamplingEngine[Params]):
+    """Fit the family to the best `elites` of `population` samples, equally weighted.
+
+    Attributes:
+        population: samples per step.
+        elites: how many of them are kept.
+
+    References:
+        Rubinstein and Kroese, "The cross-entropy method", 2004; Marino, Sec. 6.2 (CEM as a policy optimiser).
+    """
+
+    population: int = eqx.field(static=True, default=256)
+    elites: int = eqx.field(static=True, default=32)
+
+    def __check_init__(self):
+        if not 1 <= self.elites <= self.population:
+            raise BadInputError(
+                f"Expected 1 <= elites <= population, got elites={self.elites} and population={self.population}."
+            )
+
+    def weights(self, energies: Float[Array, " population"]) -> Float[Array, " population"]:
+        order = jnp.argsort(energies)
+        return jnp.zeros_like(energies).at[order[: self.elites]].set(1.0 / self.elites)
+
+
+@final
+class PathIntegral(AbstractSamplingEngine[Params]):
+    """Weigh samples by exp(-U / temperature): the model-predictive path-integral update.
+
+    Attributes:
+        population: samples per step.
+        temperature: in nats; lower is greedier.
+
+    References:
+        Williams et al., "Information theoretic MPC for model-based reinforcement learning", ICRA 2017, Eq. 21.
+    """
+
+    population: int = eqx.field(static=True, default=256)
+    temperature: float = 1.0
+
+    def __check_init__(self):
+        if isinstance(self.temperature, float | int) and self.temperature <= 0.0:
+            raise BadInputError(f"Expected a temperature above zero, got {self.temperature}.")
+
+    def weights(self, energies: Float[Array, " population"]) -> Float[Array, " population"]:
+        return jax.nn.softmax(-energies / self.temperature)
+
+
+@final
+class Exhaustive(AbstractEngine[CategoricalParams, None]):
+    """Evaluate every point of a categorical support: the exact minimiser q(x) ~ exp(-U(x) / temperature).
+
+    For a support of several entries the exact joint has no factorised form; the engine returns the factors that
+    maximise the likelihood of that joint (its marginals), which at low temperature is the best sequence itself.
+
+    Attributes:
+        temperature: in nats.
+    """
+
+    temperature: float = 1.0
+
+    def __check_init__(self):
+        if isinstance(self.temperature, float | int) and self.temperature <= 0.0:
+            raise BadInputError(f"Expected a temperature above zero, got {self.temperature}.")
+
+    def init(
+        self,
+        objective: AbstractObjective,
+        family: AbstractFamily[CategoricalParams],
+        params: CategoricalParams,
+        args: PyTree,
+    ) -> None:
+        if not isinstance(family, Categorical):
+            raise BadInputError(
+                f"Expected a Categorical family for Exhaustive, got {type(family).__name__}: use a sampling engine."
+            )
+        return None
+
+    def step(
+        self,
+        objective: AbstractObjective,
+        family: Categorical,
+        params: CategoricalParams,
+        args: PyTree,
+        state: None,
+        *,
+        key: Key,
+    ) -> tuple[CategoricalParams, None, StepInfo]:
+        support = family.support()
+        # One key for all: alternatives are compared on common random numbers.
+        energies = jax.vmap(lambda x: objective.pointwise(x, args, key=key))(support)
+        weights = jax.nn.softmax(-energies / self.temperature)
+        exact = CategoricalParams(-energies / self.temperature)
+        params = family.fit(support, weights) if family.shape else exact
+        return params, None, StepInfo(weights @ energies)

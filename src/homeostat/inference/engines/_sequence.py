@@ -1,0 +1,76 @@
+"""Engines one after another on the same parameters."""
+
+from typing import NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
+from ...results import BadInputError
+from ...typing import Array, Int, Key, Params, PyTree
+
+
+class SequenceState(NamedTuple):
+    """States of all engines, and the number of steps taken."""
+
+    states: tuple[PyTree, ...]
+    count: Int[Array, ""]
+
+
+@final
+class Sequence(AbstractEngine[Params, SequenceState]):
+    """Run each engine for its number of steps, the last one for the rest: `Direct` then `Gradient` is semi-amortized.
+
+    Attributes:
+        engines: the engines, in order.
+        num_steps: steps of every engine but the last.
+
+    References:
+        Kim et al., "Semi-amortized variational autoencoders", ICML 2018.
+    """
+
+    engines: tuple[AbstractEngine, ...]
+    num_steps: tuple[int, ...] = eqx.field(static=True)
+
+    def __check_init__(self):
+        if len(self.num_steps) != len(self.engines) - 1:
+            raise BadInputError(
+                f"Expected the number of steps of every engine but the last, {len(self.engines) - 1} numbers, got "
+                f"{self.num_steps}."
+            )
+
+    def init(
+        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
+    ) -> SequenceState:
+        states = tuple(engine.init(objective, family, params, args) for engine in self.engines)
+        return SequenceState(states, jnp.zeros((), jnp.int32))
+
+    def step(
+        self,
+        objective: AbstractObjective,
+        family: AbstractFamily[Params],
+        params: Params,
+        args: PyTree,
+        state: SequenceState,
+        *,
+        key: Key,
+    ) -> tuple[Params, SequenceState, StepInfo]:
+        arrays, static = eqx.partition(state.states, eqx.is_array)
+        boundaries = jnp.cumsum(jnp.asarray((*self.num_steps, 0), jnp.int32))[:-1]
+
+        def branch(index):
+            def run(operand):
+                params, arrays = operand
+                states = eqx.combine(arrays, static)
+                engine = self.engines[index]
+                params, new_state, info = engine.step(objective, family, params, args, states[index], key=key)
+                states = (*states[:index], new_state, *states[index + 1 :])
+                return params, eqx.filter(states, eqx.is_array), info
+
+            return run
+
+        active = jnp.sum(state.count >= boundaries)
+        branches = [branch(index) for index in range(len(self.engines))]
+        params, arrays, info = jax.lax.switch(active, branches, (params, arrays))
+        return params, SequenceState(eqx.combine(arrays, static), state.count + 1), info

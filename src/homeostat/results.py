@@ -1,0 +1,45 @@
+"""What can go wrong: traced outcomes (`RESULTS`) and the exceptions a caller may catch.
+
+A static mistake (a wrong shape, an unknown name) raises `BadInputError` at once. A mistake that only shows in traced
+values travels as a `RESULTS` member next to the answer and raises by default; `throw=False` hands it to the caller.
+"""
+
+import equinox.internal as eqxi
+
+
+class RESULTS(eqxi.Enumeration):
+    """Outcome of a traced computation. Its values are the sentences a user reads."""
+
+    successful = ""
+    nonfinite_energy = (
+        "The energy became NaN or infinite during inference. Expected a finite energy at every step: check the data for "
+        "non-finite values, lower the step size, or start from other parameters."
+    )
+    left_domain = (
+        "An update left the domain of the family (a precision stopped being positive definite) and no shortened step "
+        "brought it back. Expected a positive definite precision: lower the rate or the momentum."
+    )
+    not_positive_definite = (
+        "A covariance is not positive definite. Expected a symmetric matrix with positive eigenvalues: pass its Cholesky "
+        "factor, or add a positive amount to its diagonal."
+    )
+    degenerate_weights = (
+        "All particle weights vanished. Expected at least one particle that explains the observation: use more particles, "
+        "a wider proposal, or a noisier observation model."
+    )
+
+
+class HomeostatError(Exception):
+    """Root of every exception that this library raises on purpose."""
+
+
+class BadInputError(HomeostatError, ValueError):
+    """The caller passed something unusable; the message says what was expected, what came and what to do."""
+
+
+class CheckpointError(HomeostatError):
+    """A checkpoint is missing, damaged, or belongs to another run."""
+
+
+class RunExistsError(BadInputError):
+    """A run folder already holds a run; runs never overwrite one another."""

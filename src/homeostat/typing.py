@@ -1,0 +1,50 @@
+"""One named alias per role, used in every public signature."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+import numpyro.distributions as dist
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Scalar
+
+Key: TypeAlias = PRNGKeyArray
+"""A typed random key (`jax.random.key`); always keyword-only and consumed once."""
+
+Distribution: TypeAlias = dist.Distribution
+"""Anything with `sample` and `log_prob`, from `numpyro.distributions` or written in its style."""
+
+State: TypeAlias = PyTree
+"""A latent state z of a model or of an environment."""
+
+Action: TypeAlias = PyTree
+"""What an agent emits; an array unless an environment says otherwise."""
+
+Observation: TypeAlias = PyTree
+"""What an agent receives; an array unless a model says otherwise."""
+
+Params = TypeVar("Params")
+"""Unconstrained parameters of a family."""
+
+Energy: TypeAlias = Scalar
+"""A scalar in nats; lower is better."""
+
+Nonlinearity: TypeAlias = Callable[[Array], Array]
+"""An elementwise function."""
+
+__all__ = [
+    "Action",
+    "Any",
+    "Array",
+    "Bool",
+    "Callable",
+    "Distribution",
+    "Energy",
+    "Float",
+    "Int",
+    "Key",
+    "Nonlinearity",
+    "Observation",
+    "Params",
+    "PyTree",
+    "Scalar",
+    "State",
+]
