@@ -1,7 +1,7 @@
 """One named alias per role, used in every public signature."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpyro.distributions as dist
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Scalar
@@ -9,7 +9,11 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Scalar
 Key: TypeAlias = PRNGKeyArray
 """A typed random key (`jax.random.key`); always keyword-only and consumed once."""
 
-Distribution: TypeAlias = dist.Distribution
+if TYPE_CHECKING:
+    # NumPyro declares that samples and densities may be plain numbers, which would reject every array operation on them.
+    Distribution: TypeAlias = Any
+else:
+    Distribution: TypeAlias = dist.Distribution
 """Anything with `sample` and `log_prob`, from `numpyro.distributions` or written in its style."""
 
 State: TypeAlias = PyTree
@@ -27,6 +31,9 @@ Params = TypeVar("Params")
 Energy: TypeAlias = Scalar
 """A scalar in nats; lower is better."""
 
+Coefficient: TypeAlias = float | Scalar
+"""A number that may be fixed, learned or traced."""
+
 Nonlinearity: TypeAlias = Callable[[Array], Array]
 """An elementwise function."""
 
@@ -36,6 +43,7 @@ __all__ = [
     "Array",
     "Bool",
     "Callable",
+    "Coefficient",
     "Distribution",
     "Energy",
     "Float",

@@ -44,8 +44,8 @@ class AbstractFilter(eqx.Module):
     """Recursive inference, one observation at a time and at constant memory."""
 
     @abc.abstractmethod
-    def init(self, model: AbstractModel) -> AbstractBelief:
-        """The belief before any observation."""
+    def init(self, model: AbstractModel, *, key: Key | None = None) -> AbstractBelief:
+        """The belief before any observation; filters that start from samples need the key, exact ones do not."""
 
     @abc.abstractmethod
     def predict(self, model: AbstractModel, belief: AbstractBelief, action: Action, *, key: Key) -> AbstractBelief:

@@ -11,6 +11,7 @@ from ._expectation import (
     AbstractExpectation as AbstractExpectation,
     Antithetic as Antithetic,
     Cubature as Cubature,
+    Enumeration as Enumeration,
     MonteCarlo as MonteCarlo,
     Points as Points,
 )
@@ -30,3 +31,10 @@ from ._gaussian import (
     FullGaussianParams as FullGaussianParams,
     NaturalParams as NaturalParams,
 )
+from ._matrix_normal_inverse_wishart import (
+    MatrixNormalInverseWishart as MatrixNormalInverseWishart,
+    positive_columns as positive_columns,
+    positive_tria as positive_tria,
+    RegressionSample as RegressionSample,
+)
+from ._squash import Squash as Squash

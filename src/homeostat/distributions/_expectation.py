@@ -1,15 +1,18 @@
 """Expectations under a distribution as weighted points: E_q[f] ~ sum_i w_i f(z_i).
 
-`MonteCarlo` works for any distribution that can be sampled; `Cubature` needs a Gaussian and is deterministic.
+`MonteCarlo` works for any distribution that can be sampled; `Cubature` needs a Gaussian and is deterministic;
+`Enumeration` needs a small finite support and is exact.
 """
 
 import abc
+import math
 from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpyro.distributions as dist
 
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Key
@@ -34,6 +37,8 @@ class AbstractExpectation(eqx.Module):
 @final
 class MonteCarlo(AbstractExpectation):
     """Independent samples with equal weights; pathwise differentiable where the distribution is.
+
+    Samples of a discrete distribution carry no gradient: descend those with `Enumeration`, or with a sampling engine.
 
     Attributes:
         num_samples: number of samples.
@@ -83,3 +88,33 @@ class Cubature(AbstractExpectation):
         offsets = jnp.sqrt(float(dim)) * moments.scale_tril.T
         values = moments.loc[None, :] + jnp.concatenate([offsets, -offsets])
         return Points(values, jnp.full(2 * dim, 0.5 / dim))
+
+
+@final
+class Enumeration(AbstractExpectation):
+    """Every point of a finite support, weighted by its probability: exact, and differentiable in the probabilities.
+
+    Attributes:
+        maximum_size: largest support that is enumerated; a larger one is refused rather than left to fill the memory.
+    """
+
+    maximum_size: int = eqx.field(static=True, default=65536)
+
+    def points(self, distribution: Distribution, *, key: Key) -> Points:
+        base = distribution.base_dist if isinstance(distribution, dist.Independent) else distribution
+        if not base.has_enumerate_support:
+            raise BadInputError(
+                f"Expected a distribution with a finite support, got {type(base).__name__}: use `MonteCarlo`."
+            )
+        # One row for each alternative of an entry; entries of one distribution share their alternatives.
+        choices = base.enumerate_support(expand=False).ravel()
+        entries = math.prod(distribution.event_shape)
+        if choices.size**entries > self.maximum_size:
+            raise BadInputError(
+                f"Expected at most {self.maximum_size} points of support, got {choices.size}^{entries}: use a sampling "
+                f"engine, or fewer entries."
+            )
+        grids = jnp.meshgrid(*[choices] * entries, indexing="ij")
+        values = jnp.stack([grid.ravel() for grid in grids], axis=-1)
+        values = values.reshape(-1, *distribution.event_shape)
+        return Points(values, jnp.exp(jax.vmap(distribution.log_prob)(values)))

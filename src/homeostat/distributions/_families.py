@@ -7,12 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from numpyro.distributions import constraints, transforms
 
 from ..core import AbstractFamily
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Int
 from ._gaussian import DiagonalGaussianParams
+from ._squash import Squash
 
 
 class DeltaParams(NamedTuple):
@@ -41,7 +41,7 @@ class Delta(AbstractFamily[DeltaParams]):
         return DeltaParams(jnp.zeros(self.dim))
 
     def __call__(self, params: DeltaParams) -> Distribution:
-        return dist.Delta(params.loc, event_dim=1)
+        return dist.Delta(params.loc, event_dim=1, validate_args=False)
 
     def fit(self, samples: Float[Array, "samples d"], weights: Float[Array, " samples"]) -> DeltaParams:
         """The weighted mean."""
@@ -70,7 +70,8 @@ class Categorical(AbstractFamily[CategoricalParams]):
         return CategoricalParams(jnp.zeros((*self.shape, self.num_classes)))
 
     def __call__(self, params: CategoricalParams) -> Distribution:
-        return dist.Categorical(logits=params.logits).to_event(len(self.shape))
+        # Not the function `Categorical`, which is declared to return None for other arguments.
+        return dist.CategoricalLogits(params.logits, validate_args=False).to_event(len(self.shape))
 
     def fit(self, samples: Int[Array, "samples ..."], weights: Float[Array, " samples"]) -> CategoricalParams:
         """Weighted frequencies."""
@@ -108,28 +109,16 @@ class SquashedGaussian(AbstractFamily[DiagonalGaussianParams]):
         if not self.low < self.high:
             raise BadInputError(f"Expected low < high, got low={self.low} and high={self.high}.")
 
-    @property
-    def _half_width(self) -> float:
-        return 0.5 * (self.high - self.low)
-
     def init(self) -> DiagonalGaussianParams:
         return DiagonalGaussianParams(jnp.zeros(self.dim), jnp.zeros(self.dim))
 
     def __call__(self, params: DiagonalGaussianParams) -> Distribution:
-        # (tanh(y) + 1) / 2 = sigmoid(2 y), and numpyro's sigmoid stays inside its open support for every y.
-        squash = [
-            transforms.AffineTransform(0.0, 2.0),
-            transforms.SigmoidTransform(),
-            transforms.AffineTransform(self.low, self.high - self.low, domain=constraints.unit_interval),
-        ]
-        base = dist.Normal(params.loc, jnp.exp(params.log_scale))
-        return dist.TransformedDistribution(base, squash).to_event(1)
+        base = dist.Normal(params.loc, jnp.exp(params.log_scale), validate_args=False)
+        return dist.TransformedDistribution(base, Squash(self.low, self.high), validate_args=False).to_event(1)
 
     def fit(self, samples: Float[Array, "samples d"], weights: Float[Array, " samples"]) -> DiagonalGaussianParams:
         """Moments of the samples before squashing, which is the maximum-likelihood fit."""
-        edge = 1.0 - 10.0 * jnp.finfo(samples.dtype).eps
-        unit = (samples - self.low) / self._half_width - 1.0
-        raw = jnp.arctanh(jnp.clip(unit, -edge, edge))
+        raw = Squash(self.low, self.high).inv(samples)
         loc = weights @ raw
         variance = jnp.maximum(weights @ (raw - loc[None, :]) ** 2, self.minimum_scale**2)
         return DiagonalGaussianParams(loc, 0.5 * jnp.log(variance))

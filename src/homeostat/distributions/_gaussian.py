@@ -16,7 +16,7 @@ from numpyro.distributions.util import cholesky_of_inverse
 
 from ..core import AbstractFamily
 from ..results import BadInputError
-from ..typing import Array, Distribution, Float, Params, Scalar
+from ..typing import Array, Coefficient, Distribution, Float, Params, Scalar
 
 
 
@@ -67,7 +67,7 @@ class AbstractGaussianFamily(AbstractFamily[Params]):
         """Product of a structured matrix and a vector."""
 
     @abc.abstractmethod
-    def longest_step(self, precision: Array, change: Array, keep: float) -> Scalar:
+    def longest_step(self, precision: Array, change: Array, keep: Coefficient) -> Scalar:
         """Largest t in (0, 1] for which precision + t change >= keep * precision as quadratic forms.
 
         Args:
@@ -101,7 +101,8 @@ class DiagonalGaussian(AbstractGaussianFamily[DiagonalGaussianParams]):
         return DiagonalGaussianParams(jnp.zeros(self.dim), jnp.zeros(self.dim))
 
     def __call__(self, params: DiagonalGaussianParams) -> Distribution:
-        return dist.Normal(params.loc, jnp.exp(params.log_scale)).to_event(1)
+        # Not validated: non-finite parameters travel to `infer`, which reports them in a sentence.
+        return dist.Normal(params.loc, jnp.exp(params.log_scale), validate_args=False).to_event(1)
 
     def natural(self, params: DiagonalGaussianParams) -> NaturalParams:
         precision = jnp.exp(-2.0 * params.log_scale)
@@ -120,7 +121,7 @@ class DiagonalGaussian(AbstractGaussianFamily[DiagonalGaussianParams]):
     def multiply(self, precision: Float[Array, " d"], vector: Float[Array, " d"]) -> Float[Array, " d"]:
         return precision * vector
 
-    def longest_step(self, precision: Float[Array, " d"], change: Float[Array, " d"], keep: float) -> Scalar:
+    def longest_step(self, precision: Float[Array, " d"], change: Float[Array, " d"], keep: Coefficient) -> Scalar:
         return _step_to_boundary(jnp.min(change / precision), keep)
 
 
@@ -143,11 +144,11 @@ class FullGaussian(AbstractGaussianFamily[FullGaussianParams]):
         return FullGaussianParams(jnp.zeros(self.dim), jnp.zeros(self.dim * (self.dim + 1) // 2))
 
     def __call__(self, params: FullGaussianParams) -> Distribution:
-        return dist.MultivariateNormal(params.loc, scale_tril=self.scale_tril(params))
+        return dist.MultivariateNormal(params.loc, scale_tril=self.scale_tril(params), validate_args=False)
 
     def scale_tril(self, params: FullGaussianParams) -> Float[Array, "d d"]:
         """Lower Cholesky factor of the covariance."""
-        return LowerCholeskyTransform()(params.scale_vector)
+        return jnp.asarray(LowerCholeskyTransform()(params.scale_vector))
 
     def from_scale_tril(self, loc: Float[Array, " d"], scale_tril: Float[Array, "d d"]) -> FullGaussianParams:
         """Parameters of N(loc, L L^T)."""
@@ -172,7 +173,7 @@ class FullGaussian(AbstractGaussianFamily[FullGaussianParams]):
     def multiply(self, precision: Float[Array, "d d"], vector: Float[Array, " d"]) -> Float[Array, " d"]:
         return precision @ vector
 
-    def longest_step(self, precision: Float[Array, "d d"], change: Float[Array, "d d"], keep: float) -> Scalar:
+    def longest_step(self, precision: Float[Array, "d d"], change: Float[Array, "d d"], keep: Coefficient) -> Scalar:
         factor = jnp.linalg.inv(jnp.linalg.cholesky(precision))
         return _step_to_boundary(jnp.linalg.eigvalsh(factor @ change @ factor.T)[0], keep)
 
@@ -182,7 +183,7 @@ def _check_dimension(dim: int) -> None:
         raise BadInputError(f"Expected a family over at least one variable, got dim={dim}: pass dim >= 1.")
 
 
-def _step_to_boundary(smallest_ratio: Scalar, keep: float) -> Scalar:
+def _step_to_boundary(smallest_ratio: Scalar, keep: Coefficient) -> Scalar:
     """Largest t <= 1 with 1 + t * smallest_ratio >= keep."""
     shrink = jnp.maximum(-smallest_ratio, 1.0 - keep)
     return (1.0 - keep) / shrink

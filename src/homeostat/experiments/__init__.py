@@ -1,18 +1,26 @@
 """Experiments are claims: one readable module for each set of claims, `experiments/<group>/<name>.py`."""
 
-from ._protocol import (
+from ._claims import (
     AbstractRelation as AbstractRelation,
-    AbstractRunContext as AbstractRunContext,
     AtLeast as AtLeast,
     AtMost as AtMost,
     Between as Between,
     Claim as Claim,
+    relation as relation,
+)
+from ._protocol import (
+    AbstractRunContext as AbstractRunContext,
     Experiment as Experiment,
     ExperimentConfig as ExperimentConfig,
     LoopResult as LoopResult,
     Minutes as Minutes,
     ProgressBar as ProgressBar,
-    relation as relation,
     RunFunction as RunFunction,
     Scale as Scale,
+)
+from ._registry import (
+    GroupSummary as GroupSummary,
+    ProtocolError as ProtocolError,
+    Registry as Registry,
+    Summary as Summary,
 )

@@ -13,9 +13,9 @@ An experiment is one module `homeostat.experiments.<group>.<name>`; its id is `<
 The first line of the docstring, `SOURCE` and `MINUTES` are read from the file's text without running it, so listing
 experiments imports nothing heavy; that is why they must be literals.
 
-**Resuming.** An experiment is a sequence of named stages. A finished stage is on the disk and is restored, not run again;
-inside a long stage a loop checkpoints by itself. Everything between stages runs again after a resume, so it should be
-cheap (drawing figures, printing tables). What makes a resumed run end in the same bits as an unbroken one:
+**Resuming.** An experiment is a sequence of named stages. A finished stage is on the disk and is restored, not run
+again; inside a long stage a loop checkpoints by itself. Everything between stages runs again after a resume, so it
+should be cheap (drawing figures, printing tables). What makes a resumed run end in the same bits as an unbroken one:
 
 - a stage gets its own key, folded from its name, so that it does not matter which stages ran before it in this process;
 - a stage's result is read back from the disk before it is handed over, also the first time;
@@ -26,12 +26,13 @@ This module imports nothing heavy: keys and trees are `Any` here.
 
 import abc
 import enum
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, final
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, final, runtime_checkable
+
+from ._claims import Claim
 
 Tree = TypeVar("Tree")
 
@@ -50,117 +51,15 @@ class Scale(enum.StrEnum):
 class Minutes(NamedTuple):
     """Expected wall-clock minutes on two CPU cores (`paper` may name an accelerator in the experiment's docstring)."""
 
-    smoke: float
-    small: float
-    paper: float
-
-
-# ------------------------------------------------------------------------------------------------------------- claims
-
-
-@dataclass(frozen=True)
-class AbstractRelation(abc.ABC):
-    """What a measured value is expected to satisfy; `str(relation)` is its printable form."""
-
-    @abc.abstractmethod
-    def check(self, value: float) -> bool:
-        """Whether `value` satisfies the relation. A value that is not finite never does."""
-
-
-@final
-@dataclass(frozen=True)
-class AtLeast(AbstractRelation):
-    """value >= threshold."""
-
-    threshold: float
-
-    def check(self, value: float) -> bool:
-        """Whether the value reaches the threshold."""
-        return math.isfinite(value) and value >= self.threshold
-
-    def __str__(self) -> str:
-        return f">= {self.threshold:g}"
-
-
-@final
-@dataclass(frozen=True)
-class AtMost(AbstractRelation):
-    """value <= threshold."""
-
-    threshold: float
-
-    def check(self, value: float) -> bool:
-        """Whether the value stays within the threshold."""
-        return math.isfinite(value) and value <= self.threshold
-
-    def __str__(self) -> str:
-        return f"<= {self.threshold:g}"
-
-
-@final
-@dataclass(frozen=True)
-class Between(AbstractRelation):
-    """low <= value <= high."""
-
-    low: float
-    high: float
-
-    def check(self, value: float) -> bool:
-        """Whether the value lies in the closed interval."""
-        return math.isfinite(value) and self.low <= value <= self.high
-
-    def __str__(self) -> str:
-        return f"in [{self.low:g}, {self.high:g}]"
-
-
-def relation(text: str) -> AbstractRelation:
-    """Read a relation back from its printable form.
-
-    Raises:
-        ValueError: the text is none of `>= a`, `<= a`, `in [a, b]`.
-    """
-    head, _, rest = text.strip().partition(" ")
-    try:
-        if head == ">=":
-            return AtLeast(float(rest))
-        if head == "<=":
-            return AtMost(float(rest))
-        if head == "in":
-            low, high = rest.strip("[]").split(",")
-            return Between(float(low), float(high))
-    except ValueError:
-        pass
-    raise ValueError(f"Expected a relation such as '>= 0.95', '<= 0.1' or 'in [0.4, 0.6]', got {text!r}.")
-
-
-@final
-@dataclass(frozen=True)
-class Claim:
-    """One statement that a run checks.
-
-    A claim is asserted at the scales it names and nowhere else. To assert something weaker at `smoke`, write a second
-    `Claim` with the same `id`, the weaker relation and `scales=("smoke",)`; an id may appear once for each scale.
-
-    Attributes:
-        id: unique inside the experiment's group, `"<experiment>/<what>"`, such as `"control/reached"`.
-        source: the table, figure, slide or section that makes the claim.
-        metric: what the number is, in words.
-        unit: its unit (`"nats"`, `"fraction"`, `"degrees"`, `"ratio"`, ...).
-        expected: the relation that the measured value must satisfy.
-        scales: where the claim is asserted.
-    """
-
-    id: str
-    source: str
-    metric: str
-    unit: str
-    expected: AbstractRelation
-    scales: tuple[str, ...] = ("small", "paper")
+    smoke: float | int
+    small: float | int
+    paper: float | int
 
 
 # ------------------------------------------------------------------------------------------------------------ configs
 
 
+@runtime_checkable
 class ExperimentConfig(Protocol):
     """A frozen dataclass whose fields are the options of the command line.
 
@@ -185,16 +84,18 @@ class ExperimentConfig(Protocol):
         ...
 
 
+@runtime_checkable
 class ProgressBar(Protocol):
     """A bar that the body of `with context.progress(...) as bar` moves."""
 
-    def advance(self, amount: float = 1.0) -> None:
+    def advance(self, amount: float | int = 1) -> None:
         """Move the bar forward by `amount` of its total."""
         ...
 
 
-class LoopResult(NamedTuple):
-    """What a checkpointed loop returns.
+@runtime_checkable
+class LoopResult(Protocol):
+    """What a checkpointed loop returns; in fact a `homeostat.train.LoopResult`.
 
     Attributes:
         state: the state after the last step.
@@ -225,8 +126,8 @@ class AbstractRunContext(abc.ABC):
     def stage(self, name: str, function: Callable[..., Tree], *, key: Any, like: Any = None) -> Tree:
         """Run `function(key=...)` once in the life of the run, and keep its result.
 
-        The function gets `key` folded with the stage's name. Its result is checkpointed and read back, so it is the same
-        object in an unbroken and in a resumed run. Stages may be nested.
+        The function gets `key` folded with the stage's name. Its result is checkpointed and read back, so it is the
+        same in an unbroken and in a resumed run. Stages may be nested.
 
         Args:
             name: unique inside the experiment.
@@ -320,7 +221,7 @@ class AbstractRunContext(abc.ABC):
         """Append one line to `metrics.jsonl`: the current stage, the step and the numbers (units in their names)."""
 
     @abc.abstractmethod
-    def progress(self, description: str, *, total: float) -> AbstractContextManager[ProgressBar]:
+    def progress(self, description: str, *, total: float | int) -> AbstractContextManager[ProgressBar]:
         """A progress bar on standard error, for whatever takes over two seconds; loops have their own."""
 
     @abc.abstractmethod
@@ -328,7 +229,7 @@ class AbstractRunContext(abc.ABC):
         """Save a matplotlib figure as `figures/<name>.png`, put it into the report, and close it."""
 
     @abc.abstractmethod
-    def animation(self, name: str, content: Any, *, caption: str, frames_per_second: float = 5.0) -> None:
+    def animation(self, name: str, content: Any, *, caption: str, frames_per_second: float | int = 5) -> None:
         """Put an animation into the report.
 
         Args:
@@ -352,6 +253,7 @@ class AbstractRunContext(abc.ABC):
         """One line on standard error for whoever watches the run."""
 
 
+@runtime_checkable
 class RunFunction(Protocol):
     """An experiment's `run`."""
 

@@ -1,3 +1,33 @@
 """The verbs of inference, and the engines that carry them out."""
 
 from ._infer import Posterior as Posterior, infer as infer
+from ._modes import (
+    AbstractMerging as AbstractMerging,
+    KeepAll as KeepAll,
+    MergeByDivergence as MergeByDivergence,
+    ModePosterior as ModePosterior,
+    infer_modes as infer_modes,
+    nearest_offset as nearest_offset,
+)
+from ._expectation_maximization import (
+    expectation_maximization as expectation_maximization,
+    Learned as Learned,
+    Parts as Parts,
+    transition_moments as transition_moments,
+    TransitionMoments as TransitionMoments,
+)
+from ._filter import (
+    filter as filter,
+    Filtered as Filtered,
+    predictive_log_likelihood as predictive_log_likelihood,
+)
+from ._smooth import RauchTungStriebel as RauchTungStriebel, smooth as smooth, Smoothed as Smoothed
+from ._variational_learning import (
+    FreeEnergyDescent as FreeEnergyDescent,
+    FreeEnergyDescentState as FreeEnergyDescentState,
+    IndexedData as IndexedData,
+    LearningMetrics as LearningMetrics,
+    ModelWithEngine as ModelWithEngine,
+    VariationalEM as VariationalEM,
+    VariationalEMState as VariationalEMState,
+)

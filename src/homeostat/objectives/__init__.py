@@ -1,3 +1,29 @@
 """Energies in nats, lower is better: what engines descend."""
 
 from ._free_energy import Evidence as Evidence, FreeEnergy as FreeEnergy, ImportanceWeighted as ImportanceWeighted
+from ._expected_free_energy import (
+    AbstractFunctional as AbstractFunctional,
+    AbstractParameterInformation as AbstractParameterInformation,
+    AbstractPreference as AbstractPreference,
+    EFETerms as EFETerms,
+    ExpectedFreeEnergy as ExpectedFreeEnergy,
+    KnownParameters as KnownParameters,
+    PlanAccount as PlanAccount,
+    PragmaticEpistemic as PragmaticEpistemic,
+    Preferred as Preferred,
+    RiskAmbiguity as RiskAmbiguity,
+    UncertainDynamics as UncertainDynamics,
+)
+from ._information import (
+    AbstractEstimator as AbstractEstimator,
+    AbstractSupport as AbstractSupport,
+    AllPoints as AllPoints,
+    Drawn as Drawn,
+    Enumeration as Enumeration,
+    Information as Information,
+    Linearized as Linearized,
+    MomentMatched as MomentMatched,
+    NestedMonteCarlo as NestedMonteCarlo,
+)
+from ._path_energy import PathAccount as PathAccount, PathEnergy as PathEnergy
+from ._prospect import AbstractPlanEnergy as AbstractPlanEnergy, Prospect as Prospect, forecast as forecast

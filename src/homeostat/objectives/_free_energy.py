@@ -12,6 +12,7 @@ from ..results import BadInputError
 from ..typing import Array, Distribution, Energy, Float, Key, Observation
 
 
+@final
 class Evidence(eqx.Module):
     """What a perceptual inference depends on.
 
@@ -36,7 +37,8 @@ class FreeEnergy(AbstractObjective):
         expectation: rule for E_q.
 
     References:
-        Marino, "Learned feedback and feedforward perception and control", Eq. 2.14; the slides' F_n.
+        The slides' F_n; Marino, "Learned feedback & feedforward perception & control" (thesis), Eqs. 2.21 and 2.22, where
+        the bound L = -F is ascended.
     """
 
     model: AbstractModel

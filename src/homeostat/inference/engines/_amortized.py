@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
 from ...results import BadInputError
-from ...typing import Array, Float, Key, Params, PyTree, Scalar
+from ...typing import Array, Coefficient, Float, Key, Params, PyTree, Scalar
 
 
 @final
@@ -22,7 +22,7 @@ class Direct(AbstractEngine[Params, None]):
         encoder: maps `args` to a flat vector of parameters (or to the parameters themselves).
 
     References:
-        Marino, Eq. 2.28 (direct amortized inference).
+        Marino (thesis), Eq. 2.28.
     """
 
     encoder: Callable[[PyTree], PyTree]
@@ -54,6 +54,7 @@ class Direct(AbstractEngine[Params, None]):
         return output, None, StepInfo(energy)
 
 
+@final
 class Feedback(eqx.Module):
     """What an update network may read at one iteration.
 
@@ -93,10 +94,10 @@ class LogGradient(AbstractEncoding):
 
     References:
         Andrychowicz et al., "Learning to learn by gradient descent by gradient descent", NeurIPS 2016, Appendix A;
-        Marino, Sec. 3.3.
+        Marino, Yue and Mandt, "Iterative amortized inference", ICML 2018, feed log |g| and sign g.
     """
 
-    decades: float = 10.0
+    decades: Coefficient = 10.0
 
     def __call__(self, feedback: Feedback) -> Float[Array, " n"]:
         gradient = feedback.gradient
@@ -115,10 +116,10 @@ class NormalizedGradient(AbstractEncoding):
         epsilon: floor of the standard deviation, in nats per unit.
 
     References:
-        Marino, Sec. 3.5 (layer normalisation of the inputs).
+        Marino (thesis), Sec. 3.5, "Models": each input is layer-normalised by itself.
     """
 
-    epsilon: float = 1e-5
+    epsilon: Coefficient = 1e-5
 
     def __call__(self, feedback: Feedback) -> Float[Array, " n"]:
         gradient = feedback.gradient
@@ -157,9 +158,12 @@ class Gated(AbstractUpdateRule):
 
     Attributes:
         gate_bias: added to the gate's input; positive values start near the identity.
+
+    References:
+        Marino (thesis), Eq. 3.12.
     """
 
-    gate_bias: float = 0.0
+    gate_bias: Coefficient = 0.0
 
     def outputs(self, size: int) -> int:
         return 2 * size
@@ -178,7 +182,7 @@ class Residual(AbstractUpdateRule):
         scale: multiplies the output, in the parameters' unit.
     """
 
-    scale: float = 1.0
+    scale: Coefficient = 1.0
 
     def outputs(self, size: int) -> int:
         return size
@@ -192,7 +196,7 @@ class LearnedSGD(AbstractUpdateRule):
     """lambda <- lambda - sigmoid(rate) g + offset, a learned step size for the raw gradient.
 
     References:
-        Marino, Marino et al., "A general method for amortizing variational filtering", NeurIPS 2018, code.
+        Marino, Cvitkovic and Yue, "A general method for amortizing variational filtering", NeurIPS 2018 (code).
     """
 
     def outputs(self, size: int) -> int:
@@ -207,7 +211,7 @@ class LearnedSGD(AbstractUpdateRule):
 class Iterative(AbstractEngine[Params, None]):
     """lambda_{k+1} = update(lambda_k, network(encodings of grad F, lambda_k, x)): iterative amortized inference.
 
-    Estimate and gradient enter as constants: no gradient flows between iterations, unless `through` is given.
+    Estimate and gradient enter as constants, so that no gradient flows between iterations, unless `detach` is the identity.
 
     Attributes:
         network: maps the concatenated encodings to `update.outputs(number of parameters)` values.
@@ -217,7 +221,7 @@ class Iterative(AbstractEngine[Params, None]):
             itself, the identity trains the unrolled chain.
 
     References:
-        Marino, Yue and Mandt, "Iterative amortized inference", ICML 2018; Marino, Eqs. 3.2 and 3.12.
+        Marino, Yue and Mandt, "Iterative amortized inference", ICML 2018; Marino (thesis), Eqs. 3.1, 3.2 and 3.12.
     """
 
     network: Callable[[Float[Array, " n"]], Float[Array, " m"]]

@@ -18,7 +18,7 @@ class Gradient(AbstractEngine[Params, optax.OptState]):
         optimizer: any `optax` transformation.
 
     References:
-        Marino, Eq. 2.24 (stochastic gradient ascent on the bound).
+        Marino (thesis), Sec. 2.3; the pathwise gradient is its Eq. 2.27.
     """
 
     optimizer: optax.GradientTransformation = eqx.field(static=True)
@@ -40,4 +40,5 @@ class Gradient(AbstractEngine[Params, optax.OptState]):
     ) -> tuple[Params, optax.OptState, StepInfo]:
         energy, gradient = jax.value_and_grad(lambda p: objective(family(p), args, key=key))(params)
         updates, state = self.optimizer.update(gradient, state, params)
-        return optax.apply_updates(params, updates), state, StepInfo(energy)
+        params = optax.apply_updates(params, updates)  # pyright: ignore[reportAssignmentType]
+        return params, state, StepInfo(energy)

@@ -23,7 +23,7 @@ import jax.random as jr
 from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
 from ...distributions import AbstractExpectation, AbstractGaussianFamily, Cubature, NaturalParams
 from ...results import BadInputError
-from ...typing import Array, Distribution, Float, Int, Key, Params, PyTree, Scalar
+from ...typing import Array, Coefficient, Distribution, Float, Int, Key, Params, PyTree, Scalar
 
 Schedule = Callable[[Int[Array, ""]], Scalar]
 """Step number -> coefficient, as in `optax.schedules`."""
@@ -103,11 +103,11 @@ class NaturalGradient(AbstractEngine[Params, NaturalGradientState]):
         rule", arXiv 2107.04562, Sec. 2.
     """
 
-    rate: float | Schedule = 0.5
-    momentum: float | Schedule = 0.0
+    rate: Coefficient | Schedule = 0.5
+    momentum: Coefficient | Schedule = 0.0
     expectation: AbstractExpectation = Cubature()
     curvature: AbstractCurvature = Fisher()
-    keep: float = 0.1
+    keep: Coefficient = 0.1
 
     def __check_init__(self):
         if isinstance(self.rate, float | int) and not 0.0 < self.rate <= 1.0:
@@ -148,7 +148,7 @@ class NaturalGradient(AbstractEngine[Params, NaturalGradientState]):
         curvature = family.structured(jnp.tensordot(points.weights, curvatures, axes=1))
 
         natural = family.natural(params)
-        mean = params.loc
+        mean = q.mean
         rate, momentum = _at(self.rate, state.count), _at(self.momentum, state.count)
         proposed = NaturalParams(
             rate * (family.multiply(curvature, mean) - gradient - natural.shift) + momentum * state.change.shift,
@@ -161,7 +161,7 @@ class NaturalGradient(AbstractEngine[Params, NaturalGradientState]):
         return params, NaturalGradientState(change, state.count + 1), StepInfo(energy)
 
 
-def _at(coefficient: float | Schedule, count: Int[Array, ""]) -> Scalar | float:
+def _at(coefficient: Coefficient | Schedule, count: Int[Array, ""]) -> Coefficient:
     return coefficient(count) if callable(coefficient) else coefficient
 
 

@@ -11,7 +11,7 @@ import jax.random as jr
 from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
 from ...distributions import Categorical, CategoricalParams
 from ...results import BadInputError
-from ...typing import Array, Float, Key, Params, PyTree
+from ...typing import Array, Coefficient, Float, Key, Params, PyTree
 
 
 class AbstractSamplingEngine(AbstractEngine[Params, None]):
@@ -61,7 +61,7 @@ class CrossEntropy(AbstractSamplingEngine[Params]):
         elites: how many of them are kept.
 
     References:
-        Rubinstein and Kroese, "The cross-entropy method", 2004; Marino, Sec. 6.2 (CEM as a policy optimiser).
+        Rubinstein and Kroese, "The cross-entropy method", 2004.
     """
 
     population: int = eqx.field(static=True, default=256)
@@ -91,7 +91,7 @@ class PathIntegral(AbstractSamplingEngine[Params]):
     """
 
     population: int = eqx.field(static=True, default=256)
-    temperature: float = 1.0
+    temperature: Coefficient = 1.0
 
     def __check_init__(self):
         if isinstance(self.temperature, float | int) and self.temperature <= 0.0:
@@ -112,19 +112,13 @@ class Exhaustive(AbstractEngine[CategoricalParams, None]):
         temperature: in nats.
     """
 
-    temperature: float = 1.0
+    temperature: Coefficient = 1.0
 
     def __check_init__(self):
         if isinstance(self.temperature, float | int) and self.temperature <= 0.0:
             raise BadInputError(f"Expected a temperature above zero, got {self.temperature}.")
 
-    def init(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[CategoricalParams],
-        params: CategoricalParams,
-        args: PyTree,
-    ) -> None:
+    def init(self, objective: AbstractObjective, family: AbstractFamily, params: PyTree, args: PyTree) -> None:
         if not isinstance(family, Categorical):
             raise BadInputError(
                 f"Expected a Categorical family for Exhaustive, got {type(family).__name__}: use a sampling engine."
@@ -144,7 +138,13 @@ class Exhaustive(AbstractEngine[CategoricalParams, None]):
         support = family.support()
         # One key for all: alternatives are compared on common random numbers.
         energies = jax.vmap(lambda x: objective.pointwise(x, args, key=key))(support)
+        energies = jnp.where(jnp.isnan(energies), jnp.inf, energies)
         weights = jax.nn.softmax(-energies / self.temperature)
-        exact = CategoricalParams(-energies / self.temperature)
-        params = family.fit(support, weights) if family.shape else exact
-        return params, None, StepInfo(weights @ energies)
+        log_q = jax.vmap(family(params).log_prob)(support)
+        # A point that q excludes costs nothing, even where its energy is infinite.
+        energy = jnp.sum(jnp.where(log_q > -jnp.inf, jnp.exp(log_q) * (energies + log_q), 0.0))
+        if family.shape:
+            return family.fit(support, weights), None, StepInfo(energy)
+        # An impossible point keeps a finite logit: minus infinity is no valid parameter.
+        logits = jnp.maximum(jnp.log(weights), jnp.log(jnp.finfo(weights.dtype).tiny))
+        return CategoricalParams(logits), None, StepInfo(energy)

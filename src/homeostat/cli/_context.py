@@ -1,0 +1,285 @@
+"""The context of a run: stages and loops that survive a kill, and what an experiment records."""
+
+import contextlib
+import dataclasses
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import jax
+import numpy as np
+
+from ..experiments import AbstractRunContext, Experiment, ProtocolError, Scale
+from ..results import BadInputError
+from ..train import (
+    CheckpointKeeper,
+    LoopResult,
+    SegmentReport,
+    fit,
+    has_checkpoint,
+    load_checkpoint,
+    pack_tree,
+    plain,
+    remove_checkpoint,
+    run_loop,
+    save_checkpoint,
+    write_bytes,
+)
+from ._folder import RunFolder
+from ._images import encode_gif, encode_png
+from ._interrupts import Interrupts
+from ._terminal import Bar, Terminal
+
+
+class _Scope(NamedTuple):
+    """Where in an experiment the code is: the folder of its checkpoints and the names of the open stages."""
+
+    folder: str
+    names: tuple[str, ...]
+
+    def inner(self, name: str) -> "_Scope":
+        return _Scope(self.folder, (*self.names, name))
+
+    @property
+    def label(self) -> str:
+        shared = "shared/" if self.folder == "shared" else ""
+        return shared + ".".join(self.names)
+
+
+@final
+class RunContext(AbstractRunContext):
+    """The context that the command line hands to an experiment.
+
+    Args:
+        folder: the run's folder.
+        experiment: the experiment, one of the run's.
+        alone: whether it is the run's only experiment (a group's experiments have sub-folders).
+        root_key: the run's key, from the seed.
+        terminal: where messages go.
+        interrupts: who may ask to stop.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        experiment: Experiment,
+        *,
+        alone: bool,
+        root_key: Any,
+        terminal: Terminal,
+        interrupts: Interrupts,
+    ):
+        self.scale = Scale(folder.request.scale)
+        self.folder = folder.path
+        self._run = folder
+        self._experiment = experiment
+        self._prefix = "" if alone else experiment.name
+        self._root_key = root_key
+        self._terminal = terminal
+        self._interrupts = interrupts
+        self._scope = _Scope(self._prefix, ())
+        self._used: set[tuple[_Scope, str]] = set()
+        self._ledger = folder.part(experiment.name)
+
+    # -- resumable computation
+
+    def stage(self, name: str, function: Callable[..., Any], *, key: Any, like: Any = None) -> Any:
+        """Run a function once in the life of the run; see `AbstractRunContext.stage`."""
+        return self._once(self._enter(name, "stage"), function, _fold(key, name), like)
+
+    def shared(self, name: str, builder: Callable[..., Any], *, spec: Any, like: Any = None) -> Any:
+        """Build an artefact once in a group; see `AbstractRunContext.shared`."""
+        text = repr(_plain_spec(spec))
+        key = _fold(_fold(self._root_key, f"shared/{_valid(name)}"), text)
+        outer, self._scope = self._scope, _Scope("shared", (f"{name}-{zlib.crc32(text.encode()):08x}",))
+        try:
+            return self._once(self._scope, builder, key, like)
+        finally:
+            self._scope = outer
+
+    def loop(
+        self,
+        name: str,
+        body: Callable[..., tuple[Any, Any]],
+        state: Any,
+        *,
+        num_steps: int,
+        key: Any,
+        every: int = 100,
+        args: Any = None,
+    ) -> LoopResult:
+        """A compiled, checkpointed loop; see `AbstractRunContext.loop`."""
+        with self._keeper(name, num_steps) as keeper:
+            return run_loop(body, state, num_steps=num_steps, key=key, every=every, args=args, keeper=keeper)
+
+    def fit(
+        self, name: str, learner: Any, data: Any, *, num_steps: int, batch_size: int, key: Any, every: int = 100
+    ) -> LoopResult:
+        """Train a learner; see `AbstractRunContext.fit`."""
+        with self._keeper(name, num_steps) as keeper:
+            return fit(learner, data, num_steps=num_steps, batch_size=batch_size, key=key, every=every, keeper=keeper)
+
+    def checkpoint(self, name: str, tree: Any) -> None:
+        """Store a tree by hand."""
+        scope = self._scope.inner(_valid(name))
+        save_checkpoint(self._path(scope, "kept"), tree, identity=self._identity(scope))
+        self._run.save()
+
+    def restore(self, name: str, like: Any = None) -> Any:
+        """What `checkpoint` stored, or None."""
+        scope = self._scope.inner(_valid(name))
+        path = self._path(scope, "kept")
+        return load_checkpoint(path, like=like, identity=self._identity(scope)).tree if has_checkpoint(path) else None
+
+    # -- records
+
+    def measure(self, claim_id: str, value: Any, stderr: Any = None) -> None:
+        """Report the measured value of a claim."""
+        known = {claim.id for claim in self._experiment.claims}
+        if claim_id not in known:
+            raise ProtocolError(
+                f"Expected the id of a claim of {self._experiment.id}, {sorted(known)}, got {claim_id!r}."
+            )
+        measured = {"value": float(value), "stderr": None if stderr is None else float(stderr)}
+        self._ledger["measurements"][claim_id] = plain(measured)
+        self._run.save()
+
+    def metrics(self, *, step: int, **numbers: Any) -> None:
+        """Append a line to `metrics.jsonl`."""
+        self._record(self._scope, step, numbers)
+
+    @contextlib.contextmanager
+    def progress(self, description: str, *, total: float | int) -> Iterator[Bar]:
+        """A progress bar for the length of the block."""
+        with self._terminal.progress(description, total) as bar:
+            yield bar
+
+    def figure(self, name: str, figure: Any, *, caption: str) -> None:
+        """Save a matplotlib figure and put it into the report."""
+        self._image("figure", name, "png", encode_png(figure), caption)
+
+    def animation(self, name: str, content: Any, *, caption: str, frames_per_second: float | int = 5) -> None:
+        """Save an animation and put it into the report."""
+        if isinstance(content, bytes):
+            encoded = content
+        elif isinstance(content, str | Path):
+            encoded = Path(content).read_bytes()
+        else:
+            encoded = encode_gif(np.asarray(content), frames_per_second)
+        if encoded[:3] != b"GIF":
+            raise BadInputError(
+                f"Expected a GIF for the animation {name!r}, got other bytes. Pass frames or a GIF file."
+            )
+        self._image("animation", name, "gif", encoded, caption)
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, caption: str) -> None:
+        """Put a table into the report."""
+        if any(len(row) != len(columns) for row in rows):
+            raise BadInputError(
+                f"Expected rows with {len(columns)} cells in the table {name!r}, got others. Complete them."
+            )
+        self._item("table", name, {"columns": list(columns), "rows": [list(row) for row in rows], "caption": caption})
+
+    def note(self, name: str, text: str) -> None:
+        """Put a paragraph into the report."""
+        self._item("note", name, {"caption": text})
+
+    def say(self, text: str) -> None:
+        """One line on standard error."""
+        self._terminal.say(text)
+
+    # -- inside
+
+    def _once(self, scope: _Scope, function: Callable[..., Any], key: Any, like: Any) -> Any:
+        path = self._path(scope, "stage")
+        if has_checkpoint(path):
+            self._terminal.say(f"  {scope.label}: restored")
+        else:
+            start = time.monotonic()
+            self._terminal.say(f"  {scope.label}: started")
+            outer, self._scope = self._scope, scope
+            try:
+                tree = jax.block_until_ready(function(key=key))
+            finally:
+                self._scope = outer
+            if like is None and pack_tree(tree).skeleton is None:
+                raise ProtocolError(
+                    f"Expected like= for the stage {scope.label!r}: its result holds modules or other objects that a "
+                    "file cannot describe. Pass a tree of the same structure, or a function that builds one."
+                )
+            save_checkpoint(path, tree, identity=self._identity(scope))
+            self._run.save()
+            # What the stage kept inside for its own resume is of no use any more.
+            for inner in path.parent.glob(f"{'.'.join(scope.names)}.*.*"):
+                remove_checkpoint(inner)
+            self._terminal.say(f"  {scope.label}: done in {time.monotonic() - start:.1f} s")
+        return load_checkpoint(path, like=like, identity=self._identity(scope)).tree
+
+    @contextlib.contextmanager
+    def _keeper(self, name: str, num_steps: int) -> Iterator[CheckpointKeeper]:
+        scope = self._enter(name, "loop")
+        with self._interrupts.in_loop(), self._terminal.progress(scope.label, num_steps) as bar:
+
+            def on_segment(report: SegmentReport) -> None:
+                fields = getattr(report.metrics, "_asdict", dict)()
+                self._record(scope, report.step, fields)
+                bar.move_to(report.step, "  ".join(f"{name} {value:.4g}" for name, value in list(fields.items())[:3]))
+                self._run.save_sometimes()
+
+            yield CheckpointKeeper(
+                self._path(scope, "loop"),
+                identity=self._identity(scope),
+                seconds=self._run.request.checkpoint_seconds,
+                on_segment=on_segment,
+                stop_requested=lambda: self._interrupts.requested,
+                # Inside a stage the result of a short loop is kept by the stage.
+                short_loops_too=not self._scope.names,
+            )
+
+    def _enter(self, name: str, kind: str) -> _Scope:
+        scope = self._scope.inner(_valid(name))
+        if (scope, kind) in self._used:
+            raise ProtocolError(f"Expected a new name for each {kind} of an experiment, got {scope.label!r} twice.")
+        self._used.add((scope, kind))
+        return scope
+
+    def _path(self, scope: _Scope, kind: str) -> Path:
+        return self.folder / "checkpoints" / scope.folder / f"{'.'.join(scope.names)}.{kind}"
+
+    def _identity(self, scope: _Scope) -> str:
+        return f"{self._run.request.identity}: {scope.folder}/{'.'.join(scope.names)}"
+
+    def _record(self, scope: _Scope, step: int, numbers: dict[str, Any]) -> None:
+        line = {"experiment": self._experiment.id, "stage": scope.label, "step": int(step), **numbers}
+        self._run.metrics.append(line)
+
+    def _image(self, kind: str, name: str, suffix: str, content: bytes, caption: str) -> None:
+        relative = Path("figures") / self._prefix / f"{_valid(name)}.{suffix}"
+        write_bytes(self.folder / relative, content)
+        self._item(kind, name, {"file": relative.as_posix(), "caption": caption})
+
+    def _item(self, kind: str, name: str, content: dict[str, Any]) -> None:
+        self._ledger["items"][f"{kind}/{_valid(name)}"] = plain({"kind": kind, "name": name, **content})
+        self._run.save()
+
+
+def _fold(key: Any, name: str) -> Any:
+    return jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
+
+
+def experiment_key(root_key: Any, id: str) -> Any:
+    """The key of an experiment: the same alone and in a group."""
+    return _fold(root_key, id)
+
+
+def _valid(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ProtocolError(f"Expected a name made of letters, digits, '_' and '-', got {name!r}.")
+    return name
+
+
+def _plain_spec(spec: Any) -> Any:
+    return plain(dataclasses.asdict(spec) if dataclasses.is_dataclass(spec) and not isinstance(spec, type) else spec)

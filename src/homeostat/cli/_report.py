@@ -1,0 +1,153 @@
+"""Turns run folders into a report."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..experiments import Experiment
+from ..results import CheckpointError
+from ..train import read_json_lines, write_text
+from ..viz import (
+    ClaimRow,
+    CurvesItem,
+    ImageItem,
+    Item,
+    NoteItem,
+    Report,
+    Section,
+    TableItem,
+    format_value,
+    render_report,
+)
+from ._folder import read_ledger, read_result
+
+
+def write_report(path: Path, results: list[dict[str, Any]], experiments: Sequence[Experiment] = ()) -> Path:
+    """Write `report.html` into a run's folder; `experiments` adds the claims that were measured but not asserted."""
+    file = path / "report.html"
+    write_text(file, render_report(_report([path], results, experiments)))
+    return file
+
+
+def combine_reports(paths: list[Path], file: Path) -> Path:
+    """One report about several finished runs."""
+    write_text(file, render_report(_report(paths, [read_result(path) for path in paths], ())))
+    return file
+
+
+def _report(paths: list[Path], results: list[dict[str, Any]], experiments: Sequence[Experiment]) -> Report:
+    several = len(paths) > 1
+    claims: list[ClaimRow] = []
+    sections: list[Section] = []
+    appendix: list[TableItem] = []
+    for path, result in zip(paths, results, strict=True):
+        label = _label(result) if several else ""
+        rows = [_row(claim, "pass" if claim["passed"] else "fail") for claim in result["claims"]]
+        claims += [row._replace(id=f"{label} · {row.id}" if label else row.id) for row in rows]
+        ledger = read_ledger(path)
+        claims += _not_asserted(ledger, result, experiments)
+        for name, part in ledger.items():
+            items = [_item(path, item) for item in part["items"].values()]
+            if items:
+                sections.append(Section(f"{label}: {name}" if label else name, _summary(name, experiments), items))
+        curves = _curves(path)
+        if curves:
+            sections.append(Section(f"{label}: recorded numbers" if label else "Recorded numbers", "", curves))
+        appendix += _appendix(result, label)
+    first = results[0]
+    title = first["experiment"] if not several else f"{len(results)} runs"
+    lead = "; ".join(f"{_label(result)}, {_duration(result['seconds'])}" for result in results)
+    return Report(title, lead, claims, sections, appendix)
+
+
+def _label(result: dict[str, Any]) -> str:
+    return f"{result['experiment']} at {result['scale']}, seed {result['seed']}"
+
+
+def _duration(seconds: float | int) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _row(claim: dict[str, Any], verdict: str) -> ClaimRow:
+    return ClaimRow(
+        id=claim["id"],
+        metric=claim["metric"],
+        unit=claim["unit"],
+        value=format_value(claim["value"], claim["stderr"]),
+        expected=claim["expected"],
+        source=claim["source"],
+        verdict=verdict,
+    )
+
+
+def _not_asserted(ledger: dict[str, Any], result: dict[str, Any], experiments: Sequence[Experiment]) -> list[ClaimRow]:
+    asserted = {claim["id"] for claim in result["claims"]}
+    rows = []
+    for experiment in experiments:
+        measured = ledger.get(experiment.name, {}).get("measurements", {})
+        others = {claim.id: claim for claim in experiment.claims if claim.id in measured and claim.id not in asserted}
+        for claim in others.values():
+            content = {
+                **claim.__dict__,
+                **measured[claim.id],
+                "expected": f"{claim.expected} at {', '.join(claim.scales)}",
+            }
+            rows.append(_row(content, "not asserted"))
+    return rows
+
+
+def _summary(name: str, experiments: Sequence[Experiment]) -> str:
+    return next((experiment.summary for experiment in experiments if experiment.name == name), "")
+
+
+def _item(path: Path, item: dict[str, Any]) -> Item:
+    if item["kind"] in ("figure", "animation"):
+        file = path / item["file"]
+        if not file.is_file():
+            raise CheckpointError(
+                f"Expected the image {file}, which the run recorded, got no such file. Restore it, or run again."
+            )
+        return ImageItem(file.read_bytes(), file.suffix.lstrip("."), item["caption"])
+    if item["kind"] == "table":
+        return TableItem(item["columns"], item["rows"], item["caption"])
+    return NoteItem(item["caption"])
+
+
+def _curves(path: Path) -> list[CurvesItem]:
+    """The numbers of metrics.jsonl against the step, for series of three points or more."""
+    series: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    for line in read_json_lines(path / "metrics.jsonl"):
+        name = line["stage"] or line["experiment"]
+        for metric, value in line.items():
+            if metric not in ("experiment", "stage", "step") and isinstance(value, int | float):
+                steps, values = series.setdefault(name, {}).setdefault(metric, ([], []))
+                steps.append(line["step"])
+                values.append(value)
+    curves = [
+        (f"{name}: {metric}", *points)
+        for name, metrics in series.items()
+        for metric, points in metrics.items()
+        if len(points[0]) >= 3
+    ]
+    return [CurvesItem("Each against the step at which it was recorded.", curves)] if curves else []
+
+
+def _appendix(result: dict[str, Any], label: str) -> list[TableItem]:
+    end = f" ({label})" if label else ""
+    return [
+        TableItem(("option", "value"), list(flatten(result["config"]).items()), f"Configuration{end}."),
+        TableItem(("package", "version"), list(result["versions"].items()), f"Versions{end}."),
+        TableItem(("part", "value"), list(result["machine"].items()), f"Machine{end}."),
+    ]
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested configuration as one level of dotted names; other values than numbers become text."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value if isinstance(value, int | float | str) else json.dumps(value)
+    return flat

@@ -1,0 +1,166 @@
+"""Control as inference over plans, again at every step: a receding horizon."""
+
+import abc
+from typing import NamedTuple, final
+
+import equinox as eqx
+import jax.random as jr
+
+from ..core import AbstractBelief, AbstractController, AbstractEngine, AbstractFilter, AbstractModel, Decision
+from ..distributions import AbstractExpectation
+from ..inference import infer
+from ..inference.engines import Exhaustive
+from ..objectives import (
+    AbstractEstimator,
+    AbstractFunctional,
+    AbstractParameterInformation,
+    AbstractPlanEnergy,
+    AbstractPreference,
+    ExpectedFreeEnergy,
+    KnownParameters,
+    Linearized,
+    Prospect,
+    RiskAmbiguity,
+)
+from ..results import BadInputError
+from ..typing import Array, Energy, Float, Key, Params, PyTree
+from ._plans import AbstractPlan
+
+
+class AbstractChoice(eqx.Module):
+    """How a distribution over plans becomes one plan."""
+
+    @abc.abstractmethod
+    def __call__(self, plan: AbstractPlan[Params], params: Params, *, key: Key) -> Array:
+        """A value of the plan's family."""
+
+
+@final
+class MostLikely(AbstractChoice):
+    """The mode."""
+
+    def __call__(self, plan: AbstractPlan[Params], params: Params, *, key: Key) -> Array:
+        return plan.mode(params)
+
+
+@final
+class Sampled(AbstractChoice):
+    """A draw: plans of equal energy are taken equally often."""
+
+    def __call__(self, plan: AbstractPlan[Params], params: Params, *, key: Key) -> Array:
+        return plan.family(params).sample(key)
+
+
+class Deliberation(NamedTuple):
+    """What stands behind a decision.
+
+    Attributes:
+        actions: the chosen plan, [horizon, ...].
+        account: terms of its energy (`PlanAccount` or `PathAccount`).
+        energies_nats: objective before each engine step.
+    """
+
+    actions: Array
+    account: PyTree
+    energies_nats: Float[Array, " num_steps"]
+
+
+@final
+class _Decoded(AbstractPlanEnergy):
+    """An energy of actions as an energy of plan values."""
+
+    energy: AbstractPlanEnergy
+    plan: AbstractPlan
+    expectation: AbstractExpectation
+
+    def pointwise(self, value: Array, args: Prospect, *, key: Key) -> Energy:
+        return self.energy.pointwise(self.plan.decode(value), args, key=key)
+
+    def explain(self, value: Array, args: Prospect, *, key: Key) -> PyTree:
+        return self.energy.explain(self.plan.decode(value), args, key=key)
+
+
+@final
+class ModelPredictive(AbstractController[Params]):
+    """At every step: infer a plan from the belief, take its first action, shift the plan.
+
+    The carry is the parameters of the plan family, the warm start of the next step.
+
+    Attributes:
+        objective: energy of action sequences; `PathEnergy` for control by cost, `ExpectedFreeEnergy` for active inference.
+        engine: any engine that can handle the plan's family.
+        plan: family of plans.
+        choice: how a plan is taken from the inferred distribution.
+        num_steps: engine steps for each decision.
+    """
+
+    objective: AbstractPlanEnergy
+    engine: AbstractEngine
+    plan: AbstractPlan[Params]
+    choice: AbstractChoice = MostLikely()
+    num_steps: int = eqx.field(static=True, default=1)
+
+    def __check_init__(self):
+        if self.num_steps < 1:
+            raise BadInputError(f"Expected at least one engine step for each decision, got num_steps={self.num_steps}.")
+
+    def init(self) -> Params:
+        return self.plan.init()
+
+    def act(
+        self, model: AbstractModel, belief: AbstractBelief, carry: Params, *, key: Key
+    ) -> tuple[Decision, Params]:
+        infer_key, choice_key, explain_key = jr.split(key, 3)
+        prospect = Prospect(model, belief)
+        objective = _Decoded(self.objective, self.plan, self.objective.expectation)
+        posterior = infer(
+            objective,
+            self.engine,
+            self.plan.family,
+            prospect,
+            key=infer_key,
+            params=carry,
+            num_steps=self.num_steps,
+            throw=False,
+        )
+        value = self.choice(self.plan, posterior.params, key=choice_key)
+        actions = self.plan.decode(value)
+        account = objective.explain(value, prospect, key=explain_key)
+        decision = Decision(actions[0], Deliberation(actions, account, posterior.path_nats))
+        return decision, self.plan.shift(posterior.params)
+
+
+def active_inference(
+    preference: AbstractPreference,
+    plan: AbstractPlan,
+    filter: AbstractFilter,
+    *,
+    engine: AbstractEngine | None = None,
+    estimator: AbstractEstimator | None = None,
+    functional: AbstractFunctional | None = None,
+    parameters: AbstractParameterInformation | None = None,
+    choice: AbstractChoice | None = None,
+    num_steps: int = 1,
+) -> ModelPredictive:
+    """Model-predictive control by expected free energy.
+
+    Args:
+        preference: what the agent wants.
+        plan: family of plans.
+        filter: its `predict` carries beliefs into the future.
+        engine: any engine; by default all plans are evaluated.
+        estimator: of expectations over states and observations; linearised by default.
+        functional: which terms count; risk + ambiguity by default.
+        parameters: what is still to be learned about the model; nothing by default.
+        choice: how a plan is taken from the inferred distribution; the most likely one by default.
+        num_steps: engine steps for each decision.
+    """
+    objective = ExpectedFreeEnergy(
+        preference,
+        filter,
+        Linearized() if estimator is None else estimator,
+        RiskAmbiguity() if functional is None else functional,
+        KnownParameters() if parameters is None else parameters,
+    )
+    engine = Exhaustive() if engine is None else engine
+    return ModelPredictive(objective, engine, plan, MostLikely() if choice is None else choice, num_steps)

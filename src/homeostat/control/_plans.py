@@ -1,0 +1,253 @@
+"""Plan families: distributions over what a plan is made of, and how that becomes actions.
+
+    params --family--> q(value),   value --decode--> actions [horizon, ...]
+
+The warm start of a receding horizon belongs here as well: once an action is taken, `shift` turns the distribution over the
+old plan into one over the next.
+"""
+
+import abc
+from typing import Generic, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..core import AbstractFamily
+from ..distributions import (
+    Categorical,
+    CategoricalParams,
+    DiagonalGaussian,
+    DiagonalGaussianParams,
+    SquashedGaussian,
+)
+from ..results import BadInputError
+from ..typing import Array, Float, Int, Params
+
+
+class AbstractPlan(eqx.Module, Generic[Params]):
+    """A family of distributions over plans."""
+
+    @property
+    @abc.abstractmethod
+    def family(self) -> AbstractFamily[Params]:
+        """The family over plan values, which engines move."""
+
+    @abc.abstractmethod
+    def init(self) -> Params:
+        """Parameters at the start of an episode."""
+
+    @abc.abstractmethod
+    def decode(self, value: Array) -> Array:
+        """The actions that a value stands for, [horizon, ...]."""
+
+    @abc.abstractmethod
+    def mode(self, params: Params) -> Array:
+        """The most likely value (for Gaussians, the mean)."""
+
+    @abc.abstractmethod
+    def shift(self, params: Params) -> Params:
+        """Where to start the next plan, when the first action of this one has been taken."""
+
+
+@final
+class Sequences(AbstractPlan[CategoricalParams]):
+    """A choice among `alternatives` at every step, each step on its own: n^H plans.
+
+    Attributes:
+        alternatives: the actions to choose from, [n, ...].
+        horizon: H, steps.
+        memory: share of the log probabilities kept by the warm start; 0 forgets, 1 keeps all.
+    """
+
+    alternatives: Array
+    horizon: int = eqx.field(static=True, default=1)
+    memory: float = eqx.field(static=True, default=0.5)
+
+    def __check_init__(self):
+        _check_horizon(self.horizon)
+        _check_memory(self.memory)
+
+    @property
+    def family(self) -> Categorical:
+        return Categorical(self.alternatives.shape[0], (self.horizon,))
+
+    def init(self) -> CategoricalParams:
+        return self.family.init()
+
+    def decode(self, value: Int[Array, " horizon"]) -> Array:
+        return self.alternatives[value]
+
+    def mode(self, params: CategoricalParams) -> Int[Array, " horizon"]:
+        return jnp.argmax(params.logits, axis=-1)
+
+    def shift(self, params: CategoricalParams) -> CategoricalParams:
+        return _shift_logits(params, self.memory)
+
+
+@final
+class Held(AbstractPlan[CategoricalParams]):
+    """One choice among `alternatives`, held for the whole horizon: n plans, however far they look.
+
+    Attributes:
+        alternatives: the actions to choose from, [n, ...].
+        horizon: steps for which the action is held (it is chosen anew at every step all the same).
+    """
+
+    alternatives: Array
+    horizon: int = eqx.field(static=True, default=1)
+
+    def __check_init__(self):
+        _check_horizon(self.horizon)
+
+    @property
+    def family(self) -> Categorical:
+        return Categorical(self.alternatives.shape[0])
+
+    def init(self) -> CategoricalParams:
+        return self.family.init()
+
+    def decode(self, value: Int[Array, ""]) -> Array:
+        action = self.alternatives[value]
+        return jnp.broadcast_to(action[None], (self.horizon, *action.shape))
+
+    def mode(self, params: CategoricalParams) -> Int[Array, ""]:
+        return jnp.argmax(params.logits)
+
+    def shift(self, params: CategoricalParams) -> CategoricalParams:
+        return self.init()
+
+
+@final
+class Factored(AbstractPlan[CategoricalParams]):
+    """Every component of every action chosen by itself among `levels`: k^(H a) plans from H a k numbers.
+
+    Attributes:
+        levels: values of a component, [k].
+        action_dim: a, components.
+        horizon: H, steps.
+        memory: share of the log probabilities kept by the warm start.
+    """
+
+    levels: Array
+    action_dim: int = eqx.field(static=True)
+    horizon: int = eqx.field(static=True, default=1)
+    memory: float = eqx.field(static=True, default=0.5)
+
+    def __check_init__(self):
+        _check_horizon(self.horizon)
+        _check_memory(self.memory)
+
+    @property
+    def family(self) -> Categorical:
+        return Categorical(self.levels.shape[0], (self.horizon, self.action_dim))
+
+    def init(self) -> CategoricalParams:
+        return self.family.init()
+
+    def decode(self, value: Int[Array, "horizon a"]) -> Array:
+        return self.levels[value]
+
+    def mode(self, params: CategoricalParams) -> Int[Array, "horizon a"]:
+        return jnp.argmax(params.logits, axis=-1)
+
+    def shift(self, params: CategoricalParams) -> CategoricalParams:
+        return _shift_logits(params, self.memory)
+
+
+@final
+class Unbounded(AbstractPlan[DiagonalGaussianParams]):
+    """Independent Gaussian components.
+
+    Attributes:
+        action_dim: a.
+        horizon: H, steps.
+        deviation: standard deviation of a fresh plan, in the action's unit.
+    """
+
+    action_dim: int = eqx.field(static=True)
+    horizon: int = eqx.field(static=True, default=1)
+    deviation: float = eqx.field(static=True, default=1.0)
+
+    def __check_init__(self):
+        _check_horizon(self.horizon)
+
+    @property
+    def family(self) -> DiagonalGaussian:
+        return DiagonalGaussian(self.horizon * self.action_dim)
+
+    def init(self) -> DiagonalGaussianParams:
+        return _fresh(self.horizon * self.action_dim, self.deviation)
+
+    def decode(self, value: Float[Array, " n"]) -> Float[Array, "horizon a"]:
+        return value.reshape(self.horizon, self.action_dim)
+
+    def mode(self, params: DiagonalGaussianParams) -> Float[Array, " n"]:
+        return params.loc
+
+    def shift(self, params: DiagonalGaussianParams) -> DiagonalGaussianParams:
+        return _shift_gaussian(params, self.action_dim, self.init())
+
+
+@final
+class Bounded(AbstractPlan[DiagonalGaussianParams]):
+    """Squashed Gaussian components in [low, high].
+
+    Attributes:
+        action_dim: a.
+        horizon: H, steps.
+        low: lower bound, in the action's unit.
+        high: upper bound.
+        deviation: standard deviation of a fresh plan before squashing.
+    """
+
+    action_dim: int = eqx.field(static=True)
+    horizon: int = eqx.field(static=True, default=1)
+    low: float = eqx.field(static=True, default=-1.0)
+    high: float = eqx.field(static=True, default=1.0)
+    deviation: float = eqx.field(static=True, default=0.5)
+
+    def __check_init__(self):
+        _check_horizon(self.horizon)
+
+    @property
+    def family(self) -> SquashedGaussian:
+        return SquashedGaussian(self.horizon * self.action_dim, self.low, self.high)
+
+    def init(self) -> DiagonalGaussianParams:
+        return _fresh(self.horizon * self.action_dim, self.deviation)
+
+    def decode(self, value: Float[Array, " n"]) -> Float[Array, "horizon a"]:
+        return value.reshape(self.horizon, self.action_dim)
+
+    def mode(self, params: DiagonalGaussianParams) -> Float[Array, " n"]:
+        return self.low + 0.5 * (self.high - self.low) * (jnp.tanh(params.loc) + 1.0)
+
+    def shift(self, params: DiagonalGaussianParams) -> DiagonalGaussianParams:
+        return _shift_gaussian(params, self.action_dim, self.init())
+
+
+def _fresh(size: int, deviation: float) -> DiagonalGaussianParams:
+    return DiagonalGaussianParams(jnp.zeros(size), jnp.full(size, jnp.log(deviation)))
+
+
+def _shift_gaussian(params: DiagonalGaussianParams, step: int, fresh: DiagonalGaussianParams) -> DiagonalGaussianParams:
+    """Means move up by one action; the deviations start afresh, or the search would never widen again."""
+    loc = jnp.concatenate([params.loc[step:], jnp.asarray(fresh.loc[:step], params.loc.dtype)])
+    return DiagonalGaussianParams(loc, jnp.asarray(fresh.log_scale, params.log_scale.dtype))
+
+
+def _shift_logits(params: CategoricalParams, memory: float) -> CategoricalParams:
+    logits = jax.nn.log_softmax(params.logits)
+    last = jnp.zeros_like(logits[:1])
+    return CategoricalParams(memory * jnp.concatenate([logits[1:], last]))
+
+
+def _check_horizon(horizon: int) -> None:
+    if horizon < 1:
+        raise BadInputError(f"Expected a horizon of at least one step, got {horizon}.")
+
+
+def _check_memory(memory: float) -> None:
+    if not 0.0 <= memory <= 1.0:
+        raise BadInputError(f"Expected the share that a warm start keeps in [0, 1], got memory={memory}.")

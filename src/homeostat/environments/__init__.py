@@ -1,0 +1,48 @@
+"""Environments: the interactive dSprites world and its extensions."""
+
+from ._antialiased import Antialiased as Antialiased
+from ._archive import (
+    ArchiveImages as ArchiveImages,
+    ArchiveReport as ArchiveReport,
+    check_archive as check_archive,
+    render_block as render_block,
+    render_blocks as render_blocks,
+)
+from ._configurations import (
+    AbstractConfigurations as AbstractConfigurations,
+    FactorisedConfigurations as FactorisedConfigurations,
+    FixedConfiguration as FixedConfiguration,
+    UniformConfigurations as UniformConfigurations,
+)
+from ._dsprites import DSprites as DSprites, SpriteState as SpriteState
+from ._goals import (
+    AbstractGoal as AbstractGoal,
+    ImagePreference as ImagePreference,
+    LatentPreference as LatentPreference,
+    Target as Target,
+)
+from ._grid import FACTORS as FACTORS, SYMMETRY_ORDER as SYMMETRY_ORDER, SpriteGrid as SpriteGrid
+from ._motion import (
+    AbstractMotion as AbstractMotion,
+    ContinuousMotion as ContinuousMotion,
+    GridMotion as GridMotion,
+    OneFactorMotion as OneFactorMotion,
+    SecondOrderMotion as SecondOrderMotion,
+)
+from ._outlines import outline as outline
+from ._renderers import AbstractRenderer as AbstractRenderer, PixelExact as PixelExact
+from ._scene import RAINBOW as RAINBOW, SceneState as SceneState, SpriteScene as SpriteScene
+from ._specs import Bounded as Bounded
+from ._world import AbstractSpriteWorld as AbstractSpriteWorld
+from .adapters import register as _register
+from .wrappers import (
+    AbstractObservationWrapper as AbstractObservationWrapper,
+    Fovea as Fovea,
+    FoveaObservation as FoveaObservation,
+    FoveaState as FoveaState,
+    Occluders as Occluders,
+    Patch as Patch,
+    PixelNoise as PixelNoise,
+)
+
+_register()

@@ -1,0 +1,127 @@
+"""The interactive dSprites world: one sprite, moved by actions along scale, orientation, position x and position y.
+
+    latents' = move(latents, action)       image = render(latents)
+
+Shape is fixed within an episode. Parts are objects: the lattice, a motion, a renderer, a start and a goal; wrappers add
+partial observation. See `_grid` for the meaning of latents.
+"""
+
+from typing import NamedTuple, final
+
+import jax.numpy as jnp
+import jax.random as jr
+
+from ..results import BadInputError
+from ..typing import Any, Array, Float, Key, PyTree
+from ._configurations import AbstractConfigurations, UniformConfigurations
+from ._goals import AbstractGoal, Target
+from ._grid import SpriteGrid
+from ._motion import AbstractMotion, GridMotion
+from ._renderers import AbstractRenderer, PixelExact
+from ._specs import Bounded
+from ._world import AbstractSpriteWorld, require_target
+
+
+class SpriteState(NamedTuple):
+    """State of the world.
+
+    Attributes:
+        latents: [shape, scale, orientation, x, y] in class units; int32 on the lattice, else real.
+        velocity: class units per step of (scale, orientation, x, y); empty for motions without velocity.
+        goal: the goal's part; the target's latents for `Target`, empty for preferences.
+    """
+
+    latents: Array
+    velocity: Float[Array, " memory"]
+    goal: PyTree
+
+
+@final
+class DSprites(AbstractSpriteWorld[SpriteState]):
+    """One white sprite on a black canvas.
+
+    Attributes:
+        grid: the lattice of configurations; `SpriteGrid(39)` has the original data set's angles.
+        motion: how actions move the sprite.
+        renderer: how it is drawn.
+        start: where episodes start.
+        goal: what they ask for.
+    """
+
+    grid: SpriteGrid = SpriteGrid()
+    motion: AbstractMotion = GridMotion()
+    renderer: AbstractRenderer = PixelExact()
+    start: AbstractConfigurations = UniformConfigurations()
+    goal: AbstractGoal = Target()
+
+    @property
+    def action_spec(self):
+        return self.motion.action_spec
+
+    @property
+    def observation_spec(self):
+        return Bounded((self.renderer.size, self.renderer.size), 0, 1)
+
+    def initial(self, *, key):
+        start_key, goal_key = jr.split(key)
+        return self._begin(self.draw(self.start, key=start_key), key=goal_key)
+
+    def initial_at(self, latents, goal=None, *, key):
+        state = self._begin(self._placed(latents), key=key)
+        if goal is None:
+            return state
+        require_target(state.goal)
+        return state._replace(goal=self._placed(goal).at[0].set(state.latents[0]))
+
+    def transition(self, state, action, *, key):
+        action = self.action_spec.checked(action, "an action")
+        latents, velocity = self.motion.move(state.latents, state.velocity, action, self.grid, key=key)
+        return SpriteState(latents, velocity, state.goal)
+
+    def observation(self, state, *, key):
+        del key
+        return self.picture(state)
+
+    def reward(self, state, action, next_state):
+        del state, action
+        return self.goal.reward(self, next_state)
+
+    def terminal(self, state):
+        return self.goal.reached(self, state)
+
+    def latents(self, state):
+        return state.latents
+
+    def goal_of(self, state):
+        return state.goal
+
+    def draw(self, configurations, *, key):
+        return self.motion.cast(configurations.draw(self.grid, on_lattice=self.motion.on_lattice, key=key))
+
+    def picture(self, state):
+        return self.render(state.latents)
+
+    def render(self, latents: Array) -> Float[Array, "size size"]:
+        """Picture of a configuration in class units, shape (5,), as float32 in [0, 1]."""
+        return self.renderer.render(latents, self.grid).astype(jnp.float32)
+
+    def differences(self, state):
+        return self.grid.differences(state.latents, state.goal)
+
+    def steps_to_goal(self, state):
+        """Length of the shortest path from `state` to its target, without noise.
+
+        All factors move at once in `GridMotion`, so it is the largest difference over factors, with orientation counted
+        around the ring and up to the shape's symmetry; moving one factor at a time, it is their sum.
+        """
+        return self.motion.steps(self.differences(state))
+
+    def _placed(self, latents: Any) -> Array:
+        checked = self.grid.checked(latents)
+        if checked.shape != (5,):
+            raise BadInputError(f"Expected the latents of one sprite, shape (5,), got shape {checked.shape}.")
+        return self.motion.cast(self.grid.contain(checked))
+
+    def _begin(self, latents: Array, *, key: Key) -> SpriteState:
+        velocity = jnp.zeros(self.motion.memory, jnp.result_type(float))
+        return SpriteState(latents, velocity, self.goal.draw(self, latents, key=key))

@@ -1,0 +1,86 @@
+"""What all worlds of sprites have in common, so that goals, wrappers and adapters can be written once."""
+
+import abc
+from typing import TypeVar
+
+import equinox as eqx
+
+from ..core import AbstractEnvironment
+from ..results import BadInputError
+from ..typing import Any, Array, Float, Key, PyTree, Scalar
+from ._configurations import AbstractConfigurations
+from ._grid import SpriteGrid
+from ._specs import Bounded
+
+WorldState = TypeVar("WorldState")
+
+
+class AbstractSpriteWorld(AbstractEnvironment[WorldState]):
+    """An environment of one or several sprites. Several sprites add a leading axis to latents, goals and actions.
+
+    Attributes:
+        grid: the lattice of configurations.
+    """
+
+    grid: eqx.AbstractVar[SpriteGrid]
+
+    @property
+    @abc.abstractmethod
+    def action_spec(self) -> Bounded:
+        """What an action looks like."""
+
+    @property
+    @abc.abstractmethod
+    def observation_spec(self) -> PyTree[Bounded]:
+        """What an observation looks like: one `Bounded`, or a named tuple of them."""
+
+    @abc.abstractmethod
+    def initial_at(self, latents: Any, goal: Any = None, *, key: Key) -> WorldState:
+        """First state of an episode with a given start; everything else is drawn as usual.
+
+        Args:
+            latents: where the sprites start, class indices [shape, scale, orientation, x, y].
+            goal: the target's latents; drawn if `None`. Its shape is ignored, since shape cannot change.
+            key: randomness of what is drawn.
+
+        Raises:
+            BadInputError: if they are not configurations of this world's lattice, or if a target is given to a world
+            whose
+                goal has none.
+        """
+
+    @abc.abstractmethod
+    def latents(self, state: WorldState) -> Array:
+        """[shape, scale, orientation, x, y] in class units, of every sprite."""
+
+    @abc.abstractmethod
+    def goal_of(self, state: WorldState) -> PyTree:
+        """The goal's part of the state: the target's latents, or an empty tuple."""
+
+    @abc.abstractmethod
+    def draw(self, configurations: AbstractConfigurations, *, key: Key) -> Array:
+        """Configurations of all sprites, drawn independently."""
+
+    @abc.abstractmethod
+    def picture(self, state: WorldState) -> Float[Array, "..."]:
+        """The whole scene without noise, float32 in [0, 1]: (size, size), or (size, size, 3) in colour."""
+
+    @abc.abstractmethod
+    def differences(self, state: WorldState) -> Array:
+        """Distance in class units of each factor (scale, orientation, x, y) to the target, shape (..., 4)."""
+
+    @abc.abstractmethod
+    def steps_to_goal(self, state: WorldState) -> Scalar:
+        """Length of the shortest path from `state` to its target, without noise."""
+
+
+def require_target(goal: PyTree) -> None:
+    """Complain if an episode has no target that could be set.
+
+    Raises:
+        BadInputError: the world's goal is a preference.
+    """
+    if isinstance(goal, tuple) and not goal:
+        raise BadInputError(
+            "Expected a world whose goal is a `Target` in order to set one, got a preference distribution."
+        )

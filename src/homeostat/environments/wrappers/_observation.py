@@ -1,0 +1,175 @@
+"""Wrappers that act on the observed image alone: fixed occluders and pixel noise."""
+
+import abc
+from typing import NamedTuple, final
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+
+from ...results import BadInputError
+from ...typing import Any, Array, Float, Key
+from .._grid import CANVAS, SpriteGrid
+from .._specs import Bounded
+from .._world import AbstractSpriteWorld
+
+_LARGEST_NORMAL = 6.0
+"""No single-precision normal variate is farther from zero: the smallest uniform it is made from is 2^-24."""
+
+
+class AbstractObservationWrapper(AbstractSpriteWorld):
+    """Changes the observed image and nothing else; the state is the inner world's."""
+
+    environment: eqx.AbstractVar[AbstractSpriteWorld]
+
+    @abc.abstractmethod
+    def observe(self, image: Float[Array, "..."], *, key: Key) -> Float[Array, "..."]:
+        """What is seen of `image`, (size, size) or (size, size, 3)."""
+
+    @property
+    def grid(self) -> SpriteGrid:
+        return self.environment.grid
+
+    @property
+    def action_spec(self):
+        return self.environment.action_spec
+
+    def initial(self, *, key):
+        return self.environment.initial(key=key)
+
+    def initial_at(self, latents, goal=None, *, key):
+        return self.environment.initial_at(latents, goal, key=key)
+
+    def transition(self, state, action, *, key):
+        return self.environment.transition(state, action, key=key)
+
+    def observation(self, state, *, key):
+        inner_key, own_key = jr.split(key)
+        return self.observe(self.environment.observation(state, key=inner_key), key=own_key)
+
+    def reward(self, state, action, next_state):
+        return self.environment.reward(state, action, next_state)
+
+    def terminal(self, state):
+        return self.environment.terminal(state)
+
+    def latents(self, state):
+        return self.environment.latents(state)
+
+    def goal_of(self, state):
+        return self.environment.goal_of(state)
+
+    def draw(self, configurations, *, key):
+        return self.environment.draw(configurations, key=key)
+
+    def picture(self, state):
+        return self.environment.picture(state)
+
+    def differences(self, state):
+        return self.environment.differences(state)
+
+    def steps_to_goal(self, state):
+        return self.environment.steps_to_goal(state)
+
+
+class Patch(NamedTuple):
+    """A rectangle in pixels of the 64 x 64 canvas.
+
+    Attributes:
+        x: its left edge.
+        y: its top edge.
+        width: its width.
+        height: its height.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@final
+class Occluders(AbstractObservationWrapper):
+    """Fixed grey patches in front of everything.
+
+    Attributes:
+        environment: the world behind them.
+        patches: rectangles; a pixel is hidden if its centre lies in one of them.
+        grey: brightness of the patches, in [0, 1].
+    """
+
+    environment: AbstractSpriteWorld
+    patches: tuple[Patch, ...] = eqx.field(static=True)
+    grey: float = eqx.field(static=True)
+
+    def __init__(self, environment: AbstractSpriteWorld, patches: Any, grey: float | int = 0.5):
+        _require_image(environment, "occluders")
+        try:
+            self.patches = tuple(Patch(*(float(side) for side in patch)) for patch in patches)
+        except (TypeError, ValueError) as error:
+            raise BadInputError(
+                f"Expected patches as tuples (x, y, width, height) in pixels, got {patches!r}."
+            ) from error
+        if not all(patch.width > 0 and patch.height > 0 for patch in self.patches):
+            raise BadInputError(f"Expected patches (x, y, width, height) of positive size, got {patches!r}.")
+        if not 0 <= grey <= 1:
+            raise BadInputError(f"Expected the brightness of occluders between 0 and 1, got {grey!r}.")
+        self.environment = environment
+        self.grey = float(grey)
+
+    @property
+    def observation_spec(self):
+        return self.environment.observation_spec
+
+    def observe(self, image, *, key):
+        del key
+        hidden = self.mask().reshape(image.shape[:2] + (1,) * (image.ndim - 2))
+        return jnp.where(hidden, jnp.asarray(self.grey, image.dtype), image)
+
+    def mask(self) -> Array:
+        """Which pixels are hidden: boolean, (size, size)."""
+        size = self.environment.observation_spec.shape[0]
+        centres = (jnp.arange(size) + 0.5) * (CANVAS / size)
+        hidden = jnp.zeros((size, size), bool)
+        for patch in self.patches:
+            rows = (centres >= patch.y) & (centres < patch.y + patch.height)
+            columns = (centres >= patch.x) & (centres < patch.x + patch.width)
+            hidden |= rows[:, None] & columns[None, :]
+        return hidden
+
+
+@final
+class PixelNoise(AbstractObservationWrapper):
+    """Independent Gaussian noise on every pixel: x = image + scale eps, eps ~ N(0, 1); not clipped to [0, 1].
+
+    Attributes:
+        environment: the world it is seen through.
+        scale: standard deviation of the noise, in units of brightness.
+    """
+
+    environment: AbstractSpriteWorld
+    scale: float = eqx.field(static=True)
+
+    def __init__(self, environment: AbstractSpriteWorld, scale: float | int = 0.1):
+        _require_image(environment, "pixel noise")
+        if not 0 <= scale < float("inf"):
+            raise BadInputError(f"Expected the scale of pixel noise as a non-negative number, got {scale!r}.")
+        self.environment = environment
+        self.scale = float(scale)
+
+    @property
+    def observation_spec(self):
+        inner = self.environment.observation_spec
+        reach = _LARGEST_NORMAL * self.scale
+        return Bounded(inner.shape, inner.low - reach, inner.high + reach)
+
+    def observe(self, image, *, key):
+        return image + self.scale * jr.normal(key, image.shape, jnp.float32).astype(image.dtype)
+
+
+def _require_image(environment: AbstractSpriteWorld, what: str) -> None:
+    if not isinstance(environment.observation_spec, Bounded):
+        raise BadInputError(
+            f"Expected a world whose observation is one image for {what}, got {type(environment).__name__}: "
+            "wrap the world first and put the fovea outermost."
+        )

@@ -1,0 +1,258 @@
+"""Finds experiments: every module `<package>.<group>.<name>` whose file assigns `SOURCE`, `MINUTES` and `CLAIMS`.
+
+Listing reads the files' text and runs none of it, so it needs no JAX and takes milliseconds; loading imports one
+module.
+"""
+
+import ast
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, final
+
+from ._claims import Claim
+from ._protocol import Experiment, Minutes, Scale
+
+_REQUIRED = ("SOURCE", "MINUTES", "CLAIMS")
+_RESERVED = ("scale", "seed", "out", "json", "no_cache", "checkpoint_seconds", "help")
+
+
+class Summary(NamedTuple):
+    """What can be said about an experiment without running its module.
+
+    Attributes:
+        id: `<group>/<name>`.
+        summary: the first line of the docstring.
+        source: where the claims come from.
+        minutes: expected duration at each scale.
+        claims: how many claims the module writes down, or None if they are not a plain tuple.
+        module: the module's import name.
+    """
+
+    id: str
+    summary: str
+    source: str
+    minutes: Minutes
+    claims: int | None
+    module: str
+
+    @property
+    def group(self) -> str:
+        """The id without its last part."""
+        return self.id.partition("/")[0]
+
+
+class GroupSummary(NamedTuple):
+    """A group and its experiments, in the order in which a group run takes them.
+
+    Attributes:
+        id: the group's name.
+        summary: the first line of the group package's docstring.
+        experiments: its members.
+    """
+
+    id: str
+    summary: str
+    experiments: tuple[Summary, ...]
+
+
+@final
+class Registry:
+    """The experiments under one package.
+
+    A group's package may assign `ORDER = ("name", ...)`, a literal: the order of a group run. Experiments that it does
+    not name follow in alphabetical order.
+
+    Args:
+        package: import name of the package whose sub-packages are groups.
+    """
+
+    def __init__(self, package: str = "homeostat.experiments"):
+        self._package = package
+
+    def groups(self) -> tuple[GroupSummary, ...]:
+        """All groups that hold an experiment."""
+        spec = importlib.util.find_spec(self._package)
+        roots = list(spec.submodule_search_locations or ()) if spec is not None else []
+        found = []
+        for root in roots:
+            for folder in sorted(Path(root).iterdir()):
+                if (folder / "__init__.py").is_file():
+                    group = self._group(folder)
+                    if group.experiments:
+                        found.append(group)
+        return tuple(found)
+
+    def experiments(self) -> tuple[Summary, ...]:
+        """All experiments, group by group."""
+        return tuple(experiment for group in self.groups() for experiment in group.experiments)
+
+    def find(self, id: str) -> tuple[Summary, ...]:
+        """The experiments that an id names: one, or all of a group.
+
+        Raises:
+            BadInputError: nothing has that id; the message names the nearest ones.
+        """
+        groups = self.groups()
+        chosen = tuple(e for group in groups for e in group.experiments if e.id == id or group.id == id)
+        if not chosen:
+            self._unknown(id, groups)
+        return chosen
+
+    def load(self, summary: Summary) -> Experiment:
+        """Import an experiment's module and check that it keeps the protocol.
+
+        Raises:
+            ProtocolError: the module misses a part or has one of the wrong kind.
+        """
+        module = importlib.import_module(summary.module)
+        for name in (*_REQUIRED, "Config", "run"):
+            if not hasattr(module, name):
+                raise ProtocolError(
+                    f"Expected the experiment {summary.module} to define {name}, got no such name. Add it."
+                )
+        _check_config(summary.module, module.Config)
+        claims = tuple(module.CLAIMS)
+        _check_claims(summary.module, claims)
+        return Experiment(
+            id=summary.id,
+            summary=summary.summary,
+            source=summary.source,
+            minutes=summary.minutes,
+            claims=claims,
+            config=module.Config,
+            run=module.run,
+        )
+
+    def _group(self, folder: Path) -> GroupSummary:
+        tree = ast.parse((folder / "__init__.py").read_text())
+        order = list(_literal(tree, "ORDER") or ())
+        members = []
+        for file in sorted(folder.glob("*.py")):
+            if not file.stem.startswith("_"):
+                summary = _summary(file, f"{folder.name}/{file.stem}", f"{self._package}.{folder.name}.{file.stem}")
+                if summary is not None:
+                    members.append(summary)
+        rank = {name: position for position, name in enumerate(order)}
+        members.sort(key=lambda s: (rank.get(s.id.partition("/")[2], len(rank)), s.id))
+        return GroupSummary(folder.name, _first_line(tree), tuple(members))
+
+    def _unknown(self, id: str, groups: tuple[GroupSummary, ...]) -> NoReturn:
+        from ..results import BadInputError  # brings JAX, which listing does without
+
+        names = [group.id for group in groups] + [e.id for group in groups for e in group.experiments]
+        # Also compare with the last parts, so that "control" finds "dsprites/control".
+        near = difflib.get_close_matches(id, names, n=3, cutoff=0.5)
+        near += [
+            n
+            for n in names
+            if n.rpartition("/")[2] in difflib.get_close_matches(id, [n.rpartition("/")[2]], cutoff=0.6)
+        ]
+        hint = (
+            f"Did you mean {' or '.join(dict.fromkeys(near))}?" if near else f"There are: {', '.join(names) or 'none'}."
+        )
+        raise BadInputError(
+            f"Expected the id of an experiment or a group, got {id!r}. {hint} `homeostat list` shows all of them."
+        )
+
+
+class ProtocolError(Exception):
+    """An experiment's module does not keep the protocol: a mistake of whoever wrote it, not of whoever runs it."""
+
+
+def _summary(file: Path, id: str, module: str) -> Summary | None:
+    tree = ast.parse(file.read_text(), filename=str(file))
+    assigned = {target.id for node in tree.body for target in _targets(node)}
+    if not all(name in assigned for name in _REQUIRED):
+        return None
+    source, minutes = _literal(tree, "SOURCE"), _minutes(tree)
+    if not isinstance(source, str) or minutes is None:
+        raise ProtocolError(
+            "Expected SOURCE to be a string literal and MINUTES to be Minutes(smoke=..., small=..., paper=...) with "
+            f"literal numbers in {file}, got something else. They are read without running the file."
+        )
+    claims = _value(tree, "CLAIMS")
+    # One id may stand several times, with another relation for another scale.
+    ids = {_claim_id(item) for item in claims.elts} if isinstance(claims, ast.Tuple) else None
+    return Summary(id, _first_line(tree), source, minutes, None if ids is None or None in ids else len(ids), module)
+
+
+def _claim_id(node: ast.expr) -> str | None:
+    if not isinstance(node, ast.Call):
+        return None
+    candidates = [*node.args[:1], *(k.value for k in node.keywords if k.arg == "id")]
+    first = candidates[0] if candidates else None
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+
+
+def _targets(node: ast.stmt) -> list[ast.Name]:
+    if isinstance(node, ast.Assign):
+        return [target for target in node.targets if isinstance(target, ast.Name)]
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return [node.target]
+    return []
+
+
+def _value(tree: ast.Module, name: str) -> ast.expr | None:
+    for node in tree.body:
+        if any(target.id == name for target in _targets(node)):
+            return node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    return None
+
+
+def _literal(tree: ast.Module, name: str) -> Any:
+    node = _value(tree, name)
+    try:
+        return None if node is None else ast.literal_eval(node)
+    except ValueError:
+        return None
+
+
+def _minutes(tree: ast.Module) -> Minutes | None:
+    node = _value(tree, "MINUTES")
+    if not isinstance(node, ast.Call):
+        return None
+    try:
+        return Minutes(
+            *(float(ast.literal_eval(argument)) for argument in node.args),
+            **{str(k.arg): float(ast.literal_eval(k.value)) for k in node.keywords},
+        )
+    except (TypeError, ValueError):
+        return None
+
+
+def _first_line(tree: ast.Module) -> str:
+    return (ast.get_docstring(tree) or "").partition("\n")[0]
+
+
+def _check_config(module: str, config: Any) -> None:
+    parameters = getattr(config, "__dataclass_params__", None)
+    if parameters is None or not parameters.frozen or not callable(getattr(config, "for_scale", None)):
+        raise ProtocolError(
+            f"Expected {module}.Config to be a frozen dataclass with a classmethod for_scale(scale), got {config!r}."
+        )
+    taken = sorted(set(_RESERVED) & {field.name for field in dataclasses.fields(config)})
+    if taken:
+        raise ProtocolError(
+            f"Expected other field names in {module}.Config than those of every run, got {taken}. Rename them."
+        )
+    for scale in Scale:
+        if not isinstance(config.for_scale(scale), config):
+            raise ProtocolError(f"Expected {module}.Config.for_scale({scale.value!r}) to return a Config.")
+
+
+def _check_claims(module: str, claims: tuple[Any, ...]) -> None:
+    seen = set()
+    for claim in claims:
+        if not isinstance(claim, Claim):
+            raise ProtocolError(f"Expected {module}.CLAIMS to hold Claim objects, got {claim!r}.")
+        for scale in claim.scales:
+            if scale not in tuple(Scale):
+                raise ProtocolError(
+                    f"Expected the scales of claim {claim.id!r} to be among {[s.value for s in Scale]}, got {scale!r}."
+                )
+            if (claim.id, scale) in seen:
+                raise ProtocolError(f"Expected one claim {claim.id!r} at scale {scale!r} in {module}, got two.")
+            seen.add((claim.id, scale))

@@ -1,0 +1,278 @@
+"""Exact expectation maximisation for linear-Gaussian models, in square-root form.
+
+The E-step smooths every sequence. All that the M-step needs of it are expected second moments of v_t = (z_t, u_t, 1, z_{t+1}),
+kept as a square root S with S S^T = sum_t E[v_t v_t^T]. With G = tria(S) the regression of z_{t+1} on the rest is read off its
+blocks, [A B c] = G_21 G_11^-1 and L L^T = G_22 G_22^T / N, without a subtraction, so the noise stays positive definite.
+
+References:
+    Shumway and Stoffer, "An approach to time series smoothing and forecasting using the EM algorithm", 1982;
+    Ghahramani and Hinton, "Parameter estimation for linear dynamical systems", 1996.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+
+from ..distributions import positive_tria
+from ..models.sequential import LinearDynamics, LinearGaussian, Measurement
+from ..results import RESULTS, BadInputError
+from ..typing import Array, Float, Int
+from ._smooth import RauchTungStriebel, smooth, Smoothed
+
+
+class Parts(NamedTuple):
+    """Which parts of a `LinearGaussian` model are learned; the others stay as they are.
+
+    Attributes:
+        matrix: A.
+        control: B.
+        offset: c.
+        noise: L.
+        initial: mean and covariance of z_1 (needs several sequences to mean something).
+        emission_matrix: C.
+        emission_offset: d.
+        emission_noise: R.
+    """
+
+    matrix: bool = True
+    control: bool = True
+    offset: bool = False
+    noise: bool = True
+    initial: bool = False
+    emission_matrix: bool = False
+    emission_offset: bool = False
+    emission_noise: bool = False
+
+
+class Learned(NamedTuple):
+    """What expectation maximisation found.
+
+    Attributes:
+        model: the model after the last step.
+        log_evidence_nats: log p(observations) summed over sequences, before each step and after the last, [num_steps + 1].
+    """
+
+    model: LinearGaussian
+    log_evidence_nats: Float[Array, " steps"]
+
+
+class TransitionMoments(NamedTuple):
+    """Expected second moments of (z_t, u_t, 1, z_{t+1}) over transitions.
+
+    Attributes:
+        square_root: S with S S^T = sum E[v v^T], [2 d + a + 1, 2 d + a + 1].
+        count: number of transitions.
+    """
+
+    square_root: Float[Array, "... n n"]
+    count: Float[Array, "..."]
+
+    def pool(self) -> "TransitionMoments":
+        """The sum over a leading axis of sequences."""
+        return TransitionMoments(_square(_side_by_side(self.square_root)), jnp.sum(self.count))
+
+    def without_constant(self, dim: int) -> Float[Array, "rows n"]:
+        """The square root for the regressors (z_t, u_t) only, of a state with `dim` coordinates."""
+        constant = self.square_root.shape[0] - dim - 1
+        return jnp.concatenate([self.square_root[:constant], self.square_root[constant + 1 :]])
+
+
+@eqx.filter_jit
+def expectation_maximization(
+    model: LinearGaussian,
+    observations: Float[Array, "sequences time m"] | Measurement,
+    actions: Array | None = None,
+    *,
+    parts: Parts = Parts(),
+    smoother: RauchTungStriebel = RauchTungStriebel(),
+    num_steps: int = 20,
+    throw: bool = True,
+) -> Learned:
+    """Maximise log p(observations) over the chosen parts; no step lowers it.
+
+    Latents that were inferred from images enter as a `Measurement`: posterior means with posterior factors. With an angle
+    in the smoother's filter, its branches are chosen anew in every E-step.
+
+    Args:
+        model: where to start.
+        observations: [sequences, time, m], or a `Measurement` with these leading axes; NaN where missing.
+        actions: [sequences, time - 1, a], or None.
+        parts: what to learn.
+        smoother: the E-step.
+        num_steps: number of EM steps.
+        throw: raise if the evidence ends non-finite (for instance because an action never varied, so that its column of B
+            cannot be learned).
+
+    Returns:
+        The learned model and the evidence along the way, in nats.
+
+    Raises:
+        BadInputError: no sequence axis, or emission parts are to be learned from measurements that bring their own noise.
+    """
+    _check(model, observations, actions, parts, num_steps)
+
+    def smooth_all(current: LinearGaussian) -> Smoothed:
+        run = lambda x, u: smooth(smoother, current, x, u, throw=False)  # noqa: E731
+        return jax.vmap(run, in_axes=(0, None if actions is None else 0))(observations, actions)
+
+    def body(current: LinearGaussian, _: None) -> tuple[LinearGaussian, Float[Array, ""]]:
+        smoothed = smooth_all(current)
+        updated = _maximize(current, smoothed, observations, actions, parts, smoother)
+        return updated, -jnp.sum(smoothed.filtered.info.free_energy_nats)
+
+    learned, path = jax.lax.scan(body, _strong(model), None, length=num_steps)
+    last = -jnp.sum(smooth_all(learned).filtered.info.free_energy_nats)
+    path = jnp.concatenate([path, last[None]])
+    if throw:
+        result = RESULTS.where(jnp.isfinite(last), RESULTS.successful, RESULTS.nonfinite_energy)
+        path = result.error_if(path, result != RESULTS.successful)
+    return Learned(learned, path)
+
+
+def transition_moments(smoothed: Smoothed, actions: Array | None = None) -> TransitionMoments:
+    """Expected second moments of one smoothed sequence; for many, `jax.vmap(transition_moments)(...).pool()`.
+
+    Args:
+        smoothed: what `smooth` returned.
+        actions: [time - 1, a], or None.
+    """
+    means, factors = smoothed.beliefs.loc, smoothed.beliefs.scale_tril
+    steps, dim = smoothed.gains.shape[0], means.shape[-1]
+    actions = jnp.zeros((steps, 0), means.dtype) if actions is None else actions.astype(means.dtype)
+    ones = jnp.ones((steps, 1), means.dtype)
+    certain = jnp.concatenate([means[:-1], actions, ones, means[1:]], axis=1).T
+    # The pair (z_t, z_{t+1}) has the covariance root [[G F, D], [F, 0]] with F the factor of z_{t+1}.
+    now = jnp.concatenate([smoothed.gains @ factors[1:], smoothed.conditional_trils], axis=2)
+    then = jnp.concatenate([factors[1:], jnp.zeros_like(factors[1:])], axis=2)
+    between = jnp.zeros((steps, actions.shape[1] + 1, 2 * dim), means.dtype)
+    uncertain = _side_by_side(jnp.concatenate([now, between, then], axis=1))
+    root = _square(jnp.concatenate([certain, uncertain], axis=1))
+    return TransitionMoments(root, jnp.asarray(steps, means.dtype))
+
+
+def _maximize(
+    model: LinearGaussian,
+    smoothed: Smoothed,
+    observations: Array | Measurement,
+    actions: Array | None,
+    parts: Parts,
+    smoother: RauchTungStriebel,
+) -> LinearGaussian:
+    """The M-step."""
+    dynamics = model.dynamics
+    in_axes = (0, None if actions is None else 0)
+    root, count = jax.vmap(transition_moments, in_axes=in_axes)(smoothed, actions).pool()
+    known = jnp.concatenate([dynamics.matrix, dynamics.control, dynamics.offset[:, None]], axis=1)
+    sizes = (dynamics.dim, dynamics.action_dim, 1)
+    learned = _columns((parts.matrix, parts.control, parts.offset), sizes)
+    coefficients, noise = _regress(root, count, known, learned)
+    noise = noise if parts.noise else dynamics.scale_tril
+    dynamics = LinearDynamics.from_coefficients(coefficients, noise, action_dim=dynamics.action_dim)
+
+    mean, factor = model.initial_mean, model.initial_scale_tril
+    if parts.initial:
+        mean, factor = _initial(smoothed)
+
+    matrix, offset, tril = model.emission_matrix, model.emission_offset, model.emission_scale_tril
+    if parts.emission_matrix or parts.emission_offset or parts.emission_noise:
+        roots = jax.vmap(lambda s, x: _emission_root(model, s, x, smoother))(smoothed, observations)
+        known = jnp.concatenate([matrix, offset[:, None]], axis=1)
+        learned = _columns((parts.emission_matrix, parts.emission_offset), (matrix.shape[1], 1))
+        count = jnp.asarray(float(observations.shape[0] * observations.shape[1]), matrix.dtype)
+        coefficients, noise = _regress(_square(_side_by_side(roots)), count, known, learned)
+        matrix, offset = coefficients[:, :-1], coefficients[:, -1]
+        tril = noise if parts.emission_noise else tril
+    return LinearGaussian(mean, factor, dynamics, matrix, tril, offset)
+
+
+def _regress(
+    root: Float[Array, "n n"], count: Array, known: Float[Array, "d k"], learned: Int[Array, " j"]
+) -> tuple[Float[Array, "d k"], Float[Array, "d d"]]:
+    """Regress the last rows on the columns `learned`, with the other coefficients kept at their known values.
+
+    Returns:
+        All coefficients, and the lower factor of the mean squared residual.
+    """
+    width, num = known.shape[1], learned.shape[0]
+    fixed = known.at[:, learned].set(0.0)
+    residual = root[width:] - fixed @ root[:width]
+    factor = positive_tria(jnp.concatenate([root[:width][learned], residual]))
+    found = solve_triangular(factor[:num, :num], factor[num:, :num].T, lower=True, trans=1).T if num else known[:, :0]
+    return fixed.at[:, learned].set(found), factor[num:, num:] / jnp.sqrt(count)
+
+
+def _initial(smoothed: Smoothed) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+    """Mean and factor of the mixture of all smoothed first states."""
+    means, factors = smoothed.beliefs.loc[:, 0], smoothed.beliefs.scale_tril[:, 0]
+    mean = jnp.mean(means, axis=0)
+    columns = jnp.concatenate([_side_by_side(factors), (means - mean[None, :]).T], axis=1)
+    return mean, positive_tria(columns / means.shape[0] ** 0.5)
+
+
+def _emission_root(
+    model: LinearGaussian, smoothed: Smoothed, observations: Float[Array, "time m"], smoother: RauchTungStriebel
+) -> Float[Array, "n n"]:
+    """Square root of sum_t E[v v^T], v = (z_t, 1, x_t), missing entries of x_t completed by their conditional given z_t."""
+    matrix, offset, tril = model.emission_matrix, model.emission_offset, model.emission_scale_tril
+    covariance, eye = tril @ tril.T, jnp.eye(tril.shape[0], dtype=tril.dtype)
+
+    def columns(mean, factor, value):
+        expected = matrix @ mean + offset
+        if smoother.filter.periodic is not None:
+            value = smoother.filter.periodic.nearest(value, expected)
+        seen = ~jnp.isnan(value)
+        both = seen[:, None] & seen[None, :]
+        # x_missing | x_seen, z has the gain K on the seen residual and the covariance root (1 - K) R^(1/2).
+        gain = jnp.linalg.solve(jnp.where(both, covariance, eye), jnp.where(seen[:, None], covariance, 0.0)).T
+        residual = jnp.where(seen, jnp.nan_to_num(value) - expected, 0.0)
+        certain = jnp.concatenate([mean, jnp.ones(1, mean.dtype), expected + gain @ residual])
+        sensitivity = (eye - gain) @ matrix
+        upper = jnp.concatenate([factor, jnp.zeros((mean.shape[0], eye.shape[0]), mean.dtype)], axis=1)
+        lower = jnp.concatenate([sensitivity @ factor, (eye - gain) @ tril], axis=1)
+        uncertain = jnp.concatenate([upper, jnp.zeros((1, upper.shape[1]), mean.dtype), lower])
+        return jnp.concatenate([certain[:, None], uncertain], axis=1)
+
+    return _square(_side_by_side(jax.vmap(columns)(smoothed.beliefs.loc, smoothed.beliefs.scale_tril, observations)))
+
+
+def _columns(chosen: tuple[bool, ...], sizes: tuple[int, ...]) -> Int[Array, " j"]:
+    """Indices of the columns of the chosen blocks."""
+    mask = [part for part, size in zip(chosen, sizes, strict=True) for _ in range(size)]
+    return jnp.asarray([index for index, keep in enumerate(mask) if keep], jnp.int32)
+
+
+def _side_by_side(blocks: Float[Array, "count rows columns"]) -> Float[Array, "rows all"]:
+    return jnp.moveaxis(blocks, 0, 1).reshape(blocks.shape[1], -1)
+
+
+def _square(root: Float[Array, "n m"]) -> Float[Array, "n n"]:
+    """A square root of the same matrix with as many columns as rows."""
+    missing = max(root.shape[0] - root.shape[1], 0)
+    return positive_tria(jnp.pad(root, ((0, 0), (0, missing))))
+
+
+def _strong(model: LinearGaussian) -> LinearGaussian:
+    """Drop weak types, which would change between the first and the second step of a scan."""
+    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, jnp.result_type(leaf)), model)
+
+
+def _check(
+    model: LinearGaussian, observations: Array | Measurement, actions: Array | None, parts: Parts, num_steps: int
+) -> None:
+    value = observations.value if isinstance(observations, Measurement) else observations
+    if value.ndim != 3 or (actions is not None and actions.ndim != 3):
+        raise BadInputError(
+            f"Expected observations [sequences, time, m] and actions [sequences, time - 1, a], got shapes {value.shape} and "
+            f"{None if actions is None else actions.shape}: add a leading axis to a single sequence."
+        )
+    if num_steps < 0:
+        raise BadInputError(f"Expected num_steps >= 0, got {num_steps}.")
+    emission = parts.emission_matrix or parts.emission_offset or parts.emission_noise
+    if emission and isinstance(observations, Measurement):
+        raise BadInputError(
+            "Expected plain observations to learn the emission (C, d, R) from, got a Measurement whose noise is given: leave "
+            "the emission parts out, or pass `measurement.value`."
+        )

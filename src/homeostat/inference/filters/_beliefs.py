@@ -1,0 +1,70 @@
+"""Beliefs that filters keep about the current state."""
+
+from typing import final
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpyro.distributions as dist
+
+from ...core import AbstractBelief
+from ...typing import Array, Distribution, Float, Key, Scalar
+
+
+@final
+class GaussianBelief(AbstractBelief):
+    """N(loc, L L^T). The verbs return beliefs with a leading time axis, for which `mean` and `covariance` have it too.
+
+    Attributes:
+        loc: mean, [d].
+        scale_tril: L, lower triangular with a positive diagonal, [d, d].
+    """
+
+    loc: Float[Array, "... d"]
+    scale_tril: Float[Array, "... d d"]
+
+    @property
+    def mean(self) -> Float[Array, "... d"]:
+        return self.loc
+
+    @property
+    def covariance(self) -> Float[Array, "... d d"]:
+        return self.scale_tril @ jnp.swapaxes(self.scale_tril, -1, -2)
+
+    @property
+    def distribution(self) -> Distribution:
+        """The belief as a distribution."""
+        return dist.MultivariateNormal(self.loc, scale_tril=self.scale_tril)
+
+    def sample(self, *, key: Key) -> Float[Array, " d"]:
+        return self.loc + self.scale_tril @ jr.normal(key, self.loc.shape, self.loc.dtype)
+
+
+@final
+class ParticleBelief(AbstractBelief):
+    """sum_i w_i delta(z - z_i).
+
+    Attributes:
+        particles: z_i, [n, d].
+        log_weights: log w_i, normalised, [n].
+    """
+
+    particles: Float[Array, "n d"]
+    log_weights: Float[Array, " n"]
+
+    @property
+    def mean(self) -> Float[Array, " d"]:
+        return jnp.exp(self.log_weights) @ self.particles
+
+    @property
+    def covariance(self) -> Float[Array, "d d"]:
+        centred = self.particles - self.mean[None, :]
+        return centred.T @ (jnp.exp(self.log_weights)[:, None] * centred)
+
+    @property
+    def effective_size(self) -> Scalar:
+        """1 / sum_i w_i^2, the number of equally weighted particles worth as much."""
+        return jnp.exp(-jax.nn.logsumexp(2.0 * self.log_weights))
+
+    def sample(self, *, key: Key) -> Float[Array, " d"]:
+        return self.particles[jr.categorical(key, self.log_weights)]

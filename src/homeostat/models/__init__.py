@@ -1,0 +1,1 @@
+"""Generative models: initial, transition and emission."""

@@ -1,0 +1,78 @@
+"""Energies of plans: what they depend on, and what all of them share."""
+
+import abc
+from typing import final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from ..core import AbstractBelief, AbstractFilter, AbstractModel, AbstractObjective
+from ..distributions import AbstractExpectation
+from ..typing import Array, Distribution, Energy, Key, PyTree
+
+
+@final
+class Prospect(eqx.Module):
+    """What a plan is judged by.
+
+    Attributes:
+        model: the agent's model of the world.
+        belief: about the current state, from which the plan starts.
+    """
+
+    model: AbstractModel
+    belief: AbstractBelief
+
+
+class AbstractPlanEnergy(AbstractObjective):
+    """An energy of action sequences [horizon, ...], with a named account of where it comes from.
+
+    Attributes:
+        expectation: rule for the expectation over plans; engines that only ask for `pointwise` do not use it.
+    """
+
+    expectation: eqx.AbstractVar[AbstractExpectation]
+
+    @abc.abstractmethod
+    def explain(self, value: Array, args: Prospect, *, key: Key) -> PyTree:
+        """A named record of the terms of the energy of one plan, in nats."""
+
+    def __call__(self, distribution: Distribution, args: Prospect, *, key: Key) -> Energy:
+        """E_q[U(plan) + log q(plan)]; all plans are compared on the same random numbers."""
+        point_key, energy_key = jr.split(key)
+        points = self.expectation.points(distribution, key=point_key)
+        energies = jax.vmap(
+            lambda plan: self.pointwise(plan, args, key=energy_key) + distribution.log_prob(plan)
+        )(points.values)
+        return points.weights @ energies
+
+
+def forecast(
+    filter: AbstractFilter, prospect: Prospect, actions: Array, *, key: Key
+) -> AbstractBelief:
+    """The beliefs q(s_1), ..., q(s_H) that a plan leads to, without observations on the way.
+
+        q(s_t) = E_{q(s_{t-1})}[p(s_t | s_{t-1}, a_t)]
+
+    Args:
+        filter: its `predict` carries a belief through the model.
+        prospect: where the plan starts.
+        actions: the plan, [horizon, ...].
+        key: random key, for filters that predict by sampling.
+
+    Returns:
+        A belief whose leaves have a leading axis [horizon].
+    """
+
+    def body(belief, inputs):
+        action, step_key = inputs
+        predicted = filter.predict(prospect.model, belief, action, key=step_key)
+        # A prediction may be computed in another precision than the belief was given in; a scan wants one.
+        predicted = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), predicted, belief)
+        return predicted, predicted
+
+    horizon = actions.shape[0]
+    _, beliefs = jax.lax.scan(body, prospect.belief, (actions, jr.split(key, horizon)), unroll=min(horizon, 4))
+    return beliefs

@@ -1,0 +1,50 @@
+"""Laws of controllers."""
+
+import equinox as eqx
+import jax.random as jr
+
+from ..core import AbstractBelief, AbstractController, AbstractModel
+from ..typing import Key, PyTree
+from ._assertions import assert_close, assert_finite, assert_same_structure, check_transforms
+from ._tolerances import Tolerances
+
+
+def check_controller(
+    controller: AbstractController,
+    model: AbstractModel,
+    belief: AbstractBelief,
+    *,
+    key: Key,
+    tolerances: Tolerances = Tolerances(),
+) -> None:
+    """Run every law of `AbstractController` on `controller`.
+
+    Laws: acting preserves the structure of the carry and obeys the transform laws; with one key it decides the same;
+    actions and their evidence are finite, and have one structure from step to step.
+
+    Args:
+        controller: what to check.
+        model: the model it plans with.
+        belief: a belief about the model's state.
+        key: random key.
+        tolerances: see `Tolerances`.
+
+    Raises:
+        AssertionError: the first law that does not hold, in a sentence.
+    """
+    name = type(controller).__name__
+    first, second = jr.split(key)
+    carry, static = eqx.partition(controller.init(), eqx.is_array)
+
+    def act(current: PyTree, k: Key) -> tuple[PyTree, PyTree, PyTree]:
+        decision, after = controller.act(model, belief, eqx.combine(current, static), key=k)
+        return decision.action, eqx.filter(decision.info, eqx.is_array), eqx.filter(after, eqx.is_array)
+
+    decided = check_transforms(act, (carry, first), (carry, second), tolerances.algebra, f"{name}.act")
+    action, info, after = decided
+    assert_same_structure(after, carry, f"{name}.act: preserves the carry's structure")
+    assert_finite((action, info), f"{name}.act: action and evidence")
+    compiled = eqx.filter_jit(act)
+    assert_close(compiled(carry, first), compiled(carry, first), 0.0, f"{name}.act: one key gives one decision")
+    next_action, next_info, _ = compiled(after, second)
+    assert_same_structure((next_action, next_info), (action, info), f"{name}.act: decisions have one structure")

@@ -1,0 +1,76 @@
+"""Laws of inference engines."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from ..core import AbstractEngine, AbstractFamily, AbstractObjective
+from ..typing import Array, Key, PyTree
+from ._assertions import assert_close, assert_finite, assert_same_structure, check_transforms
+from ._tolerances import Tolerances
+
+
+def check_engine(
+    engine: AbstractEngine,
+    objective: AbstractObjective,
+    family: AbstractFamily,
+    args: PyTree,
+    *,
+    key: Key,
+    params: PyTree | None = None,
+    num_steps: int = 20,
+    tolerances: Tolerances = Tolerances(),
+) -> None:
+    """Run every law of `AbstractEngine` on `engine`.
+
+    Laws: a step preserves the structure of parameters and state; it obeys the transform laws; with the same key it does
+    the same; parameters and energies stay finite; the measured energy falls over `num_steps` steps on this problem,
+    which should therefore be one that the engine can solve (a quadratic, say) from a start that is not its solution.
+
+    Args:
+        engine: what to check.
+        objective: an energy.
+        family: a family that the engine can move.
+        args: what the objective depends on.
+        key: random key.
+        params: where to start; `family.init()` by default.
+        num_steps: number of steps after which the energy must have fallen.
+        tolerances: see `Tolerances`.
+
+    Raises:
+        AssertionError: the first law that does not hold, in a sentence.
+    """
+    name = type(engine).__name__
+    params = family.init() if params is None else params
+    other = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    state = engine.init(objective, family, params, args)
+    arrays, static = eqx.partition(state, eqx.is_array)
+
+    def step(p: PyTree, s: PyTree, k: Key) -> tuple[PyTree, PyTree, Array]:
+        p, s, info = engine.step(objective, family, p, args, eqx.combine(s, static), key=k)
+        return p, eqx.filter(s, eqx.is_array), info.energy_nats
+
+    first, second, run_key = jr.split(key, 3)
+    moved, after, energy = check_transforms(
+        step, (params, arrays, first), (other, arrays, second), tolerances.algebra, f"{name}.step"
+    )
+    assert_same_structure(moved, params, f"{name}.step: preserves the parameters' structure")
+    assert_same_structure(after, arrays, f"{name}.step: preserves the state's structure")
+    if jnp.shape(energy) != ():
+        raise AssertionError(f"{name}.step: expected a scalar energy in nats, got shape {jnp.shape(energy)}.")
+    again = step(params, arrays, first)
+    assert_close(again, (moved, after, energy), 0.0, f"{name}.step: the same key gives the same step")
+
+    def body(carry: tuple[PyTree, PyTree], k: Key) -> tuple[tuple[PyTree, PyTree], Array]:
+        p, s, info = step(*carry, k)
+        return (p, s), info
+
+    keys = jr.split(run_key, num_steps + 1)
+    (end, _), energies = eqx.filter_jit(lambda carry: jax.lax.scan(body, carry, keys))((params, arrays))
+    assert_finite((end, energies), f"{name}: parameters and energies over {num_steps} steps")
+    if not bool(energies[-1] < energies[0]):
+        raise AssertionError(
+            f"{name}: expected a lower energy after {num_steps} steps, got {float(energies[-1]):g} nats from "
+            f"{float(energies[0]):g}."
+        )

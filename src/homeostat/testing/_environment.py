@@ -1,0 +1,78 @@
+"""Laws of environments."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from ..core import AbstractEnvironment
+from ..typing import Action, Key, PyTree
+from ._assertions import assert_close, assert_finite, assert_same_structure, check_transforms
+from ._tolerances import Tolerances
+
+
+def check_environment(
+    environment: AbstractEnvironment,
+    action: Callable[[Key], Action],
+    *,
+    key: Key,
+    num_steps: int = 8,
+    tolerances: Tolerances = Tolerances(),
+) -> None:
+    """Run every law of `AbstractEnvironment` on `environment`.
+
+    Laws: a transition preserves the structure of the state; observations keep one structure; the reward is a scalar and
+    the terminal flag a boolean; initial, transition and observation obey the transform laws and are deterministic under
+    one key; an episode runs inside one compiled scan, with finite observations and rewards.
+
+    Args:
+        environment: what to check.
+        action: draws an action from a key.
+        key: random key.
+        num_steps: length of the compiled episode.
+        tolerances: see `Tolerances`.
+
+    Raises:
+        AssertionError: the first law that does not hold, in a sentence.
+    """
+    name = type(environment).__name__
+    first, second, episode_key = jr.split(key, 3)
+
+    def visit(k: Key) -> tuple[PyTree, PyTree, PyTree, Any, Any]:
+        start_key, action_key, move_key, look_key = jr.split(k, 4)
+        state = environment.initial(key=start_key)
+        chosen = action(action_key)
+        after = environment.transition(state, chosen, key=move_key)
+        seen = environment.observation(after, key=look_key)
+        return state, after, seen, environment.reward(state, chosen, after), environment.terminal(after)
+
+    state, after, seen, reward, terminal = visited = check_transforms(
+        visit, (first,), (second,), tolerances.algebra, f"{name}: one step"
+    )
+    assert_close(visit(first), visited, 0.0, f"{name}: the same key gives the same step")
+    assert_same_structure(after, state, f"{name}.transition: preserves the state's structure")
+    start_seen = environment.observation(state, key=first)
+    assert_same_structure(start_seen, seen, f"{name}.observation: has one structure")
+    if jnp.shape(reward) != () or not jnp.issubdtype(jnp.result_type(reward), jnp.inexact):
+        raise AssertionError(f"{name}.reward: expected a real scalar, got {jnp.result_type(reward)}{jnp.shape(reward)}.")
+    if jnp.shape(terminal) != () or jnp.result_type(terminal) != jnp.bool_:
+        raise AssertionError(
+            f"{name}.terminal: expected a boolean scalar, got {jnp.result_type(terminal)}{jnp.shape(terminal)}."
+        )
+
+    arrays, static = eqx.partition(state, eqx.is_array)
+
+    def body(carry: PyTree, k: Key) -> tuple[PyTree, tuple[PyTree, Any]]:
+        action_key, move_key, look_key = jr.split(k, 3)
+        current = eqx.combine(carry, static)
+        chosen = action(action_key)
+        moved = environment.transition(current, chosen, key=move_key)
+        outcome = environment.observation(moved, key=look_key), environment.reward(current, chosen, moved)
+        return eqx.filter(moved, eqx.is_array), outcome
+
+    episode = eqx.filter_jit(lambda start: jax.lax.scan(body, start, jr.split(episode_key, num_steps)))
+    _, outcomes = episode(arrays)
+    assert_finite(outcomes, f"{name}: observations and rewards of an episode")

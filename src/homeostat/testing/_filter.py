@@ -1,0 +1,87 @@
+"""Laws of filters."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from ..core import AbstractBelief, AbstractFilter, AbstractModel
+from ..typing import Action, Array, Key, Observation, PyTree
+from ._assertions import assert_close, assert_finite, assert_same_structure, assert_zero_mean, check_transforms
+from ._tolerances import Tolerances
+
+
+def check_filter(
+    filter_: AbstractFilter,
+    model: AbstractModel,
+    action: Action,
+    observation: Observation,
+    *,
+    key: Key,
+    num_samples: int = 4096,
+    tolerances: Tolerances = Tolerances(),
+) -> None:
+    """Run every law of `AbstractFilter` on `filter_`.
+
+    Laws: predict and update preserve the structure of the belief and obey the transform laws; the free energy is a
+    finite scalar; a belief's covariance is symmetric and positive semi-definite, and its samples have its mean and
+    covariance; gradients of the free energy in the model's parameters are finite.
+
+    Args:
+        filter_: what to check.
+        model: a model that it can filter.
+        action: an action of that model.
+        observation: an observation of that model.
+        key: random key.
+        num_samples: size of the Monte Carlo checks.
+        tolerances: see `Tolerances`.
+
+    Raises:
+        AssertionError: the first law that does not hold, in a sentence.
+    """
+    name = type(filter_).__name__
+    start_key, first, second, sample_key = jr.split(key, 4)
+    belief = filter_.init(model, key=start_key)
+    arrays, static = eqx.partition(belief, eqx.is_array)
+
+    def cycle(b: PyTree, x: Observation, k: Key) -> tuple[PyTree, PyTree, Array]:
+        update_key, predict_key = jr.split(k)
+        corrected, info = filter_.update(model, eqx.combine(b, static), x, key=update_key)
+        predicted = filter_.predict(model, corrected, action, key=predict_key)
+        return eqx.filter(corrected, eqx.is_array), eqx.filter(predicted, eqx.is_array), info.free_energy_nats
+
+    corrected, predicted, free_energy = check_transforms(
+        cycle,
+        (arrays, observation, first),
+        (arrays, jax.tree.map(lambda leaf: leaf + 0.1, observation), second),
+        tolerances.algebra,
+        f"{name}: update, then predict",
+    )
+    assert_same_structure(corrected, arrays, f"{name}.update: preserves the belief's structure")
+    assert_same_structure(predicted, arrays, f"{name}.predict: preserves the belief's structure")
+    if jnp.shape(free_energy) != ():
+        raise AssertionError(f"{name}: expected a scalar free energy in nats, got shape {jnp.shape(free_energy)}.")
+    assert_finite((corrected, predicted, free_energy), f"{name}: beliefs and free energy")
+    for stage, tree in (("init", arrays), ("update", corrected), ("predict", predicted)):
+        _check_belief(eqx.combine(tree, static), sample_key, num_samples, tolerances, f"{name}.{stage}")
+
+    def free_energy_of(m: AbstractModel) -> Array:
+        return filter_.update(m, filter_.init(m, key=start_key), observation, key=first)[1].free_energy_nats
+
+    gradients = eqx.filter_jit(eqx.filter_grad(free_energy_of))(model)
+    assert_finite(gradients, f"{name}: gradients of the free energy in the model's parameters")
+
+
+def _check_belief(belief: AbstractBelief, key: Key, num_samples: int, tolerances: Tolerances, name: str) -> None:
+    mean, covariance = belief.mean, belief.covariance
+    if covariance.shape != (*mean.shape, *mean.shape):
+        raise AssertionError(f"{name}: expected a covariance {(*mean.shape, *mean.shape)}, got {covariance.shape}.")
+    assert_close(covariance, covariance.T, tolerances.algebra, f"{name}: the covariance is symmetric")
+    smallest = float(jnp.linalg.eigvalsh(covariance)[0])
+    if smallest < -tolerances.algebra:
+        raise AssertionError(f"{name}: expected no negative eigenvalue of the covariance, got {smallest:g}.")
+    samples = jax.vmap(lambda k: belief.sample(key=k))(jr.split(key, num_samples))
+    centred = samples - mean[None, :]
+    assert_zero_mean(centred, tolerances.standard_errors, f"{name}: samples have the belief's mean")
+    products = centred[:, :, None] * centred[:, None, :] - covariance[None, :, :]
+    assert_zero_mean(products, tolerances.standard_errors, f"{name}: samples have the belief's covariance")

@@ -1,0 +1,31 @@
+"""What results look like: reports and plots."""
+
+from ._report import (
+    ClaimRow as ClaimRow,
+    CurvesItem as CurvesItem,
+    format_value as format_value,
+    ImageItem as ImageItem,
+    Item as Item,
+    NoteItem as NoteItem,
+    render_report as render_report,
+    Report as Report,
+    Section as Section,
+    TableItem as TableItem,
+)
+from ._control import (
+    animate_control as animate_control,
+    animate_gaze as animate_gaze,
+    plot_belief_maps as plot_belief_maps,
+    plot_success as plot_success,
+    plot_terms as plot_terms,
+    wilson_interval as wilson_interval,
+)
+from ._inference import (
+    EnergyCurves as EnergyCurves,
+    Gaps as Gaps,
+    PathOnSurface as PathOnSurface,
+    plot_energies as plot_energies,
+    plot_energy_surface as plot_energy_surface,
+    plot_gaps as plot_gaps,
+    plot_reconstructions as plot_reconstructions,
+)

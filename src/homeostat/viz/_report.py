@@ -1,0 +1,259 @@
+"""A report as one HTML file: it opens offline, loads nothing, and follows the reader's light or dark setting."""
+
+import base64
+import html
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+
+class ClaimRow(NamedTuple):
+    """One line of the table of claims.
+
+    Attributes:
+        id: the claim's id.
+        metric: what is measured, in words.
+        unit: its unit.
+        value: the measured value, printed.
+        expected: the relation, printed.
+        source: who makes the claim.
+        verdict: "pass", "fail" or "not asserted".
+    """
+
+    id: str
+    metric: str
+    unit: str
+    value: str
+    expected: str
+    source: str
+    verdict: str
+
+
+class ImageItem(NamedTuple):
+    """A figure or an animation: the encoded image (`png` or `gif`) and what it shows."""
+
+    content: bytes
+    format: str
+    caption: str
+
+
+class TableItem(NamedTuple):
+    """A table: names of the columns, cells as text or numbers, and what it shows."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    caption: str
+
+
+class NoteItem(NamedTuple):
+    """A paragraph."""
+
+    text: str
+
+
+class CurvesItem(NamedTuple):
+    """Recorded numbers against the step.
+
+    Attributes:
+        caption: what they are.
+        curves: for each series its name, steps and values.
+    """
+
+    caption: str
+    curves: Sequence[tuple[str, Sequence[float | int], Sequence[float | int]]]
+
+
+Item: TypeAlias = ImageItem | TableItem | NoteItem | CurvesItem
+
+
+class Section(NamedTuple):
+    """A part of the report.
+
+    Attributes:
+        title: heading.
+        lead: a sentence below it.
+        items: what it shows.
+    """
+
+    title: str
+    lead: str
+    items: Sequence[Item]
+
+
+class Report(NamedTuple):
+    """A whole report.
+
+    Attributes:
+        title: heading.
+        lead: a line below it (scale, seed, duration).
+        claims: the table at the top.
+        sections: the body.
+        appendix: tables at the end: configuration, versions, machine.
+    """
+
+    title: str
+    lead: str
+    claims: Sequence[ClaimRow]
+    sections: Sequence[Section]
+    appendix: Sequence[TableItem]
+
+
+def render_report(report: Report) -> str:
+    """The HTML text of a report."""
+    asserted = [row for row in report.claims if row.verdict != "not asserted"]
+    passed = sum(row.verdict == "pass" for row in asserted)
+    title = html.escape(report.title)
+    body = "\n".join(
+        [
+            f"<header><p class='kind'>homeostat report</p><h1>{title}</h1>",
+            f"<p class='lead'>{html.escape(report.lead)}</p></header>",
+            f"<section id='claims'><h2>Claims <span class='count'>{passed} of {len(asserted)} hold</span></h2>",
+            _claims(report.claims),
+            "</section>",
+            *[_section(section) for section in report.sections],
+            "<section id='appendix'><h2>How it was made</h2>",
+            *[_table(item) for item in report.appendix],
+            "</section>",
+        ]
+    )
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return (
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        "<meta name='color-scheme' content='light dark'>"
+        # Says to the browser what the text says to the reader: nothing is loaded from anywhere.
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<title>{title}</title><style>{_STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+    )
+
+
+def format_value(value: Any, stderr: Any = None) -> str:
+    """A number with as many digits as its standard error (or four), for reading."""
+    if value is None:
+        return "—"
+    if not _is_number(value):
+        return str(value)
+    return f"{value:.4g}" if stderr is None else f"{value:.4g} ± {stderr:.2g}"
+
+
+def _claims(rows: Sequence[ClaimRow]) -> str:
+    marks = {"pass": "✓ holds", "fail": "✗ fails", "not asserted": "not asserted"}
+    cells = [
+        f"<tr class='{row.verdict.replace(' ', '-')}'><td><span class='verdict'>{marks[row.verdict]}</span></td>"
+        f"<td>{html.escape(row.metric)}<small>{html.escape(row.id)} · {html.escape(row.source)}</small></td>"
+        f"<td class='number'>{html.escape(row.value)}<small>{html.escape(row.unit)}</small></td>"
+        f"<td class='number'>{html.escape(_symbols(row.expected))}</td></tr>"
+        for row in rows
+    ]
+    if not cells:
+        return "<p>No claim is asserted at this scale.</p>"
+    names = ("<th>Verdict", "<th>Claim", "<th class='number'>Measured", "<th class='number'>Expected")
+    head = f"<thead><tr>{'</th>'.join(names)}</th></tr></thead>"
+    return f"<div class='scroll'><table class='claims'>{head}<tbody>{''.join(cells)}</tbody></table></div>"
+
+
+def _symbols(expected: str) -> str:
+    return expected.replace(">=", "≥").replace("<=", "≤")
+
+
+def _section(section: Section) -> str:
+    lead = f"<p class='lead'>{html.escape(section.lead)}</p>" if section.lead else ""
+    items = "\n".join(_item(item) for item in section.items)
+    return f"<section><h2>{html.escape(section.title)}</h2>{lead}\n{items}</section>"
+
+
+def _item(item: Item) -> str:
+    if isinstance(item, ImageItem):
+        data = base64.b64encode(item.content).decode()
+        caption = html.escape(item.caption)
+        return (
+            f"<figure><img src='data:image/{item.format};base64,{data}' alt='{caption}'>"
+            f"<figcaption>{caption}</figcaption></figure>"
+        )
+    if isinstance(item, TableItem):
+        return _table(item)
+    if isinstance(item, CurvesItem):
+        return _curves(item)
+    return "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in item.text.split("\n\n"))
+
+
+def _table(item: TableItem) -> str:
+    def cell(value: Any, tag: str) -> str:
+        kind = " class='number'" if _is_number(value) else ""
+        return f"<{tag}{kind}>{html.escape(format_value(value))}</{tag}>"
+
+    numeric = [all(_is_number(row[column]) for row in item.rows) for column in range(len(item.columns))]
+    head = "".join(
+        f"<th{' class=number' if right and item.rows else ''}>{html.escape(name)}</th>"
+        for name, right in zip(item.columns, numeric, strict=True)
+    )
+    rows = "".join(f"<tr>{''.join(cell(value, 'td') for value in row)}</tr>" for row in item.rows)
+    return (
+        f"<figure class='table'><div class='scroll'><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
+        f"<figcaption>{html.escape(item.caption)}</figcaption></figure>"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _curves(item: CurvesItem) -> str:
+    plots = "".join(_curve(*curve) for curve in item.curves)
+    return f"<figure class='curves'><div>{plots}</div><figcaption>{html.escape(item.caption)}</figcaption></figure>"
+
+
+def _curve(name: str, steps: Sequence[float | int], values: Sequence[float | int]) -> str:
+    low, high = min(values), max(values)
+    first, last = min(steps), max(steps)
+    points = " ".join(
+        f"{4 + 232 * (x - first) / ((last - first) or 1):.1f},{66 - 60 * (y - low) / ((high - low) or 1):.1f}"
+        for x, y in zip(steps, values, strict=True)
+    )
+    return (
+        f"<div class='curve'><b>{html.escape(name)}</b>"
+        f"<svg viewBox='0 0 240 70' role='img' aria-label='{html.escape(name)} against the step'>"
+        f"<polyline points='{points}'/></svg>"
+        f"<small>{low:.4g} to {high:.4g}, last {values[-1]:.4g}; steps {first:g} to {last:g}</small></div>"
+    )
+
+
+_STYLE = """
+:root{--paper:#fbfaf7;--ink:#1d1c1a;--soft:#6a665f;--line:#dedad2;--good:#1f6f43;--bad:#a3281f;--accent:#2f5d8a;--card:#fff}
+@media (prefers-color-scheme:dark){:root{--paper:#171615;--ink:#e9e6df;--soft:#a09a8f;--line:#37342f;--good:#74c697;
+--bad:#f0887d;--accent:#8fb8de;--card:#1f1e1c}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);font:17px/1.6 Charter,'Bitstream Charter','Iowan Old Style',
+'Source Serif Pro',Georgia,serif;-webkit-text-size-adjust:100%}
+main{max-width:54rem;margin:0 auto;padding:3rem 1.5rem 6rem}
+h1{font-size:2.3rem;line-height:1.15;margin:.2rem 0 .6rem;letter-spacing:-.01em;overflow-wrap:anywhere}
+h2{font-size:1.35rem;margin:3.5rem 0 .8rem;padding-top:1rem;border-top:1px solid var(--line)}
+.kind,.count,small,figcaption,th,.curve b{font-family:system-ui,-apple-system,'Segoe UI',sans-serif}
+.kind{margin:0;color:var(--accent);font-size:.8rem;letter-spacing:.08em;text-transform:uppercase}
+.lead{color:var(--soft);margin:.2rem 0 1rem}
+.count{float:right;font-size:.9rem;font-weight:500;color:var(--soft);padding-top:.3rem}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums lining-nums}
+th{text-align:left;font-size:.75rem;font-weight:600;color:var(--soft);border-bottom:1px solid var(--ink);
+padding:.4rem .7rem .4rem 0}
+td{border-bottom:1px solid var(--line);padding:.5rem .7rem .5rem 0;vertical-align:top;overflow-wrap:break-word}
+.number{text-align:right;white-space:nowrap}
+th.number{white-space:normal}th{vertical-align:bottom}
+th:last-child,td:last-child{padding-right:0}
+small{display:block;font-size:.74rem;color:var(--soft);white-space:normal}
+.claims .verdict{font:600 .82rem system-ui,sans-serif;white-space:nowrap}
+.pass .verdict{color:var(--good)}.fail .verdict{color:var(--bad)}.not-asserted{color:var(--soft)}
+.fail td{background:color-mix(in srgb,var(--bad) 8%,transparent)}
+.table table{width:auto;min-width:min(100%,26rem)}.table td,.table th{padding-right:1.8rem}
+figure{margin:1.6rem 0 2rem}
+figure img{display:block;max-width:100%;height:auto;margin:0 auto;background:#fff;
+border:1px solid var(--line);border-radius:4px}
+img[src^='data:image/gif']{image-rendering:pixelated;min-width:min(100%,24rem)}
+figcaption{font-size:.83rem;color:var(--soft);margin-top:.6rem;max-width:44rem}
+.curves>div{display:grid;grid-template-columns:repeat(auto-fill,minmax(14rem,1fr));gap:1rem}
+.curve{background:var(--card);border:1px solid var(--line);border-radius:4px;padding:.6rem .8rem}
+.curve b{font-size:.78rem;font-weight:600;overflow-wrap:anywhere}
+polyline{fill:none;stroke:var(--accent);stroke-width:1.5;vector-effect:non-scaling-stroke}
+#appendix table{font-size:.84rem}
+@media print{body{background:#fff}main{max-width:none}}
+"""

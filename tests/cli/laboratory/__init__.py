@@ -1,0 +1,1 @@
+"""Small experiments that the tests of the command line run."""

@@ -1,0 +1,3 @@
+"""Two experiments that share a data set."""
+
+ORDER = ("descent", "average")

@@ -1,0 +1,1 @@
+"""Experiments that end in every way but well."""

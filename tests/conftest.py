@@ -1,0 +1,38 @@
+"""Strict settings for every test: 64-bit, no silent rank promotion, warnings are errors, shapes checked at run time.
+
+Everything that must be set before JAX or the package is first imported stands at the top of this file, in order.
+"""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Environment variables, so that processes started by tests inherit them.
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "Agg")
+# Tests are bound by compilation; the second run of the suite finds its programs here.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+# Reading that cache logs two pseudo-features of the compiler as missing from the processor, once a program.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+# Must come before anything imports the package: every annotation in it is then checked at every call.
+install_import_hook("homeostat", "beartype.beartype")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+# Not an environment variable: processes started by tests run programs of third parties, which are not rank-clean.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """The fixed seed of every test."""
+    return jax.random.key(20240229)
