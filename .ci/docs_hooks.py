@@ -22,7 +22,9 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 def on_page_content(html: str, **_: object) -> str:
     """Called by MkDocs with the body of every page."""
-    html = re.sub(r'<span class="arithmatex">\\\((.*?)\\\)</span>', lambda m: _math(m[1], "inline"), html, flags=re.DOTALL)
+    html = re.sub(
+        r'<span class="arithmatex">\\\((.*?)\\\)</span>', lambda m: _math(m[1], "inline"), html, flags=re.DOTALL
+    )
     return re.sub(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', lambda m: _math(m[1], "block"), html, flags=re.DOTALL)
 
 

@@ -13,153 +13,68 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 import optax
-from jax.flatten_util import ravel_pytree
-from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
-from homeostat.core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective
+from homeostat.control import ModelPredictive, Sequences, TargetState, Unbounded, active_inference
+from homeostat.core import (
+    AbstractController,
+    AbstractEngine,
+    AbstractEnvironment,
+    AbstractFamily,
+    AbstractFilter,
+    AbstractLearner,
+    AbstractModel,
+)
 from homeostat.distributions import (
     Categorical,
     Cubature,
     Delta,
     DiagonalGaussian,
-    Enumeration,
     FullGaussian,
-    MonteCarlo,
     SquashedGaussian,
 )
-from homeostat.inference import engines
-from homeostat.objectives import Evidence, FreeEnergy, ImportanceWeighted
-from homeostat.results import BadInputError
+from homeostat.environments import (
+    Antialiased,
+    ContinuousMotion,
+    DSprites,
+    Fovea,
+    Occluders,
+    Patch,
+    PixelNoise,
+    SecondOrderMotion,
+    SpriteScene,
+)
+from homeostat.inference import FreeEnergyDescent, IndexedData, ModelWithEngine, VariationalEM, engines
+from homeostat.inference.filters import GaussianBelief, Kalman, Particle, VariationalFilter
+from homeostat.models.sequential import LinearDynamics, LinearGaussian, StateSpace
+from homeostat.models.static import (
+    BernoulliDecoder,
+    GaussianDecoder,
+    OccludedSprites,
+    SparseTemplate,
+    SpatialTransformer,
+    TemplateChoice,
+    stack_models,
+)
+from homeostat.objectives import ExpectedFreeEnergy, ImportanceWeighted, PathEnergy, PragmaticEpistemic, Prospect
 from homeostat.testing import Tolerances
+from problems import (
+    BoundedModel as BoundedModel,
+    LinearModel as LinearModel,
+    MixtureModel as MixtureModel,
+    Problem,
+    Steered,
+    careful_network,
+    encoder,
+    evidence,
+    linear_model,
+    mixture_model,
+    problem,
+    size,
+)
+from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
 STRICT = Tolerances(ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS)
 """Tolerances of the laws in these tests, which run in 64-bit."""
-
-
-class LinearModel(AbstractModel):
-    """z ~ N(m, S), x ~ N(C z, s^2): the static model whose posterior and evidence are known."""
-
-    weights: jax.Array
-    prior_mean: jax.Array
-    prior_factor: jax.Array
-    noise: jax.Array
-
-    def initial(self):
-        return dist.MultivariateNormal(self.prior_mean, scale_tril=self.prior_factor)
-
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one: use a sequential model.")
-
-    def emission(self, state):
-        return dist.Normal(self.weights @ state, self.noise).to_event(1)
-
-
-class MixtureModel(AbstractModel):
-    """z ~ Categorical, an array of choices; x ~ N(sum of the chosen centres, s^2): the model of a discrete latent."""
-
-    logits: jax.Array
-    centres: jax.Array
-    noise: jax.Array
-
-    def initial(self):
-        return dist.Categorical(logits=self.logits).to_event(self.logits.ndim - 1)
-
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one: use a sequential model.")
-
-    def emission(self, state):
-        chosen = self.centres[jnp.arange(state.size), state.ravel()]
-        return dist.Normal(jnp.sum(chosen, axis=0), self.noise).to_event(1)
-
-
-class BoundedModel(AbstractModel):
-    """z uniform on (-1, 1)^d, x ~ N(C z, s^2): the model of a bounded latent."""
-
-    weights: jax.Array
-    noise: jax.Array
-
-    def initial(self):
-        size = self.weights.shape[1]
-        return dist.Uniform(-jnp.ones(size), jnp.ones(size)).to_event(1)
-
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one: use a sequential model.")
-
-    def emission(self, state):
-        return dist.Normal(self.weights @ state, self.noise).to_event(1)
-
-
-def linear_model(dim: int = 2, observed: int = 3) -> LinearModel:
-    """A well-conditioned linear model with a correlated prior."""
-    weights_key, factor_key, mean_key = jr.split(jr.key(7), 3)
-    factor = jnp.eye(dim) + 0.3 * jnp.tril(jr.normal(factor_key, (dim, dim)), -1)
-    return LinearModel(
-        jr.normal(weights_key, (observed, dim)), jr.normal(mean_key, (dim,)), factor, jnp.linspace(0.5, 1.0, observed)
-    )
-
-
-def mixture_model(shape: tuple[int, ...] = (), classes: int = 3) -> MixtureModel:
-    """Three centres in the plane for every choice."""
-    logits_key, centres_key = jr.split(jr.key(8))
-    choices = 1
-    for size in shape:
-        choices *= size
-    return MixtureModel(
-        jr.normal(logits_key, (*shape, classes)), jr.normal(centres_key, (choices, classes, 2)), jnp.array([0.5, 0.7])
-    )
-
-
-class Problem(NamedTuple):
-    """An energy with a family whose standard member is not its solution."""
-
-    objective: AbstractObjective
-    family: AbstractFamily
-    args: Any
-
-
-def evidence(size: int = 3) -> Evidence:
-    """An observation away from what the canonical models expect."""
-    return Evidence(jnp.linspace(-1.0, 2.0, size))
-
-
-def problem(family: AbstractFamily) -> Problem:
-    """The canonical problem of a family: free energy of a small model whose latent has the family's support."""
-    if isinstance(family, Categorical):
-        return Problem(FreeEnergy(mixture_model(family.shape, family.num_classes), Enumeration()), family, evidence(2))
-    if isinstance(family, SquashedGaussian):
-        model = BoundedModel(linear_model(family.dim).weights, jnp.ones(3))
-        return Problem(FreeEnergy(model, MonteCarlo(16)), family, evidence())
-    rule = MonteCarlo(1) if isinstance(family, Delta) else Cubature()
-    return Problem(FreeEnergy(linear_model(family.dim), rule), family, evidence())
-
-
-def careful_network(outputs: int) -> Callable[[jax.Array], jax.Array]:
-    """No offset and a rate of sigmoid(-3): with `LearnedSGD`, gradient descent with a rate of 0.047."""
-    return lambda inputs: jnp.concatenate([jnp.zeros(outputs // 2), jnp.full(outputs // 2, -3.0)]).astype(inputs.dtype)
-
-
-def _size(family: AbstractFamily) -> int:
-    return ravel_pytree(family.init())[0].size
-
-
-def _encoder(family: AbstractFamily) -> Callable[[Any], jax.Array]:
-    """Maps every observation to the parameters of the best of a few long runs: the fixed point of an encoder."""
-    objective, _, args = problem(family)
-    flat = ravel_pytree(eqx.filter_jit(_descend)(objective, family, args, optax.adam(0.05), 200))[0]
-    return lambda _: flat
-
-
-def _descend(objective: AbstractObjective, family: AbstractFamily, args: Any, optimizer: Any, steps: int) -> Any:
-    def body(carry, key):
-        params, state = carry
-        gradient = jax.grad(lambda p: objective(family(p), args, key=key))(params)
-        updates, state = optimizer.update(gradient, state, params)
-        return (optax.apply_updates(params, updates), state), None
-
-    start = family.init()
-    (params, _), _ = jax.lax.scan(body, (start, optimizer.init(start)), jr.split(jr.key(0), steps))
-    return params
-
 
 FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
     "diagonal Gaussian": lambda: DiagonalGaussian(2),
@@ -171,9 +86,9 @@ FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
 }
 
 ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {
-    "direct": lambda family: engines.Direct(_encoder(family)),
+    "direct": lambda family: engines.Direct(encoder(family)),
     "iterative": lambda family: engines.Iterative(
-        careful_network(2 * _size(family)), (engines.Estimate(), engines.LogGradient()), engines.LearnedSGD()
+        careful_network(2 * size(family)), (engines.Estimate(), engines.LogGradient()), engines.LearnedSGD()
     ),
     "gradient": lambda family: engines.Gradient(optax.adam(0.1)),
     "natural gradient": lambda family: engines.NaturalGradient(0.5, 0.3),
@@ -181,7 +96,7 @@ ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {
     "path integral": lambda family: engines.PathIntegral(),
     "exhaustive": lambda family: engines.Exhaustive(),
     "sequence": lambda family: engines.Sequence(
-        (engines.Direct(_encoder(family)), engines.Gradient(optax.sgd(0.01))), (1,)
+        (engines.Direct(encoder(family)), engines.Gradient(optax.sgd(0.01))), (1,)
     ),
 }
 
@@ -197,15 +112,6 @@ REFUSED = {
 CANONICAL_FAMILY: dict[str, str] = {"exhaustive": "categorical"}
 """The family that an engine is tried on in the quick suite; the full Gaussian unless named here."""
 
-OBJECTIVES: dict[str, Callable[[], Problem]] = {
-    "free energy": lambda: problem(FullGaussian(2)),
-    "free energy of a choice": lambda: problem(Categorical(3)),
-    "importance weighted": lambda: Problem(ImportanceWeighted(linear_model(), 16), FullGaussian(2), evidence()),
-}
-
-BOUNDS = {"importance weighted"}
-"""Objectives that are tighter than the expectation of their parts."""
-
 
 class ModelCase(NamedTuple):
     """A model with an action that it understands; None for a static one."""
@@ -214,8 +120,198 @@ class ModelCase(NamedTuple):
     action: Any = None
 
 
+def _linear_gaussian() -> LinearGaussian:
+    dynamics = LinearDynamics(jnp.array([[0.9, 0.1], [0.0, 0.8]]), jnp.array([[0.5], [1.0]]), 0.3 * jnp.eye(2))
+    return LinearGaussian(jnp.zeros(2), jnp.eye(2), dynamics, jnp.array([[1.0, 0.5]]), jnp.array([[0.4]]))
+
+
+def _template(seed: int = 0) -> jax.Array:
+    return jax.nn.sigmoid(jr.normal(jr.key(seed), (6, 6)))
+
+
+def _sprites(seed: int = 0) -> SpatialTransformer:
+    return SpatialTransformer(_template(seed), size=12, extent=3.0)
+
+
+def _steered() -> Steered:
+    return Steered(jnp.array([0.5, -0.3]))
+
+
 MODELS: dict[str, Callable[[], ModelCase]] = {
-    "linear (tests)": lambda: ModelCase(linear_model()),
-    "mixture (tests)": lambda: ModelCase(mixture_model()),
-    "bounded (tests)": lambda: ModelCase(BoundedModel(linear_model().weights, jnp.ones(3))),
+    "linear Gaussian": lambda: ModelCase(_linear_gaussian(), jnp.ones(1)),
+    "state space": lambda: ModelCase(
+        StateSpace(
+            dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1),
+            LinearDynamics(0.9 * jnp.eye(4), 0.1 * jnp.eye(4), jnp.eye(4)),
+            _sprites(),
+        ),
+        jnp.ones(4),
+    ),
+    "spatial transformer": lambda: ModelCase(_sprites()),
+    "template choice": lambda: ModelCase(TemplateChoice(stack_models((_sprites(0), _sprites(1))), jnp.zeros(2))),
+    "occluded sprites": lambda: ModelCase(
+        OccludedSprites(
+            jnp.stack([_template(0), _template(1)]),
+            jnp.array([1.0, 0.5]),
+            jnp.array([0, 1]),
+            jnp.zeros(()),
+            size=12,
+            extent=3.0,
+        )
+    ),
+    "sparse template": lambda: ModelCase(
+        SparseTemplate(_template(), 0.1 * jr.normal(jr.key(1), (3, 6, 6)), size=12, extent=3.0)
+    ),
+    "Gaussian decoder": lambda: ModelCase(GaussianDecoder(eqx.nn.MLP(2, 5, 8, 1, jax.nn.tanh, key=jr.key(0)), dim=2)),
+    "Bernoulli decoder": lambda: ModelCase(BernoulliDecoder(eqx.nn.MLP(2, 5, 8, 1, jax.nn.tanh, key=jr.key(0)), dim=2)),
+    "linear (of the tests)": lambda: ModelCase(linear_model()),
+    "mixture (of the tests)": lambda: ModelCase(mixture_model()),
+    "bounded (of the tests)": lambda: ModelCase(BoundedModel(linear_model().weights, jnp.ones(3))),
+    "steered (of the tests)": lambda: ModelCase(_steered(), jnp.ones(())),
+}
+
+
+def _cost(state: jax.Array, action: jax.Array) -> jax.Array:
+    return jnp.sum((state - 1.0) ** 2) + 0.1 * action**2
+
+
+def _plan_problem(objective: Any) -> Problem:
+    """Plans of three numbers for the steered point, judged from an uncertain start."""
+    return Problem(objective, DiagonalGaussian(3), Prospect(_steered(), _belief()))
+
+
+def _belief() -> GaussianBelief:
+    return GaussianBelief(jnp.array([0.5, -0.5]), jnp.array([[0.3, 0.0], [0.1, 0.2]]))
+
+
+def _steered_filter() -> VariationalFilter:
+    return VariationalFilter(engines.NaturalGradient(1.0, keep=1e-6), FullGaussian(2))
+
+
+OBJECTIVES: dict[str, Callable[[], Problem]] = {
+    "free energy": lambda: problem(FullGaussian(2)),
+    "free energy of a choice": lambda: problem(Categorical(3)),
+    "importance weighted": lambda: Problem(ImportanceWeighted(linear_model(), 16), FullGaussian(2), evidence()),
+    "path energy": lambda: _plan_problem(PathEnergy(_cost)),
+    "expected free energy": lambda: _plan_problem(ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), _steered_filter())),
+    "expected free energy, epistemic": lambda: _plan_problem(
+        ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), _steered_filter(), functional=PragmaticEpistemic())
+    ),
+}
+
+BOUNDS = {"importance weighted"}
+"""Objectives that are tighter than the expectation of their parts."""
+
+
+class FilterCase(NamedTuple):
+    """A filter with a model, an action and an observation."""
+
+    filter: AbstractFilter
+    model: AbstractModel
+    action: Any
+    observation: Any
+
+
+FILTERS: dict[str, Callable[[], FilterCase]] = {
+    "Kalman": lambda: FilterCase(Kalman(), _linear_gaussian(), jnp.ones(1), jnp.ones(1)),
+    "particle": lambda: FilterCase(Particle(256), _linear_gaussian(), jnp.ones(1), jnp.ones(1)),
+    "variational": lambda: FilterCase(_steered_filter(), _steered(), jnp.ones(()), jnp.ones(2)),
+    "variational, by gradient": lambda: FilterCase(
+        VariationalFilter(engines.Gradient(optax.adam(0.1)), DiagonalGaussian(2), 5),
+        _steered(),
+        jnp.ones(()),
+        jnp.ones(2),
+    ),
+}
+
+
+class ControllerCase(NamedTuple):
+    """A controller with a model and a belief about its state."""
+
+    controller: AbstractController
+    model: AbstractModel
+    belief: GaussianBelief
+
+
+def _driven_cost(state: jax.Array, action: jax.Array) -> jax.Array:
+    return jnp.sum((state - 1.0) ** 2) + 0.1 * jnp.sum(action**2)
+
+
+CONTROLLERS: dict[str, Callable[[], ControllerCase]] = {
+    "model predictive": lambda: ControllerCase(
+        ModelPredictive(PathEnergy(_driven_cost), engines.CrossEntropy(64, 8), Unbounded(1, 3), num_steps=2),
+        _linear_gaussian(),
+        _belief(),
+    ),
+    "active inference": lambda: ControllerCase(
+        active_inference(TargetState(jnp.ones(2), 0.5), Sequences(jnp.array([[-1.0], [0.0], [1.0]]), 2), Kalman()),
+        _linear_gaussian(),
+        _belief(),
+    ),
+}
+
+
+class EnvironmentCase(NamedTuple):
+    """An environment and how to draw an action for it."""
+
+    environment: AbstractEnvironment
+    action: Callable[[jax.Array], Any]
+
+
+def _moves(count: int) -> Callable[[jax.Array], jax.Array]:
+    return lambda key: jr.randint(key, (count,), -1, 2)
+
+
+def _pushes(count: int) -> Callable[[jax.Array], jax.Array]:
+    return lambda key: jr.uniform(key, (count,), minval=-1.0, maxval=1.0)
+
+
+def _small() -> DSprites:
+    return DSprites(motion=ContinuousMotion(), renderer=Antialiased(16))
+
+
+ENVIRONMENTS: dict[str, Callable[[], EnvironmentCase]] = {
+    "sprites": lambda: EnvironmentCase(DSprites(), _moves(4)),
+    "sprites, continuous": lambda: EnvironmentCase(_small(), _pushes(4)),
+    "sprites, second order": lambda: EnvironmentCase(
+        DSprites(motion=SecondOrderMotion(), renderer=Antialiased(16)), _pushes(4)
+    ),
+    "scene": lambda: EnvironmentCase(
+        SpriteScene(), lambda key: jr.randint(key, SpriteScene().action_spec.shape, -1, 2)
+    ),
+    "fovea": lambda: EnvironmentCase(Fovea(_small(), 8), _pushes(6)),
+    "occluders": lambda: EnvironmentCase(Occluders(_small(), (Patch(2, 2, 4, 4),)), _pushes(4)),
+    "pixel noise": lambda: EnvironmentCase(PixelNoise(_small(), 0.1), _pushes(4)),
+}
+
+
+class LearnerCase(NamedTuple):
+    """A learner and one batch for it."""
+
+    learner: AbstractLearner
+    batch: Any
+
+
+def _observations(count: int = 4) -> jax.Array:
+    return jr.normal(jr.key(5), (count, 3))
+
+
+def _starts(count: int = 4) -> Any:
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), FullGaussian(2).init())
+
+
+LEARNERS: dict[str, Callable[[], LearnerCase]] = {
+    "free-energy descent": lambda: LearnerCase(
+        FreeEnergyDescent(
+            ModelWithEngine(linear_model(), engines.Gradient(optax.sgd(0.01))),
+            FullGaussian(2),
+            optax.adam(1e-3),
+            Cubature(),
+        ),
+        _observations(),
+    ),
+    "variational EM": lambda: LearnerCase(
+        VariationalEM(linear_model(), _starts(), engines.NaturalGradient(0.5), FullGaussian(2), optax.adam(1e-3)),
+        IndexedData(_observations(), jnp.arange(4)),
+    ),
 }

@@ -151,7 +151,9 @@ def test_only_packages_are_imported_across_packages():
         package = dotted(path).split(".")[0]
         for target, line in imports(path):
             top, *inner = target.split(".")
-            if package == "cli":  # It answers before JAX is loaded, so it may pick a light module out of a heavy package.
+            if (
+                package == "cli"
+            ):  # It answers before JAX is loaded, so it may pick a light module out of a heavy package.
                 continue
             if package and top not in (package, "_version") and any(part.startswith("_") for part in inner):
                 violations.append(f"{path.relative_to(ROOT)}:{line}: import {target} from its package instead")
@@ -277,7 +279,11 @@ def test_packages_re_export_by_name():
         for node in TREES[path].body:
             if isinstance(node, ast.ImportFrom) and node.level and not (node.module or "").startswith("__"):
                 for alias in node.names:
-                    if alias.asname != alias.name and not (alias.asname or "").startswith("_") and alias.name not in used:
+                    if (
+                        alias.asname != alias.name
+                        and not (alias.asname or "").startswith("_")
+                        and alias.name not in used
+                    ):
                         violations.append(f"{path.relative_to(ROOT)}:{node.lineno}: write {alias.name} as {alias.name}")
     report(violations)
 
@@ -303,7 +309,9 @@ def test_classes_are_abstract_or_final():
                 violations.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.name} is neither abstract nor final")
             concrete = [base.id for base in node.bases if isinstance(base, ast.Name) and base.id in FINAL]
             if concrete:
-                violations.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.name} extends the final {concrete[0]}")
+                violations.append(
+                    f"{path.relative_to(ROOT)}:{node.lineno}: {node.name} extends the final {concrete[0]}"
+                )
     report(violations)
 
 
@@ -312,7 +320,7 @@ FINAL = {node.name for path in MODULES for node in classes(path) if "final" in d
 
 def test_keys_are_keyword_only_and_never_have_a_default():
     exported = {
-        alias.name
+        (path.parent, alias.name)
         for path in MODULES
         if path.name == "__init__.py"
         for node in TREES[path].body
@@ -322,7 +330,7 @@ def test_keys_are_keyword_only_and_never_have_a_default():
     violations = []
     for path in MODULES:
         for owner, function in functions(path):
-            if (owner or function).name not in exported:
+            if (path.parent, (owner or function).name) not in exported:
                 continue
             # Initialisers of weights follow JAX, key first; distributions follow numpyro, whose `sample` does too.
             if [argument.arg for argument in function.args.args][:2] == ["key", "shape"]:

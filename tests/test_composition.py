@@ -4,13 +4,15 @@ Star: every engine with one canonical problem, every family with an engine that 
 canonical engine. Pairs that a method is not defined for must refuse by `BadInputError`, in the star and in the product.
 """
 
-import catalogue
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
 
+import catalogue
+from homeostat.control import Bounded, ModelPredictive, Sequences, Unbounded
 from homeostat.inference import infer
+from homeostat.inference.filters import VariationalFilter
 from homeostat.results import BadInputError
 from homeostat.testing import assert_finite
 
@@ -19,8 +21,8 @@ STEPS = 3
 
 def compose(engine_name, family_name, key, problem=None):
     """Run a named engine on a named family: finite, or refused where `catalogue.REFUSED` says so."""
-    family = catalogue.FAMILIES[family_name]()
-    case = problem or catalogue.problem(family)
+    case = problem or catalogue.problem(catalogue.FAMILIES[family_name]())
+    family = case.family
     engine = catalogue.ENGINES[engine_name](family)
     run = eqx.filter_jit(lambda k: infer(case.objective, engine, family, case.args, key=k, num_steps=STEPS))
     if (engine_name, family_name) in catalogue.REFUSED:
@@ -70,7 +72,53 @@ def test_product_of_engines_and_families(engine, family, key):
 @pytest.mark.parametrize("name", catalogue.OBJECTIVES)
 def test_product_of_engines_and_objectives(engine, name, key):
     case = catalogue.OBJECTIVES[name]()
-    family_name = next(
-        label for label, build in catalogue.FAMILIES.items() if build() == case.family
-    )
-    compose(engine, family_name, key, case)
+    # Whether a pair is refused depends on the kind of family, not on its size.
+    kind = next(label for label, build in catalogue.FAMILIES.items() if type(build()) is type(case.family))
+    compose(engine, kind, key, case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["diagonal Gaussian", "full Gaussian"])
+@pytest.mark.parametrize("engine", catalogue.ENGINES)
+def test_product_of_engines_and_filters(engine, family, key):
+    members = catalogue.FAMILIES[family]()
+    filter_ = VariationalFilter(catalogue.ENGINES[engine](members), members, STEPS)
+    case = catalogue.FILTERS["variational"]()
+
+    @eqx.filter_jit
+    def cycle(k):
+        update_key, predict_key = jax.random.split(k)
+        belief, info = filter_.update(case.model, filter_.init(case.model), case.observation, key=update_key)
+        return filter_.predict(case.model, belief, case.action, key=predict_key), info
+
+    if (engine, family) in catalogue.REFUSED:
+        with pytest.raises(BadInputError, match="Expected a .* family"):
+            cycle(key)
+        return
+    assert_finite(cycle(key), f"{engine} in a filter on {family}")
+
+
+PLANS = {
+    "numbers": lambda: Unbounded(1, 3),
+    "bounded numbers": lambda: Bounded(1, 3),
+    "sequences": lambda: Sequences(jnp.array([[-1.0], [0.0], [1.0]]), 2),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("controller", catalogue.CONTROLLERS)
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("engine", ["gradient", "natural gradient", "cross entropy", "path integral", "exhaustive"])
+def test_product_of_engines_and_plans(engine, plan, controller, key):
+    case, plans = catalogue.CONTROLLERS[controller](), PLANS[plan]()
+    chosen = catalogue.ENGINES[engine](plans.family)
+    planner = ModelPredictive(case.controller.objective, chosen, plans, num_steps=STEPS)
+    act = eqx.filter_jit(lambda k: planner.act(case.model, case.belief, planner.init(), key=k))
+    discrete = plan == "sequences"
+    if (engine == "exhaustive" and not discrete) or (engine == "natural gradient" and plan != "numbers"):
+        with pytest.raises(BadInputError, match="Expected a .* family"):
+            act(key)
+        return
+    decision, _ = act(key)
+    assert decision.action.shape == (1,)
+    assert_finite(decision, f"{engine} planning {plan} for {controller}")

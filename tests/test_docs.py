@@ -22,7 +22,9 @@ def test_example_runs(path, monkeypatch, tmp_path):
 
 
 def test_every_example_asserts_something():
-    silent = [str(path.relative_to(ROOT)) for path in EXAMPLES if "assert" not in path.read_text(encoding="utf-8")]
+    silent = [
+        str(path.relative_to(ROOT)) for path in EXAMPLES if "assert" not in path.read_text(encoding="utf-8").lower()
+    ]
     assert not silent, f"examples without an assertion: {silent}"
 
 

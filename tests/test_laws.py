@@ -1,13 +1,22 @@
 """Every member of the catalogue obeys the laws of its protocol, and no exported member is missing from it."""
 
-import catalogue
-import pytest
-from catalogue import STRICT
+import importlib
+import pkgutil
 
+import pytest
+
+import catalogue
+import homeostat
+from catalogue import STRICT
+from homeostat import core
 from homeostat.testing import (
+    check_controller,
     check_engine,
+    check_environment,
     check_expectation,
     check_family,
+    check_filter,
+    check_learner,
     check_model,
     check_objective,
     check_tightening,
@@ -38,3 +47,71 @@ def test_engine(name, key):
     family = catalogue.FAMILIES[catalogue.CANONICAL_FAMILY.get(name, "full Gaussian")]()
     case = catalogue.problem(family)
     check_engine(catalogue.ENGINES[name](family), case.objective, family, case.args, key=key, tolerances=STRICT)
+
+
+@pytest.mark.parametrize("name", catalogue.FILTERS)
+def test_filter(name, key):
+    case = catalogue.FILTERS[name]()
+    check_filter(case.filter, case.model, case.action, case.observation, key=key, tolerances=STRICT)
+
+
+@pytest.mark.parametrize("name", catalogue.CONTROLLERS)
+def test_controller(name, key):
+    case = catalogue.CONTROLLERS[name]()
+    check_controller(case.controller, case.model, case.belief, key=key, tolerances=STRICT)
+
+
+@pytest.mark.parametrize("name", catalogue.ENVIRONMENTS)
+def test_environment(name, key):
+    case = catalogue.ENVIRONMENTS[name]()
+    check_environment(case.environment, case.action, key=key, tolerances=STRICT)
+
+
+@pytest.mark.parametrize("name", catalogue.LEARNERS)
+def test_learner(name, key):
+    case = catalogue.LEARNERS[name]()
+    check_learner(case.learner, case.batch, key=key, tolerances=STRICT)
+
+
+def final_members(protocol):
+    """Public final classes of the package that fulfil a protocol."""
+    for module in pkgutil.walk_packages(homeostat.__path__, "homeostat."):
+        # Adapters need optional packages; experiments are not members of anything.
+        if not {"adapters", "experiments", "cli", "__main__"} & set(module.name.split(".")):
+            importlib.import_module(module.name)
+    found, waiting = set(), [protocol]
+    while waiting:
+        for kind in waiting.pop().__subclasses__():
+            if kind not in found:
+                found.add(kind)
+                waiting.append(kind)
+    return {
+        kind
+        for kind in found
+        if kind.__module__.startswith("homeostat.")
+        and getattr(kind, "__final__", False)
+        and not kind.__name__.startswith("_")
+    }
+
+
+def catalogued(dictionary, pick):
+    return {type(pick(build)) for build in dictionary.values()}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "dictionary", "pick"),
+    [
+        (core.AbstractFamily, catalogue.FAMILIES, lambda build: build()),
+        (core.AbstractModel, catalogue.MODELS, lambda build: build().model),
+        (core.AbstractObjective, catalogue.OBJECTIVES, lambda build: build().objective),
+        (core.AbstractEngine, catalogue.ENGINES, lambda build: build(catalogue.FullGaussian(2))),
+        (core.AbstractFilter, catalogue.FILTERS, lambda build: build().filter),
+        (core.AbstractController, catalogue.CONTROLLERS, lambda build: build().controller),
+        (core.AbstractEnvironment, catalogue.ENVIRONMENTS, lambda build: build().environment),
+        (core.AbstractLearner, catalogue.LEARNERS, lambda build: build().learner),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_no_member_is_missing(protocol, dictionary, pick):
+    missing = final_members(protocol) - catalogued(dictionary, pick)
+    assert not missing, f"add a line to the catalogue for {sorted(kind.__qualname__ for kind in missing)}"

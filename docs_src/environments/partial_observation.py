@@ -22,4 +22,5 @@ assert jnp.allclose(seen.centre, jnp.array([32 - 3 * 4, 32]))
 
 picture = world.picture(state)  # all of it, as nobody sees it
 hidden = 1 - world.mask(state)
-assert picture.shape == (64, 64, 3) and hidden.sum() == 64 * 64 - 20 * 20
+assert picture.shape == (64, 64, 3)
+assert hidden.sum() == 64 * 64 - 20 * 20

@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .inference import infer as infer
+    from .control import rollout as rollout
+    from .core import (
+        AbstractController as AbstractController,
+        AbstractEngine as AbstractEngine,
+        AbstractEnvironment as AbstractEnvironment,
+        AbstractFamily as AbstractFamily,
+        AbstractFilter as AbstractFilter,
+        AbstractLearner as AbstractLearner,
+        AbstractModel as AbstractModel,
+        AbstractObjective as AbstractObjective,
+    )
+    from .inference import filter as filter, infer as infer, smooth as smooth
+    from .train import fit as fit
 
 _HOME = {
     "AbstractController": "core",
@@ -24,15 +36,39 @@ _HOME = {
     "AbstractLearner": "core",
     "AbstractModel": "core",
     "AbstractObjective": "core",
+    "filter": "inference",
+    "fit": "train",
     "infer": "inference",
+    "rollout": "control",
+    "smooth": "inference",
 }
+
+_NAMESPACES = (
+    "control",
+    "core",
+    "data",
+    "distributions",
+    "environments",
+    "inference",
+    "metrics",
+    "models",
+    "nn",
+    "objectives",
+    "results",
+    "testing",
+    "train",
+    "typing",
+    "viz",
+)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NAMESPACES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *_HOME, *_NAMESPACES})

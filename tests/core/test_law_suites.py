@@ -2,15 +2,15 @@
 
 from typing import NamedTuple
 
-import catalogue
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 import optax
 import pytest
-from catalogue import STRICT
 
+import catalogue
+from catalogue import STRICT
 from homeostat.core import (
     AbstractBelief,
     AbstractController,
@@ -366,4 +366,3 @@ class Alternating:
     def __call__(self, x):
         self.calls += 1
         return {"a": x, "b": x + (self.calls > 2)}
-

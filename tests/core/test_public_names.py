@@ -19,7 +19,9 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_importing_the_package_does_not_load_jax():
-    program = "import homeostat, sys; assert 'jax' not in sys.modules; from homeostat import infer; print(infer.__name__)"
+    program = (
+        "import homeostat, sys; assert 'jax' not in sys.modules; from homeostat import infer; print(infer.__name__)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "infer"
 

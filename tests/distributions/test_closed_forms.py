@@ -7,11 +7,11 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from numpyro.distributions.kl import kl_divergence
-from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 from homeostat.distributions import closed_form_divergence, gaussian_moments, is_gaussian
 from homeostat.results import BadInputError
 from homeostat.testing import assert_zero_mean
+from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 
 def diagonal(seed):
@@ -39,9 +39,7 @@ def test_gaussians_by_the_textbook(q, p):
 
 
 def test_agrees_with_numpyro_where_it_has_one():
-    np.testing.assert_allclose(
-        closed_form_divergence(full(1), full(2)), kl_divergence(full(1), full(2)), rtol=ALGEBRA
-    )
+    np.testing.assert_allclose(closed_form_divergence(full(1), full(2)), kl_divergence(full(1), full(2)), rtol=ALGEBRA)
     gamma = [dist.Gamma(a, b) for a, b in ((2.0, 1.0), (3.0, 0.5))]
     np.testing.assert_allclose(closed_form_divergence(*gamma), kl_divergence(*gamma), rtol=ALGEBRA)
 

@@ -7,11 +7,11 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 from homeostat.distributions import Antithetic, Categorical, Cubature, Enumeration, MonteCarlo
 from homeostat.results import BadInputError
 from homeostat.testing import assert_zero_mean
+from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 MEAN = jnp.array([0.5, -1.0, 2.0])
 FACTOR = jnp.array([[1.0, 0.0, 0.0], [0.3, 0.8, 0.0], [-0.2, 0.4, 0.5]])

@@ -6,7 +6,6 @@ import jax.random as jr
 import numpy as np
 import pytest
 import scipy.stats
-from tolerances import ALGEBRA, FINITE_DIFFERENCES
 
 from homeostat.distributions import (
     Categorical,
@@ -18,6 +17,7 @@ from homeostat.distributions import (
     SquashedGaussian,
 )
 from homeostat.results import BadInputError
+from tolerances import ALGEBRA, FINITE_DIFFERENCES
 
 
 def test_delta_has_log_density_zero_and_fits_the_mean():

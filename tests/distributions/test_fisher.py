@@ -6,10 +6,10 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 from homeostat.distributions import fisher_information
 from homeostat.testing import assert_zero_mean
+from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 VALUE = jnp.array([0.4, -0.3])
 WEIGHTS = jnp.array([[1.0, 0.5], [-0.3, 0.8], [0.2, 0.1]])

@@ -6,9 +6,9 @@ import jax.random as jr
 import numpy as np
 import pytest
 import scipy.stats
-from tolerances import ALGEBRA
 
 from homeostat.distributions import DiagonalGaussian, FullGaussian, gaussian_moments
+from tolerances import ALGEBRA
 
 DIM = 4
 

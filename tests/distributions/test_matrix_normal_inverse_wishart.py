@@ -91,7 +91,9 @@ def test_the_predictive_integrates_to_one(prior, data):
     # tan(t) compactifies the plane, so that the heavy tails are inside the grid.
     grid = jnp.linspace(-0.5 * jnp.pi, 0.5 * jnp.pi, 801)[1:-1]
     line, weight = jnp.tan(grid), (1.0 + jnp.tan(grid) ** 2) * (grid[1] - grid[0])
-    points = jnp.stack(jnp.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2) * spread[None, :] + centre[None, :]
+    points = (
+        jnp.stack(jnp.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2) * spread[None, :] + centre[None, :]
+    )
     density = jnp.exp(jax.vmap(predictive.log_prob)(points)).reshape(line.size, line.size)
     assert jnp.abs(weight @ density @ weight * jnp.prod(spread) - 1.0) < FINITE_DIFFERENCES
 
@@ -130,9 +132,9 @@ def test_samples_have_the_moments(prior, key):
 def test_the_expected_log_likelihood_agrees_with_monte_carlo(prior, key):
     regressors, target = jnp.array([0.5, -1.0, 1.0]), jnp.array([0.2, 0.4])
     draws = _samples(prior, key, 20_000)
-    values = jax.vmap(
-        lambda w, factor: dist.MultivariateNormal(w @ regressors, scale_tril=factor).log_prob(target)
-    )(draws.coefficients, draws.scale_tril)
+    values = jax.vmap(lambda w, factor: dist.MultivariateNormal(w @ regressors, scale_tril=factor).log_prob(target))(
+        draws.coefficients, draws.scale_tril
+    )
     assert _within(values, prior.expected_log_likelihood(regressors, target))
 
 

@@ -1,6 +1,5 @@
 """The loop of inference: where it starts, what it records, and how it fails."""
 
-import catalogue
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,14 +7,15 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
-import references
-from tolerances import ALGEBRA, FLOAT32
 
+import catalogue
+import references
 from homeostat.distributions import Cubature, DiagonalGaussian, FullGaussian
 from homeostat.inference import infer
 from homeostat.inference.engines import Gradient, NaturalGradient
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import RESULTS, BadInputError
+from tolerances import ALGEBRA, FLOAT32
 
 
 @pytest.fixture
@@ -28,9 +28,7 @@ FAMILY = FullGaussian(2)
 
 def test_no_steps_evaluate_the_start(objective, key):
     start = jax.tree.map(lambda leaf: leaf + 0.3, FAMILY.init())
-    posterior = infer(
-        objective, NaturalGradient(), FAMILY, catalogue.evidence(), key=key, params=start, num_steps=0
-    )
+    posterior = infer(objective, NaturalGradient(), FAMILY, catalogue.evidence(), key=key, params=start, num_steps=0)
     assert posterior.path_nats.shape == (0,)
     np.testing.assert_allclose(posterior.params.loc, start.loc, rtol=ALGEBRA)
     expected = objective(FAMILY(start), catalogue.evidence(), key=key)
@@ -38,9 +36,7 @@ def test_no_steps_evaluate_the_start(objective, key):
 
 
 def test_path_holds_the_parameters_before_each_step(objective, key):
-    posterior = infer(
-        objective, NaturalGradient(0.3), FAMILY, catalogue.evidence(), key=key, num_steps=4, record=True
-    )
+    posterior = infer(objective, NaturalGradient(0.3), FAMILY, catalogue.evidence(), key=key, num_steps=4, record=True)
     assert posterior.path.loc.shape == (4, 2)
     energies = jax.vmap(lambda p: objective(FAMILY(p), catalogue.evidence(), key=key))(posterior.path)
     np.testing.assert_allclose(energies, posterior.path_nats, rtol=ALGEBRA)
@@ -112,9 +108,7 @@ def test_nonfinite_data_raises(objective, key):
 def test_nonfinite_energy_is_a_value_on_request(objective, key):
     def run(rate):
         engine = Gradient(optax.sgd(rate))
-        return infer(
-            objective, engine, DiagonalGaussian(2), catalogue.evidence(), key=key, num_steps=5, throw=False
-        )
+        return infer(objective, engine, DiagonalGaussian(2), catalogue.evidence(), key=key, num_steps=5, throw=False)
 
     failed, fine = run(1e6), run(1e-3)
     assert failed.result == RESULTS.nonfinite_energy

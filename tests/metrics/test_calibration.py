@@ -1,6 +1,5 @@
 """Calibration: an exact posterior passes, a wrong one does not, and the statistics agree with closed forms."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -8,7 +7,6 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from scipy import stats
-from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 from homeostat.core import AbstractEngine, AbstractModel, StepInfo
 from homeostat.distributions import FullGaussian
@@ -25,6 +23,7 @@ from homeostat.metrics import (
     uniformity,
 )
 from homeostat.results import BadInputError
+from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 SIMULATIONS, DRAWS = 600, 63
 
@@ -63,7 +62,14 @@ class Widened(AbstractEngine):
 def calibrate(engine, key):
     model = Linear(jnp.asarray([[1.0, 0.5], [0.0, 1.0], [1.0, -1.0]]))
     return simulation_based_calibration(
-        model, engine, FullGaussian(2), key=key, num_simulations=SIMULATIONS, num_steps=1, num_draws=DRAWS, batch_size=100
+        model,
+        engine,
+        FullGaussian(2),
+        key=key,
+        num_simulations=SIMULATIONS,
+        num_steps=1,
+        num_draws=DRAWS,
+        batch_size=100,
     )
 
 
@@ -121,8 +127,16 @@ def test_prior_start_and_quantities_are_used(key):
         return family.from_scale_tril(simulation.truth, 0.1 * jnp.eye(2))
 
     calibration = simulation_based_calibration(
-        model, NaturalGradient(rate=1.0), family, key=key, num_simulations=200, num_steps=1, num_draws=DRAWS, prior=prior,
-        start=start, quantities=lambda z, x: jnp.stack([z[0] + z[1], jnp.sum((x - z) ** 2), z[0]]),
+        model,
+        NaturalGradient(rate=1.0),
+        family,
+        key=key,
+        num_simulations=200,
+        num_steps=1,
+        num_draws=DRAWS,
+        prior=prior,
+        start=start,
+        quantities=lambda z, x: jnp.stack([z[0] + z[1], jnp.sum((x - z) ** 2), z[0]]),
     )
     assert calibration.ranks.shape == (200, 3)
     assert holm(p_values(calibration, jr.key(1))).min() > 0.01

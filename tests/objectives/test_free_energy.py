@@ -1,6 +1,5 @@
 """Free energies against exact evidence."""
 
-import catalogue
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,13 +7,14 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-import references
-from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
+import catalogue
+import references
 from homeostat.distributions import Cubature, DiagonalGaussian, Enumeration, FullGaussian, MonteCarlo
 from homeostat.objectives import Evidence, FreeEnergy, ImportanceWeighted
 from homeostat.results import BadInputError
 from homeostat.testing import assert_zero_mean
+from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 MODEL = catalogue.linear_model()
 EVIDENCE = catalogue.evidence()
@@ -56,9 +56,7 @@ def test_divergence_without_a_closed_form_shares_the_points(key):
 def test_prior_of_the_evidence_replaces_the_models(key):
     prior = dist.Normal(jnp.ones(2), 0.3 * jnp.ones(2)).to_event(1)
     evidence = Evidence(EVIDENCE.observation, prior)
-    moved = eqx.tree_at(
-        lambda m: (m.prior_mean, m.prior_factor), MODEL, (jnp.ones(2), 0.3 * jnp.eye(2))
-    )
+    moved = eqx.tree_at(lambda m: (m.prior_mean, m.prior_factor), MODEL, (jnp.ones(2), 0.3 * jnp.eye(2)))
     family = FullGaussian(2)
     q = family(family.init())
     for objective in (FreeEnergy, ImportanceWeighted):

@@ -1,6 +1,7 @@
 """The commands that look at experiments and finished runs: list, report, compare, results."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,22 @@ def list_command(arguments: list[str], registry: Registry) -> int:
         print(json.dumps({"experiments": experiments, "groups": named}))
         return 0
     from rich.console import Console
-    from rich.table import Table
+    from rich.markup import escape
+    from rich.padding import Padding
 
-    table = Table(header_style="bold")
-    for name in ("id", "what", "source"):
-        table.add_column(name, overflow="fold")
-    for name in ("claims", *(f"{scale.value}\nminutes" for scale in Scale)):
-        table.add_column(name, justify="right")
+    console = Console(highlight=False)
+    console.print(f"[dim]minutes on two CPU cores at the scales {' / '.join(Scale)}[/]\n")
     for group in groups:
-        total = [f"{sum(getattr(e.minutes, s) for e in group.experiments):g}" for s in Scale]
-        claims = [e.claims or 0 for e in group.experiments]
-        table.add_row(group.id, group.summary, f"group of {len(claims)}", str(sum(claims)), *total, style="bold")
+        minutes = _minutes(sum(getattr(e.minutes, scale) for e in group.experiments) for scale in Scale)
+        console.print(f"[bold]{group.id}[/]  {minutes} min  {escape(group.summary)}")
         for e in group.experiments:
-            table.add_row(e.id, e.summary, e.source, _count(e.claims), *(f"{m:g}" for m in e.minutes))
-    Console(highlight=False).print(table)
+            console.print(f"  [bold cyan]{e.id}[/]  {_minutes(e.minutes)} min  {_count(e.claims)} claims")
+            console.print(Padding(f"{escape(e.summary)}\n[dim]{escape(e.source)}[/]", (0, 0, 0, 6), expand=False))
     return 0
+
+
+def _minutes(minutes: Iterable[float]) -> str:
+    return " / ".join(f"{value:g}" for value in minutes)
 
 
 def _count(claims: int | None) -> str:

@@ -107,9 +107,7 @@ class ModelPredictive(AbstractController[Params]):
     def init(self) -> Params:
         return self.plan.init()
 
-    def act(
-        self, model: AbstractModel, belief: AbstractBelief, carry: Params, *, key: Key
-    ) -> tuple[Decision, Params]:
+    def act(self, model: AbstractModel, belief: AbstractBelief, carry: Params, *, key: Key) -> tuple[Decision, Params]:
         infer_key, choice_key, explain_key = jr.split(key, 3)
         prospect = Prospect(model, belief)
         objective = _Decoded(self.objective, self.plan, self.objective.expectation)

@@ -102,7 +102,7 @@ class PreferredOutcomes(AbstractPreference):
 
 
 def target_image(image: Float[Array, "height width"], deviation: float = 0.15) -> PreferredOutcomes:
-    """"Make it look like this": p~(x) = N(image, deviation^2) for every pixel.
+    """Make it look like this: p~(x) = N(image, deviation^2) for every pixel.
 
     The energy compares pixels, so it only points the way where the predicted sprite overlaps the one in the image. From far
     away, infer the state behind the image and make that the `TargetState`.

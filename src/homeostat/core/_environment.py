@@ -1,6 +1,7 @@
 """An environment is the generative process: initial / transition / observation, with reward and terminal beside them.
 
 The signatures follow Gymnasium's functional API, unbatched and pure; batching is `jax.vmap` at the call.
+An action outside its space raises where its value is known; inside `jit` it cannot, and is clipped to the space instead.
 """
 
 import abc
@@ -8,7 +9,7 @@ from typing import Generic, TypeVar
 
 import equinox as eqx
 
-from ..typing import Action, Bool, Array, Key, Observation, Scalar
+from ..typing import Action, Array, Bool, Key, Observation, Scalar
 
 EnvironmentState = TypeVar("EnvironmentState")
 

@@ -6,12 +6,11 @@ Engines need nothing else: gradient engines differentiate through `__call__`, sa
 """
 
 import abc
-from typing import Generic, TypeVar
+from typing import Generic
 
 import equinox as eqx
 
 from ..typing import Array, Distribution, Float, Params
-
 
 
 class AbstractFamily(eqx.Module, Generic[Params]):

@@ -1,6 +1,6 @@
 """A filter keeps a belief about the latent state: predict with a model, then correct with an observation.
 
-    belief --predict(action)--> belief --update(observation)--> belief, info
+belief --predict(action)--> belief --update(observation)--> belief, info
 """
 
 import abc

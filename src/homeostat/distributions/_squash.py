@@ -18,11 +18,14 @@ class Squash(transforms.Transform):
     errors inside, so that a saturated sample has a finite density and a finite gradient.
     """
 
-    sign = 1
-
     def __init__(self, low: float, high: float):
         self.low = low
         self.high = high
+
+    @property
+    def sign(self) -> int:
+        """The map increases."""
+        return 1
 
     @property
     def domain(self) -> constraints.Constraint:

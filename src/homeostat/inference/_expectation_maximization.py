@@ -20,7 +20,7 @@ from ..distributions import positive_tria
 from ..models.sequential import LinearDynamics, LinearGaussian, Measurement
 from ..results import RESULTS, BadInputError
 from ..typing import Array, Float, Int
-from ._smooth import RauchTungStriebel, smooth, Smoothed
+from ._smooth import RauchTungStriebel, Smoothed, smooth
 
 
 class Parts(NamedTuple):
@@ -181,7 +181,8 @@ def _maximize(
         roots = jax.vmap(lambda s, x: _emission_root(model, s, x, smoother))(smoothed, observations)
         known = jnp.concatenate([matrix, offset[:, None]], axis=1)
         learned = _columns((parts.emission_matrix, parts.emission_offset), (matrix.shape[1], 1))
-        count = jnp.asarray(float(observations.shape[0] * observations.shape[1]), matrix.dtype)
+        frames = smoothed.beliefs.loc.shape[0] * smoothed.beliefs.loc.shape[1]
+        count = jnp.asarray(float(frames), matrix.dtype)
         coefficients, noise = _regress(_square(_side_by_side(roots)), count, known, learned)
         matrix, offset = coefficients[:, :-1], coefficients[:, -1]
         tril = noise if parts.emission_noise else tril

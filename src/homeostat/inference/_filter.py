@@ -63,9 +63,7 @@ def filter(
     first_key, *_ = keys = jr.split(key, 2 * length + 1)
     keys = keys[1:].reshape(length, 2)
     # The last prediction of the scan is thrown away, so its action does not matter; it only completes the array.
-    padded = jax.tree.map(
-        lambda leaf: jnp.concatenate([leaf, jnp.zeros((1, *leaf.shape[1:]), leaf.dtype)]), actions
-    )
+    padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf, jnp.zeros((1, *leaf.shape[1:]), leaf.dtype)]), actions)
 
     def body(prediction, inputs):
         observation, action, step_keys = inputs
@@ -151,7 +149,12 @@ def sequence_length(observations: Observation, actions: Action | None) -> int:
 
 
 def _match(
-    method: AbstractFilter, model: AbstractModel, start: AbstractBelief, observations: Observation, actions: Action, keys: PyTree
+    method: AbstractFilter,
+    model: AbstractModel,
+    start: AbstractBelief,
+    observations: Observation,
+    actions: Action,
+    keys: PyTree,
 ) -> AbstractBelief:
     """Cast the first belief to the type that the filter's own steps have, so that a scan can carry it."""
 

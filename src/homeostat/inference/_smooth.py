@@ -11,8 +11,9 @@ from cuthbertlib.kalman.smoothing import associative_params_single
 from ..core import AbstractModel
 from ..distributions import positive_tria
 from ..models.sequential import Measurement
+from ..results import BadInputError
 from ..typing import Array, Float, Scalar
-from ._filter import filter, Filtered
+from ._filter import Filtered, filter
 from .filters import GaussianBelief, Kalman
 from .filters._kalman import require_linear_gaussian
 
@@ -63,6 +64,10 @@ class RauchTungStriebel(eqx.Module):
     def __call__(self, model: AbstractModel, filtered: Filtered, actions: Array | None = None) -> Smoothed:
         """The backward pass over the result of the forward pass."""
         dynamics = require_linear_gaussian(model).dynamics
+        if not isinstance(filtered.beliefs, GaussianBelief):
+            raise BadInputError(
+                f"Expected the result of a Kalman filter, got beliefs of type {type(filtered.beliefs).__name__}."
+            )
         locs, factors = filtered.beliefs.loc, filtered.beliefs.scale_tril
         steps = locs.shape[0] - 1
         actions = jnp.zeros((steps, dynamics.action_dim), locs.dtype) if actions is None else actions

@@ -19,6 +19,7 @@ import optax
 from ..core import AbstractEngine, AbstractFamily, AbstractLearner, AbstractModel
 from ..distributions import AbstractExpectation, Cubature, MonteCarlo
 from ..objectives import Evidence, FreeEnergy
+from ..results import BadInputError
 from ..typing import Array, Float, Int, Key, Params, PyTree, Scalar
 from ._infer import infer
 
@@ -89,6 +90,13 @@ class VariationalEM(AbstractLearner[VariationalEMState, LearningMetrics], Generi
     num_inference_steps: int = eqx.field(static=True, default=1)
     num_model_steps: int = eqx.field(static=True, default=1)
 
+    def __check_init__(self):
+        if self.num_model_steps < 1 or self.num_inference_steps < 0:
+            raise BadInputError(
+                f"Expected at least one step on the model and no negative number of steps of inference, got num_model_steps="
+                f"{self.num_model_steps} and num_inference_steps={self.num_inference_steps}."
+            )
+
     def init(self, *, key: Key) -> VariationalEMState:
         learned, _ = eqx.partition(self.model, self.learnable(self.model))
         return VariationalEMState(self.model, self.start, self.optimizer.init(learned))
@@ -102,16 +110,22 @@ class VariationalEM(AbstractLearner[VariationalEMState, LearningMetrics], Generi
 
         def explain(observation, params, key):
             return infer(
-                objective, self.engine, self.family, Evidence(observation), key=key, params=params,
-                num_steps=self.num_inference_steps, throw=False,
+                objective,
+                self.engine,
+                self.family,
+                Evidence(observation),
+                key=key,
+                params=params,
+                num_steps=self.num_inference_steps,
+                throw=False,
             ).params
 
         after = jax.vmap(explain)(batch.observation, before, jr.split(infer_key, batch.index.shape[0]))
         # A datum whose inference failed keeps its last q, so that one bad step does not poison the model.
         fine = jax.vmap(_finite)(after)
         after = jax.tree.map(lambda new, old: _where(fine, new, old), after, before)
-        model, optimizer = state.model, state.optimizer
-        for _ in range(self.num_model_steps):
+        model, optimizer, energy = self._descend(state.model, state.optimizer, after, batch.observation, energy_key)
+        for _ in range(self.num_model_steps - 1):
             model, optimizer, energy = self._descend(model, optimizer, after, batch.observation, energy_key)
         params = jax.tree.map(lambda all_, some: all_.at[batch.index].set(some), state.params, after)
         return VariationalEMState(model, params, optimizer), LearningMetrics(energy)
@@ -178,7 +192,12 @@ class FreeEnergyDescent(AbstractLearner[FreeEnergyDescentState, LearningMetrics]
 
             def energy(observation, key):
                 return infer(
-                    objective, learned.engine, self.family, Evidence(observation), key=key, num_steps=self.num_steps,
+                    objective,
+                    learned.engine,
+                    self.family,
+                    Evidence(observation),
+                    key=key,
+                    num_steps=self.num_steps,
                     throw=False,
                 ).energy_nats
 

@@ -29,7 +29,7 @@ class Gap(NamedTuple):
     median_nats: Estimated
 
 
-def amortization_gap(energy_nats: Float[Array, " n"], optimum_nats: Float[Array, " n"], *, key: Key) -> Gap:
+def amortization_gap(energy_nats: Float[Array, " n"], optimum_nats: Float[Array, " optima"], *, key: Key) -> Gap:
     """Gaps to the optimum, observation by observation.
 
     Args:

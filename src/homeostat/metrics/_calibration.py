@@ -1,9 +1,9 @@
 """Simulation-based calibration: is a posterior as sure as it should be?
 
-Draw z* ~ p(z) and x ~ p(x | z*), infer q(z) from x, draw z_1..z_L ~ q. If q is the posterior, z* and the draws are exchangeable,
-so the rank of a quantity f(z*) among f(z_1..L) is uniform on 0..L over simulations, and central intervals of every level cover
-z* as often as they say. A hump in the middle of the ranks' histogram means a posterior that is too wide, a trough one that is
-too narrow, a slope one that is off to a side.
+Draw z* ~ p(z) and x ~ p(x | z*), infer q(z) from x, draw z_1..z_L ~ q. If q is the posterior, z* and the draws are
+exchangeable, so the rank of a quantity f(z*) among f(z_1..L) is uniform on 0..L over simulations, and central
+intervals of every level cover z* as often as they say. A hump in the middle of the ranks' histogram means a posterior
+that is too wide, a trough one that is too narrow, a slope one that is off to a side.
 
 References:
     Talts et al., "Validating Bayesian inference algorithms with simulation-based calibration", arXiv 1804.06788;
@@ -138,7 +138,9 @@ class RankUniformity(NamedTuple):
     kolmogorov: Float[np.ndarray, " quantities"]
 
 
-def rank_counts(ranks: Int[Array, "simulations quantities"], num_draws: int, num_bins: int) -> Int[np.ndarray, "bins quantities"]:
+def rank_counts(
+    ranks: Int[Array, "simulations quantities"], num_draws: int, num_bins: int
+) -> Int[np.ndarray, "bins quantities"]:
     """Histogram of the ranks.
 
     Raises:

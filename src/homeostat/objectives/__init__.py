@@ -1,6 +1,5 @@
 """Energies in nats, lower is better: what engines descend."""
 
-from ._free_energy import Evidence as Evidence, FreeEnergy as FreeEnergy, ImportanceWeighted as ImportanceWeighted
 from ._expected_free_energy import (
     AbstractFunctional as AbstractFunctional,
     AbstractParameterInformation as AbstractParameterInformation,
@@ -14,12 +13,13 @@ from ._expected_free_energy import (
     RiskAmbiguity as RiskAmbiguity,
     UncertainDynamics as UncertainDynamics,
 )
+from ._free_energy import Evidence as Evidence, FreeEnergy as FreeEnergy, ImportanceWeighted as ImportanceWeighted
 from ._information import (
     AbstractEstimator as AbstractEstimator,
     AbstractSupport as AbstractSupport,
     AllPoints as AllPoints,
     Drawn as Drawn,
-    Enumeration as Enumeration,
+    FiniteOutcomes as FiniteOutcomes,
     Information as Information,
     Linearized as Linearized,
     MomentMatched as MomentMatched,

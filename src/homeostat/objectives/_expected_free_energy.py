@@ -110,7 +110,8 @@ class RiskAmbiguity(AbstractFunctional):
     parameter_weight: float = 1.0
 
     def __call__(self, terms: EFETerms) -> Float[Array, " horizon"]:
-        return terms.risk_nats + terms.ambiguity_nats - self.parameter_weight * terms.parameter_information_nats
+        taught = _weighted(self.parameter_weight, terms.parameter_information_nats)
+        return terms.risk_nats + terms.ambiguity_nats - taught
 
 
 @final
@@ -126,17 +127,22 @@ class PragmaticEpistemic(AbstractFunctional):
     parameter_weight: float = 1.0
 
     def __call__(self, terms: EFETerms) -> Float[Array, " horizon"]:
-        information = self.epistemic_weight * terms.epistemic_nats
-        return -terms.pragmatic_nats - information - self.parameter_weight * terms.parameter_information_nats
+        known = _weighted(self.epistemic_weight, terms.epistemic_nats)
+        return -terms.pragmatic_nats - known - _weighted(self.parameter_weight, terms.parameter_information_nats)
+
+
+def _weighted(weight: float | Scalar, values: Float[Array, "..."]) -> Float[Array, "..."]:
+    """weight * values; a weight known to be zero leaves them out, so that they need not be computed."""
+    if isinstance(weight, float | int) and weight == 0.0:
+        return jnp.zeros_like(values)
+    return weight * values
 
 
 class AbstractParameterInformation(eqx.Module):
     """What a step is expected to teach about the parameters of the model."""
 
     @abc.abstractmethod
-    def __call__(
-        self, estimator: AbstractEstimator, belief: AbstractBelief, action: Action, *, key: Key
-    ) -> Scalar:
+    def __call__(self, estimator: AbstractEstimator, belief: AbstractBelief, action: Action, *, key: Key) -> Scalar:
         """I(parameters; s' | s, a) averaged over the belief about s, in nats."""
 
 
@@ -144,9 +150,7 @@ class AbstractParameterInformation(eqx.Module):
 class KnownParameters(AbstractParameterInformation):
     """The parameters are taken as known: nothing to learn."""
 
-    def __call__(
-        self, estimator: AbstractEstimator, belief: AbstractBelief, action: Action, *, key: Key
-    ) -> Scalar:
+    def __call__(self, estimator: AbstractEstimator, belief: AbstractBelief, action: Action, *, key: Key) -> Scalar:
         return jnp.zeros(())
 
 
@@ -162,9 +166,7 @@ class UncertainDynamics(AbstractParameterInformation):
 
     dynamics: BayesianLinearDynamics
 
-    def __call__(
-        self, estimator: AbstractEstimator, belief: AbstractBelief, action: Action, *, key: Key
-    ) -> Scalar:
+    def __call__(self, estimator: AbstractEstimator, belief: AbstractBelief, action: Action, *, key: Key) -> Scalar:
         points = estimator.points(belief, key=key)
         return points.weights @ jax.vmap(lambda state: self.dynamics.information_gain(state, action))(points.values)
 

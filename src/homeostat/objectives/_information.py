@@ -10,10 +10,11 @@ Estimators differ in what they assume of the belief and of the emission:
     Linearized        Gaussian belief, emission linearised at its mean: exact for linear-Gaussian emissions
     MomentMatched     Gaussian belief, mean and covariance of the emission's mean at cubature points
     NestedMonteCarlo  any belief that can be sampled or is a set of weighted points, any emission
-    Enumeration       any such belief, emissions over finitely many outcomes: exact
+    FiniteOutcomes    any such belief, emissions over finitely many outcomes: exact
 """
 
 import abc
+import math
 from typing import NamedTuple, final
 
 import equinox as eqx
@@ -238,11 +239,10 @@ class NestedMonteCarlo(AbstractPointEstimator):
             raise BadInputError(f"Expected at least one sampled observation, got num_outcomes={self.num_outcomes}.")
 
     def information(self, model: AbstractModel, belief: AbstractBelief, *, key: Key) -> Information:
-        points, chosen, outcomes, table = self._outcomes(model, belief, key=key)
+        points, chosen, _, table = self._outcomes(model, belief, key=key)
         own = table[jnp.arange(self.num_outcomes), chosen]
         log_evidence = jax.nn.logsumexp(table, axis=1, b=points.weights[None, :])
-        entropies = jax.vmap(lambda state: model.emission(state).entropy())(points.values)
-        entropies = jnp.sum(entropies.reshape(entropies.shape[0], -1), axis=1)
+        entropies = _emission_entropies(model, points.values)
         return Information(points.weights @ entropies, jnp.mean(own - log_evidence))
 
     def expected_log_density(
@@ -265,15 +265,14 @@ class NestedMonteCarlo(AbstractPointEstimator):
         cumulative = jnp.cumsum(points.weights)
         chosen = jnp.searchsorted(cumulative, levels * cumulative[-1])
         chosen = jnp.minimum(chosen, points.weights.shape[0] - 1)
-        emissions = jax.vmap(model.emission)(points.values)
         outcomes = jax.vmap(lambda i, k: model.emission(points.values[i]).sample(k))(
             chosen, jr.split(outcome_key, self.num_outcomes)
         )
-        return points, chosen, outcomes, _log_likelihood_table(model, emissions, points.values, outcomes)
+        return points, chosen, outcomes, _log_likelihood_table(model, points.values, outcomes)
 
 
 @final
-class Enumeration(AbstractPointEstimator):
+class FiniteOutcomes(AbstractPointEstimator):
     """Exact sums over the outcomes of an emission with finitely many (a `Categorical` or `Bernoulli`, say).
 
     Attributes:
@@ -310,9 +309,7 @@ class Enumeration(AbstractPointEstimator):
                 f"Expected an emission over finitely many outcomes, got {type(example).__name__}: use `NestedMonteCarlo`."
             )
         outcomes = example.enumerate_support(expand=False)
-        conditional = jnp.exp(
-            jax.vmap(lambda state: jax.vmap(model.emission(state).log_prob)(outcomes))(points.values)
-        )
+        conditional = jnp.exp(jax.vmap(lambda state: jax.vmap(model.emission(state).log_prob)(outcomes))(points.values))
         return points, outcomes, conditional, points.weights @ conditional
 
 
@@ -339,19 +336,53 @@ def _sample_outcomes(model: AbstractModel, states: Distribution, number: int, *,
     return jax.vmap(one)(jr.split(key, number))
 
 
-def _log_likelihood_table(
-    model: AbstractModel, emissions: Distribution, states: Float[Array, "points d"], outcomes: Float[Array, "outcomes ..."]
-) -> Float[Array, "outcomes points"]:
-    """log p(x_k | s_j): two matrix products where the emission is a diagonal Gaussian, else one by one."""
+class _NormalTable(NamedTuple):
+    """Diagonal Gaussian emissions of all states, flat; a single scale stands for all dimensions where there is only one."""
+
+    loc: Float[Array, "points n"]
+    scale: Float[Array, "points entries"]
+
+
+def _normal_table(emissions: Distribution) -> _NormalTable | None:
+    """The emissions (with a leading axis over states) if they are diagonal Gaussians, else None."""
     base = emissions.base_dist if isinstance(emissions, dist.Independent) else emissions
     if not isinstance(base, dist.Normal):
+        return None
+    number = base.loc.shape[0]
+    loc = base.loc.reshape(number, -1)
+    scale = jnp.asarray(base.scale).reshape(number, -1)
+    return _NormalTable(loc, scale if scale.shape[1] == 1 else jnp.broadcast_to(scale, loc.shape))
+
+
+def _log_scale(table: _NormalTable) -> Float[Array, " points"]:
+    """log of the product of a state's standard deviations."""
+    return (table.loc.shape[1] // table.scale.shape[1]) * jnp.sum(jnp.log(table.scale), axis=1)
+
+
+def _emission_entropies(model: AbstractModel, states: Float[Array, "points d"]) -> Float[Array, " points"]:
+    """H[p(x | s)] of every state."""
+    table = _normal_table(jax.vmap(model.emission)(states))
+    if table is None:
+        return jax.vmap(lambda state: jnp.sum(model.emission(state).entropy()))(states)
+    return _log_scale(table) + 0.5 * table.loc.shape[1] * (1.0 + math.log(2.0 * math.pi))
+
+
+def _log_likelihood_table(
+    model: AbstractModel, states: Float[Array, "points d"], outcomes: Array
+) -> Float[Array, "outcomes points"]:
+    """log p(x_k | s_j): matrix products where the emission is a diagonal Gaussian, else one by one."""
+    table = _normal_table(jax.vmap(model.emission)(states))
+    if table is None:
         return jax.vmap(lambda x: jax.vmap(lambda s: jnp.sum(model.emission(s).log_prob(x)))(states))(outcomes)
-    number = outcomes.shape[0]
-    flat = outcomes.reshape(number, -1)
-    loc, scale = (leaf.reshape(states.shape[0], -1) for leaf in jnp.broadcast_arrays(base.loc, base.scale))
+    flat = outcomes.reshape(outcomes.shape[0], -1)
     # Squares are expanded about a common centre, which keeps the cancellation between the products small.
-    centre = jnp.mean(loc, axis=0)
-    flat, loc, precision = flat - centre[None, :], loc - centre[None, :], scale**-2
-    quadratic = (flat**2) @ precision.T - 2.0 * flat @ (precision * loc).T + jnp.sum(precision * loc**2, axis=1)[None, :]
-    constant = jnp.sum(jnp.log(scale), axis=1) + 0.5 * flat.shape[1] * jnp.log(2.0 * jnp.pi)
+    centre = jnp.mean(table.loc, axis=0)
+    flat, loc, precision = flat - centre[None, :], table.loc - centre[None, :], table.scale**-2
+    if precision.shape[1] == 1:
+        squares = jnp.sum(flat**2, axis=1)[:, None] - 2.0 * flat @ loc.T + jnp.sum(loc**2, axis=1)[None, :]
+        quadratic = squares * precision.T
+    else:
+        quadratic = (flat**2) @ precision.T - 2.0 * flat @ (precision * loc).T
+        quadratic = quadratic + jnp.sum(precision * loc**2, axis=1)[None, :]
+    constant = _log_scale(table) + 0.5 * flat.shape[1] * math.log(2.0 * math.pi)
     return -0.5 * quadratic - constant[None, :]

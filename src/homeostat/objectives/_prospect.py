@@ -43,15 +43,13 @@ class AbstractPlanEnergy(AbstractObjective):
         """E_q[U(plan) + log q(plan)]; all plans are compared on the same random numbers."""
         point_key, energy_key = jr.split(key)
         points = self.expectation.points(distribution, key=point_key)
-        energies = jax.vmap(
-            lambda plan: self.pointwise(plan, args, key=energy_key) + distribution.log_prob(plan)
-        )(points.values)
+        energies = jax.vmap(lambda plan: self.pointwise(plan, args, key=energy_key) + distribution.log_prob(plan))(
+            points.values
+        )
         return points.weights @ energies
 
 
-def forecast(
-    filter: AbstractFilter, prospect: Prospect, actions: Array, *, key: Key
-) -> AbstractBelief:
+def forecast(filter: AbstractFilter, prospect: Prospect, actions: Array, *, key: Key) -> AbstractBelief:
     """The beliefs q(s_1), ..., q(s_H) that a plan leads to, without observations on the way.
 
         q(s_t) = E_{q(s_{t-1})}[p(s_t | s_{t-1}, a_t)]

@@ -17,17 +17,19 @@ def assert_close(got: PyTree, expected: PyTree, tolerance: float, law: str) -> N
     Args:
         got: the tree to check.
         expected: what it should be.
-        tolerance: relative above one, absolute below.
+        tolerance: relative above one, absolute below. A leaf of lower precision gets 64 of its rounding errors, unless the
+            tolerance is zero.
         law: the sentence that is being checked; it opens the message.
     """
     assert_same_structure(got, expected, law)
     for path, a, b in _pairs(got, expected):
+        allowed = max(tolerance, 64.0 * _rounding(b)) if tolerance > 0.0 else 0.0
         error = np.abs(_numeric(a) - _numeric(b)) / np.maximum(1.0, np.abs(_numeric(b)))
         # Equal infinities and two NaNs in one place agree; the laws on finiteness are apart.
-        agree = (error <= tolerance) | (a == b) | ((a != a) & (b != b))
+        agree = (error <= allowed) | (a == b) | ((a != a) & (b != b))
         if not np.all(agree):
             worst = float(np.nanmax(np.where(agree, 0.0, error)))
-            raise AssertionError(f"{law}: expected agreement to {tolerance:g}, got a difference of {worst:g}{path}.")
+            raise AssertionError(f"{law}: expected agreement to {allowed:g}, got a difference of {worst:g}{path}.")
 
 
 def assert_finite(tree: PyTree, law: str) -> None:
@@ -72,7 +74,11 @@ def assert_zero_mean(samples: Float[Array, "n ..."], standard_errors: float, law
 
 
 def check_transforms(
-    function: Callable[..., PyTree], arguments: tuple[PyTree, ...], other: tuple[PyTree, ...], tolerance: float, name: str
+    function: Callable[..., PyTree],
+    arguments: tuple[PyTree, ...],
+    other: tuple[PyTree, ...],
+    tolerance: float,
+    name: str,
 ) -> PyTree:
     """jit = no jit, vmap = loop, and one trace for two calls.
 
@@ -117,6 +123,10 @@ def _raw(tree: PyTree) -> PyTree:
 
 def _stack(a: Any, b: Any) -> Any:
     return jnp.stack([a, b]) if eqx.is_array(a) else a
+
+
+def _rounding(leaf: np.ndarray) -> float:
+    return float(jnp.finfo(leaf.dtype).eps) if jnp.issubdtype(leaf.dtype, jnp.inexact) else 0.0
 
 
 def _numeric(leaf: Any) -> np.ndarray:

@@ -57,7 +57,9 @@ def check_environment(
     start_seen = environment.observation(state, key=first)
     assert_same_structure(start_seen, seen, f"{name}.observation: has one structure")
     if jnp.shape(reward) != () or not jnp.issubdtype(jnp.result_type(reward), jnp.inexact):
-        raise AssertionError(f"{name}.reward: expected a real scalar, got {jnp.result_type(reward)}{jnp.shape(reward)}.")
+        raise AssertionError(
+            f"{name}.reward: expected a real scalar, got {jnp.result_type(reward)}{jnp.shape(reward)}."
+        )
     if jnp.shape(terminal) != () or jnp.result_type(terminal) != jnp.bool_:
         raise AssertionError(
             f"{name}.terminal: expected a boolean scalar, got {jnp.result_type(terminal)}{jnp.shape(terminal)}."

@@ -144,9 +144,7 @@ def _check_entropy(distribution: Distribution, samples: Array, tolerances: Toler
     assert_zero_mean(surprise - entropy, tolerances.standard_errors, f"{name}: the entropy is -E[log q]")
 
 
-def _check_fit(
-    family: AbstractFamily, params: PyTree, samples: Array, key: Key, tolerances: Tolerances
-) -> None:
+def _check_fit(family: AbstractFamily, params: PyTree, samples: Array, key: Key, tolerances: Tolerances) -> None:
     name = f"{type(family).__name__}.fit"
     count = samples.shape[0]
     weights = jax.nn.softmax(jr.normal(key, (count,)))
@@ -170,4 +168,6 @@ def _check_fit(
         assert_close(leaf, jnp.zeros_like(leaf), tolerances.optimality, f"{name}: maximises the weighted likelihood")
     gain = log_likelihood(fitted) - log_likelihood(params)
     if not bool(gain >= -tolerances.algebra):
-        raise AssertionError(f"{name}: expected at least the likelihood of the true member, got {float(-gain):g} nats less.")
+        raise AssertionError(
+            f"{name}: expected at least the likelihood of the true member, got {float(-gain):g} nats less."
+        )

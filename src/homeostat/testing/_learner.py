@@ -9,9 +9,7 @@ from ._assertions import assert_close, assert_finite, assert_same_structure
 from ._tolerances import Tolerances
 
 
-def check_learner(
-    learner: AbstractLearner, batch: PyTree, *, key: Key, tolerances: Tolerances = Tolerances()
-) -> None:
+def check_learner(learner: AbstractLearner, batch: PyTree, *, key: Key, tolerances: Tolerances = Tolerances()) -> None:
     """Run every law of `AbstractLearner` on `learner`.
 
     Laws: an update preserves the structure of the state; it is deterministic under one key; jit = no jit; metrics are

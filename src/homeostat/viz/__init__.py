@@ -29,3 +29,15 @@ from ._inference import (
     plot_gaps as plot_gaps,
     plot_reconstructions as plot_reconstructions,
 )
+from ._dynamics import (
+    plot_evidence as plot_evidence,
+    plot_forecasts as plot_forecasts,
+    plot_frames as plot_frames,
+    plot_matrices as plot_matrices,
+)
+from ._templates import (
+    plot_bounds as plot_bounds,
+    plot_learned_template as plot_learned_template,
+    plot_scenes as plot_scenes,
+    plot_sparse_templates as plot_sparse_templates,
+)

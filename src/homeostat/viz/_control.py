@@ -31,7 +31,10 @@ def plot_terms(
         axis.plot(values, color=colour, lw=1.8)
         if ending is not None:
             axis.axvline(ending, color=INK, lw=0.8, ls=":")
-        # Offsets in the corner ("+1e3") hide how little a constant term moves.
+        middle = float(np.mean(values))
+        if np.ptp(values) < 1e-3 * max(1.0, abs(middle)):
+            # A constant would otherwise be drawn as the noise of its last digits.
+            axis.set_ylim(middle - max(1.0, 0.05 * abs(middle)), middle + max(1.0, 0.05 * abs(middle)))
         axis.ticklabel_format(useOffset=False)
         axis.set(title=name, xlabel="decision", ylabel="nats")
         axis.spines[["top", "right"]].set_visible(False)
@@ -41,7 +44,12 @@ def plot_terms(
 
 
 def plot_success(
-    times: Mapping[str, Float[np.ndarray, " episodes"]], *, horizon: float, xlabel: str, limit: float | None = None
+    times: Mapping[str, Float[np.ndarray, " episodes"]],
+    *,
+    horizon: float,
+    xlabel: str,
+    start: float = 0.0,
+    limit: float | None = None,
 ) -> Figure:
     """Share of episodes that reached the goal by a time, one curve with its 95 % band for each agent.
 
@@ -49,11 +57,12 @@ def plot_success(
         times: name of an agent and when each of its episodes reached the goal, infinite if never.
         horizon: right end of the axis.
         xlabel: what the time is.
+        start: left end of the axis.
         limit: a deadline; marked.
     """
     figure = Figure(figsize=(5.6, 3.4), layout="constrained")
     axis = figure.subplots()
-    grid = np.linspace(0.0, horizon, 400)
+    grid = np.linspace(start, horizon, 400)
     for (name, values), colour in zip(times.items(), np.resize(COLOURS, len(times)), strict=True):
         values = np.asarray(values)
         share = (values[None, :] <= grid[:, None] + 1e-9).mean(axis=1)
@@ -62,7 +71,7 @@ def plot_success(
         axis.fill_between(grid, low, high, color=colour, alpha=0.15, lw=0)
     if limit is not None:
         axis.axvline(limit, color=INK, lw=0.8, ls=":")
-    axis.set(xlabel=xlabel, ylabel="share of episodes at the goal", ylim=(-0.02, 1.02), xlim=(0.0, horizon))
+    axis.set(xlabel=xlabel, ylabel="share of episodes at the goal", ylim=(-0.02, 1.02), xlim=(start, horizon))
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, loc="best")
     return figure
@@ -157,7 +166,6 @@ def animate_gaze(
     extent: tuple[float, float],
     windows: Float[np.ndarray, "time 2"],
     width: float,
-    sprites: Float[np.ndarray, "time 2"],
     goal: Float[np.ndarray, "2"],
     epistemic: Float[np.ndarray, " time"],
     size: float = 64.0,
@@ -171,7 +179,6 @@ def animate_gaze(
         extent: positions of the first and the last row and column, pixels.
         windows: upper left corner (x, y) of the view, pixels.
         width: side of the view, pixels.
-        sprites: where the sprite is.
         goal: where it should be.
         epistemic: epistemic value of the chosen action, in nats.
         size: side of the canvas, pixels.

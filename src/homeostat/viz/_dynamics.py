@@ -62,7 +62,7 @@ def plot_frames(rows: Mapping[str, Float[np.ndarray, "time height width"]], *, t
 def plot_matrices(
     pairs: Mapping[str, tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"]]],
 ) -> Figure:
-    """For each name the true matrix above the learned one, on one colour scale, with their entries if there is room."""
+    """For each name the true matrix above the learned one, on one colour scale, with their entries where there are few."""
     figure = Figure(figsize=(3.4 * len(pairs), 5.6), layout="constrained")
     axes = np.asarray(figure.subplots(2, len(pairs), squeeze=False))
     for column, (name, matrices) in enumerate(pairs.items()):
@@ -70,7 +70,7 @@ def plot_matrices(
         for axis, matrix, kind in zip(axes[:, column], matrices, ("true", "learned"), strict=True):
             axis.imshow(matrix, cmap="RdBu", vmin=-bound, vmax=bound)
             axis.set(title=f"{name}, {kind}", xticks=[], yticks=[])
-            for (i, j), value in np.ndenumerate(matrix) if matrix.size <= 32 else ():
+            for (i, j), value in np.ndenumerate(matrix) if matrix.size <= 16 else ():
                 colour = "white" if abs(value) > 0.6 * bound else INK
                 axis.text(j, i, f"{value:.3f}", ha="center", va="center", fontsize=7, color=colour)
     return figure

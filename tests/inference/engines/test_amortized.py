@@ -1,6 +1,5 @@
 """Amortized engines: exact encoders, learned updates, and the shapes of networks."""
 
-import catalogue
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,10 +7,10 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
-import references
 from jax.flatten_util import ravel_pytree
-from tolerances import ALGEBRA
 
+import catalogue
+import references
 from homeostat.distributions import Cubature, DiagonalGaussian, FullGaussian
 from homeostat.inference import infer
 from homeostat.inference.engines import (
@@ -28,6 +27,7 @@ from homeostat.inference.engines import (
 )
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import BadInputError
+from tolerances import ALGEBRA
 
 
 @pytest.fixture

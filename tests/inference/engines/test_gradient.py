@@ -1,19 +1,19 @@
 """The gradient engine is optax by hand."""
 
-import catalogue
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
 import pytest
-import references
-from tolerances import ALGEBRA, AUTODIFF
 
+import catalogue
+import references
 from homeostat.distributions import Cubature, Delta, DiagonalGaussian, MonteCarlo
 from homeostat.inference import infer
 from homeostat.inference.engines import Gradient
 from homeostat.objectives import FreeEnergy
+from tolerances import ALGEBRA, AUTODIFF
 
 OPTIMIZERS = {
     "sgd": lambda: optax.sgd(0.02),
@@ -47,18 +47,16 @@ def test_equals_optax_by_hand(name, key):
 def test_a_point_mass_finds_the_mode(key):
     # The mode of a Gaussian posterior is its mean.
     model, evidence = catalogue.linear_model(), catalogue.evidence()
-    posterior = infer(
-        FreeEnergy(model), Gradient(optax.sgd(0.05)), Delta(2), evidence, key=key, num_steps=800
+    posterior = infer(FreeEnergy(model), Gradient(optax.sgd(0.05)), Delta(2), evidence, key=key, num_steps=800)
+    np.testing.assert_allclose(
+        posterior.params.loc, references.conjugate(model, evidence.observation).mean, rtol=AUTODIFF
     )
-    np.testing.assert_allclose(posterior.params.loc, references.conjugate(model, evidence.observation).mean, rtol=AUTODIFF)
 
 
 def test_gradients_are_those_of_the_exact_energy(key):
     objective, family = FreeEnergy(catalogue.linear_model(), Cubature()), DiagonalGaussian(2)
     start = family.init()._replace(loc=jnp.array([0.4, -0.7]))
-    step = infer(
-        objective, Gradient(optax.sgd(1.0)), family, catalogue.evidence(), key=key, params=start, num_steps=1
-    )
+    step = infer(objective, Gradient(optax.sgd(1.0)), family, catalogue.evidence(), key=key, params=start, num_steps=1)
     model = catalogue.linear_model()
     exact = references.conjugate(model, catalogue.evidence().observation)
     # F = (mu - m)^T Lambda (mu - m) / 2 + sum_i (Lambda_ii s_i^2 / 2 - log s_i) + constant, by hand.

@@ -1,6 +1,5 @@
 """Natural-gradient inference against conjugate closed forms and the slides' recursion."""
 
-import catalogue
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,9 +7,9 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-import references
-from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
+import catalogue
+import references
 from homeostat.core import AbstractObjective
 from homeostat.distributions import (
     Cubature,
@@ -26,6 +25,7 @@ from homeostat.inference.engines import Fisher, Hessian, NaturalGradient, Stein
 from homeostat.objectives import FreeEnergy
 from homeostat.results import BadInputError
 from homeostat.testing import assert_zero_mean
+from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
 DIM = 3
 
@@ -104,9 +104,7 @@ class Saddle(AbstractObjective):
 def test_precision_stays_positive_on_an_indefinite_energy(family, keep, key):
     engine = NaturalGradient(1.0, 0.5, curvature=Hessian(), keep=keep)
     start = family.from_moments(jnp.array([1.0, 0.1]), 0.01 * jnp.eye(2))
-    posterior = infer(
-        Saddle(), engine, family, None, key=key, params=start, num_steps=30, record=True, throw=False
-    )
+    posterior = infer(Saddle(), engine, family, None, key=key, params=start, num_steps=30, record=True, throw=False)
     precisions = jax.vmap(lambda p: family.natural(p).precision)(posterior.path)
     full = jax.vmap(jnp.diag)(precisions) if precisions.ndim == 2 else precisions
     smallest = jnp.linalg.eigvalsh(full)[:, 0]

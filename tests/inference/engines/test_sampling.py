@@ -1,6 +1,5 @@
 """Sampling engines against closed-form optima."""
 
-import catalogue
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,9 +7,9 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-import references
-from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
+import catalogue
+import references
 from homeostat.core import AbstractObjective
 from homeostat.distributions import Categorical, DiagonalGaussian, Enumeration, FullGaussian, gaussian_moments
 from homeostat.inference import infer
@@ -18,6 +17,7 @@ from homeostat.inference.engines import CrossEntropy, Exhaustive, PathIntegral
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import BadInputError
 from homeostat.testing import assert_zero_mean
+from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 
 class Table(AbstractObjective):

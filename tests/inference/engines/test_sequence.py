@@ -1,18 +1,18 @@
 """Engines in sequence equal engines one after another."""
 
-import catalogue
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
 import pytest
-from tolerances import ALGEBRA
 
+import catalogue
 from homeostat.distributions import Cubature, FullGaussian
 from homeostat.inference import infer
 from homeostat.inference.engines import Direct, Gradient, NaturalGradient, Sequence
 from homeostat.objectives import FreeEnergy
 from homeostat.results import BadInputError
+from tolerances import ALGEBRA
 
 
 def test_two_engines_are_two_inferences(key):
@@ -32,9 +32,7 @@ def test_three_engines_change_over_at_their_steps(key):
     family, evidence = FullGaussian(2), catalogue.evidence()
     objective = FreeEnergy(catalogue.linear_model(), Cubature())
     constant = [Direct(lambda _, value=value: jnp.full(5, value)) for value in (0.1, 0.2, 0.3)]
-    posterior = infer(
-        objective, Sequence(tuple(constant), (2, 1)), family, evidence, key=key, num_steps=5, record=True
-    )
+    posterior = infer(objective, Sequence(tuple(constant), (2, 1)), family, evidence, key=key, num_steps=5, record=True)
     np.testing.assert_allclose(posterior.path.loc[1:, 0], [0.1, 0.1, 0.2, 0.3], rtol=ALGEBRA)
 
 

@@ -9,17 +9,16 @@ from hypothesis import given, settings, strategies as st
 
 from homeostat.distributions import GaussianMoments
 from homeostat.models.sequential import (
-    in_displacement_coordinates,
     LinearDynamics,
     LinearGaussian,
     Measurement,
     Periodic,
+    StateSpace,
+    in_displacement_coordinates,
     scale_tril_of,
     second_order,
-    StateSpace,
 )
 from homeostat.results import BadInputError
-
 from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tolerances import ALGEBRA
 
 from homeostat.distributions import Cubature, FullGaussian
 from homeostat.inference import infer_modes
@@ -12,6 +11,7 @@ from homeostat.inference.engines import NaturalGradient
 from homeostat.models.static import ExplainingAway, OccludedSprites, Similarity, SpriteCoordinates, sample_template
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import BadInputError
+from tolerances import ALGEBRA
 
 
 @pytest.fixture
@@ -41,7 +41,8 @@ def test_composition_by_hand(templates, colours):
     background = [0.1, 0.2, 0.3] if isinstance(colours[0], list) else 0.1
     model = scene(templates, colours, order=(1, 0), background=background)
     state = state_of(model)
-    masks = [sample_template(t, SpriteCoordinates()(z), size=64, extent=14.0) for t, z in zip(templates, state.reshape(2, 4))]
+    poses = [SpriteCoordinates()(z) for z in state.reshape(2, 4)]
+    masks = [sample_template(t, pose, size=64, extent=14.0) for t, pose in zip(templates, poses, strict=True)]
     colour = np.asarray(colours)
     extra = (1,) * (colour.ndim - 1)
     far, near = np.asarray(masks[1]).reshape(64, 64, *extra), np.asarray(masks[0]).reshape(64, 64, *extra)
@@ -85,7 +86,10 @@ def test_the_better_order_of_depth_has_the_lower_energy(templates, key):
     state = state_of(true)
     image = true.emission(state).sample(key)
     evidence = Evidence(image)
-    assert FreeEnergy(true).pointwise(state, evidence, key=key) < FreeEnergy(false).pointwise(state, evidence, key=key) - 10.0
+    assert (
+        FreeEnergy(true).pointwise(state, evidence, key=key)
+        < FreeEnergy(false).pointwise(state, evidence, key=key) - 10.0
+    )
 
 
 def test_one_grey_object_on_its_own_is_found_to_a_pixel(templates):

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from tolerances import ALGEBRA, AUTODIFF, FINITE_DIFFERENCES, FLOAT32
 
 from homeostat.models.static import Similarity, SpatialTransformer, SpriteCoordinates, sample_template
+from tolerances import ALGEBRA, AUTODIFF, FINITE_DIFFERENCES, FLOAT32
 
 
 def reference(template, scale, angle, x, y, size, extent):
@@ -27,7 +27,9 @@ def reference(template, scale, angle, x, y, size, extent):
     return image
 
 
-@pytest.mark.parametrize("pose", [(1.0, 0.0, 8.0, 8.0), (0.7, 2.1, 5.3, 9.9), (2.5, -0.4, 8.2, 7.7), (0.5, 1.0, 40.0, -20.0)])
+@pytest.mark.parametrize(
+    "pose", [(1.0, 0.0, 8.0, 8.0), (0.7, 2.1, 5.3, 9.9), (2.5, -0.4, 8.2, 7.7), (0.5, 1.0, 40.0, -20.0)]
+)
 def test_agrees_with_loops(key, pose):
     template = jr.uniform(key, (7, 7))
     image = sample_template(template, Similarity(*map(jnp.asarray, pose)), size=16, extent=5.0)
@@ -77,7 +79,9 @@ def test_hessian_agrees_with_differences_of_the_gradient(model, key):
     expected = differences(jax.jit(jax.grad(lambda z: energy(model, z, image))), z, 1e-7)
     scale = np.abs(expected).max()
     for second in (jax.hessian, lambda f: jax.jacrev(jax.grad(f))):
-        np.testing.assert_allclose(second(lambda z: energy(model, z, image))(z), expected, atol=FINITE_DIFFERENCES * scale)
+        np.testing.assert_allclose(
+            second(lambda z: energy(model, z, image))(z), expected, atol=FINITE_DIFFERENCES * scale
+        )
 
 
 def test_linear_in_the_template(model, key):
@@ -103,7 +107,9 @@ def test_mixed_derivative_in_template_and_pose(model):
     by_pose = jax.grad(total, argnums=1)
     mixed = jax.jvp(lambda t: by_pose(t, z), (model.template,), (direction,))[1]
     step = 1e-6
-    expected = (by_pose(model.template + step * direction, z) - by_pose(model.template - step * direction, z)) / (2 * step)
+    expected = (by_pose(model.template + step * direction, z) - by_pose(model.template - step * direction, z)) / (
+        2 * step
+    )
     np.testing.assert_allclose(mixed, expected, atol=FINITE_DIFFERENCES * float(jnp.abs(expected).max()))
 
 

@@ -8,7 +8,6 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
 from homeostat.distributions import Cubature, FullGaussian
 from homeostat.inference import infer
@@ -16,6 +15,7 @@ from homeostat.inference.engines import NaturalGradient
 from homeostat.models.static import Blocks, SparseTemplate, sample_template
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import BadInputError
+from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
 
 def smooth(key, *shape):
@@ -31,7 +31,11 @@ def smooth(key, *shape):
 def model(key):
     mean_key, atom_key = jr.split(key)
     return SparseTemplate(
-        0.5 + smooth(mean_key, 16, 16), smooth(atom_key, 3, 16, 16), log_sigma=jnp.log(0.1), log_width=jnp.log(0.4), extent=12.0
+        0.5 + smooth(mean_key, 16, 16),
+        smooth(atom_key, 3, 16, 16),
+        log_sigma=jnp.log(0.1),
+        log_width=jnp.log(0.4),
+        extent=12.0,
     ).normalised()
 
 
@@ -82,7 +86,13 @@ def test_pose_and_weights_are_inferred_jointly(model, key):
     family = FullGaussian(7)
     start = family.from_scale_tril(truth.at[4:].set(0.0) + 0.03, 0.02 * jnp.eye(7))
     posterior = infer(
-        FreeEnergy(model, Cubature()), NaturalGradient(rate=0.7), family, Evidence(image), key=key, params=start, num_steps=10
+        FreeEnergy(model, Cubature()),
+        NaturalGradient(rate=0.7),
+        family,
+        Evidence(image),
+        key=key,
+        params=start,
+        num_steps=10,
     )
     error = np.abs(posterior.params.loc - truth)
     sd = np.sqrt(np.diag(posterior.distribution.covariance_matrix))

@@ -6,7 +6,6 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from tolerances import ALGEBRA, AUTODIFF
 
 from homeostat.distributions import Cubature, FullGaussian
 from homeostat.inference import KeepAll, infer, infer_modes
@@ -20,6 +19,7 @@ from homeostat.models.static import (
 )
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import BadInputError
+from tolerances import ALGEBRA, AUTODIFF
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def choice():
     grid = jnp.linspace(-1.0, 1.0, 12)
     disc = jax.nn.sigmoid(8.0 * (0.5 - jnp.hypot(grid[:, None], 1.4 * grid[None, :])))
     bar = jax.nn.sigmoid(8.0 * (0.7 - jnp.abs(grid[:, None]))) * jax.nn.sigmoid(8.0 * (0.3 - jnp.abs(grid[None, :])))
-    models = tuple(SpatialTransformer(t, log_sigma=jnp.log(s), size=64, extent=10.0) for t, s in ((disc, 0.3), (bar, 0.2)))
+    models = tuple(
+        SpatialTransformer(t, log_sigma=jnp.log(s), size=64, extent=10.0) for t, s in ((disc, 0.3), (bar, 0.2))
+    )
     return TemplateChoice(stack_models(models), jnp.asarray([0.3, -0.4]))
 
 
@@ -57,15 +59,31 @@ def test_infer_modes_closes_over_the_choice(choice, key):
     start = family.from_scale_tril(truth, 0.05 * jnp.eye(4))
     starts = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), start)
     found = infer_modes(
-        FreeEnergy(choice.models, Cubature()), engine, family, Evidence(image), starts, key=key, num_steps=8,
-        hypothesis=jnp.arange(2), log_prior=choice.log_prior, merging=KeepAll(),
+        FreeEnergy(choice.models, Cubature()),
+        engine,
+        family,
+        Evidence(image),
+        starts,
+        key=key,
+        num_steps=8,
+        hypothesis=jnp.arange(2),
+        log_prior=choice.log_prior,
+        merging=KeepAll(),
     )
-    alone = jnp.stack([
-        infer(
-            FreeEnergy(choice.chosen(k), Cubature()), engine, family, Evidence(image), key=key, params=start, num_steps=8
-        ).energy_nats
-        for k in range(2)
-    ])
+    alone = jnp.stack(
+        [
+            infer(
+                FreeEnergy(choice.chosen(k), Cubature()),
+                engine,
+                family,
+                Evidence(image),
+                key=key,
+                params=start,
+                num_steps=8,
+            ).energy_nats
+            for k in range(2)
+        ]
+    )
     np.testing.assert_allclose(found.free_energy_nats, choice_free_energy(alone, choice.log_prior), rtol=AUTODIFF)
     np.testing.assert_allclose(
         found.hypothesis_probabilities(2), choice_probabilities(alone, choice.log_prior), atol=AUTODIFF
@@ -79,7 +97,13 @@ def test_any_engine_runs_on_the_mixture(choice, key):
     family = FullGaussian(4)
     start = family.from_scale_tril(truth + 0.05, 0.05 * jnp.eye(4))
     posterior = infer(
-        FreeEnergy(choice, Cubature()), NaturalGradient(rate=0.5), family, Evidence(image), key=key, params=start, num_steps=15
+        FreeEnergy(choice, Cubature()),
+        NaturalGradient(rate=0.5),
+        family,
+        Evidence(image),
+        key=key,
+        params=start,
+        num_steps=15,
     )
     assert posterior.energy_nats < posterior.path_nats[0] - 1.0
     np.testing.assert_array_less(np.abs(posterior.params.loc - truth), 0.2)

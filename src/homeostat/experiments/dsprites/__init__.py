@@ -1,1 +1,3 @@
-"""Experiments in the interactive dSprites world."""
+"""The interactive dSprites world: perceive, learn and act."""
+
+ORDER = ("perception", "templates", "calibration", "dynamics", "control", "epistemic")

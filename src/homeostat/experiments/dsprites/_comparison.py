@@ -3,7 +3,8 @@
 Pictures come as [shapes, n, size, size]; every engine infers q(z | x, shape) under the model of the picture's own shape.
 """
 
-from typing import NamedTuple
+import abc
+from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -13,15 +14,16 @@ import optax
 
 from ...core import AbstractEngine
 from ...distributions import (
-    AbstractExpectation,
     AbstractGaussianFamily,
     Antithetic,
     Cubature,
     DiagonalGaussianParams,
+    FullGaussian,
+    FullGaussianParams,
 )
 from ...environments import SYMMETRY_ORDER
 from ...inference import infer
-from ...inference.engines import Gradient
+from ...inference.engines import Gradient, Iterative, NaturalGradient
 from ...models.static import SpatialTransformer
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Float, Int, Key, Params, PyTree
@@ -38,57 +40,161 @@ class Runs(NamedTuple):
     Attributes:
         params: final parameters, [shapes, n].
         path_nats: energy before each step as the engine measured it.
-        path: parameters before each step; None unless recorded.
+        path: parameters before each step.
     """
 
     params: PyTree
     path_nats: Float[Array, "shapes n steps"]
-    path: PyTree | None
+    path: PyTree
 
 
-@eqx.filter_jit
-def run_engine(
+class AbstractContender(eqx.Module):
+    """An engine with its settings as numbers, so that other settings need no new compilation."""
+
+    @abc.abstractmethod
+    def engine(self) -> AbstractEngine:
+        """The engine; called while tracing."""
+
+
+@final
+class Natural(AbstractContender):
+    """Natural gradient.
+
+    Attributes:
+        rate: alpha.
+        momentum: beta.
+    """
+
+    rate: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    momentum: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+
+    def engine(self) -> AbstractEngine:
+        return NaturalGradient(rate=lambda count: self.rate, momentum=lambda count: self.momentum)
+
+
+@final
+class Adam(AbstractContender):
+    """Adam on mean and log standard deviation.
+
+    Attributes:
+        rate: learning rate.
+    """
+
+    rate: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+
+    def engine(self) -> AbstractEngine:
+        return Gradient(optax.adam(self.rate))
+
+
+@final
+class Descent(AbstractContender):
+    """Plain gradient descent on mean and log standard deviation.
+
+    Attributes:
+        rate: learning rate.
+    """
+
+    rate: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+
+    def engine(self) -> AbstractEngine:
+        return Gradient(optax.sgd(self.rate))
+
+
+@final
+class Learned(AbstractContender):
+    """An engine of iterative amortized inference.
+
+    Attributes:
+        iterative: the engine.
+    """
+
+    iterative: Iterative
+
+    def engine(self) -> AbstractEngine:
+        return self.iterative
+
+
+def run_contender(
     models: SpatialTransformer,
     images: Float[Array, "shapes n size size"],
     starts: Params,
-    engine: AbstractEngine,
+    contender: AbstractContender,
     *,
     num_steps: int,
+    chunk: int,
     key: Key,
     family: AbstractGaussianFamily = FAMILY,
-    expectation: AbstractExpectation = Cubature(),
-    record: bool = False,
 ) -> Runs:
-    """One engine on all pictures from given starts; the engine may carry a leading axis over shapes in no array."""
+    """One engine on all pictures from given starts, on cubature points.
+
+    Args:
+        models: stacked sprite models.
+        images: the pictures.
+        starts: [shapes, n].
+        contender: the engine with its settings.
+        num_steps: engine steps.
+        chunk: pictures of each shape at a time; calls with the same chunk share one compiled program.
+        key: for the engine.
+        family: of the starts.
+    """
+    parts = []
+    for first in range(0, images.shape[1], chunk):
+        rows = slice(first, first + chunk)
+        start = jax.tree.map(lambda leaf, rows=rows: leaf[:, rows], starts)
+        parts.append(_run(models, images[:, rows], start, contender, num_steps, key, family))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *parts)
+
+
+@eqx.filter_jit
+def _run(models, images, starts, contender, num_steps, key, family) -> Runs:
+    engine = contender.engine()
 
     def one(model, image, start, key):
         posterior = infer(
-            FreeEnergy(model, expectation), engine, family, Evidence(image), key=key, params=start, num_steps=num_steps,
-            record=record, throw=False,
+            FreeEnergy(model, Cubature()), engine, family, Evidence(image), key=key, params=start, num_steps=num_steps,
+            record=True, throw=False,
         )
         return Runs(posterior.params, posterior.path_nats, posterior.path)
 
     return _map(one)(models, images, starts, jr.split(key, images.shape[:2]))
 
 
-@eqx.filter_jit
 def measured_energy(
-    models: SpatialTransformer,
-    images: Float[Array, "shapes n size size"],
-    params: PyTree,
-    *,
-    key: Key,
-    family: AbstractGaussianFamily = FAMILY,
-    num_pairs: int = 64,
+    models: SpatialTransformer, images: Float[Array, "shapes n size size"], params: PyTree, *, chunk: int, key: Key
 ) -> Float[Array, "shapes n"]:
-    """Free energy in nats by antithetic points from one key: the same points of every engine, so differences are no noise."""
+    """Free energy in nats by 128 antithetic points from one key.
 
+    The same standard-normal points serve every engine and every picture, so that differences between engines are no noise.
+    `params` are of the diagonal or of the full family.
+    """
+    if isinstance(params, DiagonalGaussianParams):
+        params = _measure_widened(params)
+    parts = []
+    for first in range(0, images.shape[1], chunk):
+        rows = slice(first, first + chunk)
+        parts.append(_measure(models, images[:, rows], jax.tree.map(lambda leaf, rows=rows: leaf[:, rows], params), key))
+    return jnp.concatenate(parts, axis=1)
+
+
+@eqx.filter_jit
+def _measure(models, images, params: FullGaussianParams, key):
     def one(model, image, params):
-        return FreeEnergy(model, Antithetic(num_pairs))(family(params), Evidence(image), key=key)
+        return FreeEnergy(model, Antithetic(64))(FullGaussian(4)(params), Evidence(image), key=key)
 
     return _map(one)(models, images, params)
 
 
+@eqx.filter_jit
+def _measure_widened(params: DiagonalGaussianParams) -> FullGaussianParams:
+    return jax.vmap(jax.vmap(widened))(params)
+
+
+def widened(params: DiagonalGaussianParams) -> FullGaussianParams:
+    """The same Gaussian as a member of the full family."""
+    return FullGaussian(4).from_scale_tril(params.loc, jnp.diag(jnp.exp(params.log_scale)))
+
+
+@eqx.filter_jit
 def feedforward_starts(
     perception: SpritePerception, images: Float[Array, "shapes n size size"]
 ) -> DiagonalGaussianParams:
@@ -97,6 +203,7 @@ def feedforward_starts(
     return DiagonalGaussianParams(locs, jnp.full_like(locs, START_LOG_SCALE))
 
 
+@eqx.filter_jit
 def random_starts(
     perception: SpritePerception, images: Float[Array, "shapes n size size"], num: int, *, key: Key
 ) -> DiagonalGaussianParams:
@@ -121,7 +228,7 @@ def best_of_adam(
     num_steps: int,
     num_polish: int,
     key: Key,
-    rate: float = 0.03,
+    rate: float = 0.1,
 ) -> DiagonalGaussianParams:
     """The parameters of least energy among long Adam runs from all starts.
 
@@ -135,10 +242,11 @@ def best_of_adam(
         num_steps: of every run.
         num_polish: of the two best.
         key: for the antithetic points.
-        rate: first rate of the runs; a tenth of it is where the polish begins.
+        rate: first rate of the runs; the polish begins at 0.3 of it. Adam moves a coordinate by at most the
+            sum of its rates, and the log standard deviations have 3 to go.
     """
     long = Gradient(optax.adam(optax.cosine_decay_schedule(rate, num_steps)))
-    polish = Gradient(optax.adam(optax.cosine_decay_schedule(0.1 * rate, num_polish)))
+    polish = Gradient(optax.adam(optax.cosine_decay_schedule(0.3 * rate, num_polish)))
 
     def one(model, image, starts, key):
         evidence = Evidence(image)

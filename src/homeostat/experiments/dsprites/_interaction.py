@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ...distributions import FullGaussian, gaussian_moments, GaussianMoments
+from ...distributions import FullGaussian, GaussianMoments, gaussian_moments
 from ...environments import SYMMETRY_ORDER, AbstractSpriteWorld, Antialiased
 from ...inference import infer
 from ...inference.engines import NaturalGradient
@@ -18,7 +18,7 @@ from ...models.sequential import LinearDynamics, Measurement, second_order
 from ...models.static import Similarity, SpatialTransformer, SpriteCoordinates
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Float, Int, Key, PyTree
-from ._sprites import angle_period, Centre, similarity_of, sprite_model, TEMPLATE_CELLS, TEMPLATE_EXTENT
+from ._sprites import TEMPLATE_CELLS, TEMPLATE_EXTENT, Centre, angle_period, similarity_of, sprite_model
 
 CLASS_STEP = (0.1 / 0.171, 2.0 / 40.0, 32.0 / 31.0 / 9.24, 32.0 / 31.0 / 9.24)
 """One class of scale, orientation and position in the units of z (see `SpriteCoordinates`)."""
@@ -31,7 +31,7 @@ TRACKING_WIDTH = 0.5
 divided out of the posterior again."""
 
 TRACKING_STEPS = 6
-"""Natural-gradient steps a frame; from 1.3 classes away, six reach the mode in all of 192 trials over shapes and scales."""
+"""Natural-gradient steps a frame."""
 
 TEMPLATE_EDGE = 3.0
 """Width of a template's edges, in template cells."""
@@ -44,7 +44,7 @@ class Interaction(NamedTuple):
     """Sequences of interaction, with a leading axis of sequences.
 
     Attributes:
-        values: most likely z given each image alone, [sequences, time, 4].
+        values: most likely z given each image alone, NaN where tracking failed, [sequences, time, 4].
         scale_trils: lower Cholesky factors of their error covariances, [sequences, time, 4, 4].
         actions: [sequences, time - 1, 4].
         latents: true configurations in class units, for checking only, [sequences, time, 5].
@@ -74,14 +74,14 @@ class AbstractExploration(eqx.Module):
 
 @final
 class Reversal(AbstractExploration):
-    """Draw every component at random, and turn it inwards where the estimate is within `margin` of an end.
+    """Draw every component at random, and turn it inwards where the estimate is within its margin of an end.
 
     Attributes:
-        margin: class units.
+        margins: of scale, orientation, x and y, in class units; larger than the largest move and its noise.
         whole: whether actions are -1, 0, 1 instead of real numbers in [-1, 1].
     """
 
-    margin: float = 1.0
+    margins: tuple[float, float, float, float] = eqx.field(static=True)
     whole: bool = eqx.field(static=True, default=False)
 
     def __call__(self, place, speed, *, key):
@@ -90,8 +90,9 @@ class Reversal(AbstractExploration):
         else:
             action = jr.uniform(key, (4,), place.dtype, -1.0, 1.0)
         last = jnp.asarray(LAST_CLASS, place.dtype)
-        low = jnp.isfinite(last) & (place < self.margin)
-        return jnp.where(low, jnp.abs(action), jnp.where(place > last - self.margin, -jnp.abs(action), action))
+        margins = jnp.asarray(self.margins, place.dtype)
+        low = jnp.isfinite(last) & (place < margins)
+        return jnp.where(low, jnp.abs(action), jnp.where(place > last - margins, -jnp.abs(action), action))
 
 
 @final
@@ -143,7 +144,7 @@ def explore(
 ) -> Interaction:
     """Sequences with all shapes in turn: see, estimate, act at random, `length` times.
 
-    The first frame is perceived from nothing but its shape; each later one is tracked from the estimate before it. A loop
+    The first frame is perceived from nothing but its shape; each later one from the angle before it. A loop
     over compiled steps, not one compiled loop: the step that tracks is then compiled once for all worlds.
 
     Args:
@@ -156,7 +157,7 @@ def explore(
         tick: called after every frame, `length` times.
     """
     shapes = jnp.arange(num_sequences) % len(SYMMETRY_ORDER)
-    sprites = sprite_model(models, shapes)
+    sprites = eqx.filter_vmap(lambda shape: sprite_model(models, shape))(shapes)
     start_key, first_key, *keys = jr.split(key, length + 2)
     state = _begin(world, shapes, start_key)
     image = _see(world, state, first_key)
@@ -164,9 +165,14 @@ def explore(
     records = []
     for step_key in keys:
         see_key, act_key = jr.split(step_key)
-        measurement = track(sprites, _see(world, state, see_key), estimate)
-        before, estimate = estimate, measurement.value
-        state, record = _act(world, exploration, sprites, state, measurement, before, act_key)
+        image = _see(world, state, see_key)
+        # Scale and place start from the bright pixels, the angle, which they do not tell, from the estimate before.
+        start = _rough_pose(sprites, image).at[:, 1].set(estimate[:, 1])
+        measurement = track(sprites, image, start)
+        # A frame in which the steps diverged is not finite: it counts as missing, and tracking goes on after it.
+        lost = ~jnp.all(jnp.isfinite(measurement.value), axis=1, keepdims=True)
+        before, estimate = estimate, jnp.where(lost, estimate, measurement.value)
+        state, record = _act(world, exploration, sprites, state, measurement, estimate, before, act_key)
         records.append(record)
         tick()
     measurements, actions, latents = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *records)
@@ -174,9 +180,7 @@ def explore(
 
 
 @eqx.filter_jit
-def track(
-    sprites: SpatialTransformer, images: Float[Array, "n 64 64"], starts: Float[Array, "n 4"]
-) -> Measurement:
+def track(sprites: SpatialTransformer, images: Float[Array, "n 64 64"], starts: Float[Array, "n 4"]) -> Measurement:
     """What each image says about z near `starts`: natural gradients with a full covariance, less the prior.
 
     The points of q are its mean alone, which makes each a Gauss-Newton step and the result the Laplace approximation.
@@ -186,8 +190,13 @@ def track(
     def one(sprite, image, start):
         prior = GaussianMoments(start, TRACKING_WIDTH * jnp.eye(4, dtype=start.dtype))
         posterior = infer(
-            FreeEnergy(sprite, Centre()), engine, family, Evidence(image, family(family.from_scale_tril(*prior))),
-            key=jr.key(0), params=family.from_scale_tril(start, 0.02 * prior.scale_tril), num_steps=TRACKING_STEPS,
+            FreeEnergy(sprite, Centre()),
+            engine,
+            family,
+            Evidence(image, family(family.from_scale_tril(*prior))),
+            key=jr.key(0),
+            params=family.from_scale_tril(start, 0.02 * prior.scale_tril),
+            num_steps=TRACKING_STEPS,
             throw=False,
         )  # The rules above draw nothing, so the key has no effect.
         return Measurement.from_posterior(gaussian_moments(posterior.distribution), prior)
@@ -221,6 +230,7 @@ def _act(
     sprites: SpatialTransformer,
     states: PyTree,
     measurements: Measurement,
+    estimates: Float[Array, "n 4"],
     before: Float[Array, "n 4"],
     key: Key,
 ) -> tuple[PyTree, tuple[Measurement, Array, Array]]:
@@ -235,7 +245,7 @@ def _act(
         return world.transition(state, action, key=move_key), action
 
     keys = jr.split(key, before.shape[0])
-    after, actions = jax.vmap(one)(states, measurements.value, before, coordinates.offset, coordinates.gain, keys)
+    after, actions = jax.vmap(one)(states, estimates, before, coordinates.offset, coordinates.gain, keys)
     return after, (measurements, actions.astype(before.dtype), jax.vmap(world.latents)(states))
 
 
@@ -263,7 +273,9 @@ def _rough_pose(sprites: SpatialTransformer, images: Float[Array, "n 64 64"]) ->
         mass, ticks = jnp.maximum(jnp.sum(bright), 1.0), jnp.arange(image.shape[0], dtype=image.dtype) + 0.5
         cell = 2.0 * sprite.extent / sprite.template.shape[0]
         scale = jnp.sqrt(mass / (jnp.sum(sprite.template) * cell**2))
-        place = Similarity(scale, jnp.zeros_like(mass), jnp.sum(bright, 0) @ ticks / mass, jnp.sum(bright, 1) @ ticks / mass)
+        place = Similarity(
+            scale, jnp.zeros_like(mass), jnp.sum(bright, 0) @ ticks / mass, jnp.sum(bright, 1) @ ticks / mass
+        )
         return sprite.coordinates.inverse(place)
 
     return eqx.filter_vmap(one)(sprites, images)

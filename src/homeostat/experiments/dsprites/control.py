@@ -1,55 +1,64 @@
 """Control from pixels: bring a sprite from a random pose to a random goal, by expected free energy on learned dynamics."""
 
-import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, final
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import numpyro.distributions as dist
 
-from ...control import Factored, ModelPredictive, Sequences, TargetState, active_inference, rollout
-from ...core import AbstractBelief, AbstractController, AbstractModel, Decision
-from ...distributions import FullGaussian
-from ...environments import DSprites, SpriteState
-from ...inference.engines import CrossEntropy, NaturalGradient
-from ...inference.filters import GaussianBelief, VariationalFilter
-from ...models.sequential import BayesianLinearDynamics, LinearDynamics, StateSpace
 from ...models.static import SpatialTransformer, SpriteCoordinates
-from ...objectives import EFETerms
-from ...typing import Array, Float, Int, Key
+from ...typing import Float, Key
 from ...viz import animate_control, plot_success, plot_terms
 from .._claims import AtLeast, AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._sprites import Centre, SpritePerception, angle_period, render, similarity_of, sprite_model
+from ._reaching import (
+    CLASS_STEP,
+    Config as Config,
+    Episodes,
+    Seen,
+    arrival,
+    exhaustive_agent,
+    explore,
+    learn,
+    look,
+    play,
+    pose_error,
+    searching_agent,
+)
+from ._sprites import SpritePerception, render, similarity_of, sprite_model
 
 SOURCE = "slides 'Inference and learning in an interactive dSprite environment', action selection"
 MINUTES = Minutes(smoke=0.2, small=2.5, paper=12.0)
 CLAIMS = (
     Claim(
-        "control/reached", SOURCE, "episodes that reach the target configuration within 1.3 x the shortest path",
-        "fraction", AtLeast(0.98),
+        "control/reached",
+        SOURCE,
+        "episodes that reach the target configuration within 1.3 x the shortest path",
+        "fraction",
+        AtLeast(0.98),
     ),
     Claim(
-        "control/reached", SOURCE, "episodes that reach the target configuration within 1.3 x the shortest path",
-        "fraction", AtLeast(0.8), scales=("smoke",),
+        "control/reached",
+        SOURCE,
+        "episodes that reach the target configuration within 1.3 x the shortest path",
+        "fraction",
+        AtLeast(0.8),
+        scales=("smoke",),
     ),
     Claim(
-        "control/reached-image", SOURCE, "the same, the goal given as an image", "fraction", AtLeast(0.95),
+        "control/reached-image",
+        SOURCE,
+        "the same, the goal given as an image",
+        "fraction",
+        AtLeast(0.95),
     ),
     Claim(
-        "control/steps-error", SOURCE, "largest error of a learned step (entry of B), in classes", "classes", AtMost(0.05),
+        "control/steps-error",
+        SOURCE,
+        "largest error of a learned step (entry of B), in classes",
+        "classes",
+        AtMost(0.05),
     ),
 )
-CLASS_STEP = (0.1 / 0.171, 2.0 / 40.0, 32.0 / 31.0 / 9.24, 32.0 / 31.0 / 9.24)
-"""One class of scale, orientation and position in the units of z (see `SpriteCoordinates`)."""
-
-LONGEST = 31
-"""Steps between opposite ends of a position factor, the longest shortest path."""
 
 EXHAUSTIVE = "target configuration, all 81 actions"
 BY_IMAGE = "goal image, all 81 actions"
@@ -57,237 +66,15 @@ SEARCHING = "target configuration, cross-entropy"
 MEASURED = {EXHAUSTIVE: "control/reached", BY_IMAGE: "control/reached-image"}
 
 
-@dataclass(frozen=True)
-class Config:
-    """Options of this experiment."""
-
-    num_episodes: int = 200
-    """Episodes, each with a random shape, start and goal (count)."""
-    num_sequences: int = 40
-    """Sequences of random interaction to learn the dynamics from (count)."""
-    sequence_length: int = 12
-    """Frames in each of them (count)."""
-    exploring_steps: int = 12
-    """Natural-gradient steps for each observation while the dynamics are unknown (count)."""
-    filter_steps: int = 3
-    """Natural-gradient steps for each observation once they are known (count)."""
-    tolerance: float = 0.5
-    """Standard deviation of the preference about the target, in classes."""
-    population: int = 96
-    """Plans in a generation of the cross-entropy search (count)."""
-    generations: int = 3
-    """Generations for each decision (count)."""
-    horizon: int = 3
-    """Steps that the cross-entropy search looks ahead (count)."""
-
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(num_episodes=10, num_sequences=10, population=32, generations=2)
-        return cls(num_episodes=1_000, num_sequences=80) if scale == "paper" else cls()
-
-
-class Seen(NamedTuple):
-    """Episodes about to begin: their first state, and what perception makes of the first frame (and of the goal's image).
-
-    Attributes:
-        state: of the world.
-        shape: the shape that was recognised.
-        loc: pose at the start, z.
-        goal_loc: pose in the goal's image.
-    """
-
-    state: SpriteState
-    shape: Int[Array, " n"]
-    loc: Float[Array, "n 4"]
-    goal_loc: Float[Array, "n 4"]
-
-
-class Interactions(NamedTuple):
-    """Inferred latents of sequences under random actions."""
-
-    locs: Float[Array, "sequences time 4"]
-    actions: Int[Array, "sequences time 4"]
-
-
-class Learned(NamedTuple):
-    """Posterior means of the dynamics."""
-
-    matrix: Float[Array, "4 4"]
-    control: Float[Array, "4 4"]
-    scale_tril: Float[Array, "4 4"]
-
-
-class Episodes(NamedTuple):
-    """What is kept of each step; arrays are [episodes, time, ...].
-
-    Attributes:
-        latents: of the world, before each action and (only here) after the last.
-        distance: steps to the goal, likewise.
-        terms: expected free energy of the first step of the chosen plan.
-        locs: mean of the belief.
-        scale_trils: its Cholesky factor.
-        plans: predicted means under the chosen plan.
-    """
-
-    latents: Int[Array, "n time_plus_one 5"]
-    distance: Int[Array, "n time_plus_one"]
-    terms: EFETerms
-    locs: Float[Array, "n time 4"]
-    scale_trils: Float[Array, "n time 4 4"]
-    plans: Float[Array, "n time horizon 4"]
-
-
-@final
-class Explore(AbstractController[None]):
-    """Random actions, turned around where the estimate is within half a class of the end of a factor.
-
-    Clipped moves would be no linear dynamics; the ends of scale and position are taken as known.
-    """
-
-    def init(self) -> None:
-        return None
-
-    def act(self, model: AbstractModel, belief: AbstractBelief, carry: None, *, key: Key) -> tuple[Decision, None]:
-        scale, _, x, y = SpriteCoordinates()(belief.mean)
-        place = jnp.stack([(scale - 0.5) / 0.1, 2.0, (x - 16.0) * 31.0 / 32.0, (y - 16.0) * 31.0 / 32.0])
-        last = jnp.asarray([5.0, 4.0, 31.0, 31.0], place.dtype)
-        action = jr.randint(key, (4,), -1, 2)
-        action = jnp.where(place < 0.5, jnp.abs(action), jnp.where(place > last - 0.5, -jnp.abs(action), action))
-        return Decision(action.astype(jnp.int32), ()), None
-
-
-def perception_filter(num_steps: int) -> VariationalFilter:
-    """Predict with the dynamics, correct by natural gradient on the image (Gauss-Newton at the mean)."""
-    return VariationalFilter(NaturalGradient(rate=1.0, expectation=Centre()), FullGaussian(4), num_steps=num_steps)
-
-
-def sprite_world(dynamics: LinearDynamics, sprite: SpatialTransformer) -> StateSpace:
-    """The agent's model: linear dynamics of the pose, and the image of a sprite of known shape."""
-    return StateSpace(dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1), dynamics, sprite)
-
-
-def wide_belief(loc: Float[Array, "4"]) -> GaussianBelief:
-    """A belief one class wide: the first frame is counted by the filter, perception only says where to start."""
-    return GaussianBelief(loc, jnp.diag(jnp.asarray(CLASS_STEP, loc.dtype)))
-
-
-@eqx.filter_jit
-def look(perception: SpritePerception, num: int, *, key: Key) -> Seen:
-    """Draw episodes, and perceive the first frame and the goal's image of each."""
-    environment = DSprites()
-    start_key, see_key = jr.split(key)
-    state = jax.vmap(lambda key: environment.initial(key=key))(jr.split(start_key, num))
-    images = jax.vmap(environment.render)(jnp.concatenate([state.latents, state.goal]))
-    seen = jax.vmap(lambda image, key: perception(image, key=key))(images, jr.split(see_key, 2 * num))
-    shapes = jax.vmap(lambda posterior: posterior.best_hypothesis)(seen)
-    locs = jax.vmap(lambda posterior: posterior.best_params.loc)(seen)
-    return Seen(state, shapes[:num], locs[:num], locs[num:])
-
-
-@eqx.filter_jit
-def explore(config: Config, models: SpatialTransformer, seen: Seen, *, key: Key) -> Interactions:
-    """Watch sprites under random actions, without any idea of what actions do."""
-    filter = perception_filter(config.exploring_steps)
-    still = LinearDynamics(jnp.eye(4), jnp.zeros((4, 4)), jnp.diag(jnp.asarray(CLASS_STEP)))
-
-    def one(seen, key):
-        return rollout(
-            DSprites(), sprite_world(still, sprite_model(models, seen.shape)), filter, Explore(), key=key,
-            num_steps=config.sequence_length, state=seen.state, belief=wide_belief(seen.loc),
-            keep=lambda moment: (moment.belief.mean, moment.decision.action),
-        ).moments
-
-    return Interactions(*jax.vmap(one)(seen, jr.split(key, seen.shape.shape[0])))
-
-
-def learn(interactions: Interactions) -> Learned:
-    """A, B and L by conjugate regression on the inferred latents."""
-    prior = BayesianLinearDynamics.prior(4, 4, coefficient_scale=1e3, noise_scale=0.01)
-    before, after = interactions.locs[:, :-1].reshape(-1, 4), interactions.locs[:, 1:].reshape(-1, 4)
-    actions = interactions.actions[:, :-1].reshape(-1, 4)
-    regressors = jax.vmap(prior.regressors)(before, actions)
-    dynamics = BayesianLinearDynamics(prior.belief.update_batch(regressors, after), 4).expected()
-    return Learned(dynamics.matrix, dynamics.control, dynamics.scale_tril)
-
-
-def target(config: Config, loc: Float[Array, "4"], shape: Int[Array, ""]) -> TargetState:
-    """Prefer to be about half a class from a pose, up to the shape's symmetry."""
-    period = (angle_period(shape) / jnp.pi).astype(loc.dtype)
-    periods = jnp.full(4, jnp.inf, loc.dtype).at[1].set(period)
-    return TargetState(loc, config.tolerance * jnp.asarray(CLASS_STEP, loc.dtype), periods)
-
-
-Agent = Callable[[Config, TargetState], ModelPredictive]
-
-
-def exhaustive_agent(config: Config, preference: TargetState) -> ModelPredictive:
-    """All 81 actions, one step ahead: factors move apart from one another, so that greedy is optimal."""
-    actions = jnp.asarray(list(itertools.product((-1, 0, 1), repeat=4)), jnp.int32)
-    return active_inference(preference, Sequences(actions), perception_filter(config.filter_steps))
-
-
-def searching_agent(config: Config, preference: TargetState) -> ModelPredictive:
-    """Cross-entropy search over several steps, each factor a choice of its own, warm-started."""
-    plan = Factored(jnp.asarray((-1, 0, 1), jnp.int32), 4, config.horizon)
-    engine = CrossEntropy(config.population, max(config.population // 12, 2))
-    filter = perception_filter(config.filter_steps)
-    return active_inference(preference, plan, filter, engine=engine, num_steps=config.generations)
-
-
-@eqx.filter_jit
-def play(
-    config: Config, models: SpatialTransformer, learned: Learned, agent: Agent, seen: Seen, goals: Float[Array, "n 4"], *, key: Key
-) -> Episodes:
-    """All episodes at once, in one compiled scan; `agent` builds the controller of an episode from its preference."""
-    environment, filter = DSprites(), perception_filter(config.filter_steps)
-    dynamics = LinearDynamics(learned.matrix, learned.control, learned.scale_tril)
-
-    def keep(moment):
-        account = moment.decision.info.account
-        terms = jax.tree.map(lambda values: values[0], account.terms)
-        latents, belief = moment.state.latents, moment.belief
-        left = environment.steps_to_goal(moment.state)
-        return latents, left, terms, belief.loc, belief.scale_tril, account.predicted_mean
-
-    def one(seen, goal, key):
-        controller = agent(config, target(config, goal, seen.shape))
-        episode = rollout(
-            environment, sprite_world(dynamics, sprite_model(models, seen.shape)), filter, controller, key=key,
-            num_steps=int(1.3 * LONGEST), state=seen.state, belief=wide_belief(seen.loc), keep=keep,
-        )
-        latents, distance, *rest = episode.moments
-        latents = jnp.concatenate([latents, episode.state.latents[None]])
-        return Episodes(latents, jnp.append(distance, environment.steps_to_goal(episode.state)), *rest)
-
-    return jax.vmap(one)(seen, goals, jr.split(key, goals.shape[0]))
-
-
-def pose_error(episodes: Episodes) -> Float[np.ndarray, "n time"]:
-    """Largest error over the factors of the believed pose, in classes, up to the shape's symmetry."""
-
-    def one(loc, latents):
-        period = angle_period(latents[0]) / jnp.pi
-        error = loc - SpriteCoordinates().inverse(similarity_of(latents))
-        error = error.at[1].add(-period * jnp.round(error[1] / period))
-        return jnp.max(jnp.abs(error) / jnp.asarray(CLASS_STEP, loc.dtype))
-
-    return np.asarray(jax.jit(jax.vmap(jax.vmap(one)))(episodes.locs, jnp.asarray(episodes.latents)[:, :-1]))
-
-
-def arrival(distance: Int[np.ndarray, "episodes time"]) -> Float[np.ndarray, " episodes"]:
-    """Steps until the goal was reached for the first time, infinite if it never was."""
-    there = np.asarray(distance) == 0
-    return np.where(there.any(axis=1), there.argmax(axis=1), np.inf)
-
-
 def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     """Run the experiment."""
     perception = SpritePerception()
     models, num = perception.models, config.num_sequences
     everything = context.stage("look", lambda key: look(perception, num + config.num_episodes, key=key), key=key)
-    first, seen = (jax.tree.map(lambda leaf, part=part: jnp.asarray(leaf)[part], everything) for part in (slice(num), slice(num, None)))
+    first, seen = (
+        jax.tree.map(lambda leaf, part=part: jnp.asarray(leaf)[part], everything)
+        for part in (slice(num), slice(num, None))
+    )
     interactions = context.stage("interact", lambda key: explore(config, models, first, key=key), key=key)
     learned = context.stage("learn", lambda key: jax.jit(learn)(interactions), key=key)
     steps_error = np.max(np.abs(np.asarray(learned.control) / np.asarray(CLASS_STEP)[:, None] - np.eye(4)))
@@ -314,17 +101,31 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
             context.measure(MEASURED[name], share, stderr=error)
     context.table(
         "control",
-        ("agent", "reached within 1.3 x", "standard error", "on a shortest path", "largest error of the believed pose (classes)"),
-        rows, caption=f"{config.num_episodes} episodes from a random start to a random goal in all four factors.",
+        (
+            "agent",
+            "reached within 1.3 x",
+            "standard error",
+            "on a shortest path",
+            "largest error of the believed pose (classes)",
+        ),
+        rows,
+        caption=f"{config.num_episodes} episodes from a random start to a random goal in all four factors.",
     )
     right = float(np.mean(np.asarray(seen.shape) == np.asarray(seen.state.latents)[:, 0]))
     context.note("perception", f"The shape in the first frame was recognised in {100 * right:.1f} % of the episodes.")
     _draw(context, models, seen, results, ratios)
 
 
-def _draw(context: AbstractRunContext, models: SpatialTransformer, seen: Seen, results, ratios) -> None:
+def _draw(
+    context: AbstractRunContext,
+    models: SpatialTransformer,
+    seen: Seen,
+    results: dict[str, Episodes],
+    ratios: dict[str, Float[np.ndarray, " n"]],
+) -> None:
     context.figure(
-        "success", plot_success(ratios, horizon=2.0, xlabel="steps / shortest path", limit=1.3),
+        "success",
+        plot_success(ratios, start=0.9, horizon=1.6, xlabel="steps / shortest path", limit=1.3),
         caption="Share of episodes at the goal against the number of steps, in units of the shortest path.",
     )
     episodes = results[EXHAUSTIVE]
@@ -333,7 +134,8 @@ def _draw(context: AbstractRunContext, models: SpatialTransformer, seen: Seen, r
     names = ("risk", "ambiguity", "pragmatic value", "epistemic value")
     terms = {name: np.asarray(values)[longest] for name, values in zip(names, episodes.terms, strict=False)}
     context.figure(
-        "terms", plot_terms(terms, ending=ending, title="Expected free energy of the chosen action"),
+        "terms",
+        plot_terms(terms, ending=ending, title="Expected free energy of the chosen action"),
         caption="Terms of the expected free energy over the longest episode, in nats; the dotted line is the arrival. The "
         "noise of a pixel does not depend on the pose, so ambiguity is constant here.",
     )
@@ -348,13 +150,21 @@ def _draw(context: AbstractRunContext, models: SpatialTransformer, seen: Seen, r
     expected, deviation = jax.jit(jax.vmap(expect))(episode.locs[:stop], episode.scale_trils[:stop])
     poses = jnp.concatenate([episode.locs[:stop, None], episode.plans[:stop]], axis=1)[..., 2:]
     coordinates = SpriteCoordinates()
-    pictures = np.asarray(render(jnp.concatenate([episode.latents[:stop], jnp.asarray(seen.state.goal)[longest][None]])))
+    pictures = np.asarray(
+        render(jnp.concatenate([episode.latents[:stop], jnp.asarray(seen.state.goal)[longest][None]]))
+    )
     frames = animate_control(
-        pictures[:-1], np.asarray(expected), np.asarray(deviation), pictures[-1],
-        np.asarray(coordinates.offset[None, None, 2:] + coordinates.gain[None, None, 2:] * poses), np.asarray(episode.distance[:stop]),
+        pictures[:-1],
+        np.asarray(expected),
+        np.asarray(deviation),
+        pictures[-1],
+        np.asarray(coordinates.offset[None, None, 2:] + coordinates.gain[None, None, 2:] * poses),
+        np.asarray(episode.distance[:stop]),
     )
     context.animation(
-        "episode", frames, frames_per_second=4.0,
+        "episode",
+        frames,
+        frames_per_second=4.0,
         caption="An episode of the agent that searches: what it sees, what it believes (the deviation is largest along "
         "edges), the goal with the believed outline (blue) and the chosen plan (orange).",
     )

@@ -1,272 +1,138 @@
 """Epistemic value earns its place: through a fovea, an agent that values information finds the sprite and brings it home."""
 
-import itertools
-from dataclasses import dataclass
-from typing import NamedTuple, final
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
-import numpyro.distributions as dist
 
-from ...control import Held, ModelPredictive, Sampled, TargetState, active_inference, rollout
-from ...core import AbstractBelief, AbstractController, AbstractEnvironment, AbstractModel, Decision
-from ...environments import DSprites, Fovea, FoveaState, PixelExact, PixelNoise, SpriteGrid
-from ...inference.engines import Exhaustive
-from ...inference.filters import Particle, ParticleBelief
-from ...objectives import EFETerms, NestedMonteCarlo, PragmaticEpistemic
-from ...typing import Action, Array, Bool, Distribution, Float, Int, Key, Scalar
+from ...environments import PixelExact, SpriteGrid
+from ...typing import Float, Key
 from ...viz import animate_gaze, plot_belief_maps, plot_success, plot_terms, wilson_interval
 from .._claims import AtLeast, Claim
 from .._protocol import AbstractRunContext, Minutes
+from ._searching import WINDOW, Config as Config, Episodes, Task, draw_tasks, play, receptive_fields, settled, sweep
 
 SOURCE = "Friston et al., 'Active inference and epistemic value', 2015; slides, action selection"
 MINUTES = Minutes(smoke=0.3, small=2.0, paper=10.0)
 CLAIMS = (
     Claim(
-        "epistemic/interval-gap", SOURCE,
-        "lower 95 % bound of success with the epistemic term, less the upper bound without it", "fraction", AtLeast(0.0),
+        "epistemic/interval-gap",
+        SOURCE,
+        "lower 95 % bound of success with the epistemic term, less the upper bound without it",
+        "fraction",
+        AtLeast(0.0),
     ),
     Claim(
-        "epistemic/difference", SOURCE, "success with the epistemic term, less success without it", "fraction", AtLeast(0.1),
+        "epistemic/difference",
+        SOURCE,
+        "success with the epistemic term, less success without it",
+        "fraction",
+        AtLeast(0.1),
         scales=("smoke", "small", "paper"),
     ),
 )
-WINDOW, STRIDE, FIELD = 16, 4, 4
-"""Side of the fovea, its step, and the side of one receptive field of the retina, in pixels."""
 
-VIEW = WINDOW // FIELD
-GAZES = (64 - WINDOW) // STRIDE + 1
-PLACES = 32
+WITH, WITHOUT = "expected free energy", "without the epistemic term"
+RANDOM, SWEEP, TOLD = "gaze at random", "gaze by a fixed sweep", "told where the sprite is"
 
 
-@dataclass(frozen=True)
-class Config:
-    """Options of this experiment."""
-
-    num_episodes: int = 200
-    """Episodes for each agent (count)."""
-    budget: int = 32
-    """Actions in an episode; success is to be at the goal after the last (count)."""
-    noise: float = 0.4
-    """Standard deviation of a pixel's noise (brightness)."""
-    tolerance: float = 1.0
-    """Standard deviation of the preference about the target, in classes of position."""
-    horizon: int = 2
-    """Steps for which a candidate action is held in thought (count)."""
-    num_outcomes: int = 16
-    """Imagined observations for each candidate action and step (count)."""
-    temperature: float = 0.05
-    """Of the distribution over plans (nats); plans of equal energy are taken equally often."""
-    chunk: int = 10
-    """Episodes computed at a time, which bounds the memory (count)."""
-
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(num_episodes=20, num_outcomes=8, horizon=1)
-        return cls(num_episodes=1_000, num_outcomes=32) if scale == "paper" else cls()
-
-
-# -------------------------------------------------------------------------------------------------- the world and the model
-
-
-@final
-class Retina(AbstractEnvironment[FoveaState]):
-    """The fovea's window, averaged over receptive fields."""
-
-    environment: Fovea
-
-    def initial(self, *, key: Key) -> FoveaState:
-        return self.environment.initial(key=key)
-
-    def transition(self, state: FoveaState, action: Action, *, key: Key) -> FoveaState:
-        return self.environment.transition(state, action, key=key)
-
-    def observation(self, state: FoveaState, *, key: Key) -> Float[Array, "view view"]:
-        window = self.environment.observation(state, key=key).window
-        return window.reshape(VIEW, FIELD, VIEW, FIELD).mean((1, 3))
-
-    def reward(self, state: FoveaState, action: Action, next_state: FoveaState) -> Scalar:
-        return self.environment.reward(state, action, next_state)
-
-    def terminal(self, state: FoveaState) -> Bool[Array, ""]:
-        return self.environment.terminal(state)
-
-
-@final
-class GazeModel(AbstractModel):
-    """State (x, y, gaze column, gaze row), all known to move exactly; what is seen is a table look-up with noise.
-
-    Attributes:
-        fields: mean brightness of every receptive field of the canvas for every position of the sprite, [x, y, row, column].
-        sigma: standard deviation of a field's noise.
-    """
-
-    fields: Float[Array, "32 32 16 16"]
-    sigma: Scalar
-
-    def initial(self) -> Distribution:
-        top = jnp.asarray([PLACES, PLACES, GAZES, GAZES], self.fields.dtype)
-        return dist.Uniform(jnp.full(4, -0.5, self.fields.dtype), top - 0.5).to_event(1)
-
-    def transition(self, state: Float[Array, "4"], action: Array) -> Distribution:
-        last = jnp.asarray([PLACES, PLACES, GAZES, GAZES], state.dtype) - 1.0
-        return dist.Delta(jnp.clip(state + action[2:].astype(state.dtype), 0.0, last), event_dim=1)
-
-    def emission(self, state: Float[Array, "4"]) -> Distribution:
-        x, y, column, row = jnp.unstack(jnp.rint(state).astype(jnp.int32))
-        view = jax.lax.dynamic_slice(self.fields, (x, y, row, column), (1, 1, VIEW, VIEW))[0, 0]
-        return dist.Normal(view, self.sigma).to_event(2)
-
-
-def sprite_at(x: Array, y: Array) -> Int[Array, "5"]:
-    """Latents of the small heart of this task; only its position varies."""
-    return jnp.stack([jnp.full_like(x, 2), jnp.zeros_like(x), jnp.zeros_like(x), x, y]).astype(jnp.int32)
-
-
-@jax.jit
-def receptive_fields() -> Float[Array, "32 32 16 16"]:
-    """The table of `GazeModel`."""
-    places = jnp.arange(PLACES)
-    pictures = jax.vmap(lambda x: jax.vmap(lambda y: PixelExact().render(sprite_at(x, y), SpriteGrid()))(places))(places)
-    count = 64 // FIELD
-    return pictures.reshape(PLACES, PLACES, count, FIELD, count, FIELD).mean((3, 5)).astype(jnp.float32)
-
-
-def keep_particles(key: Key, log_weights: Array, particles: Array, number: int):
-    """No resampling: the particles are all positions there are, so that the filter is exact."""
-    return jnp.arange(number), log_weights, particles
-
-
-EXACT = Particle(PLACES**2, keep_particles)
-
-
-# ------------------------------------------------------------------------------------------------------------------ agents
-
-
-@final
-class Scripted(AbstractController):
-    """Moves the sprite as another controller would, and the gaze by a script [time, 2]."""
-
-    controller: ModelPredictive
-    script: Int[Array, "time 2"]
-
-    def init(self):
-        return self.controller.init(), jnp.zeros((), jnp.int32)
-
-    def act(self, model: AbstractModel, belief: AbstractBelief, carry, *, key: Key):
-        inner, time = carry
-        decision, inner = self.controller.act(model, belief, inner, key=key)
-        action = jnp.concatenate([decision.action[:4], self.script[time]])
-        return Decision(action, decision.info), (inner, time + 1)
-
-
-def make_agent(config: Config, goal: Int[Array, "5"], epistemic_weight: float) -> ModelPredictive:
-    """All 81 pairs of a move of the sprite and a move of the gaze, held for the horizon."""
-    moves = itertools.product((0,), (0,), *[(-1, 0, 1)] * 4)
-    away = jnp.full(4, jnp.inf).at[:2].set(config.tolerance)
-    target = TargetState(jnp.concatenate([goal[3:], jnp.zeros(2, goal.dtype)]).astype(jnp.float32), away)
-    return active_inference(
-        target, Held(jnp.asarray(list(moves), jnp.int32), config.horizon), EXACT,
-        engine=Exhaustive(config.temperature), estimator=NestedMonteCarlo(config.num_outcomes),
-        functional=PragmaticEpistemic(epistemic_weight), choice=Sampled(),
-    )
-
-
-def sweep(budget: int) -> Int[np.ndarray, "budget 2"]:
-    """A script that reads the canvas like a page: to the middle of the first rows, along, down, and back.
-
-    Views of 16 pixels, one row of views after another over the part of the canvas where sprites are.
-    """
-    rows = [(1, 1)] * 3 + [(1, 0)] * 6 + [(0, 1)] * 3 + [(-1, 0)] * 6 + [(0, 1)] * 3 + [(1, 0)] * 6
-    return np.asarray((rows * (budget // len(rows) + 1))[:budget], np.int32)
-
-
-# ---------------------------------------------------------------------------------------------------------------- episodes
-
-
-class Task(NamedTuple):
-    """Episodes about to begin, the same for every agent."""
-
-    start: Int[Array, "n 5"]
-    goal: Int[Array, "n 5"]
-    corner: Float[Array, "n 2"]
-    script: Int[Array, "n time 2"]
-    key: Key
-
-
-class Episodes(NamedTuple):
-    """What is kept of each episode.
-
-    Attributes:
-        at_goal: whether the sprite is at the goal before each action and after the last.
-        latents: of the sprite before each action.
-        gaze: upper left corner of the view before each action, pixels.
-        view: what is seen of it.
-        belief: probability of each position [x, y] after that.
-        terms: of the expected free energy of the chosen plan, first step.
-    """
-
-    at_goal: Bool[Array, "n time_plus_one"]
-    latents: Int[Array, "n time 5"]
-    gaze: Float[Array, "n time 2"]
-    view: Float[Array, "n time view view"]
-    belief: Float[Array, "n time 32 32"]
-    terms: EFETerms
-
-
-def draw_tasks(config: Config, *, key: Key) -> Task:
-    """Random start, goal and corner of the canvas to look at first, and a random script for the gaze."""
-    place_key, corner_key, script_key, live_key = jr.split(key, 4)
-    places = jr.randint(place_key, (2, 2, config.num_episodes), 0, PLACES)
-    start, goal = (jax.vmap(sprite_at)(*pair) for pair in places)
-    corner = (64.0 - WINDOW) * jr.bernoulli(corner_key, 0.5, (config.num_episodes, 2)).astype(jnp.float32)
-    script = jr.randint(script_key, (config.num_episodes, config.budget, 2), -1, 2)
-    return Task(start, goal, corner, script.astype(jnp.int32), jr.split(live_key, config.num_episodes))
-
-
-@eqx.filter_jit
-def play(config: Config, fields: Float[Array, "32 32 16 16"], tasks: Task, told: Array, scripted: bool, weight: float) -> Episodes:
-    """All episodes of one agent.
-
-    Args:
-        config: options.
-        fields: the model's table.
-        tasks: the episodes.
-        told: whether the agent is told where the sprite is (a traced truth value).
-        scripted: whether the gaze follows the tasks' script.
-        weight: of the epistemic term.
-    """
-    world = Retina(Fovea(PixelNoise(DSprites(), config.noise), window=WINDOW, stride=STRIDE))
-    model = GazeModel(fields, jnp.asarray(config.noise / FIELD, fields.dtype))
-    places = jnp.stack(jnp.meshgrid(jnp.arange(PLACES), jnp.arange(PLACES), indexing="ij"), -1).reshape(-1, 2)
-
-    def keep(moment):
-        latents = moment.state.world.latents
-        index = jnp.rint(moment.belief.particles[:, :2]).astype(jnp.int32)
-        belief = jnp.zeros((PLACES, PLACES)).at[index[:, 0], index[:, 1]].add(jnp.exp(moment.belief.log_weights))
-        terms = jax.tree.map(lambda values: values[0], moment.decision.info.account.terms)
-        return world.terminal(moment.state), latents, moment.state.corner, moment.observation, belief, terms
-
-    def one(task):
-        begin_key, live_key = jr.split(task.key)
-        inner = world.environment.initial_at(task.start, task.goal, key=begin_key)
-        state = FoveaState(inner.world, task.corner)
-        gaze = jnp.broadcast_to((task.corner / STRIDE)[None, :], (PLACES**2, 2))
-        particles = jnp.concatenate([places.astype(jnp.float32), gaze], axis=1)
-        is_start = jnp.all(places == task.start[None, 3:], axis=1)
-        log_weights = jnp.where(told & ~is_start, -jnp.inf, 0.0)
-        belief = ParticleBelief(particles, jax.nn.log_softmax(log_weights))
-        agent = make_agent(config, task.goal, weight)
-        agent = Scripted(agent, task.script) if scripted else agent
-        episode = rollout(
-            world, model, EXACT, agent, key=live_key, num_steps=config.budget, state=state, belief=belief, keep=keep
+def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+    """Run the experiment."""
+    fields = receptive_fields()
+    tasks = context.stage("tasks", lambda key: draw_tasks(config, key=key), key=key)
+    # The page is read from the corner where the gaze starts.
+    towards = jnp.where(jnp.asarray(tasks.corner) == 0.0, 1, -1)[:, None, :]
+    swept = tasks._replace(script=(jnp.asarray(sweep(config.budget))[None] * towards).astype(jnp.int32))
+    yes, no = jnp.asarray(True), jnp.asarray(False)
+    agents = {
+        WITH: ("act-efe", tasks, no, False, 1.0),
+        WITHOUT: ("act-without", tasks, no, False, 0.0),
+        RANDOM: ("act-random", tasks, no, True, 0.0),
+        SWEEP: ("act-sweep", swept, no, True, 0.0),
+        TOLD: ("act-told", tasks, yes, False, 0.0),
+    }
+    results, rows, times, shares = {}, [], {}, {}
+    for name, (stage, tasks_of, told, scripted, weight) in agents.items():
+        results[name] = context.stage(
+            stage, lambda key, a=(tasks_of, told, scripted, weight): play(config, fields, *a), key=key
         )
-        at_goal, *rest = episode.moments
-        return Episodes(jnp.append(at_goal, world.terminal(episode.state)), *rest)
+        times[name] = settled(results[name].at_goal)
+        share, count = float(np.mean(np.isfinite(times[name]))), config.num_episodes
+        low, high = wilson_interval(share, count)
+        shares[name] = (share, float(low), float(high))
+        found = np.asarray(results[name].belief).max(axis=(2, 3)) > 0.5
+        when = np.where(found.any(axis=1), found.argmax(axis=1), config.budget)
+        rows.append((name, share, float(low), float(high), float(np.median(when))))
+    context.table(
+        "success",
+        ("agent", "success", "95 % from", "to", "median decisions until half certain of the place"),
+        rows,
+        caption=f"At the goal after {config.budget} actions, {config.num_episodes} episodes each, the same starts, goals and noise "
+        "for every agent. Only the epistemic term differs between the first two.",
+    )
+    difference = shares[WITH][0] - shares[WITHOUT][0]
+    variance = sum(share * (1.0 - share) / config.num_episodes for share, *_ in (shares[WITH], shares[WITHOUT]))
+    context.measure("epistemic/interval-gap", shares[WITH][1] - shares[WITHOUT][2])
+    context.measure("epistemic/difference", difference, stderr=float(np.sqrt(variance)))
+    _draw(config, context, tasks, results[WITH], times)
 
-    return jax.lax.map(one, tasks, batch_size=min(config.chunk, config.num_episodes))
+
+def _draw(
+    config: Config,
+    context: AbstractRunContext,
+    tasks: Task,
+    episodes: Episodes,
+    times: dict[str, Float[np.ndarray, " n"]],
+) -> None:
+    context.figure(
+        "success",
+        plot_success(times, horizon=config.budget, start=0.0, xlabel="actions", limit=None),
+        caption="Share of episodes in which the sprite is at its goal for good, against the number of actions, with 95 % "
+        "intervals.",
+    )
+    # A success in which there was something to search for: the longest search among them.
+    certain = np.asarray(episodes.belief).max(axis=(2, 3)) > 0.5
+    searching = np.where(certain.any(axis=1), certain.argmax(axis=1), -1)
+    chosen = int(np.argmax(np.where(np.isfinite(times[WITH]), searching, -1)))
+    ending = int(times[WITH][chosen]) if np.isfinite(times[WITH][chosen]) else None
+    one = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], episodes)
+    names = ("ambiguity", "pragmatic value", "epistemic value")
+    terms = dict(
+        zip(names, (one.terms.ambiguity_nats, one.terms.pragmatic_nats, one.terms.epistemic_nats), strict=True)
+    )
+    context.figure(
+        "terms",
+        plot_terms(terms, ending=ending, title="Expected free energy of the chosen action"),
+        caption="Terms over one episode, in nats: looking is worth something until the sprite is found. The noise does not "
+        "depend on the state, so ambiguity is constant.",
+    )
+    found = int(searching[chosen]) if searching[chosen] >= 0 else config.budget - 1
+    moments = sorted({0, found // 3, 2 * found // 3, max(found - 1, 0), found, config.budget - 1})
+    maps = np.swapaxes(one.belief, 1, 2)
+    spread = (16.0, 48.0)
+    sprites = 16.0 + one.latents[:, 3:] * (32.0 / 31.0)
+    goal = 16.0 + np.asarray(tasks.goal)[chosen, 3:] * (32.0 / 31.0)
+    context.figure(
+        "belief",
+        plot_belief_maps(
+            maps, moments, extent=spread, windows=one.gaze, width=float(WINDOW), sprites=sprites, goal=goal
+        ),
+        caption="Belief about the sprite's position (brighter is more probable), the view (square), the sprite (circle) and "
+        "the goal (cross). What was looked at and found empty is dark.",
+    )
+    scenes = np.asarray(jax.vmap(lambda latents: PixelExact().render(latents, SpriteGrid()))(jnp.asarray(one.latents)))
+    frames = animate_gaze(
+        maps,
+        scenes,
+        one.view,
+        extent=spread,
+        windows=one.gaze,
+        width=float(WINDOW),
+        goal=goal,
+        epistemic=one.terms.epistemic_nats,
+    )
+    context.animation(
+        "episode",
+        frames,
+        frames_per_second=3.0,
+        caption="An episode: the world with the view (square) and the goal (cross), what the retina sees, and the belief.",
+    )

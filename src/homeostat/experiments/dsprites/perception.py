@@ -8,13 +8,11 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import optax
 
 from ...distributions import FullGaussian
-from ...inference.engines import Gradient, Iterative, NaturalGradient
+from ...inference.engines import Iterative
 from ...metrics import Estimated, amortization_gap, bootstrap, proportion, share_closed, steps_to
-from ...objectives import Evidence
-from ...typing import Array, Bool, Float, Int, Key
+from ...typing import Array, Float, Int, Key
 from .._claims import AtLeast, AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
 from . import _perception_figures as figures
@@ -33,12 +31,17 @@ from ._amortized import (
 )
 from ._comparison import (
     START_LOG_SCALE,
+    Adam,
+    Descent,
+    Learned,
+    Natural,
     best_of_adam,
     feedforward_starts,
     flat,
     measured_energy,
     random_starts,
-    run_engine,
+    run_contender,
+    widened,
 )
 from ._sprites import (
     SpritePerception,
@@ -52,7 +55,7 @@ from ._sprites import (
 )
 
 SOURCE = "slides 'Inference and learning in an interactive dSprite environment', inference; Marino, thesis, chapter 3"
-MINUTES = Minutes(smoke=0.3, small=6.0, paper=60.0)
+MINUTES = Minutes(smoke=1.0, small=5.0, paper=90.0)
 _DECODED = "images with position within 1/32, scale within 0.05 and rotation within 9 degrees up to symmetry"
 _CLOSED = "share of the encoder's mean amortization gap that iterative inference closes"
 _SPEED = "median steps to 1 nat above the optimum, natural gradient with momentum over Adam"
@@ -75,7 +78,7 @@ class Config:
     """Standard deviation of a pixel under the sprite models (grey values)."""
     num_images: int = 1_000
     """Held-out images that are decoded (count)."""
-    sleep_steps: int = 2_000
+    sleep_steps: int = 1_800
     """Training steps of the encoder on the model's dreams, 96 images each (count)."""
     wake_steps: int = 300
     """Training steps of the encoder on pictures, by the free energy (count)."""
@@ -85,18 +88,24 @@ class Config:
     """Iterations of iterative inference in training (count)."""
     num_test_iterations: int = 10
     """Iterations of iterative inference in testing (count)."""
-    num_compared: int = 102
+    num_compared: int = 108
     """Held-out images on which gaps are measured (count, a multiple of three)."""
     adam_runs: int = 32
     """Starts of the reference optimum (count)."""
-    adam_steps: int = 200
+    adam_steps: int = 300
     """Steps of each of its runs (count)."""
+    polish_steps: int = 150
+    """Further steps of its two best runs (count)."""
     num_timed: int = 48
     """Held-out images on which steps are counted (count, a multiple of three)."""
     num_tuning: int = 12
     """Training images on which rates are chosen (count, a multiple of three)."""
     timed_steps: int = 300
-    """Longest run when steps are counted (count)."""
+    """Longest run of Adam and gradient descent when steps are counted (count)."""
+    natural_steps: int = 40
+    """Longest run of natural gradient (count)."""
+    chunk: int = 4
+    """Images of each shape that are worked on at a time (count)."""
 
     @classmethod
     def for_scale(cls, scale: str) -> "Config":
@@ -104,12 +113,12 @@ class Config:
         if scale == "smoke":
             return cls(
                 num_images=60, sleep_steps=60, wake_steps=5, iterative_steps=40, num_iterations=3, num_compared=6,
-                adam_runs=4, adam_steps=60, num_timed=6, num_tuning=3, timed_steps=150,
+                adam_runs=4, adam_steps=80, polish_steps=20, num_timed=6, num_tuning=6, timed_steps=150, chunk=2,
             )
         if scale == "paper":
             return cls(
-                num_images=10_000, sleep_steps=40_000, wake_steps=4_000, iterative_steps=20_000, num_compared=999,
-                adam_steps=1_000, num_timed=300, num_tuning=60, timed_steps=2_000,
+                num_images=10_000, sleep_steps=40_000, wake_steps=4_000, iterative_steps=20_000, num_compared=996, 
+                adam_steps=1_000, polish_steps=500, num_timed=300, num_tuning=60, timed_steps=2_000,
             )
         return cls()
 
@@ -140,15 +149,20 @@ class Speeds(NamedTuple):
     momentum: Float[Array, "n steps"]
     no_momentum: Float[Array, "n steps"]
     newton: Float[Array, "n steps"]
+    slow: Float[Array, "n steps"]
+    slow_momentum: Float[Array, "n steps"]
     adam: Float[Array, "n steps"]
     descent: Float[Array, "n steps"]
     settings: Float[Array, "4"]
 
 
-ADAM_RATES = (0.003, 0.01, 0.03, 0.1)
-DESCENT_RATES = (1e-6, 3e-6, 1e-5)
+ADAM_RATES = (0.01, 0.03, 0.1, 0.3)
+DESCENT_RATES = (1e-6, 1e-5, 3e-5, 1e-4)
 NATURAL_SETTINGS = ((0.25, 0.25), (0.25, 0.5), (0.5, 0.1), (0.5, 0.3), (0.75, 0.1), (0.75, 0.25))
 """Candidate rates, and pairs (alpha, beta), among which the training images choose."""
+
+SLOW_RATE, SLOW_MOMENTUM = 0.2, 0.5
+"""Shown beside the chosen settings: what momentum does when the rate must be small."""
 
 
 def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
@@ -190,7 +204,7 @@ def decode(config: Config, context: AbstractRunContext, perception: SpritePercep
             for first in range(0, len(index), size):
                 rows = slice(first, first + size)
                 parts.append(jax.block_until_ready(batch(perception, latents[rows], keys[rows])))
-                bar.advance(len(parts[-1].shape))
+                bar.advance(size)
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
     decoded = context.stage("decode", perceive, key=key)
@@ -264,42 +278,41 @@ def train(
 
 def compare(config, context, perception, encoder, engine, images, *, key: Key) -> Energies:
     """Claim 2: free energies that the engines reach on the same held-out images, measured on the same points."""
-    models = perception.models
+    models, chunk = perception.models, config.chunk
     run_key, measure_key, start_key, adam_key = jr.split(key, 4)
     encoded = figures.encoded(encoder, images)
     feedforward = feedforward_starts(perception, images)
-    natural = NaturalGradient(rate=0.7)
-    full = FullGaussian(4)
-    wide = jax.vmap(jax.vmap(lambda p: full.from_scale_tril(p.loc, jnp.diag(jnp.exp(p.log_scale)))))(encoded)
+    natural, learned = Natural(0.7, 0.0), Learned(engine)
 
-    def reached(params, family=FAMILY):
-        return flat(measured_energy(models, images, params, key=measure_key, family=family))
+    def reached(params):
+        return flat(measured_energy(models, images, params, chunk=chunk, key=measure_key))
 
-    def after(starts, engine, steps, family=FAMILY):
-        ends = run_engine(models, images, starts, engine, num_steps=steps, key=run_key, family=family)
-        return reached(ends.params, family)
+    def after(starts, contender, steps, family=FAMILY):
+        runs = run_contender(
+            models, images, starts, contender, num_steps=steps, chunk=chunk, key=run_key, family=family
+        )
+        return reached(runs.params)
 
     starts = random_starts(perception, images, config.adam_runs, key=start_key)
-    chunk = 2
     parts = []
     with context.progress("reference optimum", total=images.shape[1]) as bar:
         for first in range(0, images.shape[1], chunk):
             rows = slice(first, first + chunk)
             ends = best_of_adam(
                 models, images[:, rows], jax.tree.map(lambda leaf, rows=rows: leaf[:, rows], starts),
-                num_steps=config.adam_steps, num_polish=60, key=jr.fold_in(adam_key, first),
+                num_steps=config.adam_steps, num_polish=config.polish_steps, key=jr.fold_in(adam_key, first),
             )
             parts.append(jax.block_until_ready(ends))
             bar.advance(chunk)
     reference = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *parts)
-    steps = config.num_test_iterations
+    iterations, steps = config.num_test_iterations, config.natural_steps
     return Energies(
         encoder=reached(encoded),
-        iterative=after(encoded, engine, steps),
-        iterative_feedforward=after(feedforward, engine, steps),
-        natural=after(feedforward, natural, 15),
-        natural_encoder=after(encoded, natural, 15),
-        natural_full=after(wide, natural, 15, full),
+        iterative=after(encoded, learned, iterations),
+        iterative_feedforward=after(feedforward, learned, iterations),
+        natural=after(feedforward, natural, steps),
+        natural_encoder=after(encoded, natural, steps),
+        natural_full=after(jax.vmap(jax.vmap(widened))(encoded), natural, steps, FullGaussian(4)),
         adam=reached(reference),
     )
 
@@ -334,35 +347,35 @@ def report_gaps(context: AbstractRunContext, energies: Energies, *, key: Key) ->
 
 def race(config: Config, perception: SpritePerception, tuning: Array, timed: Array, *, key: Key) -> Speeds:
     """Claim 3: energies against steps from the same feedforward start; settings are chosen on training images."""
-    models = perception.models
+    models, short = perception.models, config.natural_steps
 
-    def paths(images, engine, steps):
+    def paths(images, contender, steps):
         starts = feedforward_starts(perception, images)
-        return flat(run_engine(models, images, starts, engine, num_steps=steps, key=key).path_nats)
+        runs = run_contender(models, images, starts, contender, num_steps=steps, chunk=config.chunk, key=key)
+        return flat(runs.path_nats)
 
-    def choose(engines, steps):
-        tried = jnp.stack([paths(tuning, engine, steps) for engine in engines])
+    def choose(contenders, steps):
+        tried = jnp.stack([paths(tuning, contender, steps) for contender in contenders])
         tried = jnp.where(jnp.isnan(tried), jnp.inf, tried)
-        # The optimum of a training image is taken as the least energy that any long natural-gradient run found.
-        level = jnp.min(optimum, axis=1) + 1.0
         passage = jnp.stack([steps_to(path, level).steps for path in tried])
         # Where no setting arrives in time, the mean excess decides.
         excess = jnp.mean(jnp.minimum(tried[:, :, -1] - level[None, :], 1e4), axis=1)
-        return int(jnp.argmin(jnp.mean(passage, axis=1) + 1e-4 * excess))
+        return contenders[int(jnp.argmin(jnp.mean(passage, axis=1) + 1e-4 * excess))]
 
-    short = min(60, config.timed_steps)
-    optimum = paths(tuning, NaturalGradient(rate=0.5), short)
-    pairs = [NaturalGradient(rate=alpha, momentum=beta) for alpha, beta in NATURAL_SETTINGS]
-    alpha, beta = NATURAL_SETTINGS[choose(pairs, short)]
-    adam = ADAM_RATES[choose([Gradient(optax.adam(rate)) for rate in ADAM_RATES], config.timed_steps)]
-    descent = DESCENT_RATES[choose([Gradient(optax.sgd(rate)) for rate in DESCENT_RATES], config.timed_steps)]
+    # The optimum of a training image is taken as the least energy of a natural-gradient run.
+    level = jnp.min(paths(tuning, Natural(0.5, 0.0), short), axis=1) + 1.0
+    natural = choose([Natural(alpha, beta) for alpha, beta in NATURAL_SETTINGS], short)
+    adam = choose([Adam(rate) for rate in ADAM_RATES], config.timed_steps)
+    descent = choose([Descent(rate) for rate in DESCENT_RATES], config.timed_steps)
     return Speeds(
-        momentum=paths(timed, NaturalGradient(rate=alpha, momentum=beta), short),
-        no_momentum=paths(timed, NaturalGradient(rate=alpha), short),
-        newton=paths(timed, NaturalGradient(rate=1.0), short),
-        adam=paths(timed, Gradient(optax.adam(adam)), config.timed_steps),
-        descent=paths(timed, Gradient(optax.sgd(descent)), config.timed_steps),
-        settings=jnp.asarray([alpha, beta, adam, descent]),
+        momentum=paths(timed, natural, short),
+        no_momentum=paths(timed, Natural(natural.rate, 0.0), short),
+        newton=paths(timed, Natural(1.0, 0.0), short),
+        slow=paths(timed, Natural(SLOW_RATE, 0.0), short),
+        slow_momentum=paths(timed, Natural(SLOW_RATE, SLOW_MOMENTUM), short),
+        adam=paths(timed, adam, config.timed_steps),
+        descent=paths(timed, descent, config.timed_steps),
+        settings=jnp.stack([natural.rate, natural.momentum, adam.rate, descent.rate]),
     )
 
 
@@ -373,6 +386,8 @@ def report_speed(context: AbstractRunContext, speeds: Speeds, *, key: Key) -> No
         f"natural gradient, alpha = {alpha:g}, beta = {beta:g}": speeds.momentum,
         f"natural gradient, alpha = {alpha:g}, beta = 0": speeds.no_momentum,
         "natural gradient, alpha = 1, beta = 0": speeds.newton,
+        f"natural gradient, alpha = {SLOW_RATE:g}, beta = {SLOW_MOMENTUM:g}": speeds.slow_momentum,
+        f"natural gradient, alpha = {SLOW_RATE:g}, beta = 0": speeds.slow,
         f"Adam, rate {adam:g}": speeds.adam,
         f"gradient descent, rate {descent:g}": speeds.descent,
     }
@@ -389,7 +404,8 @@ def report_speed(context: AbstractRunContext, speeds: Speeds, *, key: Key) -> No
     for name, passage in zip(paths, passages, strict=True):
         median, quotient = bootstrap(jnp.median, passage.steps, key=key), bootstrap(ratio, (ours, passage.steps), key=key)
         rows.append((name, _printed(median), float(passage.reached.mean()), _printed(quotient)))
-    context.measure("perception/steps-ratio", *_floats(bootstrap(ratio, (ours, passages[3].steps), key=key)))
+    against_adam = passages[list(paths).index(f"Adam, rate {adam:g}")]
+    context.measure("perception/steps-ratio", *_floats(bootstrap(ratio, (ours, against_adam.steps), key=key)))
     context.table(
         "steps", ("engine", "median steps to 1 nat", "share that arrived", "natural gradient with momentum / this"), rows,
         caption=f"Steps from the same feedforward start to within 1 nat of the least energy that any engine found, "

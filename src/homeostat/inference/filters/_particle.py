@@ -39,7 +39,9 @@ class Particle(AbstractFilter):
     def init(self, model: AbstractModel, *, key: Key | None = None) -> ParticleBelief:
         """Particles from the prior; they are random, so a key is needed."""
         if key is None:
-            raise BadInputError("Expected a key: the first particles are drawn from the prior. Pass key=jax.random.key(...).")
+            raise BadInputError(
+                "Expected a key: the first particles are drawn from the prior. Pass key=jax.random.key(...)."
+            )
         particles = jax.vmap(model.initial().sample)(jr.split(key, self.num_particles))
         return ParticleBelief(particles, jnp.full(self.num_particles, -jnp.log(float(self.num_particles))))
 

@@ -5,7 +5,6 @@ from typing import final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 
 from ...core import AbstractEngine, AbstractFilter, AbstractModel, FilterInfo
 from ...distributions import (

@@ -82,7 +82,9 @@ class BayesianLinearDynamics(eqx.Module):
         belief = self.belief.update(self.regressors(state, action), next_state, forgetting=forgetting)
         return BayesianLinearDynamics(belief, self.action_dim)
 
-    def update_moments(self, square_root: Float[Array, "kd n"], count: Scalar | float | int) -> "BayesianLinearDynamics":
+    def update_moments(
+        self, square_root: Float[Array, "kd n"], count: Scalar | float | int
+    ) -> "BayesianLinearDynamics":
         """Posterior after transitions of which only expected second moments of (z, u, 1, z') are known."""
         return BayesianLinearDynamics(self.belief.update_moments(square_root, count), self.action_dim)
 
@@ -92,9 +94,7 @@ class BayesianLinearDynamics(eqx.Module):
 
     def expected(self) -> LinearDynamics:
         """The dynamics with E[A], E[B], E[c] and the factor of E[L L^T]."""
-        return LinearDynamics.from_coefficients(
-            self.belief.mean, self.belief.noise_tril, action_dim=self.action_dim
-        )
+        return LinearDynamics.from_coefficients(self.belief.mean, self.belief.noise_tril, action_dim=self.action_dim)
 
     def sample(self, *, key: Key) -> LinearDynamics:
         """Dynamics drawn from the posterior."""

@@ -86,9 +86,7 @@ class LinearDynamics(eqx.Module):
         """N(A z + B u + c, L L^T)."""
         return dist.MultivariateNormal(self.mean(state, action), scale_tril=self.scale_tril)
 
-    def rollout(
-        self, state: Float[Array, " d"], actions: Array, *, key: Key
-    ) -> Float[Array, "time d"]:
+    def rollout(self, state: Float[Array, " d"], actions: Array, *, key: Key) -> Float[Array, "time d"]:
         """A sampled trajectory from `state` (its first row) under actions [time - 1, a]."""
         noise = jr.normal(key, (actions.shape[0], self.dim), self.matrix.dtype) @ self.scale_tril.T
         shifts = actions @ self.control.T + self.offset[None, :] + noise

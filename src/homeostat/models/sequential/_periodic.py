@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ...results import BadInputError
 from ...typing import Array, Float
@@ -37,7 +37,7 @@ class Periodic(eqx.Module):
         self.periods = jnp.asarray(periods, jnp.result_type(float))
         if self.periods.ndim != 1:
             raise BadInputError(f"Expected one period for each coordinate, got shape {self.periods.shape}.")
-        if not isinstance(self.periods, jax.core.Tracer) and not np.all(np.asarray(self.periods) > 0.0):
+        if not isinstance(self.periods, Tracer) and not np.all(np.asarray(self.periods) > 0.0):
             raise BadInputError(
                 f"Expected positive periods, infinite for a coordinate that is not periodic, got "
                 f"{np.asarray(self.periods).tolist()}."

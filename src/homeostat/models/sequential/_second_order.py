@@ -61,9 +61,9 @@ def second_order(
 def in_displacement_coordinates(model: LinearGaussian) -> LinearGaussian:
     """The same model with its hidden half expressed as the expected displacement of the observed half in one step.
 
-    A model learned from positions only (C = [1 0]) determines its hidden coordinates w up to an invertible
-    change and a multiple of p: with p' = A_11 p + A_12 w + ..., every such w has the same likelihood. The choice v = (A_11 - 1) p + A_12 w makes the first
-    block row of A equal to [1 1], so that learned and true systems can be compared matrix by matrix.
+    A model learned from positions only (C = [1 0]) determines its hidden coordinates w up to an invertible change and a
+    multiple of p: with p' = A_11 p + A_12 w + ..., every such w has the same likelihood. The choice v = (A_11 - 1) p + A_12 w
+    makes the first block row of A equal to [1 1], so that learned and true systems can be compared matrix by matrix.
 
     Args:
         model: a model over (p, w) with as many hidden coordinates as positions, and A_12 invertible.
@@ -73,7 +73,9 @@ def in_displacement_coordinates(model: LinearGaussian) -> LinearGaussian:
     """
     dim = model.dim // 2
     if model.dim != 2 * dim:
-        raise BadInputError(f"Expected as many hidden coordinates as positions, got a state of {model.dim} coordinates.")
+        raise BadInputError(
+            f"Expected as many hidden coordinates as positions, got a state of {model.dim} coordinates."
+        )
     matrix = model.dynamics.matrix
     eye, zero = jnp.eye(dim, dtype=matrix.dtype), jnp.zeros((dim, dim), matrix.dtype)
     change = jnp.block([[eye, zero], [matrix[:dim, :dim] - eye, matrix[:dim, dim:]]])

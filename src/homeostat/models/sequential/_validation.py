@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from ...results import BadInputError
 from ...typing import Array
@@ -20,7 +21,7 @@ def check_shape(name: str, array: Array, expected: tuple[int, ...]) -> None:
 def check_scale_tril(name: str, array: Array, dim: int) -> None:
     """Raise unless `array` is a lower-triangular factor with a positive diagonal."""
     check_shape(name, array, (dim, dim))
-    if isinstance(array, jax.core.Tracer) or not isinstance(array, jax.Array | np.ndarray):
+    if isinstance(array, Tracer) or not isinstance(array, jax.Array | np.ndarray):
         return
     values = np.asarray(array)
     diagonal = np.diagonal(values, axis1=-2, axis2=-1)
@@ -48,7 +49,7 @@ def scale_tril_of(covariance: Array) -> Array:
     shape = np.shape(covariance)
     if len(shape) != 2 or shape[0] != shape[1]:
         raise BadInputError(f"Expected a square covariance matrix, got shape {shape}.")
-    if not isinstance(covariance, jax.core.Tracer):
+    if not isinstance(covariance, Tracer):
         values = np.asarray(covariance, dtype=np.float64)
         if not np.allclose(values, values.T, rtol=1e-5, atol=1e-8 * max(1.0, float(np.abs(values).max()))):
             raise BadInputError("Expected a symmetric covariance matrix, got one that differs from its transpose.")

@@ -8,8 +8,8 @@ from ._sampling import sample_template as sample_template
 from ._sparse_template import PoseAndWeights as PoseAndWeights, SparseTemplate as SparseTemplate
 from ._spatial_transformer import SpatialTransformer as SpatialTransformer
 from ._template_choice import (
+    TemplateChoice as TemplateChoice,
     choice_free_energy as choice_free_energy,
     choice_probabilities as choice_probabilities,
     stack_models as stack_models,
-    TemplateChoice as TemplateChoice,
 )

@@ -20,7 +20,6 @@ class Blocks(dist.Distribution):
         parts: distributions over vectors, in the order of the blocks.
     """
 
-    support = constraints.real_vector
     pytree_data_fields = ("parts",)
 
     def __init__(self, parts: tuple[Distribution, ...], *, validate_args=None):
@@ -50,6 +49,10 @@ class Blocks(dist.Distribution):
             stop = start + part.event_shape[0]
             total, start = total + part.log_prob(value[start:stop]), stop
         return total
+
+    @property
+    def support(self):
+        return constraints.real_vector
 
     @property
     def mean(self) -> Float[Array, " d"]:

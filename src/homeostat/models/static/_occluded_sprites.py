@@ -74,7 +74,9 @@ class OccludedSprites(AbstractModel):
 
     def image(self, state: Float[Array, " d"]) -> Float[Array, "size size *channels"]:
         """O, the noise-free image."""
-        masks = self.masks(state)[self.order].reshape(self.num_objects, self.size, self.size, *[1] * self.background.ndim)
+        masks = self.masks(state)[self.order].reshape(
+            self.num_objects, self.size, self.size, *[1] * self.background.ndim
+        )
         canvas = jnp.broadcast_to(self.background, (self.size, self.size, *self.background.shape))
         for mask, colour in zip(masks, self.colours[self.order], strict=True):
             canvas = canvas + mask * (jnp.broadcast_to(colour, canvas.shape) - canvas)
@@ -104,9 +106,7 @@ class ExplainingAway(eqx.Module):
     scales: tuple[float, ...] = eqx.field(static=True, default=(0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
     num_angles: int = eqx.field(static=True, default=16)
 
-    def __call__(
-        self, model: OccludedSprites, image: Float[Array, "size size *channels"]
-    ) -> Float[Array, "starts d"]:
+    def __call__(self, model: OccludedSprites, image: Float[Array, "size size *channels"]) -> Float[Array, "starts d"]:
         """Starting points z, one row for every order of placing.
 
         Raises:
@@ -136,7 +136,9 @@ class ExplainingAway(eqx.Module):
         def place(visible, k):
             colour = contrast[k]
             product = jnp.tensordot(difference, colour, axes=colour.ndim)
-            gain = _correlate(2.0 * visible * product, banks[k]) - _correlate(visible * jnp.sum(colour**2), banks[k] ** 2)
+            gain = _correlate(2.0 * visible * product, banks[k]) - _correlate(
+                visible * jnp.sum(colour**2), banks[k] ** 2
+            )
             best = jnp.argmax(gain)
             which, row, column = jnp.unravel_index(best, gain.shape)
             pose = Similarity(

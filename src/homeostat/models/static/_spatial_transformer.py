@@ -1,9 +1,9 @@
 """The slides' generative model of a sprite: a template moved by a similarity transform.
 
-    z_d ~ N(0, 1),   d = 1..4
-    (s, r, t_x, t_y) = gamma(z)
-    O = STN(gamma(z), I)          the template I, transformed on a grid, with bilinear interpolation
-    x_ij ~ N(O_ij, sigma^2)
+z_d ~ N(0, 1),   d = 1..4
+(s, r, t_x, t_y) = gamma(z)
+O = STN(gamma(z), I)          the template I, transformed on a grid, with bilinear interpolation
+x_ij ~ N(O_ij, sigma^2)
 """
 
 from typing import final

@@ -1,0 +1,272 @@
+"""A sprite that is hidden but for what a moving fovea shows: the world, the agent's model of it, agents and episodes."""
+
+import itertools
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import numpyro.distributions as dist
+
+from ...control import Held, ModelPredictive, Sampled, TargetState, active_inference, rollout
+from ...core import AbstractBelief, AbstractController, AbstractEnvironment, AbstractModel, Decision
+from ...environments import DSprites, Fovea, FoveaState, PixelExact, PixelNoise, SpriteGrid
+from ...inference.engines import Exhaustive
+from ...inference.filters import Particle, ParticleBelief
+from ...objectives import EFETerms, NestedMonteCarlo, PragmaticEpistemic
+from ...typing import Action, Array, Bool, Distribution, Float, Int, Key, Scalar
+
+WINDOW, STRIDE, FIELD = 16, 4, 4
+"""Side of the fovea, its step, and the side of one receptive field of the retina, in pixels."""
+
+VIEW = WINDOW // FIELD
+GAZES = (64 - WINDOW) // STRIDE + 1
+PLACES = 32
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of this experiment."""
+
+    num_episodes: int = 120
+    """Episodes for each agent (count)."""
+    budget: int = 32
+    """Actions in an episode; success is to be at the goal after the last (count)."""
+    noise: float = 0.4
+    """Standard deviation of a pixel's noise (brightness)."""
+    tolerance: float = 1.0
+    """Standard deviation of the preference about the target, in classes of position."""
+    horizon: int = 2
+    """Steps for which a candidate action is held in thought (count)."""
+    num_outcomes: int = 16
+    """Imagined observations for each candidate action and step (count)."""
+    temperature: float = 0.05
+    """Of the distribution over plans (nats); plans of equal energy are taken equally often."""
+    chunk: int = 10
+    """Episodes computed at a time, which bounds the memory (count)."""
+
+    @classmethod
+    def for_scale(cls, scale: str) -> "Config":
+        """The values used at one scale."""
+        if scale == "smoke":
+            return cls(num_episodes=20, num_outcomes=8)
+        return cls(num_episodes=1_000, num_outcomes=32) if scale == "paper" else cls()
+
+
+# -------------------------------------------------------------------------------------------------- the world and the model
+
+
+@final
+class Retina(AbstractEnvironment[FoveaState]):
+    """The fovea's window, averaged over receptive fields."""
+
+    environment: Fovea
+
+    def initial(self, *, key: Key) -> FoveaState:
+        return self.environment.initial(key=key)
+
+    def transition(self, state: FoveaState, action: Action, *, key: Key) -> FoveaState:
+        return self.environment.transition(state, action, key=key)
+
+    def observation(self, state: FoveaState, *, key: Key) -> Float[Array, "view view"]:
+        window = self.environment.observation(state, key=key).window
+        return window.reshape(VIEW, FIELD, VIEW, FIELD).mean((1, 3))
+
+    def reward(self, state: FoveaState, action: Action, next_state: FoveaState) -> Scalar:
+        return self.environment.reward(state, action, next_state)
+
+    def terminal(self, state: FoveaState) -> Bool[Array, ""]:
+        return self.environment.terminal(state)
+
+
+@final
+class GazeModel(AbstractModel):
+    """State (x, y, gaze column, gaze row), all known to move exactly; what is seen is a table look-up with noise.
+
+    Attributes:
+        fields: mean brightness of every receptive field of the canvas for every position of the sprite, [x, y, row, column].
+        sigma: standard deviation of a field's noise.
+    """
+
+    fields: Float[Array, "32 32 16 16"]
+    sigma: Scalar
+
+    def initial(self) -> Distribution:
+        top = jnp.asarray([PLACES, PLACES, GAZES, GAZES], self.fields.dtype)
+        return dist.Uniform(jnp.full(4, -0.5, self.fields.dtype), top - 0.5).to_event(1)
+
+    def transition(self, state: Float[Array, "4"], action: Array) -> Distribution:
+        last = jnp.asarray([PLACES, PLACES, GAZES, GAZES], state.dtype) - 1.0
+        return dist.Delta(jnp.clip(state + action[2:].astype(state.dtype), 0.0, last), event_dim=1)
+
+    def emission(self, state: Float[Array, "4"]) -> Distribution:
+        x, y, column, row = jnp.unstack(jnp.rint(state).astype(jnp.int32))
+        view = jax.lax.dynamic_slice(self.fields, (x, y, row, column), (1, 1, VIEW, VIEW))[0, 0]
+        return dist.Normal(view, self.sigma).to_event(2)
+
+
+def sprite_at(x: Array, y: Array) -> Int[Array, "5"]:
+    """Latents of the small heart of this task; only its position varies."""
+    return jnp.stack([jnp.full_like(x, 2), jnp.zeros_like(x), jnp.zeros_like(x), x, y]).astype(jnp.int32)
+
+
+@jax.jit
+def receptive_fields() -> Float[Array, "32 32 16 16"]:
+    """The table of `GazeModel`."""
+    places = jnp.arange(PLACES)
+    pictures = jax.vmap(lambda x: jax.vmap(lambda y: PixelExact().render(sprite_at(x, y), SpriteGrid()))(places))(
+        places
+    )
+    count = 64 // FIELD
+    return pictures.reshape(PLACES, PLACES, count, FIELD, count, FIELD).mean((3, 5)).astype(jnp.float32)
+
+
+def keep_particles(key: Key, log_weights: Array, particles: Array, number: int):
+    """No resampling: the particles are all positions there are, so that the filter is exact."""
+    return jnp.arange(number), log_weights, particles
+
+
+EXACT = Particle(PLACES**2, keep_particles)
+
+
+# ------------------------------------------------------------------------------------------------------------------ agents
+
+
+@final
+class Scripted(AbstractController):
+    """Moves the sprite as another controller would, and the gaze by a script [time, 2]."""
+
+    controller: ModelPredictive
+    script: Int[Array, "time 2"]
+
+    def init(self):
+        return self.controller.init(), jnp.zeros((), jnp.int32)
+
+    def act(self, model: AbstractModel, belief: AbstractBelief, carry, *, key: Key):
+        inner, time = carry
+        decision, inner = self.controller.act(model, belief, inner, key=key)
+        action = jnp.concatenate([decision.action[:4], self.script[time]])
+        return Decision(action, decision.info), (inner, time + 1)
+
+
+def make_agent(config: Config, goal: Int[Array, "5"], epistemic_weight: float) -> ModelPredictive:
+    """All 81 pairs of a move of the sprite and a move of the gaze, held for the horizon."""
+    moves = itertools.product((0,), (0,), *[(-1, 0, 1)] * 4)
+    away = jnp.full(4, jnp.inf).at[:2].set(config.tolerance)
+    target = TargetState(jnp.concatenate([goal[3:], jnp.zeros(2, goal.dtype)]).astype(jnp.float32), away)
+    return active_inference(
+        target,
+        Held(jnp.asarray(list(moves), jnp.int32), config.horizon),
+        EXACT,
+        engine=Exhaustive(config.temperature),
+        estimator=NestedMonteCarlo(config.num_outcomes),
+        functional=PragmaticEpistemic(epistemic_weight),
+        choice=Sampled(),
+    )
+
+
+def sweep(budget: int) -> Int[np.ndarray, "budget 2"]:
+    """A script that reads the canvas like a page: to the middle of the first rows, along, down, and back.
+
+    Views of 16 pixels, one row of views after another over the part of the canvas where sprites are.
+    """
+    rows = [(1, 1)] * 3 + [(1, 0)] * 6 + [(0, 1)] * 3 + [(-1, 0)] * 6 + [(0, 1)] * 3 + [(1, 0)] * 6
+    return np.asarray((rows * (budget // len(rows) + 1))[:budget], np.int32)
+
+
+# ---------------------------------------------------------------------------------------------------------------- episodes
+
+
+class Task(NamedTuple):
+    """Episodes about to begin, the same for every agent."""
+
+    start: Int[Array, "n 5"]
+    goal: Int[Array, "n 5"]
+    corner: Float[Array, "n 2"]
+    script: Int[Array, "n time 2"]
+    key: Key
+
+
+class Episodes(NamedTuple):
+    """What is kept of each episode.
+
+    Attributes:
+        at_goal: whether the sprite is at the goal before each action and after the last.
+        latents: of the sprite before each action.
+        gaze: upper left corner of the view before each action, pixels.
+        view: what is seen of it.
+        belief: probability of each position [x, y] after that.
+        terms: of the expected free energy of the chosen plan, first step.
+    """
+
+    at_goal: Bool[Array, "n time_plus_one"]
+    latents: Int[Array, "n time 5"]
+    gaze: Float[Array, "n time 2"]
+    view: Float[Array, "n time view view"]
+    belief: Float[Array, "n time 32 32"]
+    terms: EFETerms
+
+
+def draw_tasks(config: Config, *, key: Key) -> Task:
+    """Random start, goal and corner of the canvas to look at first, and a random script for the gaze."""
+    place_key, corner_key, script_key, live_key = jr.split(key, 4)
+    places = jr.randint(place_key, (2, 2, config.num_episodes), 0, PLACES)
+    start, goal = (jax.vmap(sprite_at)(*pair) for pair in places)
+    corner = (64.0 - WINDOW) * jr.bernoulli(corner_key, 0.5, (config.num_episodes, 2)).astype(jnp.float32)
+    script = jr.randint(script_key, (config.num_episodes, config.budget, 2), -1, 2)
+    return Task(start, goal, corner, script.astype(jnp.int32), jr.split(live_key, config.num_episodes))
+
+
+@eqx.filter_jit
+def play(
+    config: Config, fields: Float[Array, "32 32 16 16"], tasks: Task, told: Array, scripted: bool, weight: float
+) -> Episodes:
+    """All episodes of one agent.
+
+    Args:
+        config: options.
+        fields: the model's table.
+        tasks: the episodes.
+        told: whether the agent is told where the sprite is (a traced truth value).
+        scripted: whether the gaze follows the tasks' script.
+        weight: of the epistemic term.
+    """
+    world = Retina(Fovea(PixelNoise(DSprites(), config.noise), window=WINDOW, stride=STRIDE))
+    model = GazeModel(fields, jnp.asarray(config.noise / FIELD, fields.dtype))
+    places = jnp.stack(jnp.meshgrid(jnp.arange(PLACES), jnp.arange(PLACES), indexing="ij"), -1).reshape(-1, 2)
+
+    def keep(moment):
+        latents = moment.state.world.latents
+        index = jnp.rint(moment.belief.particles[:, :2]).astype(jnp.int32)
+        belief = jnp.zeros((PLACES, PLACES)).at[index[:, 0], index[:, 1]].add(jnp.exp(moment.belief.log_weights))
+        terms = jax.tree.map(lambda values: values[0], moment.decision.info.account.terms)
+        return world.terminal(moment.state), latents, moment.state.corner, moment.observation, belief, terms
+
+    def one(task):
+        begin_key, live_key = jr.split(task.key)
+        inner = world.environment.initial_at(task.start, task.goal, key=begin_key)
+        state = FoveaState(inner.world, task.corner)
+        gaze = jnp.broadcast_to((task.corner / STRIDE)[None, :], (PLACES**2, 2))
+        particles = jnp.concatenate([places.astype(jnp.float32), gaze], axis=1)
+        is_start = jnp.all(places == task.start[None, 3:], axis=1)
+        log_weights = jnp.where(told & ~is_start, -jnp.inf, 0.0)
+        belief = ParticleBelief(particles, jax.nn.log_softmax(log_weights))
+        agent = make_agent(config, task.goal, weight)
+        agent = Scripted(agent, task.script) if scripted else agent
+        episode = rollout(
+            world, model, EXACT, agent, key=live_key, num_steps=config.budget, state=state, belief=belief, keep=keep
+        )
+        at_goal, *rest = episode.moments
+        return Episodes(jnp.append(at_goal, world.terminal(episode.state)), *rest)
+
+    return jax.lax.map(one, tasks, batch_size=min(config.chunk, config.num_episodes))
+
+
+def settled(at_goal: Bool[np.ndarray, "n time_plus_one"]) -> Float[np.ndarray, " n"]:
+    """Actions after which the sprite was at the goal for good, infinite if it was not at the end."""
+    away = ~np.asarray(at_goal)
+    last_away = away.shape[1] - 1 - np.argmax(away[:, ::-1], axis=1)
+    return np.where(away[:, -1], np.inf, np.where(away.any(axis=1), last_away + 1, 0))

@@ -1,0 +1,280 @@
+"""Templates that are learned, coded sparsely, or composed; and a variational autoencoder beside them."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+
+from ...distributions import Antithetic, FullGaussian
+from ...inference import IndexedData, VariationalEM
+from ...inference.engines import NaturalGradient
+from ...models.static import SpatialTransformer
+from ...typing import Array, Bool, Float, Int, Key
+from ...viz import plot_bounds, plot_learned_template, plot_scenes, plot_sparse_templates
+from .._claims import AtLeast, Claim
+from .._protocol import AbstractRunContext, Minutes
+from ._image_models import AutoencoderSettings, DictionarySettings, bounds_of_given, learn_dictionary, train_autoencoder
+from ._scenes import COLOURS, draw_scene, explain_scene, scene_errors, scene_model, scene_models
+from ._sprites import latents_at, render, split_configurations, sprite_templates
+from ._template_learning import align, bounded, explain_stage, recentred, template_candidates, template_leaves
+
+SOURCE = (
+    "slides, generative model and remaining work (Bayesian sparse coding); Kingma and Welling, 2014, for the baseline"
+)
+MINUTES = Minutes(smoke=0.17, small=2.5, paper=20.0)
+_CORRELATION = "correlation of the learned template with the true one, up to the common similarity transform"
+_PLACES = "share of objects in scenes of three whose centre is found within a pixel"
+_BASELINE = "importance-weighted bound of the autoencoder less that of the sprite model, held-out images, mean"
+_SPARSE = "importance-weighted bound of the autoencoder less that of the sparse-coded model, held-out images, mean"
+CLAIMS = (
+    Claim("templates/correlation", SOURCE, _CORRELATION, "correlation", AtLeast(0.95)),
+    Claim("templates/correlation", SOURCE, _CORRELATION, "correlation", AtLeast(0.8), scales=("smoke",)),
+    Claim("templates/baseline", SOURCE, _BASELINE, "nats", AtLeast(0.0)),
+    Claim("templates/sparse", SOURCE, _SPARSE, "nats", AtLeast(0.0)),
+    Claim("templates/scene", SOURCE, _PLACES, "fraction", AtLeast(0.85)),
+)
+HEART = 2
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of this experiment."""
+
+    num_images: int = 192
+    """Images of one shape from which its template is learned (count)."""
+    num_mixed: int = 288
+    """Images of all shapes from which the dictionary is learned (count); 0 leaves it and the comparison of models out."""
+    num_held_out: int = 96
+    """Images on which bounds are compared (count)."""
+    cells: int = 32
+    """Side of a learned template (cells)."""
+    num_atoms: int = 6
+    """Atoms of the dictionary (count)."""
+    num_updates: int = 60
+    """Updates of a model after each round of inference from many starts (count)."""
+    num_rounds: int = 2
+    """Rounds of inference from many starts (count)."""
+    num_codes: int = 10
+    """Latent variables of the autoencoder (count)."""
+    vae_images: int = 6_000
+    """Training images of the autoencoder (count)."""
+    vae_updates: int = 1_500
+    """Updates of the autoencoder (count); 0 leaves it and the comparison of models out."""
+    num_weighted: int = 256
+    """Samples of the importance-weighted bound (count)."""
+    num_scenes: int = 8
+    """Scenes of three objects (count); 0 leaves them out."""
+
+    @classmethod
+    def for_scale(cls, scale: str) -> "Config":
+        """The values used at one scale."""
+        if scale == "smoke":
+            # Compiling the other parts takes longer than the whole of a smoke run should.
+            return cls(
+                num_images=48, num_held_out=8, num_updates=16, num_rounds=1, num_mixed=0, vae_updates=0, num_scenes=0
+            )
+        if scale == "paper":
+            return cls(
+                num_images=1_000,
+                num_mixed=2_000,
+                num_held_out=1_000,
+                num_updates=500,
+                num_rounds=4,
+                vae_images=100_000,
+                vae_updates=40_000,
+                num_weighted=1_000,
+                num_scenes=200,
+            )
+        return cls()
+
+
+def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+    """Run the experiment."""
+    split = split_configurations(config.num_held_out, key=jr.fold_in(key, 0))
+    order = np.asarray(jr.permutation(jr.fold_in(key, 1), split.train.shape[0]))
+    num_pool = max(6 * config.num_images, config.num_mixed, config.vae_images)
+    pool = latents_at(jnp.asarray(split.train[order[:num_pool]]))
+    draw = jax.jit(render)
+
+    learn_template(config, context, draw(_of_shape(pool, HEART)[: config.num_images]), key=key)
+    if config.num_mixed and config.vae_updates:
+        compare_models(config, context, pool, draw(latents_at(jnp.asarray(split.held_out))), key=key)
+    if config.num_scenes:
+        explain_scenes(config, context, key=key)
+
+
+# ------------------------------------------------------------------------------------------------- models side by side
+
+
+def compare_models(
+    config: Config, context: AbstractRunContext, pool: Int[Array, "n 5"], held_out: Float[Array, "m 64 64"], *, key: Key
+) -> None:
+    """Bounds of given templates, a learned dictionary and an autoencoder on the same held-out images."""
+    draw = jax.jit(render)
+    given = context.stage("given", lambda key: bounds_of_given(held_out, config.num_weighted, key=key), key=key)
+    dictionary = learn_dictionary(
+        DictionarySettings(config.cells, config.num_atoms, config.num_rounds, config.num_updates, config.num_weighted),
+        context,
+        draw(pool[: config.num_mixed]),
+        held_out,
+        key=key,
+    )
+    context.figure(
+        "sparse",
+        plot_sparse_templates(*(np.asarray(x) for x in dictionary.pictures)),
+        caption="Sparse-coded templates. Top: the mean and the dictionary, learned from all shapes together. Below: held-out "
+        "images, the template inferred for each, its image, and its weights.",
+    )
+    autoencoder = train_autoencoder(
+        AutoencoderSettings(config.num_codes, config.vae_updates, config.num_weighted),
+        context,
+        draw(pool[: config.vae_images]),
+        held_out,
+        key=key,
+    )
+    sparse = dictionary.bounds
+    names = ("given templates", "sparse-coded templates", "variational autoencoder")
+    models = (given, sparse, autoencoder)
+    rows = [
+        (name, *(f"{float(jnp.mean(bound)):.1f} +- {_stderr(bound):.1f}" for bound in bounds))
+        for name, bounds in zip(names, models, strict=True)
+    ]
+    context.table(
+        "bounds",
+        ("model", "free energy (nats)", f"importance-weighted, {config.num_weighted} samples (nats)"),
+        rows,
+        caption="Upper bounds on -log p(x) of the same held-out binary images under Gaussian pixels with learned noise; lower "
+        "is better. A density may exceed one, so the numbers may be negative. Mean and standard error over images.",
+    )
+    context.figure(
+        "bounds",
+        plot_bounds(names, [np.asarray(bounds.importance_weighted) for bounds in models]),
+        caption="Importance-weighted bounds of the held-out images, in nats; lower is better.",
+    )
+    difference = autoencoder.importance_weighted - given.importance_weighted
+    context.measure("templates/baseline", float(jnp.mean(difference)), stderr=_stderr(difference))
+    difference = autoencoder.importance_weighted - sparse.importance_weighted
+    context.measure("templates/sparse", float(jnp.mean(difference)), stderr=_stderr(difference))
+
+
+# -------------------------------------------------------------------------------------------------- one learned template
+
+
+def learn_template(config: Config, context: AbstractRunContext, images: Float[Array, "n 64 64"], *, key: Key) -> None:
+    """Learn the heart's template from its images, starting from one of them."""
+    average = jnp.mean(jnp.sum(images, axis=(1, 2)))
+    first = recentred(images[0], average, config.cells)
+    model = SpatialTransformer(first, log_sigma=jnp.log(0.3))
+    history = []
+    for number in range(config.num_rounds):
+        explained = explain_stage(
+            f"template-starts-{number}",
+            context,
+            model,
+            images,
+            lambda model, image: template_candidates(model, image, average, 12),
+            key=key,
+        )
+        learner = VariationalEM(
+            model,
+            explained.params,
+            NaturalGradient(rate=0.7),
+            FullGaussian(4),
+            optax.adam(0.05),
+            template_leaves,
+            bounded,
+            Antithetic(2),
+        )
+        fitted = context.fit(
+            f"template-{number}",
+            learner,
+            IndexedData(images, jnp.arange(images.shape[0])),
+            num_steps=config.num_updates,
+            batch_size=min(32, images.shape[0]),
+            key=jr.fold_in(key, number),
+            every=max(1, config.num_updates // 4),
+        )
+        model = fitted.state.model
+        history.append(model.template)
+    truth = sprite_templates(64)[HEART]
+    compute = jax.jit(lambda template, key: align(template, truth, key=key))
+    aligned = context.stage("align", lambda key: compute(model.template, key), key=key)
+    start = context.stage("align-first", lambda key: compute(first, key), key=key)
+    context.measure("templates/correlation", float(aligned.correlation))
+    context.figure(
+        "template",
+        plot_learned_template(
+            [np.asarray(x) for x in images[:8]],
+            np.asarray(first),
+            np.asarray(model.template),
+            np.asarray(aligned.template),
+            np.asarray(truth),
+        ),
+        caption=f"Learning a template from {images.shape[0]} images of hearts. Top: some of the images. Bottom: the first "
+        f"image recentred, where learning starts (correlation {float(start.correlation):.3f} with the truth after alignment); "
+        f"the learned template; the same moved by the transform that no data can fix; and the true one "
+        f"(correlation {float(aligned.correlation):.3f}). Learned sigma: {float(jnp.exp(model.log_sigma)):.3f}.",
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- scenes
+
+
+def explain_scenes(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+    """Explain scenes of three coloured sprites, their poses and their order of depth."""
+
+    def explain_all(key: Key) -> ExplainedScenes:
+        models = scene_models()
+
+        @eqx.filter_jit
+        def one(models, key):
+            scene_key, infer_key = jr.split(key)
+            scene = draw_scene(key=scene_key)
+            found = explain_scene(models, scene.image, key=infer_key)
+            errors = scene_errors(models, scene, found)
+            best = scene_model(models, found.best)
+            z = found.best_params.loc
+            return ExplainedScenes(scene.image, best.image(z), best.masks(z), errors.pixels, errors.right_order)
+
+        found = [one(models, scene_key) for scene_key in jr.split(key, config.num_scenes)]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+
+    found = context.stage("scenes", explain_all, key=key)
+    near = np.asarray(found.pixels) <= 1.0
+    context.measure("templates/scene", near.mean(), stderr=float(np.sqrt(near.mean() * (1 - near.mean()) / near.size)))
+    shown = min(6, config.num_scenes)
+    context.figure(
+        "scenes",
+        plot_scenes(
+            np.asarray(found.image[:shown]),
+            np.asarray(found.explanation[:shown]),
+            np.asarray(found.masks[:shown]),
+            COLOURS,
+        ),
+        caption="Scenes of three sprites (top), their explanations by the most probable poses and order of depth (second row), "
+        f"and each object on its own (below). {int(near.sum())} of {near.size} centres are within a pixel; the order of depth "
+        f"is right, where it can be seen, in {int(np.sum(found.right_order))} of {config.num_scenes}.",
+    )
+
+
+class ExplainedScenes(NamedTuple):
+    """Scenes, their explanations, and the errors; the leading axis runs over scenes."""
+
+    image: Float[Array, "*n 64 64 3"]
+    explanation: Float[Array, "*n 64 64 3"]
+    masks: Float[Array, "*n 3 64 64"]
+    pixels: Float[Array, "*n 3"]
+    right_order: Bool[Array, "*n"]
+
+
+def _of_shape(latents: Int[Array, "n 5"], shape: int) -> Int[Array, "m 5"]:
+    return latents[np.flatnonzero(np.asarray(latents[:, 0]) == shape)]
+
+
+def _stderr(values: Float[Array, " n"]) -> float:
+    return float(jnp.std(values, ddof=1) / jnp.sqrt(values.shape[0]))
