@@ -1,0 +1,214 @@
+"""Images inferred per second, and time to within one nat of the optimum, at batch 1,024.
+
+Run `python benchmarks/inference.py`. Pose of a sprite of known shape, Gaussian posterior with diagonal covariance, the same
+pictures for all. Compared in one run:
+
+- the encoder; iterative amortized inference started by it (both trained here first, for about a minute);
+- natural gradient started from mass and centroid;
+- optax-Adam variational inference from the same start, with 8 cubature points a step and with one antithetic pair a step,
+  rate 0.1 falling to zero along a cosine, which is the schedule that served it best on training pictures.
+
+Every iterative entry runs the smallest number of steps of a list that brings the median picture to within one nat of its
+optimum (the least energy that any engine found, on points common to all); the time is the median over `repeats` of the whole
+batch, compilation apart. `SpritePerception`, which finds the shape too, is timed beside them.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from homeostat.core import AbstractEngine
+from homeostat.distributions import AbstractExpectation, Antithetic, Cubature, DiagonalGaussianParams
+from homeostat.experiments.dsprites._amortized import (
+    FAMILY,
+    SpriteEncoder,
+    WakeArgs,
+    begin_training,
+    by_shape,
+    encoded,
+    iterative_engine,
+    iterative_step,
+    optimizer_for,
+    sleep_step,
+    wake_step,
+)
+from homeostat.experiments.dsprites._comparison import START_LOG_SCALE, feedforward_starts, flat, measured_energy
+from homeostat.experiments.dsprites._sprites import (
+    SpritePerception,
+    latents_at,
+    render,
+    split_configurations,
+    sprite_model,
+)
+from homeostat.inference import infer
+from homeostat.inference.engines import Gradient, Iterative, NaturalGradient
+from homeostat.objectives import Evidence, FreeEnergy
+from homeostat.train import run_loop
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to measure."""
+
+    batch: int = 1024
+    """pictures inferred together, rounded up to a multiple of three"""
+    repeats: int = 5
+    """runs to take the median of"""
+    sleep_steps: int = 1_000
+    """training steps of the encoder on dreams"""
+    iterative_steps: int = 400
+    """training steps of iterative inference"""
+    json: Path | None = None
+    """file for the result"""
+
+
+def train(config: Config, perception: SpritePerception, rows: jax.Array) -> tuple[SpriteEncoder, Iterative]:
+    """An encoder and an iterative engine, as in the experiment but shorter."""
+    models = perception.models
+    keys = jr.split(jr.key(1), 5)
+    optimizer = optimizer_for(2e-3, config.sleep_steps, 1.0)
+    state = begin_training(SpriteEncoder(sprite_model(models, 0).coordinates, key=keys[0]), optimizer)
+    steps = config.sleep_steps
+    encoder = run_loop(sleep_step(optimizer, 32), state, num_steps=steps, key=keys[1], every=steps, args=models).state.network
+    steps = max(1, steps // 5)
+    optimizer = optimizer_for(3e-4, steps, 100.0)
+    state = begin_training(encoder, optimizer)
+    args = WakeArgs(models, rows, None)
+    encoder = run_loop(wake_step(optimizer, 16), state, num_steps=steps, key=keys[2], every=steps, args=args).state.network
+
+    def elsewhere(image: jax.Array, shape: int) -> DiagonalGaussianParams:
+        loc = perception.start(image, shape)
+        return DiagonalGaussianParams(loc, jnp.full_like(loc, START_LOG_SCALE))
+
+    steps = config.iterative_steps
+    optimizer = optimizer_for(2e-3, steps, 100.0)
+    state = begin_training(iterative_engine(key=keys[3]), optimizer)
+    body = iterative_step(optimizer, 8, 5, elsewhere)
+    args = WakeArgs(models, rows, encoder)
+    return encoder, run_loop(body, state, num_steps=steps, key=keys[4], every=steps, args=args).state.network
+
+
+def runner(engine: AbstractEngine, expectation: AbstractExpectation, num_steps: int) -> Callable[..., Any]:
+    """All pictures in one program."""
+
+    def one(model: Any, image: jax.Array, start: Any, key: jax.Array) -> Any:
+        objective = FreeEnergy(model, expectation)
+        evidence = Evidence(image)
+        return infer(objective, engine, FAMILY, evidence, key=key, params=start, num_steps=num_steps, throw=False).params
+
+    def row(model: Any, *rest: Any) -> Any:
+        return jax.vmap(lambda *parts: one(model, *parts))(*rest)
+
+    return eqx.filter_jit(lambda models, *rest: eqx.filter_vmap(row)(models, *rest))
+
+
+def timed(function: Callable[..., Any], arguments: tuple[Any, ...], repeats: int) -> tuple[Any, float, float]:
+    """Result, seconds of the first call, median seconds of the later ones."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        result = jax.block_until_ready(function(*arguments))
+        seconds.append(time.perf_counter() - start)
+    return result, seconds[0], float(np.median(seconds[1:]))
+
+
+def main(config: Config) -> None:
+    """Measure and print."""
+    perception = SpritePerception()
+    models = perception.models
+    each = -(-config.batch // 3)
+    split = split_configurations(4 * 3 * each, key=jr.key(0))
+    encoder, learned = train(config, perception, by_shape(jnp.asarray(split.train)))
+    images = jax.vmap(lambda row: render(latents_at(row)))(by_shape(jnp.asarray(split.held_out))[:, :each])
+    keys = jr.split(jr.key(2), images.shape[:2])
+
+    def energy(params: Any) -> np.ndarray:
+        measured = np.asarray(flat(measured_energy(models, images, params, chunk=each, key=jr.key(3))))
+        return np.where(np.isnan(measured), np.inf, measured)
+
+    feedforward = eqx.filter_jit(feedforward_starts)
+    start = feedforward(perception, images)
+    code = encoded(encoder, images)
+    natural = NaturalGradient(rate=0.75)
+    optimum = energy(runner(natural, Cubature(), 40)(models, images, start, keys))
+    optimum = np.minimum(optimum, energy(runner(natural, Cubature(), 40)(models, images, code, keys)))
+
+    def adam(steps: int) -> AbstractEngine:
+        return Gradient(optax.adam(optax.cosine_decay_schedule(0.1, steps)))
+
+    entries = [
+        ("natural gradient", lambda steps: natural, Cubature(), start, (2, 3, 4, 5, 6, 8, 10)),
+        ("encoder, then iterative amortized", lambda steps: learned, Antithetic(1), code, (1, 2, 3, 4, 6, 8, 12, 16, 24)),
+        ("encoder, then natural gradient", lambda steps: natural, Cubature(), code, (1, 2, 3, 4, 5, 6, 8)),
+        ("optax Adam, cubature", adam, Cubature(), start, (40, 60, 80, 120, 160, 240)),
+        ("optax Adam, one antithetic pair", adam, Antithetic(1), start, (80, 120, 160, 240, 360, 480)),
+    ]
+    results = []
+
+    def note(name: str, steps: int, params: Any, first: float, seconds: float) -> None:
+        excess = None if params is None else energy(params) - optimum
+        results.append({
+            "engine": name, "steps": steps, "images_per_second": round(3 * each / seconds, 1), "seconds": seconds,
+            "first_call_seconds": round(first, 2),
+            "median_excess_nats": None if excess is None else float(np.median(excess)),
+            "share_within_1_nat": None if excess is None else float(np.mean(excess <= 1.0)),
+        })
+
+    params, first, seconds = timed(encoded, (encoder, images), config.repeats)
+    note("encoder", 1, params, first, seconds)
+    params, first, seconds = timed(feedforward, (perception, images), config.repeats)
+    note("feedforward start", 1, params, first, seconds)
+    for name, build, expectation, starts, counts in entries:
+        for steps in counts:
+            function = runner(build(steps), expectation, steps)
+            params = function(models, images, starts, keys)
+            if np.median(energy(params) - optimum) <= 1.0 or steps == counts[-1]:
+                break
+        params, first, seconds = timed(function, (models, images, starts, keys), config.repeats)
+        note(name, steps, params, first, seconds)
+    whole = eqx.filter_jit(lambda p, x, k: jax.vmap(lambda image, key: p(image, key=key).log_weights)(x, k))
+    _, first, seconds = timed(whole, (perception, flat(images), keys.reshape(-1)), config.repeats)
+    note("SpritePerception (shape and pose, full covariance)", 1, None, first, seconds)
+    report(config, results)
+
+
+def report(config: Config, results: list[dict[str, Any]]) -> None:
+    """Print the table, and write the numbers if asked to."""
+    fastest_adam = min(
+        (row["seconds"] for row in results if "Adam" in row["engine"] and row["median_excess_nats"] <= 1.0), default=None
+    )
+    table = Table(title=f"Inference of pose at batch {config.batch}")
+    for column in ("engine", "steps", "images/s", "s a batch", "median excess, nats", "within 1 nat", "Adam's time / this"):
+        table.add_column(column, justify="left" if column == "engine" else "right")
+    for row in results:
+        reached = row["median_excess_nats"] is not None and row["median_excess_nats"] <= 1.0
+        row["speedup_over_adam"] = fastest_adam / row["seconds"] if fastest_adam and reached else None
+        table.add_row(
+            row["engine"], str(row["steps"]), f"{row['images_per_second']:,.0f}", f"{row['seconds']:.3f}",
+            *("-" if row[name] is None else f"{row[name]:.3g}" for name in
+              ("median_excess_nats", "share_within_1_nat", "speedup_over_adam")),
+        )
+    Console().print(table)
+    if config.json is not None:
+        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "jax": jax.__version__}
+        record = {"batch": config.batch, "repeats": config.repeats, "machine": machine, "results": results}
+        config.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

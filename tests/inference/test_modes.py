@@ -147,9 +147,8 @@ def test_merging_uses_the_symmetric_divergence():
     params = jax.vmap(lambda k: FullGaussianParams(0.3 * jr.normal(k, (3,)), 0.3 * jr.normal(k, (6,))))(
         jnp.stack([a_key, b_key])
     )
-    moments = [
-        GaussianMoments(p.loc, family.scale_tril(p)) for p in (jax.tree.map(lambda x: x[k], params) for k in (0, 1))
-    ]
+    tril = jax.vmap(family.scale_tril)(params)
+    moments = [GaussianMoments(params.loc[k], tril[k]) for k in (0, 1)]
     divergence = float(gaussian_divergence(*moments) + gaussian_divergence(*moments[::-1]))
     for threshold, expected in ((divergence * 0.999, False), (divergence * 1.001, True)):
         assert bool(MergeByDivergence(threshold).same(family, params)[0, 1]) is expected

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-import tolerances
 
+import tolerances
 from homeostat.metrics import amortization_gap, bootstrap, proportion, share_closed, steps_to
 from homeostat.results import BadInputError
 

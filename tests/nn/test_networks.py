@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-import tolerances
 
+import tolerances
 from homeostat.nn import (
     MLP,
     Convolution,

@@ -15,7 +15,6 @@ from typing import Generic, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 from jax.scipy.linalg import solve_triangular
 
 from ..core import AbstractEngine, AbstractFamily, AbstractObjective
@@ -69,12 +68,13 @@ class MergeByDivergence(AbstractMerging):
         return divergence < self.threshold_nats
 
 
-def nearest_offset(offset: Float[Array, "*n d"], periods: Float[Array, " d"] | None) -> Float[Array, "*n d"]:
+def nearest_offset(offset: Float[Array, "*n d"], periods: Float[Array, "... d"] | None) -> Float[Array, "*n d"]:
     """Each difference on its shortest branch.
 
     Args:
         offset: differences of coordinates.
-        periods: period of each coordinate, infinity where there is none; None for no periods at all.
+        periods: period of each coordinate, infinity where there is none, broadcast against the differences; None for no
+            periods at all.
     """
     if periods is None:
         return offset
@@ -226,9 +226,10 @@ def infer_modes(
     failed = ends.result != RESULTS.successful
     energy = jnp.where(failed, jnp.inf, ends.energy_nats)
     score = _without_copies(prior - energy, merging.same(family, ends.params) & (index[:, None] == index[None, :]))
-    # A floor instead of minus infinity keeps the softmax defined (and uniform) if everything failed.
     evidence = jax.nn.logsumexp(score)
-    log_weights = jnp.where(jnp.isfinite(evidence), score - evidence, -jnp.log(float(num_modes)))
+    # Not score - evidence: energies of thousands of nats leave few digits behind the point in single precision. If
+    # everything failed, the weights are uniform.
+    log_weights = jnp.where(jnp.isfinite(evidence), jax.nn.log_softmax(score), -jnp.log(float(num_modes)))
     free_energy = -evidence
     result = RESULTS.where(jnp.all(failed), RESULTS.nonfinite_energy, RESULTS.successful)
     if throw:

@@ -66,7 +66,7 @@ class SpriteEncoder(eqx.Module):
 
     def read(self, outputs: Float[Array, "shapes 9"], centre: Float[Array, "2"]) -> DiagonalGaussianParams:
         """The parameters in the outputs."""
-        orders = jnp.asarray(SYMMETRY_ORDER, outputs.dtype)
+        orders = jnp.asarray(SYMMETRY_ORDER)
         # gamma is a constant here, not a thing to be trained with the network.
         offset, gain = jax.lax.stop_gradient((self.coordinates.offset, self.coordinates.gain))
         angle = (jax.vmap(angle_of)(outputs[:, 3:5], orders) - offset[1]) / gain[1]
@@ -95,6 +95,16 @@ class GivenShape(eqx.Module):
 
     def __call__(self, args: Evidence) -> DiagonalGaussianParams:
         return jax.tree.map(lambda leaf: leaf[self.shape], self.encoder(args.observation))
+
+
+@eqx.filter_jit
+def encoded(encoder: SpriteEncoder, images: Float[Array, "shapes n size size"]) -> DiagonalGaussianParams:
+    """What the encoder says about each picture under its own shape, [shapes, n]."""
+
+    def row(pictures, shape):
+        return jax.vmap(lambda image: GivenShape(encoder, shape)(Evidence(image)))(pictures)
+
+    return jax.vmap(row)(images, jnp.arange(NUM_SHAPES))
 
 
 class TrainState(NamedTuple):

@@ -1,14 +1,11 @@
 """Figures of the perception experiment; drawn between stages, so they compute little."""
 
-from typing import Protocol
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ...distributions import DiagonalGaussianParams
 from ...inference.engines import Iterative
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Float, Key
@@ -22,32 +19,14 @@ from ...viz import (
     plot_reconstructions,
 )
 from .._protocol import AbstractRunContext
-from ._amortized import NUM_SHAPES, GivenShape, SpriteEncoder
+from ._amortized import SpriteEncoder, encoded
 from ._comparison import Adam, Descent, Learned, Natural, feedforward_starts, run_contender
+from ._perception_measures import PerceptionSizes
 from ._sprites import SpritePerception, sprite_model
 
 HEART = 2
 ANGLE, X = 1, 2
 _SHOWN_STEPS = 5
-
-
-class PerceptionSizes(Protocol):
-    """The options of the experiment that its figures need."""
-
-    num_test_iterations: int
-    natural_steps: int
-    timed_steps: int
-    chunk: int
-
-
-@eqx.filter_jit
-def encoded(encoder: SpriteEncoder, images: Float[Array, "shapes n size size"]) -> DiagonalGaussianParams:
-    """What the encoder says about each picture under its own shape, [shapes, n]."""
-
-    def row(pictures, shape):
-        return jax.vmap(lambda image: GivenShape(encoder, shape)(Evidence(image)))(pictures)
-
-    return jax.vmap(row)(images, jnp.arange(NUM_SHAPES))
 
 
 def draw_gaps(context: AbstractRunContext, gaps: dict[str, Float[Array, " n"]]) -> None:

@@ -188,7 +188,7 @@ class SpritePerception(eqx.Module):
     laplace_steps: int = eqx.field(static=True, default=2)
     num_steps: int = eqx.field(static=True, default=1)
 
-    def __call__(self, image: Array, *, key: Key) -> ModePosterior[FullGaussianParams]:
+    def __call__(self, image: Array | np.ndarray, *, key: Key) -> ModePosterior[FullGaussianParams]:
         """Perceive one image (map with `jax.vmap` for many); mode k of the result is shape k.
 
         Args:
@@ -246,7 +246,7 @@ class SpritePerception(eqx.Module):
         return ring[best]
 
 
-def perceive(image: Array, *, key: Key) -> ModePosterior[FullGaussianParams]:
+def perceive(image: Array | np.ndarray, *, key: Key) -> ModePosterior[FullGaussianParams]:
     """`SpritePerception` with its default settings; `hypothesis` of the result is the shape."""
     return SpritePerception()(image, key=key)
 
@@ -270,7 +270,7 @@ def coarsened(models: SpatialTransformer) -> SpatialTransformer:
     return eqx.filter_vmap(build)(templates, models.log_sigma, models.coordinates.offset, models.coordinates.gain)
 
 
-def checked_image(image: Array, size: int = 64) -> Array:
+def checked_image(image: Array | np.ndarray, size: int = 64) -> Array:
     """Return `image`, or say what is wrong with it; values are looked at only when they are known."""
     shape = jnp.shape(image)
     if shape != (size, size):

@@ -11,7 +11,14 @@ from ...core import AbstractEngine
 from ...distributions import Cubature, FullGaussian, FullGaussianParams
 from ...inference import infer
 from ...inference.engines import NaturalGradient
-from ...models.static import Similarity, SparseTemplate, SpatialTransformer, SpriteCoordinates, sample_template
+from ...models.static import (
+    Similarity,
+    SparseTemplate,
+    SpatialTransformer,
+    SpriteCoordinates,
+    sample_template,
+    stack_models,
+)
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Float, Key, Scalar
 from .._protocol import AbstractRunContext
@@ -128,26 +135,34 @@ def explain(
         key: random key.
         engine: runs from every start.
         num_starts: starts used for each image.
-        num_steps: engine steps from each.
+        num_steps: engine steps from each; an even number.
         batch_size: images worked on at once.
     """
 
+    # Scanned over, because two loops in a row would take twice as long to compile.
+    both = stack_models((softened(model), model))
+
     def one(args):
         image, key = args
-        objective, evidence = FreeEnergy(model, Cubature()), Evidence(image)
+        evidence = Evidence(image)
         soft = FreeEnergy(softened(model), Cubature())
         points = candidates(model, image)
         energies = jax.vmap(lambda z: soft.pointwise(z, evidence, key=key))(points)
         _, best = jax.lax.top_k(-energies, num_starts)
         family = FullGaussian(points.shape[1])
 
+        def phase(params, model):
+            objective = FreeEnergy(model, Cubature())
+            end = infer(
+                objective, engine, family, evidence, key=key, params=params, num_steps=(num_steps + 1) // 2, throw=False
+            )
+            return end.params, end.energy_nats
+
         def from_start(z):
             # A tenth of a pixel or so: narrow enough to stay in the basin where the start lies.
             params = family.from_scale_tril(z, 0.02 * jnp.eye(z.shape[0], dtype=z.dtype))
-            for energy, steps in ((soft, num_steps // 2), (objective, num_steps - num_steps // 2)):
-                end = infer(energy, engine, family, evidence, key=key, params=params, num_steps=steps, throw=False)
-                params = end.params
-            return end.params, jnp.where(jnp.isfinite(end.energy_nats), end.energy_nats, jnp.inf)
+            params, (_, energy) = jax.lax.scan(phase, params, both)
+            return params, jnp.where(jnp.isfinite(energy), energy, jnp.inf)
 
         ends, energy = jax.vmap(from_start)(points[best])
         chosen = jnp.argmin(energy)

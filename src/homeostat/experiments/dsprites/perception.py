@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ...distributions import FullGaussian
 from ...inference.engines import Iterative
 from ...metrics import Estimated, amortization_gap, bootstrap, proportion, share_closed, steps_to
 from ...typing import Array, Float, Int, Key
@@ -18,7 +17,6 @@ from .._protocol import AbstractRunContext, Minutes
 from . import _perception_figures as figures
 from ._amortized import (
     FAMILY,
-    NUM_SHAPES,
     SpriteEncoder,
     WakeArgs,
     begin_training,
@@ -31,26 +29,16 @@ from ._amortized import (
 )
 from ._comparison import (
     START_LOG_SCALE,
-    Adam,
-    Descent,
-    Learned,
-    Natural,
-    best_of_adam,
-    feedforward_starts,
-    flat,
-    measured_energy,
-    random_starts,
-    run_contender,
-    widened,
 )
+from ._perception_measures import SLOW_MOMENTUM, SLOW_RATE, Energies, Speeds, compare, pictures_of, race
 from ._sprites import (
     SpritePerception,
     decoding_errors,
     latents_at,
     render,
+    split_configurations,
     sprite_model,
     sprite_models,
-    split_configurations,
     within_tolerance,
 )
 
@@ -117,7 +105,7 @@ class Config:
             )
         if scale == "paper":
             return cls(
-                num_images=10_000, sleep_steps=40_000, wake_steps=4_000, iterative_steps=20_000, num_compared=996, 
+                num_images=10_000, sleep_steps=40_000, wake_steps=4_000, iterative_steps=20_000, num_compared=996,
                 adam_steps=1_000, polish_steps=500, num_timed=300, num_tuning=60, timed_steps=2_000,
             )
         return cls()
@@ -131,40 +119,6 @@ class Decoded(NamedTuple):
     free_energy_nats: Float[Array, " n"]
 
 
-class Energies(NamedTuple):
-    """Free energy that each engine reached on each image, in nats, and the reference."""
-
-    encoder: Float[Array, " n"]
-    iterative: Float[Array, " n"]
-    iterative_feedforward: Float[Array, " n"]
-    natural: Float[Array, " n"]
-    natural_encoder: Float[Array, " n"]
-    natural_full: Float[Array, " n"]
-    adam: Float[Array, " n"]
-
-
-class Speeds(NamedTuple):
-    """Energies before each step, [n, steps]; the settings were chosen on training images."""
-
-    momentum: Float[Array, "n steps"]
-    no_momentum: Float[Array, "n steps"]
-    newton: Float[Array, "n steps"]
-    slow: Float[Array, "n steps"]
-    slow_momentum: Float[Array, "n steps"]
-    adam: Float[Array, "n steps"]
-    descent: Float[Array, "n steps"]
-    settings: Float[Array, "4"]
-
-
-ADAM_RATES = (0.01, 0.03, 0.1, 0.3)
-DESCENT_RATES = (1e-6, 1e-5, 3e-5, 1e-4)
-NATURAL_SETTINGS = ((0.25, 0.25), (0.25, 0.5), (0.5, 0.1), (0.5, 0.3), (0.75, 0.1), (0.75, 0.25))
-"""Candidate rates, and pairs (alpha, beta), among which the training images choose."""
-
-SLOW_RATE, SLOW_MOMENTUM = 0.2, 0.5
-"""Shown beside the chosen settings: what momentum does when the rate must be small."""
-
-
 def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     """Run the experiment."""
     held_key, decode_key, gap_key, speed_key, boot_key = jr.split(key, 5)
@@ -174,13 +128,13 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     decode(config, context, perception, held_out[: config.num_images], key=decode_key)
     encoder, engine = train(config, context, perception, by_shape(split.train), key=key)
 
-    images = _pictures(held_out, config.num_compared)
+    images = pictures_of(held_out, config.num_compared)
     energies = context.stage(
         "gaps", lambda key: compare(config, context, perception, encoder, engine, images, key=key), key=gap_key
     )
     report_gaps(context, energies, key=boot_key)
-    timed = _pictures(held_out, config.num_timed)
-    tuning = _pictures(jnp.asarray(split.train[:: max(1, len(split.train) // 999)]), config.num_tuning)
+    timed = pictures_of(held_out, config.num_timed)
+    tuning = pictures_of(jnp.asarray(split.train[:: max(1, len(split.train) // 999)]), config.num_tuning)
     speeds = context.stage("speed", lambda key: race(config, perception, tuning, timed, key=key), key=speed_key)
     report_speed(context, speeds, key=boot_key)
     figures.draw_inference(config, context, perception, encoder, engine, images, speeds.settings, key=boot_key)
@@ -276,47 +230,6 @@ def train(
     return encoder, engine
 
 
-def compare(config, context, perception, encoder, engine, images, *, key: Key) -> Energies:
-    """Claim 2: free energies that the engines reach on the same held-out images, measured on the same points."""
-    models, chunk = perception.models, config.chunk
-    run_key, measure_key, start_key, adam_key = jr.split(key, 4)
-    encoded = figures.encoded(encoder, images)
-    feedforward = feedforward_starts(perception, images)
-    natural, learned = Natural(0.7, 0.0), Learned(engine)
-
-    def reached(params):
-        return flat(measured_energy(models, images, params, chunk=chunk, key=measure_key))
-
-    def after(starts, contender, steps, family=FAMILY):
-        runs = run_contender(
-            models, images, starts, contender, num_steps=steps, chunk=chunk, key=run_key, family=family
-        )
-        return reached(runs.params)
-
-    starts = random_starts(perception, images, config.adam_runs, key=start_key)
-    parts = []
-    with context.progress("reference optimum", total=images.shape[1]) as bar:
-        for first in range(0, images.shape[1], chunk):
-            rows = slice(first, first + chunk)
-            ends = best_of_adam(
-                models, images[:, rows], jax.tree.map(lambda leaf, rows=rows: leaf[:, rows], starts),
-                num_steps=config.adam_steps, num_polish=config.polish_steps, key=jr.fold_in(adam_key, first),
-            )
-            parts.append(jax.block_until_ready(ends))
-            bar.advance(chunk)
-    reference = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *parts)
-    iterations, steps = config.num_test_iterations, config.natural_steps
-    return Energies(
-        encoder=reached(encoded),
-        iterative=after(encoded, learned, iterations),
-        iterative_feedforward=after(feedforward, learned, iterations),
-        natural=after(feedforward, natural, steps),
-        natural_encoder=after(encoded, natural, steps),
-        natural_full=after(jax.vmap(jax.vmap(widened))(encoded), natural, steps, FullGaussian(4)),
-        adam=reached(reference),
-    )
-
-
 def report_gaps(context: AbstractRunContext, energies: Energies, *, key: Key) -> None:
     """Measure the share of the encoder's gap that is closed, and tabulate all gaps."""
     names = {
@@ -338,45 +251,13 @@ def report_gaps(context: AbstractRunContext, energies: Energies, *, key: Key) ->
         for name, gap in gaps.items()
     ]
     context.table(
-        "gaps", ("engine", "mean gap (nats)", "median gap (nats)", "90 % quantile (nats)", "share of the encoder's closed"), rows,
+        "gaps",
+        ("engine", "mean gap (nats)", "median gap (nats)", "90 % quantile (nats)", "share of the encoder's closed"),
+        rows,
         caption=f"Amortization gaps on {len(energies.adam)} held-out images against the best of all long Adam runs with a "
         "diagonal covariance. A full covariance may go below that reference (negative gaps).",
     )
     figures.draw_gaps(context, {names[name]: gap.nats for name, gap in gaps.items()})
-
-
-def race(config: Config, perception: SpritePerception, tuning: Array, timed: Array, *, key: Key) -> Speeds:
-    """Claim 3: energies against steps from the same feedforward start; settings are chosen on training images."""
-    models, short = perception.models, config.natural_steps
-
-    def paths(images, contender, steps):
-        starts = feedforward_starts(perception, images)
-        runs = run_contender(models, images, starts, contender, num_steps=steps, chunk=config.chunk, key=key)
-        return flat(runs.path_nats)
-
-    def choose(contenders, steps):
-        tried = jnp.stack([paths(tuning, contender, steps) for contender in contenders])
-        tried = jnp.where(jnp.isnan(tried), jnp.inf, tried)
-        passage = jnp.stack([steps_to(path, level).steps for path in tried])
-        # Where no setting arrives in time, the mean excess decides.
-        excess = jnp.mean(jnp.minimum(tried[:, :, -1] - level[None, :], 1e4), axis=1)
-        return contenders[int(jnp.argmin(jnp.mean(passage, axis=1) + 1e-4 * excess))]
-
-    # The optimum of a training image is taken as the least energy of a natural-gradient run.
-    level = jnp.min(paths(tuning, Natural(0.5, 0.0), short), axis=1) + 1.0
-    natural = choose([Natural(alpha, beta) for alpha, beta in NATURAL_SETTINGS], short)
-    adam = choose([Adam(rate) for rate in ADAM_RATES], config.timed_steps)
-    descent = choose([Descent(rate) for rate in DESCENT_RATES], config.timed_steps)
-    return Speeds(
-        momentum=paths(timed, natural, short),
-        no_momentum=paths(timed, Natural(natural.rate, 0.0), short),
-        newton=paths(timed, Natural(1.0, 0.0), short),
-        slow=paths(timed, Natural(SLOW_RATE, 0.0), short),
-        slow_momentum=paths(timed, Natural(SLOW_RATE, SLOW_MOMENTUM), short),
-        adam=paths(timed, adam, config.timed_steps),
-        descent=paths(timed, descent, config.timed_steps),
-        settings=jnp.stack([natural.rate, natural.momentum, adam.rate, descent.rate]),
-    )
 
 
 def report_speed(context: AbstractRunContext, speeds: Speeds, *, key: Key) -> None:
@@ -413,12 +294,6 @@ def report_speed(context: AbstractRunContext, speeds: Speeds, *, key: Key) -> No
         "count with their length. Settings were chosen on training images.",
     )
     figures.draw_speed(context, {name: path - best[:, None] for name, path in zip(paths, clean, strict=True)})
-
-
-def _pictures(index: Int[Array, " n"], count: int) -> Float[Array, "shapes m 64 64"]:
-    """Pictures of the first configurations of each shape."""
-    rows = by_shape(index)[:, : count // NUM_SHAPES]
-    return jax.vmap(lambda row: render(latents_at(row)))(rows)
 
 
 def _floats(estimated: Estimated) -> tuple[float, float]:
