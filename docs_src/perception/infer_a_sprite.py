@@ -20,8 +20,13 @@ image = model.image(truth)
 family = FullGaussian(4)
 start = family.from_scale_tril(truth + 0.1, 0.05 * jnp.eye(4))
 posterior = infer(
-    FreeEnergy(model, Cubature()), NaturalGradient(rate=0.7), family, Evidence(image),
-    key=jax.random.key(0), params=start, num_steps=15,
+    FreeEnergy(model, Cubature()),
+    NaturalGradient(rate=0.7),
+    family,
+    Evidence(image),
+    key=jax.random.key(0),
+    params=start,
+    num_steps=15,
 )
 print("free energy", posterior.path_nats[0], "->", posterior.energy_nats, "nats")
 assert jnp.allclose(posterior.params.loc, truth, atol=0.02)

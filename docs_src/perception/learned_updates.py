@@ -47,7 +47,9 @@ def loss(engine, x, key):
 def update(engine, state, key):
     xs = 2.0 * jr.normal(key, (64, 1))
     keys = jr.split(key, 64)
-    value, gradient = eqx.filter_value_and_grad(lambda e: jnp.mean(jax.vmap(lambda x, k: loss(e, x, k))(xs, keys)))(engine)
+    value, gradient = eqx.filter_value_and_grad(lambda e: jnp.mean(jax.vmap(lambda x, k: loss(e, x, k))(xs, keys)))(
+        engine
+    )
     changes, state = optimizer.update(gradient, state)
     return eqx.apply_updates(engine, changes), state, value
 

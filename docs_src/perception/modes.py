@@ -26,12 +26,20 @@ family = FullGaussian(4)
 starts = jax.vmap(lambda loc: family.from_scale_tril(loc, 0.05 * jnp.eye(4)))(where)
 
 posterior = infer_modes(
-    FreeEnergy(models, Cubature()), NaturalGradient(rate=0.7), family, Evidence(image), starts,
-    key=jax.random.key(0), num_steps=30, hypothesis=hypothesis,
+    FreeEnergy(models, Cubature()),
+    NaturalGradient(rate=0.7),
+    family,
+    Evidence(image),
+    starts,
+    key=jax.random.key(0),
+    num_steps=30,
+    hypothesis=hypothesis,
     merging=MergeByDivergence(periods=SpriteCoordinates().periods),
 )
 print("shapes:", posterior.hypothesis_probabilities(3))
-print("modes with weight:", [(int(h), float(w)) for h, w in zip(hypothesis, posterior.weights, strict=True) if w > 1e-3])
+print(
+    "modes with weight:", [(int(h), float(w)) for h, w in zip(hypothesis, posterior.weights, strict=True) if w > 1e-3]
+)
 assert int(posterior.best_hypothesis) == 1
 # An ellipse looks the same after half a turn, so its angle has two modes.
 assert int(jnp.sum(posterior.weights > 0.1)) == 2

@@ -15,18 +15,6 @@ class RESULTS(eqxi.Enumeration):
         "The energy became NaN or infinite during inference. Expected a finite energy at every step: check the data for "
         "non-finite values, lower the step size, or start from other parameters."
     )
-    left_domain = (
-        "An update left the domain of the family (a precision stopped being positive definite) and no shortened step "
-        "brought it back. Expected a positive definite precision: lower the rate or the momentum."
-    )
-    not_positive_definite = (
-        "A covariance is not positive definite. Expected a symmetric matrix with positive eigenvalues: pass its Cholesky "
-        "factor, or add a positive amount to its diagonal."
-    )
-    degenerate_weights = (
-        "All particle weights vanished. Expected at least one particle that explains the observation: use more particles, "
-        "a wider proposal, or a noisier observation model."
-    )
 
 
 class HomeostatError(Exception):

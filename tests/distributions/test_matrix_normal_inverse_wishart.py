@@ -182,9 +182,9 @@ def test_single_precision_keeps_the_noise_positive(key):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda p: MatrixNormalInverseWishart.prior(p.mean, precision_tril=jnp.eye(2), scale_tril=jnp.eye(2), degrees=5.0), "precision_tril"),  # noqa: E501
-        (lambda p: MatrixNormalInverseWishart.prior(p.mean, precision_tril=jnp.eye(3), scale_tril=jnp.eye(2), degrees=1.0), "degrees of freedom"),  # noqa: E501
-        (lambda p: MatrixNormalInverseWishart.prior(jnp.zeros(3), precision_tril=jnp.eye(3), scale_tril=jnp.eye(2), degrees=5.0), "matrix of coefficients"),  # noqa: E501
+        (lambda p: MatrixNormalInverseWishart.prior(p.mean, precision_tril=jnp.eye(2), scale_tril=jnp.eye(2), degrees=5.0), "precision_tril"),
+        (lambda p: MatrixNormalInverseWishart.prior(p.mean, precision_tril=jnp.eye(3), scale_tril=jnp.eye(2), degrees=1.0), "degrees of freedom"),
+        (lambda p: MatrixNormalInverseWishart.prior(jnp.zeros(3), precision_tril=jnp.eye(3), scale_tril=jnp.eye(2), degrees=5.0), "matrix of coefficients"),
         (lambda p: p.update(jnp.zeros(3), jnp.zeros(2), forgetting=1.5), "forgetting"),
     ],
 )  # fmt: skip

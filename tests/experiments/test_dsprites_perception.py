@@ -68,6 +68,8 @@ def test_errors_are_up_to_symmetry():
         np.testing.assert_allclose(errors, [0.0, 4.0, 0.01, 0.0], atol=tolerances.ALGEBRA)
         assert bool(sprites.within_tolerance(errors))
         assert not bool(sprites.within_tolerance(errors._replace(angle_degrees=jnp.asarray(9.1))))
+    latents = jnp.asarray([2, 3, 5, 10, 20])
+    truth = sprites.similarity_of(latents)
     half = sprites.decoding_errors(truth._replace(angle=truth.angle + jnp.pi), latents)
     np.testing.assert_allclose(half.angle_degrees, 180.0, atol=tolerances.ALGEBRA)
 
@@ -175,10 +177,11 @@ def test_iterative_training_and_comparison_run_on_all_shapes(key, models):
 
     body = amortized.iterative_step(optimizer, 2, 2, elsewhere)
     args = amortized.WakeArgs(models, train, encoder)
-    new, metrics = eqx.filter_jit(body)(state, args, key=key)
+    step = eqx.filter_jit(body)
+    new, metrics = step(state, args, key=key)
     assert np.isfinite(float(metrics.loss_nats))
     # The first step of the warm-up has rate zero; the second moves every weight.
-    new, _ = eqx.filter_jit(body)(new, args, key=key)
+    new, _ = step(new, args, key=key)
     changes = [
         float(jnp.max(jnp.abs(a - b)))
         for a, b in zip(*(jax.tree.leaves(eqx.filter(s.network, eqx.is_array)) for s in (new, state)), strict=True)
@@ -189,9 +192,5 @@ def test_iterative_training_and_comparison_run_on_all_shapes(key, models):
     starts = comparison.feedforward_starts(sprites.SpritePerception(models), images)
     settings = {"num_steps": 8, "chunk": 1, "key": key}
     runs = comparison.run_contender(models, images, starts, comparison.Natural(0.7, 0.1), **settings)
-    before, after = (comparison.measured_energy(models, images, p, chunk=2, key=key) for p in (starts, runs.params))
+    before, after = (comparison.measured_energy(models, images, p, chunk=1, key=key) for p in (starts, runs.params))
     assert before.shape == (3, 2) and bool(jnp.all(after < before))
-    whole = comparison.run_contender(
-        models, images, starts, comparison.Natural(0.7, 0.1), num_steps=8, chunk=2, key=key
-    )
-    np.testing.assert_allclose(runs.params.loc, whole.params.loc, atol=tolerances.AUTODIFF)

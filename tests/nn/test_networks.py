@@ -68,7 +68,9 @@ def test_layer_norm_has_mean_zero_and_variance_one(key):
     np.testing.assert_allclose([np.mean(normal), np.var(normal)], [0.0, 1.0], atol=tolerances.ALGEBRA)
 
 
-@pytest.mark.parametrize(("height", "width", "side", "stride"), [(6, 6, 3, 1), (7, 5, 3, 2), (8, 8, 4, 2), (5, 9, 1, 3)])
+@pytest.mark.parametrize(
+    ("height", "width", "side", "stride"), [(6, 6, 3, 1), (7, 5, 3, 2), (8, 8, 4, 2), (5, 9, 1, 3)]
+)
 def test_convolution_is_the_library_one(key, height, width, side, stride):
     layer = Convolution(2, 3, side, stride, key=key)
     layer = eqx.tree_at(lambda c: c.bias, layer, jnp.asarray([0.1, -0.2, 0.3]))

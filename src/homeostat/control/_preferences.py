@@ -45,7 +45,7 @@ class TargetState(AbstractPreference):
                 f"Expected a target [d] with one period for each coordinate, got shapes {shape} and {self.periods.shape}."
             )
         for name, values in (("deviation", self.deviation), ("period", self.periods)):
-            if not isinstance(values, jax.core.Tracer) and not bool(jnp.all(values > 0.0)):
+            if not isinstance(values, jax.core.Tracer) and not bool(jnp.all(values > 0.0)):  # pyright: ignore[reportAttributeAccessIssue]
                 raise BadInputError(f"Expected every {name} above zero (infinite for none), got {values.tolist()}.")
 
     def log_prob(self, state: Float[Array, " d"]) -> Scalar:

@@ -33,8 +33,8 @@ from ._gaussian import (
 )
 from ._matrix_normal_inverse_wishart import (
     MatrixNormalInverseWishart as MatrixNormalInverseWishart,
+    RegressionSample as RegressionSample,
     positive_columns as positive_columns,
     positive_tria as positive_tria,
-    RegressionSample as RegressionSample,
 )
 from ._squash import Squash as Squash

@@ -6,7 +6,7 @@ so that the canonical natural parameters are eta = (b, -Lambda / 2).
 """
 
 import abc
-from typing import NamedTuple, TypeVar, final
+from typing import NamedTuple, final
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,7 +17,6 @@ from numpyro.distributions.util import cholesky_of_inverse
 from ..core import AbstractFamily
 from ..results import BadInputError
 from ..typing import Array, Coefficient, Distribution, Float, Params, Scalar
-
 
 
 class DiagonalGaussianParams(NamedTuple):

@@ -1,5 +1,17 @@
 """The verbs of inference, and the engines that carry them out."""
 
+from ._expectation_maximization import (
+    Learned as Learned,
+    Parts as Parts,
+    TransitionMoments as TransitionMoments,
+    expectation_maximization as expectation_maximization,
+    transition_moments as transition_moments,
+)
+from ._filter import (
+    Filtered as Filtered,
+    filter as filter,
+    predictive_log_likelihood as predictive_log_likelihood,
+)
 from ._infer import Posterior as Posterior, infer as infer
 from ._modes import (
     AbstractMerging as AbstractMerging,
@@ -9,19 +21,7 @@ from ._modes import (
     infer_modes as infer_modes,
     nearest_offset as nearest_offset,
 )
-from ._expectation_maximization import (
-    expectation_maximization as expectation_maximization,
-    Learned as Learned,
-    Parts as Parts,
-    transition_moments as transition_moments,
-    TransitionMoments as TransitionMoments,
-)
-from ._filter import (
-    filter as filter,
-    Filtered as Filtered,
-    predictive_log_likelihood as predictive_log_likelihood,
-)
-from ._smooth import RauchTungStriebel as RauchTungStriebel, smooth as smooth, Smoothed as Smoothed
+from ._smooth import RauchTungStriebel as RauchTungStriebel, Smoothed as Smoothed, smooth as smooth
 from ._variational_learning import (
     FreeEnergyDescent as FreeEnergyDescent,
     FreeEnergyDescentState as FreeEnergyDescentState,

@@ -1,6 +1,6 @@
 """`infer`: run any engine on any objective. It is the only loop of inference in the library."""
 
-from typing import Generic, TypeVar, final
+from typing import Generic, final
 
 import equinox as eqx
 import jax
@@ -10,7 +10,6 @@ import jax.random as jr
 from ..core import AbstractEngine, AbstractFamily, AbstractObjective
 from ..results import RESULTS, BadInputError
 from ..typing import Array, Distribution, Energy, Float, Key, Params, PyTree
-
 
 
 @final

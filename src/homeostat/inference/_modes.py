@@ -210,9 +210,7 @@ def infer_modes(
         )
 
     def run(objective, start):
-        return infer(
-            objective, engine, family, args, key=key, params=start, num_steps=num_steps, throw=False
-        )
+        return infer(objective, engine, family, args, key=key, params=start, num_steps=num_steps, throw=False)
 
     if hypothesis is None:
         index = jnp.zeros(num_modes, jnp.int32)

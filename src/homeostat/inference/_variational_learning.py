@@ -144,6 +144,7 @@ class VariationalEM(AbstractLearner[VariationalEMState, LearningMetrics], Generi
         return self.project(model), optimizer, energy
 
 
+@final
 class ModelWithEngine(eqx.Module):
     """A generative model with an engine whose numbers are learned beside it."""
 

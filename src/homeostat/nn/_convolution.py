@@ -239,5 +239,3 @@ class Flattened(eqx.Module):
     def __call__(self, image: Float[Array, "size size"]) -> Float[Array, " out"]:
         cells = image.shape[0] // self.pool
         return self.head(image.reshape(cells, self.pool, cells, self.pool).mean((1, 3)).ravel())
-
-

@@ -145,7 +145,9 @@ class HighwayMLP(eqx.Module):
     ):
         """Build the network; arguments as for `MLP`, with at least one hidden layer."""
         if depth < 1:
-            raise BadInputError(f"Expected at least one hidden layer, got depth={depth}: for a linear map, use `Dense`.")
+            raise BadInputError(
+                f"Expected at least one hidden layer, got depth={depth}: for a linear map, use `Dense`."
+            )
         projection_key, output_key, *keys = jr.split(key, 2 + 2 * depth)
         self.projection = Dense(in_size, width, key=projection_key)
         # The first layer and its gate read the input itself.

@@ -191,9 +191,9 @@ def _moments(distribution: Distribution) -> tuple[Float[Array, " n"], AbstractNo
             f"{type(distribution).__name__} with batch shape {distribution.batch_shape}: use `NestedMonteCarlo`."
         )
     if isinstance(distribution, dist.MultivariateNormal):
-        return distribution.loc, DenseNoise(distribution.covariance_matrix)
+        return distribution.loc, DenseNoise(distribution.covariance_matrix)  # pyright: ignore[reportReturnType]
     base = distribution.base_dist if isinstance(distribution, dist.Independent) else distribution
-    loc = jnp.broadcast_to(base.loc, base.batch_shape).reshape(-1)
-    single = jnp.size(base.scale) == 1
-    scale = base.scale if single else jnp.broadcast_to(base.scale, base.batch_shape)
+    loc = jnp.broadcast_to(base.loc, base.batch_shape).reshape(-1)  # pyright: ignore[reportAttributeAccessIssue]
+    single = jnp.size(base.scale) == 1  # pyright: ignore[reportAttributeAccessIssue]
+    scale = base.scale if single else jnp.broadcast_to(base.scale, base.batch_shape)  # pyright: ignore[reportAttributeAccessIssue]
     return loc, DiagonalNoise(jnp.asarray(scale).reshape(-1) ** 2, loc.shape[0])

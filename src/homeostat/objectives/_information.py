@@ -348,8 +348,8 @@ def _normal_table(emissions: Distribution) -> _NormalTable | None:
     base = emissions.base_dist if isinstance(emissions, dist.Independent) else emissions
     if not isinstance(base, dist.Normal):
         return None
-    number = base.loc.shape[0]
-    loc = base.loc.reshape(number, -1)
+    number = base.loc.shape[0]  # pyright: ignore[reportAttributeAccessIssue]
+    loc = base.loc.reshape(number, -1)  # pyright: ignore[reportAttributeAccessIssue]
     scale = jnp.asarray(base.scale).reshape(number, -1)
     return _NormalTable(loc, scale if scale.shape[1] == 1 else jnp.broadcast_to(scale, loc.shape))
 

@@ -1,16 +1,11 @@
 """What results look like: reports and plots."""
 
-from ._report import (
-    ClaimRow as ClaimRow,
-    CurvesItem as CurvesItem,
-    format_value as format_value,
-    ImageItem as ImageItem,
-    Item as Item,
-    NoteItem as NoteItem,
-    render_report as render_report,
-    Report as Report,
-    Section as Section,
-    TableItem as TableItem,
+from ._calibration import (
+    CalibrationSeries as CalibrationSeries,
+    RankCurves as RankCurves,
+    plot_calibration_series as plot_calibration_series,
+    plot_coverage as plot_coverage,
+    plot_ranks as plot_ranks,
 )
 from ._control import (
     animate_control as animate_control,
@@ -19,6 +14,12 @@ from ._control import (
     plot_success as plot_success,
     plot_terms as plot_terms,
     wilson_interval as wilson_interval,
+)
+from ._dynamics import (
+    plot_evidence as plot_evidence,
+    plot_forecasts as plot_forecasts,
+    plot_frames as plot_frames,
+    plot_matrices as plot_matrices,
 )
 from ._inference import (
     EnergyCurves as EnergyCurves,
@@ -29,11 +30,17 @@ from ._inference import (
     plot_gaps as plot_gaps,
     plot_reconstructions as plot_reconstructions,
 )
-from ._dynamics import (
-    plot_evidence as plot_evidence,
-    plot_forecasts as plot_forecasts,
-    plot_frames as plot_frames,
-    plot_matrices as plot_matrices,
+from ._report import (
+    ClaimRow as ClaimRow,
+    CurvesItem as CurvesItem,
+    ImageItem as ImageItem,
+    Item as Item,
+    NoteItem as NoteItem,
+    Report as Report,
+    Section as Section,
+    TableItem as TableItem,
+    format_value as format_value,
+    render_report as render_report,
 )
 from ._templates import (
     plot_bounds as plot_bounds,

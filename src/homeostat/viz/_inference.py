@@ -6,7 +6,7 @@ from typing import NamedTuple
 import matplotlib.figure
 import numpy as np
 
-from ..typing import Array, Float
+from ..typing import Float
 
 
 class PathOnSurface(NamedTuple):
@@ -18,7 +18,7 @@ class PathOnSurface(NamedTuple):
     """
 
     name: str
-    points: Float[Array, "steps 2"]
+    points: Float[np.ndarray, "steps 2"]
 
 
 class EnergyCurves(NamedTuple):
@@ -30,20 +30,20 @@ class EnergyCurves(NamedTuple):
     """
 
     name: str
-    excess_nats: Float[Array, "images steps"]
+    excess_nats: Float[np.ndarray, "images steps"]
 
 
 class Gaps(NamedTuple):
     """Amortization gaps of one engine, one for each image, in nats."""
 
     name: str
-    nats: Float[Array, " images"]
+    nats: Float[np.ndarray, " images"]
 
 
 def plot_energy_surface(
-    horizontal: Float[Array, " m"],
-    vertical: Float[Array, " n"],
-    energy_nats: Float[Array, "n m"],
+    horizontal: Float[np.ndarray, " m"],
+    vertical: Float[np.ndarray, " n"],
+    energy_nats: Float[np.ndarray, "n m"],
     paths: Sequence[PathOnSurface],
     *,
     labels: tuple[str, str],
@@ -62,9 +62,9 @@ def plot_energy_surface(
     best = (float(horizontal[column]), float(vertical[row]))
     figure = matplotlib.figure.Figure(figsize=(12, 5.2), layout="constrained")
     axes = figure.subplots(1, 2)
+    # Root scale: levels are dense where inference ends and still show the far plateaus.
+    drawn = [axis.contourf(horizontal, vertical, np.sqrt(excess), levels=30, cmap="Greys") for axis in axes]
     for axis in axes:
-        # Root scale: levels are dense where inference ends and still show the far plateaus.
-        drawn = axis.contourf(horizontal, vertical, np.sqrt(excess), levels=30, cmap="Greys")
         for path in paths:
             points = np.asarray(path.points)
             axis.plot(points[:, 0], points[:, 1], ".-", lw=1.4, ms=5, label=path.name, alpha=0.9)
@@ -79,7 +79,7 @@ def plot_energy_surface(
     axes[1].set_xlim(best[0] - half[0], best[0] + half[0])
     axes[1].set_ylim(best[1] - half[1], best[1] + half[1])
     axes[1].set_title("enlarged")
-    figure.colorbar(drawn, ax=axes, label="square root of the energy above its minimum, nats$^{1/2}$")
+    figure.colorbar(drawn[0], ax=axes, label="square root of the energy above its minimum, nats$^{1/2}$")
     return figure
 
 
@@ -103,7 +103,7 @@ def plot_energies(curves: Sequence[EnergyCurves], *, level_nats: float = 1.0) ->
     axis.set_yscale("log")
     axis.set_xlabel("steps")
     axis.set_ylabel("free energy above the optimum, nats")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="center right")
     return figure
 
 
@@ -125,11 +125,11 @@ def plot_gaps(gaps: Sequence[Gaps]) -> matplotlib.figure.Figure:
 
 
 def plot_reconstructions(
-    images: Float[Array, "rows size size"],
-    reconstructions: Float[Array, "rows columns size size"],
+    images: Float[np.ndarray, "rows size size"],
+    reconstructions: Float[np.ndarray, "rows columns size size"],
     *,
     titles: Sequence[str],
-    notes: Float[Array, "rows columns"] | None = None,
+    notes: Float[np.ndarray, "rows columns"] | None = None,
 ) -> matplotlib.figure.Figure:
     """Images with their reconstructions over iterations: what is missing in blue, what is too much in red.
 

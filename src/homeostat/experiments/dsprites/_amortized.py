@@ -307,10 +307,12 @@ def iterative_step(
         half = batch // 2
         shapes = jnp.arange(NUM_SHAPES)
         encoded = _over_shapes(begin)(args.models, shapes, images[:, :half], keys[:, :half])
-        elsewhere = jnp.stack([
-            jax.vmap(lambda image, k=k: jnp.concatenate(other_start(image, k)))(images[k, half:])
-            for k in range(NUM_SHAPES)
-        ])
+        elsewhere = jnp.stack(
+            [
+                jax.vmap(lambda image, k=k: jnp.concatenate(other_start(image, k)))(images[k, half:])
+                for k in range(NUM_SHAPES)
+            ]
+        )
         starts = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), encoded, _split_flat(elsewhere))
         starts = jax.lax.stop_gradient(starts)
 

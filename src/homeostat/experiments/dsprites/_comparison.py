@@ -151,8 +151,15 @@ def _run(models, images, starts, contender, num_steps, key, family) -> Runs:
 
     def one(model, image, start, key):
         posterior = infer(
-            FreeEnergy(model, Cubature()), engine, family, Evidence(image), key=key, params=start, num_steps=num_steps,
-            record=True, throw=False,
+            FreeEnergy(model, Cubature()),
+            engine,
+            family,
+            Evidence(image),
+            key=key,
+            params=start,
+            num_steps=num_steps,
+            record=True,
+            throw=False,
         )
         return Runs(posterior.params, posterior.path_nats, posterior.path)
 
@@ -172,7 +179,9 @@ def measured_energy(
     parts = []
     for first in range(0, images.shape[1], chunk):
         rows = slice(first, first + chunk)
-        parts.append(_measure(models, images[:, rows], jax.tree.map(lambda leaf, rows=rows: leaf[:, rows], params), key))
+        parts.append(
+            _measure(models, images[:, rows], jax.tree.map(lambda leaf, rows=rows: leaf[:, rows], params), key)
+        )
     return jnp.concatenate(parts, axis=1)
 
 
@@ -253,9 +262,9 @@ def best_of_adam(
 
         def run(engine, expectation, steps):
             objective = FreeEnergy(model, expectation)
-            return lambda start, key: infer(
-                objective, engine, FAMILY, evidence, key=key, params=start, num_steps=steps, throw=False
-            ).params
+            return lambda start, key: (
+                infer(objective, engine, FAMILY, evidence, key=key, params=start, num_steps=steps, throw=False).params
+            )
 
         num = starts.loc.shape[0]
         ends = jax.vmap(run(long, Antithetic(1), num_steps))(starts, jr.split(key, num))

@@ -27,12 +27,14 @@ from ._sprites import SpritePerception, sprite_model
 HEART = 2
 ANGLE, X = 1, 2
 _SHOWN_STEPS = 5
+_SHOWN_PATH = 60
 
 
 def draw_gaps(context: AbstractRunContext, gaps: dict[str, Float[Array, " n"]]) -> None:
     """Histograms of the gaps of every engine."""
     context.figure(
-        "gaps", plot_gaps([Gaps(name, np.asarray(values)) for name, values in gaps.items()]),
+        "gaps",
+        plot_gaps([Gaps(name, np.asarray(values)) for name, values in gaps.items()]),
         caption="Amortization gap of every image, by engine, in nats; gaps below 0.01 nats (negative ones too) are in the "
         "leftmost bin. The black line is the median.",
     )
@@ -41,7 +43,8 @@ def draw_gaps(context: AbstractRunContext, gaps: dict[str, Float[Array, " n"]]) 
 def draw_speed(context: AbstractRunContext, excess: dict[str, Float[Array, "n steps"]]) -> None:
     """Energies against steps."""
     context.figure(
-        "speed", plot_energies([EnergyCurves(name, np.asarray(values)) for name, values in excess.items()]),
+        "speed",
+        plot_energies([EnergyCurves(name, np.asarray(values)) for name, values in excess.items()]),
         caption="Free energy above the least one that any engine found, from the same feedforward start: median and middle "
         "half of the held-out images (floor 0.001 nats).",
     )
@@ -75,7 +78,11 @@ def _draw_reconstructions(context, perception, encoder, engine, images, config, 
             models, images, encoded(encoder, images), Learned(engine), num_steps=config.num_test_iterations, **common
         ),
         run_contender(
-            models, images, feedforward_starts(perception, images), Natural(0.7, 0.0), num_steps=config.natural_steps,
+            models,
+            images,
+            feedforward_starts(perception, images),
+            Natural(0.7, 0.0),
+            num_steps=config.natural_steps,
             **common,
         ),
     ]
@@ -91,8 +98,10 @@ def _draw_reconstructions(context, perception, encoder, engine, images, config, 
     context.figure(
         "reconstructions",
         plot_reconstructions(
-            pictures.reshape(rows, *pictures.shape[2:]), told.reshape(rows, *told.shape[2:]),
-            titles=["start", *(f"step {step}" for step in range(1, _SHOWN_STEPS + 1))], notes=notes.reshape(rows, -1),
+            pictures.reshape(rows, *pictures.shape[2:]),
+            told.reshape(rows, *told.shape[2:]),
+            titles=["start", *(f"step {step}" for step in range(1, _SHOWN_STEPS + 1))],
+            notes=notes.reshape(rows, -1),
         ),
         caption="Held-out images and the model's image at the mean of q over iterations; white is agreement, red is told but "
         "not seen, blue is seen but not told; below each, the free energy in nats. For each shape, the first row is "
@@ -124,21 +133,26 @@ def _draw_surface(context, perception, engine, images, settings, config, common)
 
     def in_units(z):
         z = np.asarray(z)
-        return np.stack([np.degrees(offset[ANGLE] + gain[ANGLE] * z[..., ANGLE]), offset[X] + gain[X] * z[..., X]], axis=-1)
+        return np.stack(
+            [np.degrees(offset[ANGLE] + gain[ANGLE] * z[..., ANGLE]), offset[X] + gain[X] * z[..., X]], axis=-1
+        )
 
     paths = []
     for name, (contender, num_steps) in contenders.items():
         run = run_contender(perception.models, images, starts, contender, num_steps=num_steps, **common)
-        paths.append(PathOnSurface(name, in_units(run.path.loc[HEART, 0])))
+        paths.append(PathOnSurface(name, in_units(run.path.loc[HEART, 0, :_SHOWN_PATH])))
     across, along = best[ANGLE] + jnp.linspace(-0.15, 0.15, 71), best[X] + jnp.linspace(-0.22, 0.22, 61)
     context.figure(
         "surface",
         plot_energy_surface(
-            np.degrees(offset[ANGLE] + gain[ANGLE] * np.asarray(across)), offset[X] + gain[X] * np.asarray(along),
-            np.asarray(_surface(model, image, best, across, along)), paths, labels=("angle, degrees", "x, pixels"),
+            np.degrees(offset[ANGLE] + gain[ANGLE] * np.asarray(across)),
+            offset[X] + gain[X] * np.asarray(along),
+            np.asarray(_surface(model, image, best, across, along)),
+            paths,
+            labels=("angle, degrees", "x, pixels"),
         ),
         caption="Energy -log p(x, z) of a held-out heart over angle and x (scale and y at their optimum), and the path of the "
-        "mean of q under each engine from one start; all four latents move.",
+        f"mean of q under each engine from one start (at most {_SHOWN_PATH} steps); all four latents move.",
     )
 
 

@@ -67,7 +67,7 @@ class Speeds(NamedTuple):
 
 
 ADAM_RATES = (0.01, 0.03, 0.1, 0.3)
-DESCENT_RATES = (1e-6, 1e-5, 3e-5, 1e-4)
+DESCENT_RATES = (1e-6, 3e-6, 1e-5, 3e-5)
 NATURAL_SETTINGS = ((0.25, 0.25), (0.25, 0.5), (0.5, 0.1), (0.5, 0.3), (0.75, 0.1), (0.75, 0.25))
 """Candidate rates, and pairs (alpha, beta), among which the training images choose."""
 
@@ -107,8 +107,12 @@ def compare(
         for first in range(0, images.shape[1], chunk):
             rows = slice(first, first + chunk)
             ends = best_of_adam(
-                models, images[:, rows], jax.tree.map(lambda leaf, rows=rows: leaf[:, rows], starts),
-                num_steps=sizes.adam_steps, num_polish=sizes.polish_steps, key=jr.fold_in(adam_key, first),
+                models,
+                images[:, rows],
+                jax.tree.map(lambda leaf, rows=rows: leaf[:, rows], starts),
+                num_steps=sizes.adam_steps,
+                num_polish=sizes.polish_steps,
+                key=jr.fold_in(adam_key, first),
             )
             parts.append(jax.block_until_ready(ends))
             bar.advance(chunk)
@@ -145,8 +149,8 @@ def race(
         tried = jnp.stack([paths(tuning, contender, steps) for contender in contenders])
         tried = jnp.where(jnp.isnan(tried), jnp.inf, tried)
         passage = jnp.stack([steps_to(path, level).steps for path in tried])
-        # Where no setting arrives in time, the mean excess decides.
-        excess = jnp.mean(jnp.minimum(tried[:, :, -1] - level[None, :], 1e4), axis=1)
+        # Where no setting arrives in time, the typical excess at the end decides.
+        excess = jnp.median(jnp.minimum(tried[:, :, -1] - level[None, :], 1e4), axis=1)
         return contenders[int(jnp.argmin(jnp.mean(passage, axis=1) + 1e-4 * excess))]
 
     # The optimum of a training image is taken as the least energy of a natural-gradient run.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jax.core import Tracer
 
 from ...distributions import (
     AbstractExpectation,
@@ -62,8 +63,8 @@ def split_configurations(num_held_out: int, *, key: Key, grid: SpriteGrid = Spri
     classes[:, 2] %= periods[classes[:, 0]]
     picture = np.ravel_multi_index(classes.T, grid.num_classes)
     seen = np.zeros(total, bool)
-    seen[picture[held_out]] = True
-    return Split(np.flatnonzero(~seen[picture]).astype(np.int32), held_out.astype(np.int32))
+    seen[np.take(picture, held_out)] = True
+    return Split(np.flatnonzero(~np.take(seen, picture)).astype(np.int32), held_out.astype(np.int32))
 
 
 def latents_at(index: Int[Array, "*n"], grid: SpriteGrid = SpriteGrid()) -> Int[Array, "*n 5"]:
@@ -138,7 +139,10 @@ def decoding_errors(decoded: Similarity, latents: Int[Array, "5"], grid: SpriteG
     turn = jnp.mod(decoded.angle - truth.angle, period)
     angle = jnp.degrees(jnp.minimum(turn, period - turn))
     return DecodingErrors(
-        jnp.abs(decoded.scale - truth.scale), angle, jnp.abs(decoded.x - truth.x) / 32.0, jnp.abs(decoded.y - truth.y) / 32.0
+        jnp.abs(decoded.scale - truth.scale),
+        angle,
+        jnp.abs(decoded.x - truth.x) / 32.0,
+        jnp.abs(decoded.y - truth.y) / 32.0,
     )
 
 
@@ -208,19 +212,42 @@ class SpritePerception(eqx.Module):
         coarse_models, pooled = coarsened(self.models), _pooled(image)
         poses = [self._candidates(shape, image, pooled) for shape in range(num_shapes)]
         found = infer_modes(
-            FreeEnergy(coarse_models, Centre()), gauss_newton, family, Evidence(pooled),
-            _narrow(family, jnp.concatenate(poses)), key=coarse_key, num_steps=self.coarse_steps,
-            hypothesis=jnp.repeat(shapes, self.num_candidates), merging=KeepAll(), throw=False,
+            FreeEnergy(coarse_models, Centre()),
+            gauss_newton,
+            family,
+            Evidence(pooled),
+            _narrow(family, jnp.concatenate(poses)),
+            key=coarse_key,
+            num_steps=self.coarse_steps,
+            hypothesis=jnp.repeat(shapes, self.num_candidates),
+            merging=KeepAll(),
+            throw=False,
         )
         best = jnp.argmin(found.energy_nats.reshape(num_shapes, self.num_candidates), axis=1)
         starts = jax.tree.map(lambda leaf: leaf[shapes * self.num_candidates + best], found.params)
         starts = infer_modes(
-            FreeEnergy(self.models, Centre()), gauss_newton, family, Evidence(image), starts, key=laplace_key,
-            num_steps=self.laplace_steps, hypothesis=shapes, merging=KeepAll(), throw=False,
+            FreeEnergy(self.models, Centre()),
+            gauss_newton,
+            family,
+            Evidence(image),
+            starts,
+            key=laplace_key,
+            num_steps=self.laplace_steps,
+            hypothesis=shapes,
+            merging=KeepAll(),
+            throw=False,
         ).params
         return infer_modes(
-            FreeEnergy(self.models, Cubature()), NaturalGradient(rate=1.0), family, Evidence(image), starts, key=fine_key,
-            num_steps=self.num_steps, hypothesis=shapes, merging=KeepAll(), throw=False,
+            FreeEnergy(self.models, Cubature()),
+            NaturalGradient(rate=1.0),
+            family,
+            Evidence(image),
+            starts,
+            key=fine_key,
+            num_steps=self.num_steps,
+            hypothesis=shapes,
+            merging=KeepAll(),
+            throw=False,
         )
 
     def start(self, image: Float[Array, "64 64"], shape: int) -> Float[Array, "4"]:
@@ -263,7 +290,10 @@ def coarsened(models: SpatialTransformer) -> SpatialTransformer:
     def build(template, log_sigma, offset, gain):
         coordinates = SpriteCoordinates(offset * half, gain * half)
         return SpatialTransformer(
-            template, log_sigma=log_sigma - jnp.log(2.0), coordinates=coordinates, size=models.size // 2,
+            template,
+            log_sigma=log_sigma - jnp.log(2.0),
+            coordinates=coordinates,
+            size=models.size // 2,
             extent=models.extent / 2.0,
         )
 
@@ -277,7 +307,7 @@ def checked_image(image: Array | np.ndarray, size: int = 64) -> Array:
         raise BadInputError(
             f"Expected one grey image of shape ({size}, {size}), got shape {shape}: for a batch, map with `jax.vmap`."
         )
-    if not isinstance(image, jax.core.Tracer):
+    if not isinstance(image, Tracer):
         values = np.asarray(image)
         if values.dtype.kind not in "fbiu":
             raise BadInputError(f"Expected an image of real numbers, got type {values.dtype}.")

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import jax.random as jr
-import matplotlib.figure
 import numpy as np
 import numpyro.distributions as dist
 
@@ -32,6 +31,7 @@ from ...metrics import (
 )
 from ...models.static import SpatialTransformer
 from ...typing import Float, Key
+from ...viz import CalibrationSeries, RankCurves, plot_calibration_series, plot_coverage, plot_ranks
 from .._claims import AtLeast, AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
 from ._sprites import TEMPLATE_CELLS, TEMPLATE_EXTENT
@@ -185,21 +185,30 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     good = np.mean(np.asarray(calibration.pareto_shape) < 0.7)
     context.measure("calibration/pareto", good, stderr=float(np.sqrt(good * (1 - good) / config.num_simulations)))
 
+    band = count_band(config.num_simulations, NUM_BINS)
     context.figure(
         "ranks",
-        _plot_ranks(calibration),
+        plot_ranks(
+            rank_counts(calibration.ranks, calibration.num_draws, NUM_BINS),
+            float(band.low[0]),
+            float(band.high[0]),
+            NAMES,
+        ),
         caption=f"Ranks of the truth among {calibration.num_draws} posterior draws, {config.num_simulations:,} simulations, "
         f"given template, sigma = {config.sigmas[0]:g}; grey: where 99 % of single counts lie if the posterior is calibrated.",
     )
     context.figure(
         "coverage",
-        _plot_coverage(calibration, key=jr.fold_in(key, 2)),
+        plot_coverage(_rank_curves(calibration, key=jr.fold_in(key, 2)), NAMES),
         caption="Left: coverage of central intervals against their level. Right: distribution function of the normalised "
         "ranks, less the uniform one; grey: where the whole curve stays with probability 95 %.",
     )
     context.figure(
         "sigma",
-        _plot_cases(config, cases, results, summaries),
+        plot_calibration_series(
+            [_series(edge, cases, results, summaries) for edge in config.edges],
+            2.0 * float(np.sqrt(0.16 / config.num_simulations)),
+        ),
         caption="Where it holds: adjusted p-values of the ranks (left; the dotted line is 0.01), coverage of 80 % intervals "
         "averaged over coordinates (middle; bars of two standard errors of a single one), and Pareto k of the importance "
         "weights (right; median and 5 to 95 %), for the given template and for softer edges.",
@@ -240,62 +249,21 @@ def _row(case: Case, result: Calibration, summary: Summary) -> tuple[str, ...]:
 # ------------------------------------------------------------------------------------------------------------- figures
 
 
-def _plot_ranks(calibration: Calibration) -> matplotlib.figure.Figure:
-    figure = matplotlib.figure.Figure(figsize=(9, 2.4), layout="constrained")
-    counts = rank_counts(calibration.ranks, calibration.num_draws, NUM_BINS)
-    band = count_band(len(calibration.ranks), NUM_BINS)
-    for axes, name, column in zip(figure.subplots(1, 4, sharey=True), NAMES, counts.T, strict=True):
-        axes.axhspan(band.low[0], band.high[0], color="0.88")
-        axes.axhline(len(calibration.ranks) / NUM_BINS, color="0.5", linewidth=0.8)
-        axes.bar((np.arange(NUM_BINS) + 0.5) / NUM_BINS, column, width=0.9 / NUM_BINS, color="tab:blue")
-        axes.set(title=name, xlabel="rank / draws", xlim=(0, 1))
-    figure.axes[0].set_ylabel("simulations")
-    return figure
-
-
-def _plot_coverage(calibration: Calibration, *, key: Key) -> matplotlib.figure.Figure:
-    figure = matplotlib.figure.Figure(figsize=(8, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+def _rank_curves(calibration: Calibration, *, key: Key) -> RankCurves:
     levels = np.linspace(0.02, 0.98, 49)
-    covered = coverage_curve(calibration.ranks, calibration.num_draws, levels)
-    left.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
-    positions = np.linspace(0.02, 0.98, 49)
-    band = ecdf_difference_band(len(calibration.ranks), positions, key=key)
-    right.fill_between(positions, band.low, band.high, color="0.88", step="mid")
     normalised = (np.asarray(calibration.ranks) + 0.5) / (calibration.num_draws + 1)
-    for name, column, ranks in zip(NAMES, covered.T, normalised.T, strict=True):
-        left.plot(levels, column, label=name)
-        right.plot(positions, np.mean(ranks[:, None] <= positions, axis=0) - positions, label=name)
-    left.set(xlabel="level of the interval", ylabel="share that holds the truth", xlim=(0, 1), ylim=(0, 1))
-    right.set(xlabel="rank / draws", ylabel="deviation from uniform", xlim=(0, 1))
-    left.legend(frameon=False)
-    return figure
+    deviations = np.stack([np.mean(normalised <= position, axis=0) - position for position in levels])
+    band = ecdf_difference_band(len(normalised), levels, key=key)
+    covered = coverage_curve(calibration.ranks, calibration.num_draws, levels)
+    return RankCurves(levels, covered, levels, deviations, band.low, band.high)
 
 
-def _plot_cases(
-    config: Config, cases: list[Case], results: list[Calibration], summaries: list[Summary]
-) -> matplotlib.figure.Figure:
-    figure = matplotlib.figure.Figure(figsize=(9, 3), layout="constrained")
-    p_values, coverage, pareto = figure.subplots(1, 3)
-    error = 2.0 * np.sqrt(0.16 / config.num_simulations)
-    for place, edge in enumerate(config.edges):
-        chosen = [k for k, case in enumerate(cases) if case.edge == edge]
-        sigmas = np.asarray([cases[k].sigma for k in chosen]) * 1.05**place
-        colour, label = f"C{place}", f"edges of {edge:g} pixels"
-        least = [max(holm(summaries[k].chi_square).min(), 1e-12) for k in chosen]
-        p_values.plot(sigmas, least, "o-", color=colour, label=label)
-        coverage.errorbar(sigmas, [summaries[k].coverage[1].mean() for k in chosen], error, fmt="o-", color=colour)
-        low, middle, high = np.asarray([np.quantile(results[k].pareto_shape, [0.05, 0.5, 0.95]) for k in chosen]).T
-        pareto.errorbar(sigmas, middle, [middle - low, high - middle], fmt="o", color=colour)
-    p_values.axhline(0.01, color="0.5", linestyle=":")
-    p_values.set(yscale="log", ylabel="adjusted p-value (chi-square)")
-    p_values.legend(frameon=False, fontsize="small")
-    coverage.axhline(0.8, color="0.5", linewidth=0.8)
-    coverage.set(ylabel="coverage of 80 % intervals")
-    pareto.axhline(0.7, color="0.5", linestyle=":")
-    pareto.set(ylabel="Pareto k")
-    for axes in (p_values, coverage, pareto):
-        axes.set(xscale="log", xlabel="sigma")
-        axes.set_xticks(config.sigmas, [f"{sigma:g}" for sigma in config.sigmas])
-        axes.minorticks_off()
-    return figure
+def _series(edge: float, cases: list[Case], results: list[Calibration], summaries: list[Summary]) -> CalibrationSeries:
+    chosen = [k for k, case in enumerate(cases) if case.edge == edge]
+    return CalibrationSeries(
+        f"edges of {edge:g} pixels",
+        np.asarray([cases[k].sigma for k in chosen]),
+        np.asarray([holm(summaries[k].chi_square).min() for k in chosen]),
+        np.asarray([summaries[k].coverage[1].mean() for k in chosen]),
+        np.asarray([np.quantile(results[k].pareto_shape, [0.05, 0.5, 0.95]) for k in chosen]),
+    )

@@ -27,7 +27,7 @@ from ._reaching import (
 from ._sprites import SpritePerception, render, similarity_of, sprite_model
 
 SOURCE = "slides 'Inference and learning in an interactive dSprite environment', action selection"
-MINUTES = Minutes(smoke=0.2, small=2.5, paper=12.0)
+MINUTES = Minutes(smoke=0.7, small=2.0, paper=12.0)
 CLAIMS = (
     Claim(
         "control/reached",

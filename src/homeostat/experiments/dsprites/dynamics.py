@@ -43,7 +43,7 @@ from ._learning import Scores, evidence, first_guess, forecast, learn, model_of,
 from ._sprites import sprite_model
 
 SOURCE = "slides 'Inference and learning in an interactive dSprite environment', representing latent state dynamics"
-MINUTES = Minutes(smoke=0.3, small=1.5, paper=6.0)
+MINUTES = Minutes(smoke=0.3, small=2.0, paper=10.0)
 _STEP = "one-step log-likelihood lost against the true dynamics, held-out sequences"
 _TEN = "ten-step log-likelihood lost against the true dynamics, held-out sequences"
 CLAIMS = (

@@ -12,7 +12,7 @@ from .._protocol import AbstractRunContext, Minutes
 from ._searching import WINDOW, Config as Config, Episodes, Task, draw_tasks, play, receptive_fields, settled, sweep
 
 SOURCE = "Friston et al., 'Active inference and epistemic value', 2015; slides, action selection"
-MINUTES = Minutes(smoke=0.3, small=2.0, paper=10.0)
+MINUTES = Minutes(smoke=0.7, small=2.0, paper=10.0)
 CLAIMS = (
     Claim(
         "epistemic/interval-gap",

@@ -100,13 +100,32 @@ class Config:
         """The values used at one scale."""
         if scale == "smoke":
             return cls(
-                num_images=60, sleep_steps=60, wake_steps=5, iterative_steps=40, num_iterations=3, num_compared=6,
-                adam_runs=4, adam_steps=80, polish_steps=20, num_timed=6, num_tuning=6, timed_steps=150, chunk=2,
+                num_images=60,
+                sleep_steps=60,
+                wake_steps=5,
+                iterative_steps=40,
+                num_iterations=3,
+                num_compared=6,
+                adam_runs=4,
+                adam_steps=80,
+                polish_steps=20,
+                num_timed=6,
+                num_tuning=6,
+                timed_steps=150,
+                chunk=2,
             )
         if scale == "paper":
             return cls(
-                num_images=10_000, sleep_steps=40_000, wake_steps=4_000, iterative_steps=20_000, num_compared=996,
-                adam_steps=1_000, polish_steps=500, num_timed=300, num_tuning=60, timed_steps=2_000,
+                num_images=10_000,
+                sleep_steps=40_000,
+                wake_steps=4_000,
+                iterative_steps=20_000,
+                num_compared=996,
+                adam_steps=1_000,
+                polish_steps=500,
+                num_timed=300,
+                num_tuning=60,
+                timed_steps=2_000,
             )
         return cls()
 
@@ -140,7 +159,9 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     figures.draw_inference(config, context, perception, encoder, engine, images, speeds.settings, key=boot_key)
 
 
-def decode(config: Config, context: AbstractRunContext, perception: SpritePerception, index: Array, *, key: Key) -> None:
+def decode(
+    config: Config, context: AbstractRunContext, perception: SpritePerception, index: Array, *, key: Key
+) -> None:
     """Claim 1: perceive held-out images and compare with their factors."""
     latents = latents_at(index)
 
@@ -171,9 +192,13 @@ def decode(config: Config, context: AbstractRunContext, perception: SpritePercep
     for shape, name in enumerate(("square", "ellipse", "heart")):
         of_shape = latents[:, 0] == shape
         quantiles = [np.quantile(np.asarray(error)[of_shape], [0.5, 0.95]) for error in errors]
-        rows.append((name, int(of_shape.sum()), float(right[of_shape].mean()), *(f"{a:.2g} / {b:.2g}" for a, b in quantiles)))
+        rows.append(
+            (name, int(of_shape.sum()), float(right[of_shape].mean()), *(f"{a:.2g} / {b:.2g}" for a, b in quantiles))
+        )
     context.table(
-        "decoding", ("shape", "images", "within tolerance", "scale", "rotation (degrees)", "x", "y"), rows,
+        "decoding",
+        ("shape", "images", "within tolerance", "scale", "rotation (degrees)", "x", "y"),
+        rows,
         caption="Errors of decoded factors on held-out images, median / 95 % quantile; x and y in units of the factor "
         "(32 pixels span [0, 1]); rotation up to the shape's symmetry.",
     )
@@ -193,8 +218,13 @@ def train(
         optimizer = optimizer_for(2e-3, config.sleep_steps, 1.0)
         state = begin_training(build_encoder(start_key), optimizer)
         result = context.loop(
-            "sleep", sleep_step(optimizer, 32), state, num_steps=config.sleep_steps, key=loop_key,
-            every=min(100, config.sleep_steps), args=models,
+            "sleep",
+            sleep_step(optimizer, 32),
+            state,
+            num_steps=config.sleep_steps,
+            key=loop_key,
+            every=min(100, config.sleep_steps),
+            args=models,
         )
         return result.state.network
 
@@ -203,8 +233,13 @@ def train(
     def wake(key: Key) -> SpriteEncoder:
         optimizer = optimizer_for(3e-4, config.wake_steps, 100.0)
         result = context.loop(
-            "wake", wake_step(optimizer, 16), begin_training(dreamer, optimizer), num_steps=config.wake_steps, key=key,
-            every=min(50, config.wake_steps), args=WakeArgs(models, train_index, None),
+            "wake",
+            wake_step(optimizer, 16),
+            begin_training(dreamer, optimizer),
+            num_steps=config.wake_steps,
+            key=key,
+            every=min(50, config.wake_steps),
+            args=WakeArgs(models, train_index, None),
         )
         return result.state.network
 
@@ -221,8 +256,13 @@ def train(
         body = iterative_step(optimizer, 8, config.num_iterations, elsewhere)
         state = begin_training(iterative_engine(key=start_key), optimizer)
         result = context.loop(
-            "iterative", body, state, num_steps=config.iterative_steps, key=loop_key,
-            every=min(50, config.iterative_steps), args=WakeArgs(models, train_index, encoder),
+            "iterative",
+            body,
+            state,
+            num_steps=config.iterative_steps,
+            key=loop_key,
+            every=min(50, config.iterative_steps),
+            args=WakeArgs(models, train_index, encoder),
         )
         return result.state.network
 
@@ -245,7 +285,10 @@ def report_gaps(context: AbstractRunContext, energies: Energies, *, key: Key) ->
     context.measure("perception/gap-closed", *_floats(closed["iterative"]))
     rows = [
         (
-            names[name], _printed(gap.mean_nats), _printed(gap.median_nats), float(np.quantile(gap.nats, 0.9)),
+            names[name],
+            _printed(gap.mean_nats),
+            _printed(gap.median_nats),
+            float(np.quantile(gap.nats, 0.9)),
             _printed(closed[name]),
         )
         for name, gap in gaps.items()
@@ -283,12 +326,17 @@ def report_speed(context: AbstractRunContext, speeds: Speeds, *, key: Key) -> No
 
     rows = []
     for name, passage in zip(paths, passages, strict=True):
-        median, quotient = bootstrap(jnp.median, passage.steps, key=key), bootstrap(ratio, (ours, passage.steps), key=key)
+        median, quotient = (
+            bootstrap(jnp.median, passage.steps, key=key),
+            bootstrap(ratio, (ours, passage.steps), key=key),
+        )
         rows.append((name, _printed(median), float(passage.reached.mean()), _printed(quotient)))
     against_adam = passages[list(paths).index(f"Adam, rate {adam:g}")]
     context.measure("perception/steps-ratio", *_floats(bootstrap(ratio, (ours, against_adam.steps), key=key)))
     context.table(
-        "steps", ("engine", "median steps to 1 nat", "share that arrived", "natural gradient with momentum / this"), rows,
+        "steps",
+        ("engine", "median steps to 1 nat", "share that arrived", "natural gradient with momentum / this"),
+        rows,
         caption=f"Steps from the same feedforward start to within 1 nat of the least energy that any engine found, "
         f"{len(best)} held-out images, diagonal covariance, the same cubature points for all; runs that did not arrive "
         "count with their length. Settings were chosen on training images.",

@@ -27,9 +27,7 @@ class Direct(AbstractEngine[Params, None]):
 
     encoder: Callable[[PyTree], PyTree]
 
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
-    ) -> None:
+    def init(self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree) -> None:
         return None
 
     def step(
@@ -229,9 +227,7 @@ class Iterative(AbstractEngine[Params, None]):
     update: AbstractUpdateRule = Gated()
     detach: Callable[[Array], Array] = eqx.field(static=True, default=jax.lax.stop_gradient)
 
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
-    ) -> None:
+    def init(self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree) -> None:
         return None
 
     def step(

@@ -26,9 +26,7 @@ class AbstractSamplingEngine(AbstractEngine[Params, None]):
     def weights(self, energies: Float[Array, " population"]) -> Float[Array, " population"]:
         """Weights that sum to one; lower energies weigh more."""
 
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
-    ) -> None:
+    def init(self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree) -> None:
         return None
 
     def step(

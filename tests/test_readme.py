@@ -1,0 +1,26 @@
+"""The README's example runs as it stands, and says what it promises."""
+
+import re
+from pathlib import Path
+
+import jax
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def test_the_example_finds_the_sprite():
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict = {}
+    with jax.enable_x64(False), jax.numpy_rank_promotion("allow"):
+        exec(compile(code, str(README), "exec"), names)
+        found = names["model"].coordinates(names["posterior"].params.loc)
+        world, state = names["world"], names["state"]
+        truth = world.grid.centre(state.latents)
+    assert abs(float(found.x) - float(truth[0])) < 1.0
+    assert abs(float(found.y) - float(truth[1])) < 1.0
+
+
+def test_quick_start_has_exactly_the_two_commands():
+    text = README.read_text(encoding="utf-8")
+    (block,) = re.findall(r"## Quick start\n\n```sh\n(.*?)```", text, re.DOTALL)
+    assert block.split("\n")[:2] == ["make demo", "make test"]
