@@ -11,7 +11,7 @@ DEMO := run dsprites --scale smoke
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test slow check format docs serve bench requirements clean
+.PHONY: help env demo test slow check format docs tables serve bench requirements clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ format: $(STAMP) ## Format the code and mend what can be mended safely.
 
 docs: $(STAMP) ## Build the documentation into site/.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+tables: $(STAMP) ## Fill the tables of docs/results.md from results/.
+	$(BIN)/python -c 'from pathlib import Path; from homeostat.cli import fill_tables; page = Path("docs/results.md"); page.write_text(fill_tables(page.read_text(), Path(".")))'
 
 serve: $(STAMP) ## Show the documentation while writing it.
 	$(BIN)/mkdocs serve

@@ -2,7 +2,7 @@
 
 `::: homeostat.package` in a page becomes one entry for every name that the package exports: packages re-export from private
 modules, which the reference generator would take for imports and leave out. TeX becomes MathML, which browsers show without
-a script, so the pages need no network. Tables of measured results are filled in from the files under `results/`.
+a script, so the pages need no network.
 """
 
 import ast
@@ -12,14 +12,11 @@ from pathlib import Path
 
 from latex2mathml.converter import convert
 
-from homeostat.cli import fill_tables
-
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Called by MkDocs with the text of every page."""
-    markdown = fill_tables(markdown, SOURCE.parent)
     return re.sub(r"^::: (homeostat[\w.]*)$", _entries, markdown, flags=re.MULTILINE)
 
 

@@ -43,3 +43,12 @@ def test_every_page_is_in_the_navigation():
     missing = [str(page.relative_to(ROOT / "docs")) for page in PAGES]
     missing = [name for name in missing if name not in navigation]
     assert not missing, f"pages that the navigation lacks: {missing}"
+
+
+def test_tables_of_results_are_those_of_the_result_files():
+    from homeostat.cli import fill_tables
+
+    page = ROOT / "docs" / "results.md"
+    text = page.read_text(encoding="utf-8")
+    assert "homeostat run" in text
+    assert fill_tables(text, ROOT) == text, "docs/results.md is out of date: run `make tables`"

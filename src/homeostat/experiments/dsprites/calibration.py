@@ -52,13 +52,24 @@ CLAIMS = (
         SOURCE,
         "share of simulations whose importance weights have Pareto k < 0.7",
         "fraction",
-        AtLeast(0.9),
+        AtLeast(0.95),
+    ),
+    # At the noise that the other experiments use: kept although it fails, because it was stated first (see the docstring).
+    Claim(
+        "calibration/uniform-at-0.15",
+        SOURCE,
+        f"the same at a pixel noise of 0.15: {_UNIFORM}",
+        "p-value",
+        AtLeast(0.01),
     ),
 )
 NAMES = ("scale", "angle", "x", "y")
 HEART = 2
 SIGMA = 0.05
-"""The noise level of the claims; the other experiments use 0.15, whose calibration is in the table."""
+"""The noise level of most claims."""
+
+WORKING_SIGMA = 0.15
+"""The noise level of the other experiments, at which the given template's posterior is not calibrated."""
 
 GIVEN_EDGE = 0.5
 """Width of the given templates' edges in canvas pixels at scale 1: one cell."""
@@ -73,7 +84,7 @@ class Config:
 
     num_simulations: int = 1_000
     """Simulated images for each noise level (count)."""
-    sigmas: tuple[float, ...] = (SIGMA, 0.15, 0.5)
+    sigmas: tuple[float, ...] = (SIGMA, WORKING_SIGMA, 0.5)
     """Standard deviations of a pixel (brightness); the claims are about the first."""
     edges: tuple[float, ...] = (GIVEN_EDGE, 2.0)
     """Widths of the template's edges (canvas pixels at scale 1); the claims are about the first, the given template's."""
@@ -182,6 +193,9 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     context.measure("calibration/uniform", holm(summary.chi_square).min())
     worst = np.max(np.abs(summary.coverage - LEVELS[:, None]))
     context.measure("calibration/coverage", worst, stderr=float(np.sqrt(0.25 / config.num_simulations)))
+    for case, other in zip(cases, summaries, strict=True):
+        if case == Case(GIVEN_EDGE, WORKING_SIGMA):
+            context.measure("calibration/uniform-at-0.15", holm(other.chi_square).min())
     good = np.mean(np.asarray(calibration.pareto_shape) < 0.7)
     context.measure("calibration/pareto", good, stderr=float(np.sqrt(good * (1 - good) / config.num_simulations)))
 

@@ -145,7 +145,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     split = split_configurations(max(config.num_images, config.num_compared), key=held_key)
     held_out = jnp.asarray(split.held_out)
     decode(config, context, perception, held_out[: config.num_images], key=decode_key)
-    encoder, engine = train(config, context, perception, by_shape(split.train), key=key)
+    encoder, engine = train(config, context, perception, by_shape(jnp.asarray(split.train)), key=key)
 
     images = pictures_of(held_out, config.num_compared)
     energies = context.stage(

@@ -32,12 +32,17 @@ _REFINED = "1 - correlation of the learned template, as a share of that of the s
 _PLACES = "share of objects in scenes of three whose centre is found within a pixel"
 _BASELINE = "importance-weighted bound of the autoencoder less that of the sprite model, held-out images, mean"
 _SPARSE = "importance-weighted bound of the autoencoder less that of the sparse-coded model, held-out images, mean"
+_SPARSE_GIVEN = (
+    "importance-weighted bound of the sparse-coded model less that of the given templates, held-out images, mean"
+)
 CLAIMS = (
     Claim("templates/correlation", SOURCE, _CORRELATION, "correlation", AtLeast(0.95)),
     Claim("templates/correlation", SOURCE, _CORRELATION, "correlation", AtLeast(0.8), scales=("smoke",)),
     Claim("templates/refined", SOURCE, _REFINED, "ratio", AtMost(0.5)),
     Claim("templates/baseline", SOURCE, _BASELINE, "nats", AtLeast(0.0)),
     Claim("templates/sparse", SOURCE, _SPARSE, "nats", AtLeast(0.0)),
+    # Stated first and kept although it fails: six learned atoms do not reach the templates that drew the images.
+    Claim("templates/sparse-given", SOURCE, _SPARSE_GIVEN, "nats", AtMost(0.0)),
     Claim("templates/scene", SOURCE, _PLACES, "fraction", AtLeast(0.85)),
 )
 HEART = 2
@@ -162,6 +167,8 @@ def compare_models(
     context.measure("templates/baseline", float(jnp.mean(difference)), stderr=_stderr(difference))
     difference = autoencoder.importance_weighted - sparse.importance_weighted
     context.measure("templates/sparse", float(jnp.mean(difference)), stderr=_stderr(difference))
+    difference = sparse.importance_weighted - given.importance_weighted
+    context.measure("templates/sparse-given", float(jnp.mean(difference)), stderr=_stderr(difference))
 
 
 # -------------------------------------------------------------------------------------------------- one learned template
