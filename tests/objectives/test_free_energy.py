@@ -122,3 +122,9 @@ def test_free_energy_of_a_choice_is_exact(key):
 def test_bad_number_of_samples():
     with pytest.raises(BadInputError, match="at least one sample, got num_samples=0"):
         ImportanceWeighted(MODEL, 0)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, *EVIDENCE.observation.shape)])
+def test_an_observation_of_the_wrong_shape_is_refused(shape, key):
+    with pytest.raises(BadInputError, match="Expected an observation of shape"):
+        FreeEnergy(MODEL, Cubature())(POSTERIOR, Evidence(jnp.zeros(shape)), key=key)

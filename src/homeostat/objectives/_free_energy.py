@@ -66,7 +66,16 @@ class FreeEnergy(AbstractObjective):
         return fisher - jax.hessian(self._prior(args).log_prob)(value)
 
     def _negative_log_likelihood(self, value: Array, args: Evidence) -> Energy:
-        return -self.model.emission(value).log_prob(args.observation)
+        likelihood = self.model.emission(value)
+        # Broadcasting would quietly turn a wrong shape into a wrong number.
+        if eqx.is_array_like(args.observation):
+            expected, got = likelihood.shape(), jnp.shape(args.observation)
+            if expected != got:
+                raise BadInputError(
+                    f"Expected an observation of shape {expected}, as the emission of {type(self.model).__name__} has it, "
+                    f"got shape {got}: for a batch of observations, map with `jax.vmap` or `equinox.filter_vmap`."
+                )
+        return -likelihood.log_prob(args.observation)
 
     def _prior(self, args: Evidence) -> Distribution:
         return self.model.initial() if args.prior is None else args.prior
