@@ -89,6 +89,8 @@ def final_members(protocol):
         kind
         for kind in found
         if kind.__module__.startswith("homeostat.")
+        # Experiments have parts of their own, which nobody else uses.
+        and not kind.__module__.startswith("homeostat.experiments.")
         and getattr(kind, "__final__", False)
         and not kind.__name__.startswith("_")
     }
