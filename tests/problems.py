@@ -13,7 +13,19 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from homeostat.core import AbstractFamily, AbstractModel, AbstractObjective
-from homeostat.distributions import Categorical, Cubature, Delta, Enumeration, MonteCarlo, SquashedGaussian
+from homeostat.distributions import (
+    Categorical,
+    ConditionalFlow,
+    Cubature,
+    Delta,
+    Enumeration,
+    Ladder,
+    MonteCarlo,
+    NormalizingFlow,
+    SquashedGaussian,
+)
+from homeostat.models.static import Gaussian, LatentGaussian, latent_gaussian
+from homeostat.nn import MLP
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import BadInputError
 
@@ -90,6 +102,16 @@ def mixture_model(shape: tuple[int, ...] = (), classes: int = 3) -> MixtureModel
     )
 
 
+def mapping(inputs: int, outputs: int, *, key: jax.Array) -> MLP:
+    """A small smooth network."""
+    return MLP(inputs, outputs, 4, 1, key=key, activation=jax.nn.tanh)
+
+
+def two_levels() -> LatentGaussian:
+    """One variable above another, three observed numbers."""
+    return latent_gaussian(Gaussian((3,)), (1, 1), key=jr.key(2), mapping=mapping)
+
+
 class Steered(AbstractModel):
     """z' ~ N(0.9 z + b a, 0.2^2) in the plane under one number a; x ~ N(z, 0.5^2)."""
 
@@ -125,7 +147,12 @@ def problem(family: AbstractFamily) -> Problem:
     if isinstance(family, SquashedGaussian):
         model = BoundedModel(linear_model(family.dim).weights, jnp.ones(3))
         return Problem(FreeEnergy(model, MonteCarlo(16)), family, evidence())
+    if isinstance(family, Ladder):
+        return Problem(FreeEnergy(two_levels(), MonteCarlo(64)), family, evidence())
+    # Without closed-form moments, samples stand in; enough of them for a descent that 20 steps can show.
     rule = MonteCarlo(1) if isinstance(family, Delta) else Cubature()
+    if isinstance(family, NormalizingFlow | ConditionalFlow):
+        rule = MonteCarlo(16)
     return Problem(FreeEnergy(linear_model(family.dim), rule), family, evidence())
 
 

@@ -187,6 +187,12 @@ def test_pareto_shape_recovers_a_known_tail(shape):
 
 def test_equal_weights_have_no_tail():
     assert float(pareto_shape(jnp.zeros(100))) < 0.5
+    # Nor have weights that are equal but for rounding, at any height and in any precision.
+    for dtype in (jnp.float32, jnp.float64):
+        noise = 3.0 * jnp.finfo(dtype).eps * jr.normal(jr.key(1), (50, 1_000), dtype)
+        for height in (0.0, -3_000.0):
+            shapes = jax.vmap(pareto_shape)(jnp.asarray(height, dtype) + max(abs(height), 1.0) * noise)
+            assert bool(jnp.all(shapes < 0.7))
 
 
 def test_bad_input_is_refused(key):

@@ -7,4 +7,4 @@ from ._family import AbstractFamily as AbstractFamily
 from ._filter import AbstractBelief as AbstractBelief, AbstractFilter as AbstractFilter, FilterInfo as FilterInfo
 from ._learner import AbstractLearner as AbstractLearner
 from ._model import AbstractModel as AbstractModel
-from ._objective import AbstractObjective as AbstractObjective
+from ._objective import AbstractObjective as AbstractObjective, Errors as Errors

@@ -32,3 +32,7 @@ class AbstractFamily(eqx.Module, Generic[Params]):
             samples: points in the support, one per row.
             weights: non-negative and summing to one.
         """
+
+    def given(self, prior: Distribution) -> "AbstractFamily[Params]":
+        """The family beside a prior: itself, unless its members are built from the prior's conditionals (`Ladder`)."""
+        return self

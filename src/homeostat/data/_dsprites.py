@@ -36,7 +36,7 @@ class DSpritesArchive(NamedTuple):
 
     Attributes:
         packed: uint8 of shape (737280, 512), one row an image, eight pixels to the byte, the first pixel in the
-        highest bit.
+            highest bit.
     """
 
     packed: np.ndarray

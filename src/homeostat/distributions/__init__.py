@@ -7,6 +7,7 @@ from ._closed_forms import (
     gaussian_moments as gaussian_moments,
     is_gaussian as is_gaussian,
 )
+from ._discretized_normal import DiscretizedNormal as DiscretizedNormal
 from ._expectation import (
     AbstractExpectation as AbstractExpectation,
     Antithetic as Antithetic,
@@ -23,6 +24,14 @@ from ._families import (
     SquashedGaussian as SquashedGaussian,
 )
 from ._fisher import fisher_information as fisher_information
+from ._flow import (
+    ConditionalFlow as ConditionalFlow,
+    ConditionalFlowParams as ConditionalFlowParams,
+    FlowDistribution as FlowDistribution,
+    FlowParams as FlowParams,
+    NormalizingFlow as NormalizingFlow,
+    coupling_layers as coupling_layers,
+)
 from ._gaussian import (
     AbstractGaussianFamily as AbstractGaussianFamily,
     DiagonalGaussian as DiagonalGaussian,
@@ -31,10 +40,26 @@ from ._gaussian import (
     FullGaussianParams as FullGaussianParams,
     NaturalParams as NaturalParams,
 )
+from ._hierarchical import (
+    AbstractLevel as AbstractLevel,
+    Descent as Descent,
+    Hierarchical as Hierarchical,
+    is_factorised as is_factorised,
+    level_divergences as level_divergences,
+    split_levels as split_levels,
+)
+from ._ladder import Corrected as Corrected, Ladder as Ladder
 from ._matrix_normal_inverse_wishart import (
     MatrixNormalInverseWishart as MatrixNormalInverseWishart,
     RegressionSample as RegressionSample,
     positive_columns as positive_columns,
     positive_tria as positive_tria,
+)
+from ._score_function import (
+    AbstractBaseline as AbstractBaseline,
+    ConstantBaseline as ConstantBaseline,
+    LeaveOneOut as LeaveOneOut,
+    NoBaseline as NoBaseline,
+    ScoreFunction as ScoreFunction,
 )
 from ._squash import Squash as Squash

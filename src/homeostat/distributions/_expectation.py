@@ -15,7 +15,7 @@ import jax.random as jr
 import numpyro.distributions as dist
 
 from ..results import BadInputError
-from ..typing import Array, Distribution, Float, Key
+from ..typing import Array, Distribution, Float, Key, Scalar
 from ._closed_forms import gaussian_moments
 
 
@@ -32,6 +32,10 @@ class AbstractExpectation(eqx.Module):
     @abc.abstractmethod
     def points(self, distribution: Distribution, *, key: Key) -> Points:
         """The points and their weights."""
+
+    def average(self, points: Points, values: Float[Array, " n"]) -> Scalar:
+        """Sum of w_i f_i, an estimate of E_q[f] whose gradient is one of the gradient of E_q[f]."""
+        return points.weights @ values
 
 
 @final

@@ -7,6 +7,11 @@ from ._amortization_gap import (
     share_closed as share_closed,
     steps_to as steps_to,
 )
+from ._calibrate import (
+    CalibrationReport as CalibrationReport,
+    calibrate as calibrate,
+    report_calibration as report_calibration,
+)
 from ._calibration import (
     Band as Band,
     Calibration as Calibration,
@@ -16,10 +21,38 @@ from ._calibration import (
     coverage_curve as coverage_curve,
     ecdf_difference_band as ecdf_difference_band,
     holm as holm,
-    pareto_shape as pareto_shape,
     rank_counts as rank_counts,
     rank_uniformity as rank_uniformity,
     simulation_based_calibration as simulation_based_calibration,
     uniformity as uniformity,
+)
+from ._evaluate import Evaluation as Evaluation, EvaluationMeans as EvaluationMeans, evaluate as evaluate
+from ._inference_gaps import (
+    InferenceGapMeans as InferenceGapMeans,
+    InferenceGaps as InferenceGaps,
+    inference_gaps as inference_gaps,
+)
+from ._likelihood import (
+    LikelihoodEstimate as LikelihoodEstimate,
+    bits_per_dimension as bits_per_dimension,
+    log_likelihood as log_likelihood,
+    mean_with_error as mean_with_error,
+    perplexity as perplexity,
+    summarize_weights as summarize_weights,
+)
+from ._long_run import LongRun as LongRun, Optimum as Optimum
+from ._pareto import pareto_shape as pareto_shape, tail_length as tail_length
+from ._rate_distortion import (
+    InformationBounds as InformationBounds,
+    RateDistortion as RateDistortion,
+    information_bounds as information_bounds,
+    rate_distortion as rate_distortion,
+)
+from ._representation import (
+    Codes as Codes,
+    LevelStatistics as LevelStatistics,
+    Representation as Representation,
+    encode as encode,
+    representation as representation,
 )
 from ._statistics import Estimated as Estimated, bootstrap as bootstrap, proportion as proportion

@@ -24,7 +24,8 @@ from ..distributions import AbstractExpectation, Cubature
 from ..inference import infer
 from ..objectives import Evidence, FreeEnergy
 from ..results import RESULTS, BadInputError
-from ..typing import Array, Bool, Distribution, Float, Int, Key, Params, PyTree, Scalar
+from ..typing import Array, Bool, Distribution, Float, Int, Key, Params, PyTree
+from ._pareto import pareto_shape
 
 
 class Calibration(NamedTuple):
@@ -247,36 +248,3 @@ def ecdf_difference_band(
     low = stats.binom.ppf(tail, num_simulations, points) / num_simulations - points
     high = stats.binom.isf(tail, num_simulations, points) / num_simulations - points
     return Band(low, high)
-
-
-def pareto_shape(log_weights: Float[Array, " draws"]) -> Scalar:
-    """k of a generalised Pareto distribution fitted to the largest importance weights.
-
-    Below 0.5 the weights have a finite variance; from 0.7 on, averages over them are unreliable, and the distribution that
-    was drawn from is a poor stand-in for the one that was weighed towards.
-
-    Args:
-        log_weights: log p(x, z) - log q(z) of draws from q, up to a constant.
-
-    References:
-        Vehtari et al., "Pareto smoothed importance sampling", JMLR 25 (2024); the estimator of Zhang and Stephens, "A new and
-        efficient estimation method for the generalized Pareto distribution", Technometrics 51 (2009), with the weak prior of
-        the former (ten draws at 1/2).
-    """
-    num = log_weights.shape[0]
-    tail = int(np.ceil(min(0.2 * num, 3.0 * np.sqrt(num))))
-    if tail < 5:
-        raise BadInputError(f"Expected at least 25 draws to fit a tail, got {num}.")
-    ordered = jnp.sort(log_weights - jnp.max(log_weights))
-    excess = jnp.exp(ordered[-tail:]) - jnp.exp(ordered[-tail - 1])
-    # Equal weights have no tail; a tiny floor makes them a bounded one (negative k) instead of a division by zero.
-    excess = jnp.maximum(excess, jnp.finfo(excess.dtype).tiny * 1e8)
-    num_grid = 30 + int(np.sqrt(tail))
-    grid = 1.0 - jnp.sqrt(num_grid / (jnp.arange(1, num_grid + 1) - 0.5))
-    quartile = excess[int(np.floor(tail / 4 + 0.5)) - 1]
-    inverse_scale = grid / (3.0 * quartile) + 1.0 / excess[-1]
-    shapes = jnp.mean(jnp.log1p(-inverse_scale[:, None] * excess[None, :]), axis=1)
-    profile = tail * (jnp.log(-inverse_scale / shapes) - shapes - 1.0)
-    best = jax.nn.softmax(profile) @ inverse_scale
-    shape = jnp.mean(jnp.log1p(-best * excess))
-    return (tail * shape + 10.0 * 0.5) / (tail + 10.0)

@@ -16,3 +16,4 @@ from ._dense import (
     LayerNorm as LayerNorm,
     xavier_uniform as xavier_uniform,
 )
+from ._recurrent import GRU as GRU, AbstractRecurrent as AbstractRecurrent

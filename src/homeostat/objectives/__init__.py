@@ -13,7 +13,12 @@ from ._expected_free_energy import (
     RiskAmbiguity as RiskAmbiguity,
     UncertainDynamics as UncertainDynamics,
 )
-from ._free_energy import Evidence as Evidence, FreeEnergy as FreeEnergy, ImportanceWeighted as ImportanceWeighted
+from ._free_energy import (
+    Evidence as Evidence,
+    FreeEnergy as FreeEnergy,
+    FreeEnergyTerms as FreeEnergyTerms,
+    ImportanceWeighted as ImportanceWeighted,
+)
 from ._information import (
     AbstractEstimator as AbstractEstimator,
     AbstractSupport as AbstractSupport,
@@ -27,3 +32,13 @@ from ._information import (
 )
 from ._path_energy import PathAccount as PathAccount, PathEnergy as PathEnergy
 from ._prospect import AbstractPlanEnergy as AbstractPlanEnergy, Prospect as Prospect, forecast as forecast
+from ._weighted import (
+    AbstractWeighting as AbstractWeighting,
+    Annealing as Annealing,
+    Beta as Beta,
+    DistortionConstraint as DistortionConstraint,
+    FreeBits as FreeBits,
+    RateConstraint as RateConstraint,
+    Unweighted as Unweighted,
+    Weighted as Weighted,
+)

@@ -1,13 +1,21 @@
 """Variational free energy of a generative model, and its importance-weighted tightening."""
 
-from typing import final
+from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..core import AbstractModel, AbstractObjective
-from ..distributions import AbstractExpectation, MonteCarlo, closed_form_divergence, fisher_information
+from ..core import AbstractModel, AbstractObjective, Errors
+from ..distributions import (
+    AbstractExpectation,
+    Hierarchical,
+    MonteCarlo,
+    Points,
+    closed_form_divergence,
+    fisher_information,
+    level_divergences,
+)
 from ..results import BadInputError
 from ..typing import Array, Distribution, Energy, Float, Key, Observation
 
@@ -24,6 +32,28 @@ class Evidence(eqx.Module):
 
     observation: Observation
     prior: Distribution | None = None
+
+
+class FreeEnergyTerms(NamedTuple):
+    """The parts of a free energy.
+
+    Attributes:
+        distortion_nats: E_q[-log p(x | z)].
+        rates_nats: KL(q || p) of every level, the lowest first; one number where the prior has no levels, or where q cannot be
+            taken apart along them.
+    """
+
+    distortion_nats: Energy
+    rates_nats: Float[Array, " levels"]
+
+    @property
+    def free_energy_nats(self) -> Energy:
+        """Distortion plus rates: an upper bound on -log p(x)."""
+        return self.distortion_nats + jnp.sum(self.rates_nats, axis=-1)
+
+
+MINIMUM_VARIANCE = 1e-4
+"""Floor of a variance that an error is divided by: a Bernoulli that is sure of itself has none."""
 
 
 @final
@@ -49,14 +79,53 @@ class FreeEnergy(AbstractObjective):
         return self._negative_log_likelihood(value, args) - self._prior(args).log_prob(value)
 
     def __call__(self, distribution: Distribution, args: Evidence, *, key: Key) -> Energy:
+        return self.terms(distribution, args, key=key).free_energy_nats
+
+    def terms(self, distribution: Distribution, args: Evidence, *, key: Key) -> FreeEnergyTerms:
+        """Distortion and rates, from the same points of q."""
         points = self.expectation.points(distribution, key=key)
-        error = points.weights @ jax.vmap(lambda z: self._negative_log_likelihood(z, args))(points.values)
+        energies = jax.vmap(lambda z: self._negative_log_likelihood(z, args))(points.values)
+        return FreeEnergyTerms(
+            self.expectation.average(points, energies), self._rates(distribution, self._prior(args), points)
+        )
+
+    def _rates(self, q: Distribution, prior: Distribution, points: Points) -> Float[Array, " levels"]:
+        def average(values: Float[Array, " n"]) -> Energy:
+            return self.expectation.average(points, values)
+
+        if isinstance(prior, Hierarchical):
+            known = jax.eval_shape(lambda z: level_divergences(q, prior, z), points.values[0]) is not None
+            if known:
+                divergences = jax.vmap(lambda z: level_divergences(q, prior, z))(points.values)
+                return jax.vmap(average, in_axes=1)(divergences)
+        else:
+            divergence = closed_form_divergence(q, prior)
+            if divergence is not None:
+                return divergence[None]
+        log_ratio = jax.vmap(lambda z: q.log_prob(z) - prior.log_prob(z))(points.values)
+        return average(log_ratio)[None]
+
+    def errors(self, distribution: Distribution, args: Evidence, *, key: Key) -> Errors:
+        """Prediction errors under q, of the data and of the latents.
+
+        References:
+            Marino (thesis), Eqs. 3.5 and 3.6.
+        """
+        points = self.expectation.points(distribution, key=key)
         prior = self._prior(args)
-        divergence = closed_form_divergence(distribution, prior)
-        if divergence is None:
-            log_ratio = jax.vmap(lambda z: distribution.log_prob(z) - prior.log_prob(z))(points.values)
-            divergence = points.weights @ log_ratio
-        return error + divergence
+
+        def at(z: Array) -> Errors:
+            likelihood = self.model.emission(z)
+            error = jnp.ravel(jnp.asarray(args.observation, z.dtype) - likelihood.mean)
+            variance = jnp.maximum(
+                jnp.ravel(jnp.broadcast_to(likelihood.variance, likelihood.event_shape)), MINIMUM_VARIANCE
+            )
+            parts = prior.descend(z).conditionals if isinstance(prior, Hierarchical) else (prior,)
+            latent = z - jnp.concatenate([jnp.ravel(part.mean) for part in parts])
+            latent_variance = jnp.concatenate([jnp.ravel(part.variance) for part in parts])
+            return Errors(error, latent, error / variance, latent / latent_variance)
+
+        return jax.tree.map(lambda leaf: points.weights @ leaf, jax.vmap(at)(points.values))
 
     def curvature(self, value: Float[Array, " d"], args: Evidence, *, key: Key) -> Float[Array, "d d"]:
         """Fisher information of the likelihood plus the curvature of -log p(z); the Hessian where Fisher is unknown."""

@@ -30,6 +30,17 @@ from ._inference import (
     plot_gaps as plot_gaps,
     plot_reconstructions as plot_reconstructions,
 )
+from ._perception import (
+    BoundCurve as BoundCurve,
+    ComparisonRow as ComparisonRow,
+    SettingCurve as SettingCurve,
+    plot_bound_by_setting as plot_bound_by_setting,
+    plot_bound_progress as plot_bound_progress,
+    plot_bound_surface as plot_bound_surface,
+    plot_comparison as plot_comparison,
+    plot_gradient_norms as plot_gradient_norms,
+    plot_reconstructions_over_iterations as plot_reconstructions_over_iterations,
+)
 from ._report import (
     ClaimRow as ClaimRow,
     CurvesItem as CurvesItem,
@@ -41,6 +52,14 @@ from ._report import (
     TableItem as TableItem,
     format_value as format_value,
     render_report as render_report,
+)
+from ._representation import (
+    CalibrationSummary as CalibrationSummary,
+    RateDistortionSeries as RateDistortionSeries,
+    plot_active_units as plot_active_units,
+    plot_calibration_summary as plot_calibration_summary,
+    plot_rate_distortion as plot_rate_distortion,
+    plot_samples as plot_samples,
 )
 from ._templates import (
     plot_bounds as plot_bounds,

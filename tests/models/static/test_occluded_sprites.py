@@ -61,6 +61,7 @@ def test_order_matters_only_where_objects_overlap(templates):
     assert jnp.all(difference[overlap == 0.0] == 0.0)
 
 
+@pytest.mark.slow
 def test_explaining_away_finds_the_objects(templates, key):
     model = scene(templates, [[1.0, 0.2, 0.1], [0.1, 0.3, 1.0]])
     state = state_of(model)

@@ -52,6 +52,7 @@ def test_closed_form_is_the_least_free_energy_over_q_of_the_choice(key):
         assert free_energy(other) > best
 
 
+@pytest.mark.slow
 def test_infer_modes_closes_over_the_choice(choice, key):
     truth = jnp.asarray([0.2, 0.1, -0.3, 0.4])
     image = choice.chosen(1).emission(truth).sample(key)

@@ -14,7 +14,7 @@ import optax
 from ...distributions import Antithetic, DiagonalGaussian, FullGaussian, MonteCarlo
 from ...inference import FreeEnergyDescent, IndexedData, ModelWithEngine, VariationalEM, infer
 from ...inference.engines import Direct, NaturalGradient
-from ...models.static import GaussianDecoder, SparseTemplate
+from ...models.static import Gaussian, LatentGaussian, SparseTemplate, StandardLevel
 from ...nn import ConvolutionalDecoder, ConvolutionalEncoder
 from ...objectives import Evidence, FreeEnergy, ImportanceWeighted
 from ...typing import Array, Float, Key
@@ -188,13 +188,13 @@ class ImageEncoder(eqx.Module):
 
 
 @final
-class SquashedImage(eqx.Module):
-    """A decoder whose pixels lie in [0, 1]."""
+class FlatImage(eqx.Module):
+    """A convolutional decoder whose pixels come in one row."""
 
     network: ConvolutionalDecoder
 
-    def __call__(self, z: Float[Array, " d"]) -> Float[Array, "size size"]:
-        return jax.nn.sigmoid(self.network(z))
+    def __call__(self, z: Float[Array, " d"]) -> Float[Array, " pixels"]:
+        return self.network(z).ravel()
 
 
 class AutoencoderSettings(NamedTuple):
@@ -208,9 +208,10 @@ class AutoencoderSettings(NamedTuple):
 def autoencoder(num_codes: int, *, key: Key) -> ModelWithEngine:
     """An untrained variational autoencoder: a convolutional decoder with its convolutional encoder."""
     decoder_key, encoder_key = jr.split(key)
-    decoder = SquashedImage(ConvolutionalDecoder(num_codes, 64, key=decoder_key))
+    decoder = FlatImage(ConvolutionalDecoder(num_codes, 64, key=decoder_key))
+    pixels = Gaussian((64, 64), jnp.log(0.2), link=jax.nn.sigmoid)
     encoder = ImageEncoder(ConvolutionalEncoder(64, 2 * num_codes, key=encoder_key))
-    return ModelWithEngine(GaussianDecoder(decoder, log_sigma=jnp.log(0.2), dim=num_codes), Direct(encoder))
+    return ModelWithEngine(LatentGaussian((StandardLevel(num_codes),), decoder, pixels), Direct(encoder))
 
 
 def train_autoencoder(

@@ -2,9 +2,38 @@
 
 from ._blocks import Blocks as Blocks
 from ._coordinates import Similarity as Similarity, SpriteCoordinates as SpriteCoordinates
-from ._decoders import BernoulliDecoder as BernoulliDecoder, GaussianDecoder as GaussianDecoder
+from ._factor_analysis import (
+    AbstractLinearFactors as AbstractLinearFactors,
+    FactorAnalysis as FactorAnalysis,
+    ProbabilisticPCA as ProbabilisticPCA,
+)
+from ._latent_gaussian import LatentGaussian as LatentGaussian, latent_gaussian as latent_gaussian
+from ._levels import (
+    AbstractWiring as AbstractWiring,
+    Chain as Chain,
+    ConditionalLevel as ConditionalLevel,
+    LearnedLevel as LearnedLevel,
+    Skip as Skip,
+    StandardLevel as StandardLevel,
+)
+from ._likelihoods import (
+    AbstractLikelihood as AbstractLikelihood,
+    Bernoulli as Bernoulli,
+    Categorical as Categorical,
+    ConditionalDiscretizedGaussian as ConditionalDiscretizedGaussian,
+    ConditionalGaussian as ConditionalGaussian,
+    DiscretizedGaussian as DiscretizedGaussian,
+    Gaussian as Gaussian,
+    Multinomial as Multinomial,
+)
+from ._observations import (
+    CrossEntropy as CrossEntropy,
+    WordCounts as WordCounts,
+    log_multinomial_coefficient as log_multinomial_coefficient,
+)
 from ._occluded_sprites import ExplainingAway as ExplainingAway, OccludedSprites as OccludedSprites
 from ._sampling import sample_template as sample_template
+from ._sparse_coding import SparseCoding as SparseCoding, unit_columns as unit_columns
 from ._sparse_template import PoseAndWeights as PoseAndWeights, SparseTemplate as SparseTemplate
 from ._spatial_transformer import SpatialTransformer as SpatialTransformer
 from ._template_choice import (

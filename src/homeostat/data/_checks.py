@@ -1,0 +1,183 @@
+"""What a likelihood demands of its data, checked while the rows stream by."""
+
+import abc
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from ..results import BadInputError
+from ._rows import AbstractRows
+
+_CHUNK_BYTES = 1 << 25
+
+
+class AbstractRequirement(abc.ABC):
+    """Something that must hold for every number, or for every row."""
+
+    @abc.abstractmethod
+    def violations(self, rows: np.ndarray) -> np.ndarray:
+        """Where it does not hold: booleans of the shape of `rows` (rows first), or of its first axis alone."""
+
+    @abc.abstractmethod
+    def expectation(self) -> str:
+        """What is expected, to follow the word Expected."""
+
+    @abc.abstractmethod
+    def advice(self) -> str:
+        """What to do about it, a half sentence."""
+
+
+@final
+@dataclass(frozen=True)
+class Finite(AbstractRequirement):
+    """No NaN and no infinity."""
+
+    def violations(self, rows: np.ndarray) -> np.ndarray:
+        return ~np.isfinite(rows)
+
+    def expectation(self) -> str:
+        return "finite numbers"
+
+    def advice(self) -> str:
+        return "remove the row or fill in the value"
+
+
+@final
+@dataclass(frozen=True)
+class UnitInterval(AbstractRequirement):
+    """Numbers from 0 to 1, as a Bernoulli likelihood needs them."""
+
+    def violations(self, rows: np.ndarray) -> np.ndarray:
+        return ~((rows >= 0) & (rows <= 1))
+
+    def expectation(self) -> str:
+        return "numbers from 0 to 1"
+
+    def advice(self) -> str:
+        return "scale the data (images of 8 bits: divide by 255) or choose another likelihood"
+
+
+@final
+@dataclass(frozen=True)
+class Interval(AbstractRequirement):
+    """Numbers from `low` to `high`, as a discretised likelihood needs them.
+
+    Attributes:
+        low: smallest, in the units of the data.
+        high: largest.
+    """
+
+    low: float
+    high: float
+
+    def violations(self, rows: np.ndarray) -> np.ndarray:
+        return ~((rows >= self.low) & (rows <= self.high))
+
+    def expectation(self) -> str:
+        return f"numbers from {self.low:g} to {self.high:g}"
+
+    def advice(self) -> str:
+        return "scale the data or choose another likelihood"
+
+
+@final
+@dataclass(frozen=True)
+class Counts(AbstractRequirement):
+    """Whole numbers of at least 0, as a multinomial likelihood needs them."""
+
+    def violations(self, rows: np.ndarray) -> np.ndarray:
+        return ~((rows >= 0) & (rows == np.floor(rows)) & np.isfinite(rows))
+
+    def expectation(self) -> str:
+        return "counts (whole numbers of at least 0)"
+
+    def advice(self) -> str:
+        return "pass the counts themselves, not frequencies or weights, or choose another likelihood"
+
+
+@final
+@dataclass(frozen=True)
+class Nonempty(AbstractRequirement):
+    """Rows that sum to more than 0: an empty document says nothing, and its perplexity is not defined."""
+
+    def violations(self, rows: np.ndarray) -> np.ndarray:
+        return ~(rows.reshape(len(rows), -1).sum(axis=1, dtype=np.float64) > 0)
+
+    def expectation(self) -> str:
+        return "at least one count in every row"
+
+    def advice(self) -> str:
+        return "leave out the empty rows"
+
+
+@final
+@dataclass(frozen=True)
+class Categories(AbstractRequirement):
+    """Whole numbers from 0 to `num_categories - 1`, as a categorical likelihood needs them.
+
+    Attributes:
+        num_categories: how many there are.
+    """
+
+    num_categories: int
+
+    def violations(self, rows: np.ndarray) -> np.ndarray:
+        return ~((rows >= 0) & (rows < self.num_categories) & (rows == np.floor(rows)))
+
+    def expectation(self) -> str:
+        return f"categories (whole numbers from 0 to {self.num_categories - 1})"
+
+    def advice(self) -> str:
+        return "number the categories from 0, or choose another likelihood"
+
+
+def check_rows(rows: AbstractRows, *requirements: AbstractRequirement) -> None:
+    """Read all rows once, a few megabytes at a time, and check every requirement.
+
+    Args:
+        rows: what to check.
+        requirements: what must hold.
+
+    Raises:
+        BadInputError: something does not hold; the message names the first row, the place in it, and the value.
+    """
+    if not requirements:
+        return
+    row_bytes = max(1, int(np.prod(rows.shape)) * 8)
+    chunk_size, first = max(1, _CHUNK_BYTES // row_bytes), 0
+    for chunk in rows.chunks(chunk_size):
+        for requirement in requirements:
+            wrong = requirement.violations(chunk)
+            if wrong.any():
+                _refuse(requirement, chunk, wrong, first, rows.name)
+        first += len(chunk)
+
+
+def require_shape(rows: AbstractRows, shape: tuple[int, ...], *, of: str) -> None:
+    """Check that rows have the shape that something was made for.
+
+    Args:
+        rows: new data.
+        shape: of the rows that it was made for.
+        of: what was made for them, to stand in the message: "the run in DIGITS".
+
+    Raises:
+        BadInputError: the shapes differ.
+    """
+    if rows.shape != tuple(shape):
+        raise BadInputError(
+            f"Expected rows of shape {tuple(shape)}, as {of} was made for, got rows of shape {rows.shape} in "
+            f"{rows.name}: pass data with the same features in the same order."
+        )
+
+
+def _refuse(requirement: AbstractRequirement, chunk: np.ndarray, wrong: np.ndarray, first: int, name: str) -> None:
+    place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+    row = first + int(place[0])
+    if wrong.ndim == 1:
+        found = f"row {row} (from 0) of {name} has none"
+    else:
+        column = ", ".join(str(int(index)) for index in place[1:])
+        found = f"got {chunk[place]:g} in row {row}, column {column} (both from 0) of {name}"
+    raise BadInputError(f"Expected {requirement.expectation()}; {found}: {requirement.advice()}.")

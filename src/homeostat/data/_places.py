@@ -1,0 +1,121 @@
+"""Where data lies: copies below the folder of `HOMEOSTAT_DATA`, downloads and conversions in the user's cache folder."""
+
+import contextlib
+import csv
+import lzma
+import os
+import struct
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..results import BadInputError
+
+VARIABLE = "HOMEOSTAT_DATA"
+
+
+def data_cache_folder() -> Path:
+    """Where downloads and converted files are kept: `homeostat/data` in the user's cache folder (`XDG_CACHE_HOME`)."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "homeostat" / "data"
+
+
+def local_folder(name: str, folder: str | os.PathLike[str] | None) -> Path | None:
+    """The folder that may hold a copy of the data set `name`: `FOLDER/name`, or `None` if there is no such folder.
+
+    Args:
+        name: of the data set.
+        folder: the folder that holds one folder a data set; `None` looks up the environment variable HOMEOSTAT_DATA.
+
+    Raises:
+        BadInputError: the caller named a folder that does not hold the data set.
+    """
+    if folder is not None:
+        place = Path(folder) / name
+        if not place.is_dir():
+            raise BadInputError(
+                f"Expected a folder {name} with the data set in folder={Path(folder)}, found none. Name the folder that "
+                f"holds it, or leave the argument out to download the official files."
+            )
+        return place
+    base = os.environ.get(VARIABLE, "")
+    place = Path(base) / name
+    return place if base and place.is_dir() else None
+
+
+def holds(place: Path | None, *names: str) -> bool:
+    """Whether a folder holds all files of these names."""
+    return place is not None and all((place / name).is_file() for name in names)
+
+
+@contextlib.contextmanager
+def reading(file: Path, what: str) -> Iterator[None]:
+    """Turn every way in which a damaged or foreign file fails into one sentence that names the file."""
+    try:
+        yield
+    except BadInputError:
+        raise
+    except (
+        OSError, ValueError, EOFError, KeyError, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, zlib.error,
+        struct.error, csv.Error,
+    ) as error:  # fmt: skip
+        raise BadInputError(
+            f"Expected {what}, but {file} cannot be read ({type(error).__name__}: {error}). It is damaged or another "
+            f"file: delete it and get it again."
+        ) from error
+
+
+def expect_array(file: Path, array: np.ndarray, shape: tuple[int | None, ...], dtype: type) -> np.ndarray:
+    """The array, if it has the shape (`None`: any size) and the type that the data set has.
+
+    Raises:
+        BadInputError: it is something else.
+    """
+    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
+    if not fits or array.dtype != dtype:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise BadInputError(
+            f"Expected an array of shape ({wanted}) and type {np.dtype(dtype)} in {file}, got shape {array.shape} and "
+            f"type {array.dtype}. This is another file: delete it and get it again."
+        )
+    return array
+
+
+@contextlib.contextmanager
+def written_whole(file: Path) -> Iterator[Path]:
+    """A temporary name beside `file`; what the block writes there takes the name of `file` once the block is through.
+
+    Raises:
+        BadInputError: the folder cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)
+    except OSError as error:
+        raise BadInputError(
+            f"Expected to write {file.name} into the cache folder {file.parent}, which cannot be written ({error}). "
+            f"Point XDG_CACHE_HOME to a folder that can."
+        ) from error
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def kept_arrays(file: Path, build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of `file` (.npz), which is built and kept on the first call."""
+    if not file.is_file():
+        arrays = build()
+        with written_whole(file) as part, open(part, "wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+        return arrays
+    with reading(file, "arrays converted earlier"), np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

@@ -1,0 +1,234 @@
+"""How likely data are under a model: importance-weighted estimates with their errors, and the units they are told in.
+
+    log p(x) ~ log (1/S) sum_s w_s,   w_s = p(x, z_s) / q(z_s),   z_s ~ q
+
+The logarithm makes the estimate low on average (Jensen): its mean rises with S towards log p(x), and the bias is about
+half the variance of the mean weight over its square, that is half the square of the standard error reported here, once the
+weights have a variance (Pareto k below 0.5). With heavy tails both the estimate and its standard error are too small.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from ..core import AbstractModel
+from ..objectives import Evidence, FreeEnergy
+from ..results import BadInputError
+from ..typing import Array, Bool, Distribution, Float, Int, Key, Observation, Scalar
+from ._pareto import FEWEST_DRAWS, shape_of_tail, tail_length
+from ._statistics import Estimated
+
+
+class LikelihoodEstimate(NamedTuple):
+    """log p(x) from importance-weighted samples; every field of one row, or with a leading axis of rows.
+
+    Attributes:
+        log_likelihood_nats: the estimate, low on average.
+        stderr_nats: its standard error by the delta method, std(w) / (mean(w) sqrt(S)).
+        pareto_k: shape of the tail of the weights; below 0.5 the standard error can be trusted, from 0.7 on neither number.
+            NaN with fewer than 25 samples.
+        effective_samples: (sum w)^2 / sum w^2, between 1 and S.
+        elbo_nats: mean of log w, the bound on log p(x) from the same samples.
+        elbo_stderr_nats: its standard error, std(log w) / sqrt(S).
+    """
+
+    log_likelihood_nats: Float[Array, "*rows"]
+    stderr_nats: Float[Array, "*rows"]
+    pareto_k: Float[Array, "*rows"]
+    effective_samples: Float[Array, "*rows"]
+    elbo_nats: Float[Array, "*rows"]
+    elbo_stderr_nats: Float[Array, "*rows"]
+
+
+def log_likelihood(
+    model: AbstractModel,
+    distribution: Distribution,
+    observation: Observation,
+    *,
+    key: Key,
+    num_samples: int = 5_000,
+    chunk: int = 250,
+    prior: Distribution | None = None,
+) -> LikelihoodEstimate:
+    """Importance-weighted estimate of log p(x) for one observation, in memory that does not grow with the samples.
+
+    Samples are drawn and weighed `chunk` at a time; a running log-sum-exp, running moments and the largest log weights
+    (which the Pareto fit needs) are all that is kept. Sample s has the key `fold_in(key, s)`, so the result does not depend
+    on `chunk`, apart from rounding.
+
+    Args:
+        model: gives p(z) and p(x | z).
+        distribution: q(z), for instance `posterior.distribution`; must have a density, so not a point.
+        observation: x.
+        key: random key.
+        num_samples: S.
+        chunk: samples in memory at once.
+        prior: in place of the model's own.
+
+    Raises:
+        BadInputError: fewer than two samples, or an empty chunk.
+
+    References:
+        Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR 2016, Sec. 3; Marino (thesis), Sec. 3.5,
+        with S = 5,000.
+    """
+    objective, evidence = FreeEnergy(model), Evidence(observation, prior)
+
+    def log_weight(sample_key: Key) -> Scalar:
+        # The energy takes a key by its protocol; that of a static model has no use for it.
+        z = distribution.sample(sample_key)
+        return -objective.pointwise(z, evidence, key=sample_key) - distribution.log_prob(z)
+
+    return summarize_weights(log_weight, key=key, num_samples=num_samples, chunk=chunk)
+
+
+class _Running(NamedTuple):
+    """What is kept of the weights seen so far. Weights are relative to the largest one, so that none overflows."""
+
+    count: Scalar
+    largest: Float[Array, " tail_plus_one"]
+    mean: Scalar
+    squares: Scalar
+    log_mean: Scalar
+    log_squares: Scalar
+
+
+def summarize_weights(
+    log_weight: Callable[[Key], Scalar], *, key: Key, num_samples: int, chunk: int
+) -> LikelihoodEstimate:
+    """Draw `num_samples` log weights, `chunk` at a time, and summarise them as an estimate of log E[w].
+
+    Args:
+        log_weight: `log_weight(key)` draws one; all keys come from `key` by `fold_in` with the sample's number.
+        key: random key.
+        num_samples: S, at least two.
+        chunk: draws in memory at once.
+    """
+    if num_samples < 2 or chunk < 1:
+        raise BadInputError(
+            f"Expected at least two samples and chunks of at least one, got num_samples={num_samples} and chunk={chunk}."
+        )
+    num_chunks = -(-num_samples // chunk)
+    # Equal chunks, so that the last one wastes next to nothing.
+    size = -(-num_samples // num_chunks)
+    kept = tail_length(num_samples) + 1 if num_samples >= FEWEST_DRAWS else 1
+    dtype = jax.eval_shape(log_weight, key).dtype
+
+    def body(running: _Running, start: Int[Array, ""]) -> tuple[_Running, None]:
+        numbers = start + jnp.arange(size)
+        keys = jax.vmap(lambda number: jr.fold_in(key, number))(numbers)
+        return _merge(running, jax.vmap(log_weight)(keys), numbers < num_samples), None
+
+    zero = jnp.zeros((), dtype)
+    empty = _Running(zero, jnp.full(kept, -jnp.inf, dtype), zero, zero, zero, zero)
+    running, _ = jax.lax.scan(body, empty, size * jnp.arange(num_chunks))
+    relative = running.squares / (num_samples * (num_samples - 1.0)) / running.mean**2
+    share = running.mean**2 / (running.mean**2 + running.squares / num_samples)
+    k = shape_of_tail(running.largest[::-1]) if num_samples >= FEWEST_DRAWS else jnp.full((), jnp.nan, dtype)
+    return LikelihoodEstimate(
+        jnp.log(running.mean) + _finite_or_zero(running.largest[0]),
+        jnp.sqrt(relative),
+        k,
+        num_samples * share,
+        running.log_mean,
+        jnp.sqrt(running.log_squares / (num_samples * (num_samples - 1.0))),
+    )
+
+
+def _merge(running: _Running, log_weights: Float[Array, " chunk"], valid: Bool[Array, " chunk"]) -> _Running:
+    """Add a chunk. Means and sums of squared deviations are merged by Chan's rule, which does not cancel."""
+    log_weights = jnp.where(valid, log_weights, -jnp.inf)
+    largest = jax.lax.top_k(jnp.concatenate([running.largest, log_weights]), running.largest.shape[0])[0]
+    top, former = _finite_or_zero(largest[0]), running.largest[0]
+    # Before the first positive weight there is nothing to rescale, and the difference would be infinite.
+    shrink = jnp.where(jnp.isfinite(former), jnp.exp(jnp.minimum(former - top, 0.0)), 0.0)
+    scaled = running._replace(mean=running.mean * shrink, squares=running.squares * shrink**2)
+    count = jnp.sum(valid, dtype=log_weights.dtype)
+    mean, squares = _pooled(scaled.count, scaled.mean, scaled.squares, jnp.exp(log_weights - top), valid, count)
+    log_mean, log_squares = _pooled(running.count, running.log_mean, running.log_squares, log_weights, valid, count)
+    return _Running(running.count + count, largest, mean, squares, log_mean, log_squares)
+
+
+def _pooled(
+    old_count: Scalar,
+    old_mean: Scalar,
+    old_squares: Scalar,
+    values: Float[Array, " chunk"],
+    valid: Bool[Array, " chunk"],
+    count: Scalar,
+) -> tuple[Scalar, Scalar]:
+    """Mean and sum of squared deviations of the old values and the valid new ones together."""
+    mean = jnp.sum(jnp.where(valid, values, 0.0)) / count
+    squares = jnp.sum(jnp.where(valid, (values - mean) ** 2, 0.0))
+    total, shift = old_count + count, mean - old_mean
+    return old_mean + shift * count / total, old_squares + squares + shift**2 * old_count * count / total
+
+
+def _finite_or_zero(value: Scalar) -> Scalar:
+    return jnp.where(jnp.isfinite(value), value, 0.0)
+
+
+def bits_per_dimension(
+    nll_nats: Float[Array, "*rows"] | float, num_dimensions: int, *, log_bin_nats: float = 0.0
+) -> Float[Array, "*rows"]:
+    """(-log p(x) + D b) / (D log 2): code length of one dimension of x, in bits.
+
+    Args:
+        nll_nats: -log p(x) of whole examples.
+        num_dimensions: D.
+        log_bin_nats: b, the logarithm of the number of bins in a unit of x. Zero for probabilities of discrete data. A
+            *density* on [0, 1] of dequantised values 0..255 becomes one on [0, 256] with b = log 256, since
+            -log p(256 x) = -log p(x) + D log 256; it then bounds the code length of the integers.
+
+    References:
+        Theis, van den Oord and Bethge, "A note on the evaluation of generative models", ICLR 2016, Sec. 3.1; Marino (thesis),
+        Table 3.2.
+    """
+    if num_dimensions < 1:
+        raise BadInputError(f"Expected at least one dimension, got num_dimensions={num_dimensions}.")
+    return (jnp.asarray(nll_nats) / num_dimensions + log_bin_nats) / jnp.log(2.0)
+
+
+def perplexity(
+    log_likelihood_nats: Float[Array, " documents"],
+    num_words: Float[Array, " lengths"] | Int[Array, " lengths"],
+) -> Estimated:
+    """exp(-(1/N) sum_i log p(x_i) / n_i), with its standard error over documents by the delta method.
+
+    With a lower bound on log p(x_i) it is an upper bound on the perplexity.
+
+    Args:
+        log_likelihood_nats: log p of each document's words. A multinomial's log probability counts every order of the words;
+            take its coefficient off first if the perplexity of the words in their order is meant.
+        num_words: n_i, the number of words in each document.
+
+    Raises:
+        BadInputError: the shapes differ, there is no document, or one without words.
+
+    References:
+        Marino (thesis), below Table 3.3.
+    """
+    log_likelihood_nats, num_words = jnp.asarray(log_likelihood_nats), jnp.asarray(num_words)
+    if log_likelihood_nats.shape != num_words.shape or log_likelihood_nats.size == 0:
+        raise BadInputError(
+            f"Expected one log-likelihood and one number of words for every document, got shapes "
+            f"{log_likelihood_nats.shape} and {num_words.shape}."
+        )
+    if bool(jnp.any(num_words <= 0)):
+        raise BadInputError(
+            "Expected documents with at least one word each, got an empty one: leave empty documents out."
+        )
+    rates = -log_likelihood_nats / num_words
+    value = jnp.exp(jnp.mean(rates))
+    return Estimated(value, value * mean_with_error(rates).stderr)
+
+
+def mean_with_error(values: Float[Array, " n"]) -> Estimated:
+    """Mean over rows with its standard error std / sqrt(n); NaN for a single row."""
+    num = values.shape[0]
+    return Estimated(
+        jnp.mean(values), jnp.std(values, ddof=1) / jnp.sqrt(float(num)) if num > 1 else jnp.asarray(jnp.nan)
+    )

@@ -1,0 +1,249 @@
+"""Weights around the two terms of a free energy: beta, annealing, free bits, and constraints on one of the terms.
+
+What is descended is then no bound on -log p(x); `FreeEnergy.terms` stays what is reported. A weighting may carry a state (a
+step number, a multiplier), which the learner moves once per update with the batch's mean terms.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Generic, TypeVar, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..core import AbstractObjective, Errors
+from ..results import BadInputError
+from ..typing import Array, Coefficient, Distribution, Energy, Float, Int, Key, Scalar
+from ._free_energy import Evidence, FreeEnergy, FreeEnergyTerms
+
+WeightState = TypeVar("WeightState")
+
+
+class AbstractWeighting(eqx.Module, Generic[WeightState]):
+    """Turns the terms of a free energy into what is descended."""
+
+    @abc.abstractmethod
+    def init(self) -> WeightState:
+        """State before the first update."""
+
+    @abc.abstractmethod
+    def __call__(self, terms: FreeEnergyTerms, state: WeightState) -> Energy:
+        """The weighted energy, in nats."""
+
+    @abc.abstractmethod
+    def update(self, terms: FreeEnergyTerms, state: WeightState) -> WeightState:
+        """The next state, from the mean terms of a batch."""
+
+
+@final
+class Unweighted(AbstractWeighting[None]):
+    """D + R: the free energy itself."""
+
+    def init(self) -> None:
+        return None
+
+    def __call__(self, terms: FreeEnergyTerms, state: None) -> Energy:
+        return terms.free_energy_nats
+
+    def update(self, terms: FreeEnergyTerms, state: None) -> None:
+        return None
+
+
+@final
+class Beta(AbstractWeighting[None]):
+    """D + beta R.
+
+    Attributes:
+        beta: weight of the rate; above one it buys compression, below one fidelity.
+
+    References:
+        Marino (thesis), Eq. 2.25; Higgins et al., "beta-VAE", ICLR 2017.
+    """
+
+    beta: Coefficient = 1.0
+
+    def init(self) -> None:
+        return None
+
+    def __call__(self, terms: FreeEnergyTerms, state: None) -> Energy:
+        return terms.distortion_nats + self.beta * jnp.sum(terms.rates_nats)
+
+    def update(self, terms: FreeEnergyTerms, state: None) -> None:
+        return None
+
+
+@final
+class Annealing(AbstractWeighting[Int[Array, ""]]):
+    """D + beta(t) R with t the number of updates done.
+
+    Attributes:
+        schedule: t -> beta, for instance `optax.linear_schedule(0.0, 1.0, 10_000)`.
+
+    References:
+        Marino (thesis), Sec. 2.3; Sønderby et al., "Ladder variational autoencoders", NeurIPS 2016.
+    """
+
+    schedule: Callable[[Int[Array, ""]], Scalar | float] = eqx.field(static=True)
+
+    def init(self) -> Int[Array, ""]:
+        return jnp.zeros((), jnp.int32)
+
+    def __call__(self, terms: FreeEnergyTerms, state: Int[Array, ""]) -> Energy:
+        return terms.distortion_nats + self.schedule(state) * jnp.sum(terms.rates_nats)
+
+    def update(self, terms: FreeEnergyTerms, state: Int[Array, ""]) -> Int[Array, ""]:
+        return state + 1
+
+
+@final
+class FreeBits(AbstractWeighting[Float[Array, " levels"]]):
+    """D + sum_l max(R_l, r): a level may spend r nats for nothing, so that it is not switched off early.
+
+    The rate that is compared with r is the running mean over batches, as in the paper, not that of one example; a level below
+    r gets no gradient from its rate.
+
+    Attributes:
+        minimum_nats: r.
+        num_levels: number of rates.
+        decay: of the running mean.
+
+    References:
+        Kingma et al., "Improving variational inference with inverse autoregressive flow", NeurIPS 2016, Eq. 15 (Appendix C.8).
+    """
+
+    minimum_nats: Coefficient
+    num_levels: int = eqx.field(static=True, default=1)
+    decay: Coefficient = 0.9
+
+    def init(self) -> Float[Array, " levels"]:
+        return jnp.zeros(self.num_levels)
+
+    def __call__(self, terms: FreeEnergyTerms, state: Float[Array, " levels"]) -> Energy:
+        if terms.rates_nats.shape[-1] != self.num_levels:
+            raise BadInputError(
+                f"Expected free bits for {terms.rates_nats.shape[-1]} levels, as the free energy has them, got "
+                f"num_levels={self.num_levels}."
+            )
+        paid = jnp.where(
+            state > self.minimum_nats, terms.rates_nats, jnp.zeros_like(terms.rates_nats) + self.minimum_nats
+        )
+        return terms.distortion_nats + jnp.sum(paid)
+
+    def update(self, terms: FreeEnergyTerms, state: Float[Array, " levels"]) -> Float[Array, " levels"]:
+        rates = jax.lax.stop_gradient(terms.rates_nats)
+        return self.decay * state + (1.0 - self.decay) * rates.astype(state.dtype)
+
+
+@final
+class ConstraintState(eqx.Module):
+    """A running mean of the constrained term's excess, and the multiplier's logarithm."""
+
+    excess_nats: Scalar
+    log_multiplier: Scalar
+
+
+@final
+class DistortionConstraint(AbstractWeighting[ConstraintState]):
+    """GECO: R + lambda (D - d), with lambda raised while D exceeds d and lowered otherwise.
+
+    Divided by max(1, lambda), so that a growing multiplier does not become a growing learning rate.
+
+    Attributes:
+        target_nats: d, the distortion to reach.
+        speed: change of log lambda per update, for an excess of one nat (bounded to +-1 nat).
+        decay: of the running mean of the excess.
+
+    References:
+        Rezende and Viola, "Taming VAEs", arXiv 1810.00597, Algorithm 1; Marino (thesis), Sec. 2.3.
+    """
+
+    target_nats: Coefficient
+    speed: Coefficient = 0.01
+    decay: Coefficient = 0.99
+
+    def init(self) -> ConstraintState:
+        return ConstraintState(jnp.zeros(()), jnp.zeros(()))
+
+    def __call__(self, terms: FreeEnergyTerms, state: ConstraintState) -> Energy:
+        multiplier = jnp.exp(state.log_multiplier)
+        lagrangian = jnp.sum(terms.rates_nats) + multiplier * (terms.distortion_nats - self.target_nats)
+        return lagrangian / jnp.maximum(1.0, multiplier)
+
+    def update(self, terms: FreeEnergyTerms, state: ConstraintState) -> ConstraintState:
+        return _follow(state, terms.distortion_nats - self.target_nats, self.speed, self.decay)
+
+
+@final
+class RateConstraint(AbstractWeighting[ConstraintState]):
+    """D + lambda (R - r): the rate is held at r nats by a multiplier, which takes the place of beta.
+
+    Attributes:
+        target_nats: r, summed over levels.
+        speed: as for `DistortionConstraint`.
+        decay: as for `DistortionConstraint`.
+
+    References:
+        Marino (thesis), Sec. 2.3 (a KL constraint); Rezende and Viola, "Taming VAEs".
+    """
+
+    target_nats: Coefficient
+    speed: Coefficient = 0.01
+    decay: Coefficient = 0.99
+
+    def init(self) -> ConstraintState:
+        return ConstraintState(jnp.zeros(()), jnp.zeros(()))
+
+    def __call__(self, terms: FreeEnergyTerms, state: ConstraintState) -> Energy:
+        multiplier = jnp.exp(state.log_multiplier)
+        lagrangian = terms.distortion_nats + multiplier * (jnp.sum(terms.rates_nats) - self.target_nats)
+        return lagrangian / jnp.maximum(1.0, multiplier)
+
+    def update(self, terms: FreeEnergyTerms, state: ConstraintState) -> ConstraintState:
+        return _follow(state, jnp.sum(terms.rates_nats) - self.target_nats, self.speed, self.decay)
+
+
+def _follow(state: ConstraintState, excess: Scalar, speed: Coefficient, decay: Coefficient) -> ConstraintState:
+    excess = jax.lax.stop_gradient(excess).astype(state.excess_nats.dtype)
+    mean = decay * state.excess_nats + (1.0 - decay) * excess
+    change = speed * jnp.clip(mean, -1.0, 1.0)
+    # Bounded, so that a target out of reach does not end in an infinite weight.
+    return ConstraintState(mean, jnp.clip(state.log_multiplier + change, -10.0, 10.0))
+
+
+@final
+class Weighted(AbstractObjective):
+    """A free energy seen through a weighting: what engines and learners descend.
+
+    Attributes:
+        free_energy: gives the terms.
+        weighting: joins them.
+        state: of the weighting; its first by default.
+    """
+
+    free_energy: FreeEnergy
+    weighting: AbstractWeighting
+    state: Array | eqx.Module | None
+
+    def __init__(self, free_energy: FreeEnergy, weighting: AbstractWeighting, state: Array | eqx.Module | None = None):
+        self.free_energy = free_energy
+        self.weighting = weighting
+        self.state = weighting.init() if state is None else state
+
+    def pointwise(self, value: Array, args: Evidence, *, key: Key) -> Energy:
+        """The weighted terms of a point mass, -log p(x | z) and -log p(z)."""
+        prior = self.free_energy.model.initial() if args.prior is None else args.prior
+        rate = -prior.log_prob(value)
+        distortion = self.free_energy.pointwise(value, args, key=key) - rate
+        return self.weighting(FreeEnergyTerms(distortion, rate[None]), self.state)
+
+    def __call__(self, distribution: Distribution, args: Evidence, *, key: Key) -> Energy:
+        return self.weighting(self.terms(distribution, args, key=key), self.state)
+
+    def terms(self, distribution: Distribution, args: Evidence, *, key: Key) -> FreeEnergyTerms:
+        """The terms of the true bound, before they are weighted."""
+        return self.free_energy.terms(distribution, args, key=key)
+
+    def errors(self, distribution: Distribution, args: Evidence, *, key: Key) -> Errors:
+        """As for `FreeEnergy`."""
+        return self.free_energy.errors(distribution, args, key=key)
