@@ -7,7 +7,6 @@ move, because networks must know its size.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -26,10 +25,13 @@ from homeostat.core import (
 )
 from homeostat.distributions import (
     Categorical,
+    ConditionalFlow,
     Cubature,
     Delta,
     DiagonalGaussian,
     FullGaussian,
+    Ladder,
+    NormalizingFlow,
     SquashedGaussian,
 )
 from homeostat.environments import (
@@ -43,19 +45,42 @@ from homeostat.environments import (
     SecondOrderMotion,
     SpriteScene,
 )
-from homeostat.inference import FreeEnergyDescent, IndexedData, ModelWithEngine, VariationalEM, engines
+from homeostat.inference import (
+    FreeEnergyDescent,
+    IndexedData,
+    ModelWithEngine,
+    PredictiveCodingLearning,
+    VariationalEM,
+    engines,
+)
 from homeostat.inference.filters import GaussianBelief, Kalman, Particle, VariationalFilter
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, StateSpace
 from homeostat.models.static import (
-    BernoulliDecoder,
-    GaussianDecoder,
+    Bernoulli,
+    FactorAnalysis,
+    Gaussian,
+    LearnedLevel,
     OccludedSprites,
+    ProbabilisticPCA,
+    Skip,
+    SparseCoding,
     SparseTemplate,
     SpatialTransformer,
     TemplateChoice,
+    latent_gaussian,
     stack_models,
+    unit_columns,
 )
-from homeostat.objectives import ExpectedFreeEnergy, ImportanceWeighted, PathEnergy, PragmaticEpistemic, Prospect
+from homeostat.objectives import (
+    ExpectedFreeEnergy,
+    FreeEnergy,
+    ImportanceWeighted,
+    PathEnergy,
+    PragmaticEpistemic,
+    Prospect,
+    Unweighted,
+    Weighted,
+)
 from homeostat.testing import Tolerances
 from problems import (
     BoundedModel as BoundedModel,
@@ -67,14 +92,17 @@ from problems import (
     encoder,
     evidence,
     linear_model,
+    mapping,
     mixture_model,
     problem,
     size,
+    two_levels,
 )
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
 STRICT = Tolerances(ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS)
 """Tolerances of the laws in these tests, which run in 64-bit."""
+
 
 FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
     "diagonal Gaussian": lambda: DiagonalGaussian(2),
@@ -83,6 +111,9 @@ FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
     "categorical": lambda: Categorical(3),
     "categorical plan": lambda: Categorical(3, (2,)),
     "squashed Gaussian": lambda: SquashedGaussian(2, low=-1.0, high=1.0),
+    "ladder": lambda: Ladder(two_levels().levels),
+    "normalizing flow": lambda: NormalizingFlow(2, num_layers=2, width=8, key=jr.key(0)),
+    "conditional flow": lambda: ConditionalFlow(2, 3, num_layers=2, width=8, key=jr.key(0)),
 }
 
 ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {
@@ -90,6 +121,11 @@ ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {
     "iterative": lambda family: engines.Iterative(
         careful_network(2 * size(family)), (engines.Estimate(), engines.LogGradient()), engines.LearnedSGD()
     ),
+    "levelwise iterative": lambda family: engines.LevelwiseIterative(
+        2 * (engines.Iterative(careful_network(size(family) // 2 * 2), (engines.Estimate(),), engines.LearnedSGD()),),
+        (1, 1),
+    ),
+    "predictive coding": lambda family: engines.PredictiveCoding(optax.sgd(0.05)),
     "gradient": lambda family: engines.Gradient(optax.adam(0.1)),
     "natural gradient": lambda family: engines.NaturalGradient(0.5, 0.3),
     "cross entropy": lambda family: engines.CrossEntropy(),
@@ -105,11 +141,25 @@ REFUSED = {
     ("natural gradient", "categorical"),
     ("natural gradient", "categorical plan"),
     ("natural gradient", "squashed Gaussian"),
+    ("natural gradient", "ladder"),
+    ("natural gradient", "normalizing flow"),
+    ("natural gradient", "conditional flow"),
+    ("levelwise iterative", "conditional flow"),
+    ("levelwise iterative", "full Gaussian"),
+    ("levelwise iterative", "categorical"),
+    *(("predictive coding", name) for name in FAMILIES if name != "delta"),
     *(("exhaustive", name) for name in FAMILIES if not name.startswith("categorical")),
 }
 """Pairs of engine and family that raise `BadInputError`, because the method is not defined there."""
 
-CANONICAL_FAMILY: dict[str, str] = {"exhaustive": "categorical"}
+OPTIMALITY = {"normalizing flow": 1e-2}
+"""Largest gradient that `fit` leaves, for families whose fit is a search."""
+
+CANONICAL_FAMILY: dict[str, str] = {
+    "exhaustive": "categorical",
+    "levelwise iterative": "diagonal Gaussian",
+    "predictive coding": "delta",
+}
 """The family that an engine is tried on in the quick suite; the full Gaussian unless named here."""
 
 
@@ -162,8 +212,17 @@ MODELS: dict[str, Callable[[], ModelCase]] = {
     "sparse template": lambda: ModelCase(
         SparseTemplate(_template(), 0.1 * jr.normal(jr.key(1), (3, 6, 6)), size=12, extent=3.0)
     ),
-    "Gaussian decoder": lambda: ModelCase(GaussianDecoder(eqx.nn.MLP(2, 5, 8, 1, jax.nn.tanh, key=jr.key(0)), dim=2)),
-    "Bernoulli decoder": lambda: ModelCase(BernoulliDecoder(eqx.nn.MLP(2, 5, 8, 1, jax.nn.tanh, key=jr.key(0)), dim=2)),
+    "latent Gaussian": lambda: ModelCase(latent_gaussian(Gaussian((5,)), (2,), key=jr.key(0), mapping=mapping)),
+    "latent Gaussian, three levels": lambda: ModelCase(
+        latent_gaussian(
+            Bernoulli((5,)), (2, 1, 2), key=jr.key(0), mapping=mapping, units=2, wiring=Skip(), top=LearnedLevel
+        )
+    ),
+    "factor analysis": lambda: ModelCase(FactorAnalysis(jr.normal(jr.key(2), (4, 2)), jnp.arange(4.0), -jnp.ones(4))),
+    "probabilistic PCA": lambda: ModelCase(
+        ProbabilisticPCA(jr.normal(jr.key(2), (4, 2)), jnp.arange(4.0), -jnp.ones(()))
+    ),
+    "sparse coding": lambda: ModelCase(SparseCoding(unit_columns(jr.normal(jr.key(2), (4, 6))))),
     "linear (of the tests)": lambda: ModelCase(linear_model()),
     "mixture (of the tests)": lambda: ModelCase(mixture_model()),
     "bounded (of the tests)": lambda: ModelCase(BoundedModel(linear_model().weights, jnp.ones(3))),
@@ -188,9 +247,15 @@ def _steered_filter() -> VariationalFilter:
     return VariationalFilter(engines.NaturalGradient(1.0, keep=1e-6), FullGaussian(2))
 
 
+def _beside_two_levels(objective: Any) -> Problem:
+    return Problem(objective, DiagonalGaussian(2), evidence())
+
+
 OBJECTIVES: dict[str, Callable[[], Problem]] = {
     "free energy": lambda: problem(FullGaussian(2)),
     "free energy of a choice": lambda: problem(Categorical(3)),
+    "free energy of two levels": lambda: _beside_two_levels(FreeEnergy(two_levels(), Cubature())),
+    "weighted": lambda: _beside_two_levels(Weighted(FreeEnergy(two_levels(), Cubature()), Unweighted())),
     "importance weighted": lambda: Problem(ImportanceWeighted(linear_model(), 16), FullGaussian(2), evidence()),
     "path energy": lambda: _plan_problem(PathEnergy(_cost)),
     "expected free energy": lambda: _plan_problem(ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), _steered_filter())),
@@ -307,6 +372,12 @@ LEARNERS: dict[str, Callable[[], LearnerCase]] = {
             FullGaussian(2),
             optax.adam(1e-3),
             Cubature(),
+        ),
+        _observations(),
+    ),
+    "predictive coding": lambda: LearnerCase(
+        PredictiveCodingLearning(
+            linear_model(), optax.adam(1e-3), engines.PredictiveCoding(optax.sgd(0.05)), num_steps=5
         ),
         _observations(),
     ),

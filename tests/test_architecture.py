@@ -24,6 +24,8 @@ CHAIN = (
     ("inference",),
     ("control",),
     ("agents",),
+    ("presets",),
+    ("adapters",),
     ("experiments",),
     ("cli",),
     ("__main__",),
@@ -40,10 +42,10 @@ RAILS = {
 """What the packages beside the chain may see, besides the bottom."""
 
 RAIL_USERS = {
-    "train": {"agents", "experiments", "cli"},
-    "data": {"environments", "experiments", "cli"},
+    "train": {"agents", "presets", "adapters", "experiments", "cli"},
+    "data": {"environments", "presets", "adapters", "experiments", "cli"},
     "viz": {"experiments", "cli"},
-    "metrics": {"agents", "experiments", "cli"},
+    "metrics": {"agents", "presets", "adapters", "experiments", "cli"},
     "testing": set(),
 }
 """Which members of the chain may import a package beside it."""

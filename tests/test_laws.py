@@ -25,7 +25,8 @@ from homeostat.testing import (
 
 @pytest.mark.parametrize("name", catalogue.FAMILIES)
 def test_family(name, key):
-    check_family(catalogue.FAMILIES[name](), key=key, tolerances=STRICT)
+    tolerances = STRICT._replace(optimality=catalogue.OPTIMALITY.get(name, STRICT.optimality))
+    check_family(catalogue.FAMILIES[name](), key=key, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", catalogue.MODELS)
@@ -76,8 +77,8 @@ def test_learner(name, key):
 def final_members(protocol):
     """Public final classes of the package that fulfil a protocol."""
     for module in pkgutil.walk_packages(homeostat.__path__, "homeostat."):
-        # Adapters need optional packages; experiments are not members of anything.
-        if not {"adapters", "experiments", "cli", "__main__"} & set(module.name.split(".")):
+        # Adapters need optional packages; experiments and presets are not members of anything.
+        if not {"adapters", "presets", "experiments", "cli", "__main__"} & set(module.name.split(".")):
             importlib.import_module(module.name)
     found, waiting = set(), [protocol]
     while waiting:
@@ -89,8 +90,8 @@ def final_members(protocol):
         kind
         for kind in found
         if kind.__module__.startswith("homeostat.")
-        # Experiments have parts of their own, which nobody else uses.
-        and not kind.__module__.startswith("homeostat.experiments.")
+        # Experiments and presets have parts of their own, which nobody else uses.
+        and not kind.__module__.startswith(("homeostat.experiments.", "homeostat.presets."))
         and getattr(kind, "__final__", False)
         and not kind.__name__.startswith("_")
     }

@@ -22,7 +22,9 @@ STRICT = Tolerances(ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS)
 
 
 @pytest.mark.parametrize(
-    "scene", [SpriteScene(3), SpriteScene(2, motion=SecondOrderMotion())], ids=["grid", "second order"]
+    "scene",
+    [SpriteScene(3), pytest.param(SpriteScene(2, motion=SecondOrderMotion()), marks=pytest.mark.slow)],
+    ids=["grid", "second order"],
 )
 def test_laws(scene, key):
     spec = scene.action_spec

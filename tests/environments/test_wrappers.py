@@ -31,7 +31,7 @@ WORLDS = {
 }
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", ["fovea", *(pytest.param(n, marks=pytest.mark.slow) for n in list(WORLDS)[1:])])
 def test_laws(name, key):
     world = WORLDS[name]
     spec = world.action_spec

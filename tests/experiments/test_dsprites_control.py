@@ -145,6 +145,7 @@ def test_the_filter_is_bayes_rule_on_the_grid(fields, key):
     np.testing.assert_allclose(moved.particles[33], [2.0, 0.0, 5.0, 5.0], atol=ALGEBRA)
 
 
+@pytest.mark.slow
 def test_the_epistemic_term_moves_the_gaze_to_where_there_is_something_to_see(fields, key):
     """From an empty corner the informed agent looks inwards; without the term every gaze is as good as another."""
     model, belief = epistemic.GazeModel(fields, jnp.asarray(0.1)), grid_belief([0.0, 0.0])

@@ -97,6 +97,7 @@ def test_feedforward_pose_matches_mass_and_centroid(models):
     assert abs(turn) < tolerances.AUTODIFF
 
 
+@pytest.mark.slow
 def test_perception_decodes_shape_and_pose(key):
     latents = jnp.asarray([[0, 1, 3, 2, 29], [1, 4, 14, 20, 9], [2, 5, 27, 15, 15], [2, 0, 8, 31, 0]])
     perception = sprites.SpritePerception()
@@ -165,6 +166,7 @@ def test_training_steps_lower_their_losses(key, models):
     assert np.isfinite(losses).all() and np.mean(losses[-2:]) < np.mean(losses[:2])
 
 
+@pytest.mark.slow
 def test_iterative_training_and_comparison_run_on_all_shapes(key, models):
     encoder = amortized.SpriteEncoder(sprites.SpriteCoordinates(), width=16, key=key)
     train = amortized.by_shape(jnp.asarray(sprites.split_configurations(10, key=key).train[::997]))

@@ -138,7 +138,9 @@ def level_divergences(q: Distribution, p: Hierarchical, value: Float[Array, " d"
         The divergences, the lowest level first, or None if q has no such conditionals.
     """
     priors = p.descend(value).conditionals
-    if isinstance(q, Hierarchical) and q.dims == p.dims:
+    if isinstance(q, Hierarchical):
+        if q.dims != p.dims:
+            return None
         posteriors = q.descend(value).conditionals
     elif is_factorised(q) and q.event_shape == p.event_shape:
         base = q.base_dist

@@ -1,11 +1,29 @@
 """The verbs of inference, and the engines that carry them out."""
 
+from ._amortized_learning import (
+    DescentMetrics as DescentMetrics,
+    Failure as Failure,
+    FreeEnergyDescent as FreeEnergyDescent,
+    FreeEnergyDescentState as FreeEnergyDescentState,
+    ModelWithEngine as ModelWithEngine,
+)
+from ._credit import (
+    AbstractCredit as AbstractCredit,
+    EveryIteration as EveryIteration,
+    FirstIteration as FirstIteration,
+    LastIteration as LastIteration,
+)
 from ._expectation_maximization import (
     Learned as Learned,
     Parts as Parts,
     TransitionMoments as TransitionMoments,
     expectation_maximization as expectation_maximization,
     transition_moments as transition_moments,
+)
+from ._factor_analysis_learning import (
+    LearnedFactors as LearnedFactors,
+    fit_factor_analysis as fit_factor_analysis,
+    fit_probabilistic_pca as fit_probabilistic_pca,
 )
 from ._filter import (
     Filtered as Filtered,
@@ -21,13 +39,24 @@ from ._modes import (
     infer_modes as infer_modes,
     nearest_offset as nearest_offset,
 )
+from ._predictive_coding_learning import (
+    LocalGradients as LocalGradients,
+    PredictiveCodingLearning as PredictiveCodingLearning,
+    PredictiveCodingMetrics as PredictiveCodingMetrics,
+    PredictiveCodingState as PredictiveCodingState,
+    local_gradients as local_gradients,
+)
 from ._smooth import RauchTungStriebel as RauchTungStriebel, Smoothed as Smoothed, smooth as smooth
+from ._sparse_coding_learning import (
+    LearnedDictionary as LearnedDictionary,
+    SparseEstimate as SparseEstimate,
+    learn_dictionary as learn_dictionary,
+    map_estimate as map_estimate,
+)
+from ._start import standard_start as standard_start, start_at_prior as start_at_prior
 from ._variational_learning import (
-    FreeEnergyDescent as FreeEnergyDescent,
-    FreeEnergyDescentState as FreeEnergyDescentState,
     IndexedData as IndexedData,
     LearningMetrics as LearningMetrics,
-    ModelWithEngine as ModelWithEngine,
     VariationalEM as VariationalEM,
     VariationalEMState as VariationalEMState,
 )

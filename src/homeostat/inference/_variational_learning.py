@@ -2,9 +2,8 @@
 
     theta <- theta - optimizer(grad_theta (1/N) sum_n F(q_n; theta)),   q_n = where an engine ends on x_n
 
-`VariationalEM` keeps one q_n for every datum between updates, as expectation maximisation does. `FreeEnergyDescent` infers
-afresh for every batch, and trains what the engine learns (an encoder) by the same energy: with a `Direct` engine and a decoder
-it trains a variational autoencoder.
+`VariationalEM` keeps one q_n for every datum between updates, as expectation maximisation does; `FreeEnergyDescent` infers
+afresh for every batch and also trains what the engine learns.
 """
 
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import jax.random as jr
 import optax
 
 from ..core import AbstractEngine, AbstractFamily, AbstractLearner, AbstractModel
-from ..distributions import AbstractExpectation, Cubature, MonteCarlo
+from ..distributions import AbstractExpectation, Cubature
 from ..objectives import Evidence, FreeEnergy
 from ..results import BadInputError
 from ..typing import Array, Float, Int, Key, Params, PyTree, Scalar
@@ -142,73 +141,6 @@ class VariationalEM(AbstractLearner[VariationalEMState, LearningMetrics], Generi
         updates, optimizer = self.optimizer.update(gradient, optimizer, learned)
         model = eqx.combine(eqx.apply_updates(learned, updates), fixed)
         return self.project(model), optimizer, energy
-
-
-@final
-class ModelWithEngine(eqx.Module):
-    """A generative model with an engine whose numbers are learned beside it."""
-
-    model: AbstractModel
-    engine: AbstractEngine
-
-
-class FreeEnergyDescentState(NamedTuple):
-    """The model with its engine, and the optimiser's state."""
-
-    learned: ModelWithEngine
-    optimizer: optax.OptState
-
-
-@final
-class FreeEnergyDescent(AbstractLearner[FreeEnergyDescentState, LearningMetrics], Generic[Params]):
-    """Descend the mean free energy in the numbers of the model and of the engine together.
-
-    Attributes:
-        learned: model and engine where learning starts.
-        family: of q.
-        optimizer: for every learnable leaf.
-        expectation: rule for the expected energy; pathwise differentiable.
-        num_steps: engine steps on each observation, all of which the gradient passes through.
-
-    References:
-        Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014; Marino (thesis), Algorithm 1.
-    """
-
-    learned: ModelWithEngine
-    family: AbstractFamily[Params]
-    optimizer: optax.GradientTransformation = eqx.field(static=True)
-    expectation: AbstractExpectation = MonteCarlo(1)
-    num_steps: int = eqx.field(static=True, default=1)
-
-    def init(self, *, key: Key) -> FreeEnergyDescentState:
-        return FreeEnergyDescentState(self.learned, self.optimizer.init(eqx.filter(self.learned, eqx.is_inexact_array)))
-
-    def update(
-        self, state: FreeEnergyDescentState, batch: PyTree, *, key: Key
-    ) -> tuple[FreeEnergyDescentState, LearningMetrics]:
-        num = jax.tree.leaves(batch)[0].shape[0]
-
-        def mean_energy(learned):
-            objective = FreeEnergy(learned.model, self.expectation)
-
-            def energy(observation, key):
-                return infer(
-                    objective,
-                    learned.engine,
-                    self.family,
-                    Evidence(observation),
-                    key=key,
-                    num_steps=self.num_steps,
-                    throw=False,
-                ).energy_nats
-
-            return jnp.mean(jax.vmap(energy)(batch, jr.split(key, num)))
-
-        energy, gradient = eqx.filter_value_and_grad(mean_energy)(state.learned)
-        learned, fixed = eqx.partition(state.learned, eqx.is_inexact_array)
-        updates, optimizer = self.optimizer.update(gradient, state.optimizer, learned)
-        learned = eqx.combine(eqx.apply_updates(learned, updates), fixed)
-        return FreeEnergyDescentState(learned, optimizer), LearningMetrics(energy)
 
 
 def _finite(tree: PyTree) -> Array:

@@ -19,10 +19,11 @@ from homeostat.inference.engines import (
     Estimate,
     Feedback,
     Gated,
+    InferenceGradient,
     Iterative,
     LearnedSGD,
     LogGradient,
-    NormalizedGradient,
+    Normalized,
     Residual,
 )
 from homeostat.objectives import Evidence, FreeEnergy
@@ -88,7 +89,7 @@ def test_encodings():
     np.testing.assert_allclose(
         LogGradient(10.0)(given), [0.0, -0.5, -1.0, 1.0, -1.0, np.exp(10.0) * 1e-6], rtol=ALGEBRA, atol=ALGEBRA
     )
-    normalized = NormalizedGradient(0.0)(given)
+    normalized = Normalized(InferenceGradient(), epsilon=0.0)(given)
     np.testing.assert_allclose([jnp.mean(normalized), jnp.std(normalized)], [0.0, 1.0], atol=ALGEBRA)
     assert Data(lambda args: jnp.ones(2))(given).shape == (2,)
 

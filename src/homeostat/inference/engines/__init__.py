@@ -1,20 +1,25 @@
 """Engines: one class a method, used for perception and for control alike."""
 
 from ._amortized import (
-    AbstractEncoding as AbstractEncoding,
-    AbstractUpdateRule as AbstractUpdateRule,
-    Data as Data,
+    AbstractFeedbackEngine as AbstractFeedbackEngine,
     Direct as Direct,
+    Iterative as Iterative,
+    LevelwiseIterative as LevelwiseIterative,
+    feedback_at as feedback_at,
+)
+from ._encodings import (
+    AbstractEncoding as AbstractEncoding,
+    Data as Data,
     Estimate as Estimate,
     Feedback as Feedback,
-    Gated as Gated,
-    Iterative as Iterative,
-    LearnedSGD as LearnedSGD,
+    InferenceGradient as InferenceGradient,
     LogGradient as LogGradient,
-    NormalizedGradient as NormalizedGradient,
-    Residual as Residual,
+    Normalized as Normalized,
+    PredictionErrors as PredictionErrors,
+    WeightedErrors as WeightedErrors,
 )
 from ._gradient import Gradient as Gradient
+from ._local_errors import HierarchyErrors as HierarchyErrors
 from ._natural_gradient import (
     AbstractCurvature as AbstractCurvature,
     Fisher as Fisher,
@@ -23,6 +28,11 @@ from ._natural_gradient import (
     NaturalGradientState as NaturalGradientState,
     Stein as Stein,
 )
+from ._predictive_coding import (
+    AbstractGain as AbstractGain,
+    ConstantGain as ConstantGain,
+    PredictiveCoding as PredictiveCoding,
+)
 from ._sampling import (
     AbstractSamplingEngine as AbstractSamplingEngine,
     CrossEntropy as CrossEntropy,
@@ -30,3 +40,10 @@ from ._sampling import (
     PathIntegral as PathIntegral,
 )
 from ._sequence import Sequence as Sequence
+from ._updates import (
+    AbstractUpdateRule as AbstractUpdateRule,
+    BoundLogScale as BoundLogScale,
+    Gated as Gated,
+    LearnedSGD as LearnedSGD,
+    Residual as Residual,
+)

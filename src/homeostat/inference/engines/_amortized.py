@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
+from ...core import AbstractEngine, AbstractFamily, AbstractObjective, Errors, StepInfo
+from ...nn import AbstractRecurrent
 from ...results import BadInputError
-from ...typing import Array, Coefficient, Float, Key, Params, PyTree, Scalar
+from ...typing import Any, Array, Distribution, Float, Key, Params, PyTree, Scalar
+from ._encodings import AbstractEncoding, Estimate, Feedback, LogGradient
+from ._updates import AbstractUpdateRule, Gated
 
 
 @final
@@ -52,183 +55,27 @@ class Direct(AbstractEngine[Params, None]):
         return output, None, StepInfo(energy)
 
 
-@final
-class Feedback(eqx.Module):
-    """What an update network may read at one iteration.
+class AbstractFeedbackEngine(AbstractEngine[Params, PyTree]):
+    """An engine that learns to turn errors and gradients at the estimate into the next estimate.
 
-    Attributes:
-        estimate: current parameters, flat.
-        gradient: gradient of the objective with respect to them, in nats per unit; no gradient flows through it.
-        args: what the problem depends on.
+    Splitting a step into feedback and proposal lets a learner use one gradient twice: as the training signal of one iteration
+    and as the input of the next.
     """
 
-    estimate: Float[Array, " k"]
-    gradient: Float[Array, " k"]
-    args: PyTree
-
-
-class AbstractEncoding(eqx.Module):
-    """One input of an update network."""
+    detach: eqx.AbstractVar[Callable[[Array], Array]]
 
     @abc.abstractmethod
-    def __call__(self, feedback: Feedback) -> Float[Array, " n"]:
-        """The encoded vector."""
-
-
-@final
-class Estimate(AbstractEncoding):
-    """The current parameters."""
-
-    def __call__(self, feedback: Feedback) -> Float[Array, " n"]:
-        return feedback.estimate
-
-
-@final
-class LogGradient(AbstractEncoding):
-    """(log |g| / p clipped at -1, sign g or e^p g): magnitude and sign apart, for gradients of any scale.
-
-    Attributes:
-        decades: p, natural-log range below which a gradient counts as zero.
-
-    References:
-        Andrychowicz et al., "Learning to learn by gradient descent by gradient descent", NeurIPS 2016, Appendix A;
-        Marino, Yue and Mandt, "Iterative amortized inference", ICML 2018, feed log |g| and sign g.
-    """
-
-    decades: Coefficient = 10.0
-
-    def __call__(self, feedback: Feedback) -> Float[Array, " n"]:
-        gradient = feedback.gradient
-        magnitude = jnp.abs(gradient)
-        large = magnitude >= jnp.exp(-self.decades)
-        log = jnp.where(large, jnp.log(jnp.where(large, magnitude, 1.0)) / self.decades, -1.0)
-        sign = jnp.where(large, jnp.sign(gradient), jnp.exp(self.decades) * gradient)
-        return jnp.concatenate([log, sign])
-
-
-@final
-class NormalizedGradient(AbstractEncoding):
-    """Layer-normalised gradient, (g - mean g) / (std g + epsilon), of one example.
-
-    Attributes:
-        epsilon: floor of the standard deviation, in nats per unit.
-
-    References:
-        Marino (thesis), Sec. 3.5, "Models": each input is layer-normalised by itself.
-    """
-
-    epsilon: Coefficient = 1e-5
-
-    def __call__(self, feedback: Feedback) -> Float[Array, " n"]:
-        gradient = feedback.gradient
-        return (gradient - jnp.mean(gradient)) / (jnp.std(gradient) + self.epsilon)
-
-
-@final
-class Data(AbstractEncoding):
-    """Features of what the problem depends on, such as the observation.
-
-    Attributes:
-        features: maps `args` to a vector; may be a network, which is then trained with the engine.
-    """
-
-    features: Callable[[PyTree], Float[Array, " n"]]
-
-    def __call__(self, feedback: Feedback) -> Float[Array, " n"]:
-        return self.features(feedback.args)
-
-
-class AbstractUpdateRule(eqx.Module):
-    """How network outputs change the estimate."""
+    def start(self) -> PyTree:
+        """State before the first proposal."""
 
     @abc.abstractmethod
-    def outputs(self, size: int) -> int:
-        """Number of network outputs for `size` parameters."""
+    def propose(self, feedback: Feedback, state: PyTree) -> tuple[Float[Array, " k"], PyTree]:
+        """The next estimate, flat, and the next state."""
 
-    @abc.abstractmethod
-    def __call__(self, feedback: Feedback, output: Float[Array, " m"]) -> Float[Array, " k"]:
-        """The new estimate."""
-
-
-@final
-class Gated(AbstractUpdateRule):
-    """lambda <- g lambda + (1 - g) proposal, g = sigmoid(gate): the highway update of Eq. 3.12.
-
-    Attributes:
-        gate_bias: added to the gate's input; positive values start near the identity.
-
-    References:
-        Marino (thesis), Eq. 3.12.
-    """
-
-    gate_bias: Coefficient = 0.0
-
-    def outputs(self, size: int) -> int:
-        return 2 * size
-
-    def __call__(self, feedback: Feedback, output: Float[Array, " m"]) -> Float[Array, " k"]:
-        proposal, gate = jnp.split(output, 2)
-        gate = jax.nn.sigmoid(gate + self.gate_bias)
-        return gate * feedback.estimate + (1.0 - gate) * proposal
-
-
-@final
-class Residual(AbstractUpdateRule):
-    """lambda <- lambda + scale * output.
-
-    Attributes:
-        scale: multiplies the output, in the parameters' unit.
-    """
-
-    scale: Coefficient = 1.0
-
-    def outputs(self, size: int) -> int:
-        return size
-
-    def __call__(self, feedback: Feedback, output: Float[Array, " m"]) -> Float[Array, " k"]:
-        return feedback.estimate + self.scale * output
-
-
-@final
-class LearnedSGD(AbstractUpdateRule):
-    """lambda <- lambda - sigmoid(rate) g + offset, a learned step size for the raw gradient.
-
-    References:
-        Marino, Cvitkovic and Yue, "A general method for amortizing variational filtering", NeurIPS 2018 (code).
-    """
-
-    def outputs(self, size: int) -> int:
-        return 2 * size
-
-    def __call__(self, feedback: Feedback, output: Float[Array, " m"]) -> Float[Array, " k"]:
-        offset, rate = jnp.split(output, 2)
-        return feedback.estimate - jax.nn.sigmoid(rate) * feedback.gradient + offset
-
-
-@final
-class Iterative(AbstractEngine[Params, None]):
-    """lambda_{k+1} = update(lambda_k, network(encodings of grad F, lambda_k, x)): iterative amortized inference.
-
-    Estimate and gradient enter as constants, so that no gradient flows between iterations, unless `detach` is the identity.
-
-    Attributes:
-        network: maps the concatenated encodings to `update.outputs(number of parameters)` values.
-        encodings: inputs of the network.
-        update: how its output changes the estimate.
-        detach: applied to the estimate before it is used; `jax.lax.stop_gradient` (default) trains every iteration by
-            itself, the identity trains the unrolled chain.
-
-    References:
-        Marino, Yue and Mandt, "Iterative amortized inference", ICML 2018; Marino (thesis), Eqs. 3.1, 3.2 and 3.12.
-    """
-
-    network: Callable[[Float[Array, " n"]], Float[Array, " m"]]
-    encodings: tuple[AbstractEncoding, ...] = (Estimate(), LogGradient())
-    update: AbstractUpdateRule = Gated()
-    detach: Callable[[Array], Array] = eqx.field(static=True, default=jax.lax.stop_gradient)
-
-    def init(self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree) -> None:
-        return None
+    def init(
+        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
+    ) -> PyTree:
+        return self.start()
 
     def step(
         self,
@@ -236,10 +83,10 @@ class Iterative(AbstractEngine[Params, None]):
         family: AbstractFamily[Params],
         params: Params,
         args: PyTree,
-        state: None,
+        state: PyTree,
         *,
         key: Key,
-    ) -> tuple[Params, None, StepInfo]:
+    ) -> tuple[Params, PyTree, StepInfo]:
         flat, unravel = ravel_pytree(params)
         flat = self.detach(flat)
 
@@ -247,13 +94,103 @@ class Iterative(AbstractEngine[Params, None]):
             return objective(family(unravel(vector)), args, key=key)
 
         value, gradient = jax.value_and_grad(energy)(flat)
-        feedback = Feedback(flat, jax.lax.stop_gradient(gradient), args)
+        feedback = feedback_at(objective, family(unravel(flat)), flat, gradient, args, key=key)
+        proposal, state = self.propose(feedback, state)
+        return unravel(proposal.astype(flat.dtype)), state, StepInfo(value)
+
+
+def feedback_at(
+    objective: AbstractObjective,
+    distribution: Distribution,
+    estimate: Float[Array, " k"],
+    gradient: Float[Array, " k"],
+    args: PyTree,
+    *,
+    key: Key,
+) -> Feedback:
+    """Feedback at an estimate; neither the gradient nor the errors pass gradients on."""
+
+    def errors() -> Errors:
+        return jax.lax.stop_gradient(objective.errors(distribution, args, key=key))
+
+    return Feedback(estimate, jax.lax.stop_gradient(gradient), args, errors)
+
+
+@final
+class Iterative(AbstractFeedbackEngine[Params]):
+    """lambda_{k+1} = update(lambda_k, network(encodings of grad F, lambda_k, errors, x)): iterative amortized inference.
+
+    Estimate, gradient and errors enter as constants, so that no gradient flows between iterations, unless `detach` is the
+    identity.
+
+    Attributes:
+        network: maps the concatenated encodings to `update.outputs(number of parameters)` values; may be an
+            `nn.AbstractRecurrent`, which then remembers earlier iterations.
+        encodings: inputs of the network.
+        update: how its output changes the estimate.
+        bound: applied to the new estimate, such as `BoundLogScale()`, which keeps an untrained network from infinite variances.
+        detach: applied to the estimate before it is used; `jax.lax.stop_gradient` (default) trains every iteration by
+            itself, the identity trains the unrolled chain.
+
+    References:
+        Marino, Yue and Mandt, "Iterative amortized inference", ICML 2018; Marino (thesis), Eqs. 3.1, 3.2, 3.8 and 3.12.
+    """
+
+    network: Callable[..., Any]
+    encodings: tuple[AbstractEncoding, ...] = (Estimate(), LogGradient())
+    update: AbstractUpdateRule = Gated()
+    bound: Callable[[Float[Array, " k"]], Float[Array, " k"]] | None = None
+    detach: Callable[[Array], Array] = eqx.field(static=True, default=jax.lax.stop_gradient)
+
+    def start(self) -> PyTree:
+        return self.network.init() if isinstance(self.network, AbstractRecurrent) else None
+
+    def propose(self, feedback: Feedback, state: PyTree) -> tuple[Float[Array, " k"], PyTree]:
         inputs = jnp.concatenate([encoding(feedback) for encoding in self.encodings])
-        output = self.network(inputs)
-        expected = self.update.outputs(flat.size)
+        if isinstance(self.network, AbstractRecurrent):
+            output, state = self.network(inputs, state)
+        else:
+            output = self.network(inputs)
+        expected = self.update.outputs(feedback.estimate.size)
         if output.shape != (expected,):
             raise BadInputError(
-                f"Expected a network with {expected} outputs for {type(self.update).__name__} on {flat.size} parameters, "
-                f"got shape {output.shape}."
+                f"Expected a network with {expected} outputs for {type(self.update).__name__} on {feedback.estimate.size} "
+                f"parameters, got shape {output.shape}."
             )
-        return unravel(self.update(feedback, output).astype(flat.dtype)), None, StepInfo(value)
+        proposal = self.update(feedback, output)
+        return (proposal if self.bound is None else self.bound(proposal)), state
+
+
+@final
+class LevelwiseIterative(AbstractFeedbackEngine[Params]):
+    """Iterative amortized inference with a network for each level of a hierarchy, all updated from one gradient.
+
+    Every level reads its own estimate, gradient and error, and the error of the level below: bottom-up and top-down at once.
+
+    Attributes:
+        levels: an engine for each level, the lowest first.
+        dims: variables of each level.
+        detach: as for `Iterative`; that of the levels is not used.
+
+    References:
+        Marino (thesis), Eq. 3.7 and Fig. 3.4.
+    """
+
+    levels: tuple[Iterative, ...]
+    dims: tuple[int, ...] = eqx.field(static=True)
+    detach: Callable[[Array], Array] = eqx.field(static=True, default=jax.lax.stop_gradient)
+
+    def __check_init__(self):
+        if len(self.levels) != len(self.dims):
+            raise BadInputError(f"Expected one engine for each of {len(self.dims)} levels, got {len(self.levels)}.")
+
+    def start(self) -> PyTree:
+        return tuple(level.start() for level in self.levels)
+
+    def propose(self, feedback: Feedback, state: PyTree) -> tuple[Float[Array, " k"], PyTree]:
+        proposals, states = [], []
+        for index, (level, before) in enumerate(zip(self.levels, state, strict=True)):
+            proposal, after = level.propose(feedback.level(index, self.dims), before)
+            proposals.append(proposal.reshape(-1, self.dims[index]))
+            states.append(after)
+        return jnp.concatenate(proposals, axis=1).ravel(), tuple(states)

@@ -1,0 +1,153 @@
+"""Maximum likelihood of the linear-Gaussian models: in closed form where there is one, by exact EM otherwise.
+
+Both need of the data only its mean and a square root R of its covariance, S = R^T R, so a step of EM costs the same for any
+number of rows, and no small variance is left over from a subtraction of large ones. With T = R beta^T and
+beta = M^-1 W^T Psi^-1 (see `models.static.AbstractLinearFactors`), the E-step is E[z | x] = beta (x - b) and the M-step
+
+    W <- R^T T (M^-1 + T^T T)^-1,   Psi_ii <- |R_i - T w_i|^2 + w_i^T M^-1 w_i.
+"""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_solve
+
+from ..models.static import FactorAnalysis, ProbabilisticPCA
+from ..results import RESULTS, BadInputError
+from ..typing import Array, Float, Scalar
+
+MINIMUM_SCALE = 1e-3
+"""Default floor of a noise's standard deviation, in the unit of x: an entry that never varies (the border of MNIST) would
+otherwise have none, and the likelihood no maximum."""
+
+
+class LearnedFactors(NamedTuple):
+    """What expectation maximisation found.
+
+    Attributes:
+        model: the model after the last step.
+        log_evidence_nats: log p(x) on average over rows, before each step and after the last, [num_steps + 1].
+    """
+
+    model: FactorAnalysis
+    log_evidence_nats: Float[Array, " steps"]
+
+
+class _Moments(NamedTuple):
+    """Mean, and R with R^T R the covariance."""
+
+    mean: Float[Array, " m"]
+    root: Float[Array, "k m"]
+
+
+@eqx.filter_jit
+def fit_probabilistic_pca(
+    observations: Float[Array, "rows m"], dim: int, *, minimum_scale: float = MINIMUM_SCALE
+) -> ProbabilisticPCA:
+    """The model of highest likelihood: b the mean, sigma^2 = (1 / (m - d)) sum_{i > d} l_i, W = U_d (L_d - sigma^2)^1/2.
+
+    Args:
+        observations: one row each, finite.
+        dim: d, number of components, less than m.
+        minimum_scale: floor of sigma, in the unit of x.
+
+    References:
+        Tipping and Bishop (1999), Eqs. 7 and 8, with the rotation R = I.
+    """
+    _check(observations, dim, observations.shape[1] - 1)
+    return _principal(_moments(observations), dim, minimum_scale)
+
+
+@eqx.filter_jit
+def fit_factor_analysis(
+    observations: Float[Array, "rows m"],
+    dim: int,
+    *,
+    num_steps: int = 200,
+    minimum_scale: float = MINIMUM_SCALE,
+    throw: bool = True,
+) -> LearnedFactors:
+    """Maximise log p(observations) by EM, from the probabilistic principal components; no step lowers it.
+
+    Args:
+        observations: one row each, finite.
+        dim: d, number of factors, less than m.
+        num_steps: number of EM steps; the last digits come slowly where a noise goes to its floor.
+        minimum_scale: floor of the noise's standard deviations, in the unit of x.
+        throw: raise if the evidence ends non-finite.
+
+    Returns:
+        The learned model and the evidence along the way, in nats for each row.
+    """
+    _check(observations, dim, observations.shape[1] - 1)
+    if num_steps < 0:
+        raise BadInputError(f"Expected a number of steps, got num_steps={num_steps}.")
+    moments = _moments(observations)
+    start = _principal(moments, dim, minimum_scale)
+    model = FactorAnalysis(start.loadings, start.offset, jnp.log(start.noise_scale))
+
+    def body(current: FactorAnalysis, _: None) -> tuple[FactorAnalysis, Scalar]:
+        return _improve(current, moments, minimum_scale)
+
+    learned, path = jax.lax.scan(body, model, None, length=num_steps)
+    _, last = _improve(learned, moments, minimum_scale)
+    path = jnp.concatenate([path, last[None]])
+    if throw:
+        result = RESULTS.where(jnp.isfinite(last), RESULTS.successful, RESULTS.nonfinite_energy)
+        path = result.error_if(path, result != RESULTS.successful)
+    return LearnedFactors(learned, path)
+
+
+def _improve(model: FactorAnalysis, moments: _Moments, minimum_scale: float) -> tuple[FactorAnalysis, Scalar]:
+    """One step of EM, and log p(x) on average over rows before it."""
+    root, scale = moments.root, model.noise_scale
+    scaled = model.loadings / scale[:, None]
+    identity = jnp.eye(model.dim, dtype=scale.dtype)
+    factor = jnp.linalg.cholesky(identity + scaled.T @ scaled)
+    codes = root @ cho_solve((factor, True), scaled.T / scale[None, :]).T
+
+    # tr(S (W W^T + Psi)^-1) = |Psi^-1/2 (x - b - W m)|^2 + |m|^2 on average, m the posterior mean.
+    misfit = jnp.sum((root - codes @ model.loadings.T) ** 2, axis=0)
+    square = jnp.sum(misfit / scale**2) + jnp.sum(codes**2)
+    log_volume = jnp.sum(jnp.log(scale)) + jnp.sum(jnp.log(jnp.diagonal(factor)))
+    evidence = -0.5 * square - log_volume - 0.5 * scale.shape[0] * math.log(2.0 * math.pi)
+
+    uncertainty = cho_solve((factor, True), identity)
+    second = jnp.linalg.cholesky(uncertainty + codes.T @ codes)
+    loadings = cho_solve((second, True), codes.T @ root).T
+    misfit = jnp.sum((root - codes @ loadings.T) ** 2, axis=0)
+    variance = misfit + jnp.sum((loadings @ uncertainty) * loadings, axis=1)
+    # The likelihood falls on both sides of its maximum in a variance, so clipping it keeps EM from going down.
+    log_scale = 0.5 * jnp.log(jnp.maximum(variance, minimum_scale**2))
+    return FactorAnalysis(loadings, model.offset, log_scale), evidence
+
+
+def _principal(moments: _Moments, dim: int, minimum_scale: float) -> ProbabilisticPCA:
+    _, lengths, directions = jnp.linalg.svd(moments.root, full_matrices=False)
+    values, observed = lengths**2, moments.root.shape[1]
+    # Fewer rows than entries leave the last variances at zero.
+    variance = jnp.maximum(jnp.sum(values[dim:]) / (observed - dim), minimum_scale**2)
+    excess = jnp.maximum(values[:dim] - variance, 0.0)
+    loadings = directions[:dim].T * jnp.sqrt(excess)[None, :]
+    # Fewer rows than components: the others load on nothing.
+    loadings = jnp.pad(loadings, ((0, 0), (0, dim - loadings.shape[1])))
+    return ProbabilisticPCA(loadings, moments.mean, 0.5 * jnp.log(variance))
+
+
+def _moments(observations: Float[Array, "rows m"]) -> _Moments:
+    """Mean and square root of the covariance (divided by the number of rows, as maximum likelihood has it)."""
+    mean = jnp.mean(observations, axis=0)
+    centred = (observations - mean[None, :]) / math.sqrt(observations.shape[0])
+    return _Moments(mean, jnp.linalg.qr(centred, mode="r"))
+
+
+def _check(observations: Array, dim: int, largest: int) -> None:
+    if not 1 <= dim <= largest:
+        raise BadInputError(
+            f"Expected from 1 to {largest} latent variables for rows of {observations.shape[1]} numbers, got dim={dim}."
+        )
+    if observations.shape[0] < 2:
+        raise BadInputError(f"Expected at least two rows, got {observations.shape[0]}.")

@@ -1,0 +1,90 @@
+"""The scikit-learn face: the library's own checks, and the same numbers as the objects behind it."""
+
+import jax
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from homeostat.adapters import LatentVariableModel
+from homeostat.results import BadInputError
+
+EXACT = LatentVariableModel("probabilistic-pca", "exact", latents=1, evaluation_samples=25, random_state=0)
+
+NOT_APPLICABLE = {
+    "check_fit2d_1feature": "a linear factor model needs fewer latent variables than features",
+}
+"""Checks of scikit-learn that ask for what the model is not, with the reason."""
+
+CHECKS = list(estimator_checks_generator(EXACT, legacy=True, mark=None))
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("estimator", "check"), CHECKS, ids=[getattr(check.func, "__name__", str(check)) for _, check in CHECKS]
+)
+def test_scikit_learn_accepts_it(estimator, check):
+    name = check.func.__name__
+    # Their checks compare in double precision, and know nothing of ranks.
+    with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
+        if name in NOT_APPLICABLE:
+            with pytest.raises((BadInputError, AssertionError)):
+                check(estimator)
+            return
+        check(estimator)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(120, 2)) @ generator.normal(size=(2, 5)) + 0.3 * generator.normal(size=(120, 5))
+
+
+def test_the_exact_model_is_scikit_learns_pca(rows):
+    ours = clone(EXACT).set_params(latents=2).fit(rows)
+    np.testing.assert_allclose(ours.score_samples(rows), PCA(2).fit(rows).score_samples(rows), rtol=2e-2, atol=2e-2)
+    codes = ours.transform(rows)
+    assert codes.shape == (120, 2)
+    back = ours.inverse_transform(codes)
+    assert np.mean((back - rows) ** 2) < 0.2 * np.mean((rows - rows.mean(axis=0, keepdims=True)) ** 2)
+    assert ours.get_feature_names_out().tolist() == ["latentvariablemodel0", "latentvariablemodel1"]
+    drawn = ours.sample(500)
+    assert drawn.shape == (500, 5)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(rows.T), atol=1.0)
+
+
+def test_a_network_learns_in_a_pipeline_and_says_what_it_would_draw(rows):
+    model = LatentVariableModel(
+        engine="direct",
+        likelihood="gaussian",
+        latents=(2,),
+        width=8,
+        depth=1,
+        steps=300,
+        evaluation_samples=50,
+        random_state=1,
+    )
+    line = make_pipeline(StandardScaler(), model).fit(rows)
+    short = clone(model).set_params(steps=1)
+    untrained = make_pipeline(StandardScaler(), short).fit(rows)
+    assert line.score(rows) > untrained.score(rows) + 0.5
+    again = make_pipeline(StandardScaler(), clone(model)).fit(rows)
+    np.testing.assert_array_equal(again.transform(rows), line.transform(rows))
+    # What a row gets does not depend on the rows beside it.
+    np.testing.assert_array_equal(line.transform(rows[3:5]), line.transform(rows)[3:5])
+
+
+def test_bad_input_is_told_in_a_sentence(rows):
+    with pytest.raises(BadInputError, match="at least one latent"):
+        clone(EXACT).set_params(latents=0).fit(rows)
+    fitted = clone(EXACT).fit(rows)
+    with pytest.raises(BadInputError, match="at least one sample"):
+        fitted.sample(0)
+    with pytest.raises(BadInputError, match="shape"):
+        fitted.inverse_transform(np.zeros((3, 4)))
+    counts = LatentVariableModel(engine="direct", likelihood="multinomial", latents=1, steps=1, random_state=0)
+    with pytest.raises(BadInputError):
+        counts.fit(-np.ones((4, 3)))
