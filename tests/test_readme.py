@@ -8,8 +8,18 @@ import jax
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
+def python_blocks():
+    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_script_for_own_data_is_the_one_that_the_documentation_runs():
+    _, script = python_blocks()
+    example = README.parent / "docs_src" / "own_data" / "script.py"
+    assert script in example.read_text(encoding="utf-8")
+
+
 def test_the_example_finds_the_sprite():
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    code, _ = python_blocks()
     names: dict = {}
     with jax.enable_x64(False), jax.numpy_rank_promotion("allow"):
         exec(compile(code, str(README), "exec"), names)

@@ -54,6 +54,7 @@ _NAMESPACES = (
     "models",
     "nn",
     "objectives",
+    "presets",
     "results",
     "testing",
     "train",

@@ -77,7 +77,8 @@ def report_command(arguments: list[str], registry: Registry) -> int:
     if len(options.runs) == 1 and options.out is None:
         result = read_result(options.runs[0])
         try:
-            experiments = load(registry, result["experiment"])
+            # A fit is no experiment of the registry, and has no claims to add.
+            experiments = [] if "summary" in result else load(registry, result["experiment"])
         except BadInputError:  # an experiment that is no more: its claims were recorded, only what it adds is missing
             experiments = []
         print(write_report(options.runs[0], [result], experiments))

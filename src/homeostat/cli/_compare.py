@@ -50,7 +50,7 @@ def compare_runs(first: Path, second: Path) -> Comparison:
     claims = [
         _difference(name, claims_a.get(name), claims_b.get(name)) for name in dict.fromkeys([*claims_a, *claims_b])
     ]
-    names = ("experiment", "scale", "seed", "versions", "machine", "seconds")
+    names = ("experiment", "scale", "seed", "versions", "machine", "seconds", "summary")
     setting_a, setting_b = (flatten({name: result.get(name) for name in names}) for result in (a, b))
     return Comparison(
         claims, _differences(flatten(a["config"]), flatten(b["config"])), _differences(setting_a, setting_b)
@@ -74,7 +74,8 @@ def print_comparison(comparison: Comparison, first: Path, second: Path) -> None:
         table.add_row(
             claim.id, claim.unit, *values, _number(claim.difference, "+"), _number(claim.standard_errors, "+")
         )
-    console.print(table)
+    if comparison.claims:
+        console.print(table)
     for title, differences in (("Configuration", comparison.config), ("Setting", comparison.setting)):
         if not differences:
             console.print(f"{title}: no difference.")

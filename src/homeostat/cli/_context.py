@@ -72,8 +72,11 @@ class RunContext(AbstractRunContext):
         terminal: Terminal,
         interrupts: Interrupts,
     ):
-        self.scale = Scale(folder.request.scale)
+        # A fit to a user's own data has no scale; nothing of it asks.
+        self.scale = Scale(folder.request.scale or Scale.paper)
         self.folder = folder.path
+        self.seed = folder.request.seed
+        self.terminal = terminal
         self._run = folder
         self._experiment = experiment
         self._prefix = "" if alone else experiment.name
@@ -112,14 +115,14 @@ class RunContext(AbstractRunContext):
         args: Any = None,
     ) -> LoopResult:
         """A compiled, checkpointed loop; see `AbstractRunContext.loop`."""
-        with self._keeper(name, num_steps) as keeper:
+        with self.keeper(name, num_steps) as keeper:
             return run_loop(body, state, num_steps=num_steps, key=key, every=every, args=args, keeper=keeper)
 
     def fit(
         self, name: str, learner: Any, data: Any, *, num_steps: int, batch_size: int, key: Any, every: int = 100
     ) -> LoopResult:
         """Train a learner; see `AbstractRunContext.fit`."""
-        with self._keeper(name, num_steps) as keeper:
+        with self.keeper(name, num_steps) as keeper:
             return fit(learner, data, num_steps=num_steps, batch_size=batch_size, key=key, every=every, keeper=keeper)
 
     def checkpoint(self, name: str, tree: Any) -> None:
@@ -187,6 +190,11 @@ class RunContext(AbstractRunContext):
         """Put a paragraph into the report."""
         self._item("note", name, {"caption": text})
 
+    def conclude(self, **numbers: Any) -> None:
+        """Put numbers of the whole run into `summary` of `result.json`, where a run has no claims."""
+        self._ledger["summary"] = plain(numbers)
+        self._run.save()
+
     def say(self, text: str) -> None:
         """One line on standard error."""
         self._terminal.say(text)
@@ -219,7 +227,8 @@ class RunContext(AbstractRunContext):
         return load_checkpoint(path, like=like, identity=self._identity(scope)).tree
 
     @contextlib.contextmanager
-    def _keeper(self, name: str, num_steps: int) -> Iterator[CheckpointKeeper]:
+    def keeper(self, name: str, num_steps: int) -> Iterator[CheckpointKeeper]:
+        """Watches a loop for the length of the block: bar, records, checkpoints and Ctrl-C."""
         scope = self._enter(name, "loop")
         with self._interrupts.in_loop(), self._terminal.progress(scope.label, num_steps) as bar:
 

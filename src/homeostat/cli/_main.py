@@ -1,6 +1,7 @@
 """The command line: reads the command, calls what does the work, and turns failures into sentences and exit statuses.
 
-Exit statuses: 0 all claims hold, 1 a crash, 2 bad input, 3 a claim fails, 130 Ctrl-C. Heavy modules are imported inside
+Exit statuses: 0 all claims hold, 1 a crash, 2 bad input, 3 a claim fails, 4 training stopped because something was not
+finite, 130 Ctrl-C. Heavy modules are imported inside
 the commands that need them, so that help, listing and the first line of a run come at once.
 """
 
@@ -99,6 +100,10 @@ def _dispatch(given: list[str], registry: Registry, terminal: Terminal, at_work:
         return _run(rest, registry, terminal, at_work)
     if command == "resume":
         return _resume(rest, registry, terminal, at_work)
+    if command == "fit":
+        return _fit(rest, terminal, at_work)
+    if command in ("infer", "sample", "evaluate", "calibrate"):
+        return _use_fitted(command, rest, terminal)
     import difflib
 
     from ..results import BadInputError
@@ -170,6 +175,33 @@ def _start(options: RunOptions, registry: Registry, terminal: Terminal, at_work:
             raise
 
 
+def _fit(arguments: list[str], terminal: Terminal, at_work: list[Path]) -> int:
+    from ._fit_command import print_fit_help, read_fit_options, start_fit
+
+    options = read_fit_options(arguments)
+    if options is None:
+        print_fit_help()
+        return 0
+    config = options.config
+    terminal.say(f"homeostat {version()}: fit {config.model} with {config.engine} inference, seed {options.seed}")
+    with reserved_output(options.json) as output:
+        return start_fit(options, terminal, at_work, output, _precision())
+
+
+def _use_fitted(command: str, arguments: list[str], terminal: Terminal) -> int:
+    """Commands on a fitted run, which is read and left as it is."""
+    from ._fitted_options import read_fitted_options
+
+    options = read_fitted_options(command, arguments)
+    terminal.say(f"homeostat {version()}: {command} with {options.run}")
+    with reserved_output(options.json) as output:
+        from ._fitted_commands import COMMANDS as FITTED_COMMANDS
+        from ._machine import compilation_cache, quiet_store
+
+        with compilation_cache(not options.no_cache, terminal), quiet_store():
+            return FITTED_COMMANDS[command](options, terminal, output)
+
+
 def _precision() -> int:
     """Bits of the default floating-point type."""
     import jax.numpy as jnp
@@ -187,7 +219,12 @@ def _resume(arguments: list[str], registry: Registry, terminal: Terminal, at_wor
         from ._folder import read_result
 
         terminal.say("This run is finished; here is its result.")
-        return _print_result(read_result(options.run), options.run, options.json, sys.stdout)
+        result = read_result(options.run)
+        if "summary" in result:
+            from ._fit_command import print_fit
+
+            return print_fit(result, options.run, options.json, sys.stdout)
+        return _print_result(result, options.run, options.json, sys.stdout)
     with reserved_output(options.json) as output:
         from ..results import BadInputError, CheckpointError
         from ._folder import config_json, existing_run
@@ -201,6 +238,10 @@ def _resume(arguments: list[str], registry: Registry, terminal: Terminal, at_wor
                     f"Expected {request.precision}-bit numbers, with which the run was started, got {precision}-bit. "
                     f"Set JAX_ENABLE_X64={int(request.precision == 64)} and resume again."
                 )
+            if not request.scale:
+                from ._fit_command import resume_fit
+
+                return resume_fit(folder, not options.no_cache, options.json, terminal, output)
             experiments = load(registry, request.experiment)
             configs = read_config(request.experiment, experiments, request.scale, request.arguments)
             plain = {name: config_json(config) for name, config in configs.items()}

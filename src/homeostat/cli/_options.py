@@ -14,6 +14,11 @@ from ..experiments import Experiment, Registry, Scale, Summary
 COMMANDS = {
     "list": "show experiments and groups, their sources, scales and expected minutes",
     "run": "run an experiment or a group and check its claims",
+    "fit": "fit a model with an inference engine to your own rows of data",
+    "infer": "posterior and bound of each row of new data, with a fitted model",
+    "sample": "draw rows from a fitted model",
+    "evaluate": "bound and importance-weighted log-likelihood of new data under a fitted model",
+    "calibrate": "simulation-based calibration of a fitted model with its engine",
     "resume": "continue a run that was interrupted or killed",
     "report": "rebuild the report of a run, or combine several runs in one",
     "compare": "show two runs side by side",
@@ -70,9 +75,20 @@ def run_parser() -> argparse.ArgumentParser:
         add_help=False,
     )
     parser.add_argument("--scale", default="small", metavar="{smoke,small,paper}", help="size (default: small)")
-    parser.add_argument("--seed", default="0", metavar="INT", help="random seed, 0 to 4294967295 (default: 0)")
+    add_seed_option(parser)
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/ID-SCALE-seedN-TIME)")
     add_output_options(parser)
+    add_checkpoint_options(parser)
+    return parser
+
+
+def add_seed_option(parser: argparse.ArgumentParser) -> None:
+    """`--seed`."""
+    parser.add_argument("--seed", default="0", metavar="INT", help="random seed, 0 to 4294967295 (default: 0)")
+
+
+def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
+    """`--checkpoint-seconds` and `--help`, which are read by hand where further options follow."""
     parser.add_argument(
         "--checkpoint-seconds",
         default="10",
@@ -80,7 +96,6 @@ def run_parser() -> argparse.ArgumentParser:
         help="least time between two checkpoints of a loop (default: 10 s; 0: after every segment)",
     )
     parser.add_argument("-h", "--help", action="store_true", help="show this message and end")
-    return parser
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -106,11 +121,11 @@ def read_run_options(arguments: list[str], registry: Registry) -> RunOptions:
     return RunOptions(
         id=name,
         scale=_scale(found.scale),
-        seed=_seed(found.seed),
+        seed=seed_from(found.seed),
         out=None if found.out is None else Path(found.out),
         json=found.json,
         cache=not found.no_cache,
-        checkpoint_seconds=_seconds(found.checkpoint_seconds),
+        checkpoint_seconds=seconds_from(found.checkpoint_seconds),
         rest=[argument for argument in rest if argument not in ("-h", "--help")],
         help=found.help,
     )
@@ -122,25 +137,8 @@ def read_config(id: str, experiments: list[Experiment], scale: str, arguments: l
     Raises:
         BadInputError: an option is unknown (the nearest names are suggested) or has an unusable value.
     """
-    import tyro
-
     target, default = _target(id, experiments, scale)
-    output = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
-            config, unknown = tyro.cli(
-                target,
-                args=arguments,
-                default=default,
-                prog=f"homeostat run {id}",
-                return_unknown_args=True,
-                use_underscores=False,
-            )
-    except SystemExit as end:
-        raise _bad_input(
-            f"Expected options as `homeostat run {id} --help` describes them, got {' '.join(arguments)!r}: "
-            f"{_message(output.getvalue())} Correct the value."
-        ) from end
+    config, unknown = read_fields(target, default, arguments, f"homeostat run {id}")
     if unknown:
         raise _unknown_option(id, unknown[0], experiments)
     if len(experiments) == 1 and not _is_group(id, experiments):
@@ -148,22 +146,47 @@ def read_config(id: str, experiments: list[Experiment], scale: str, arguments: l
     return {experiment.name: getattr(config, experiment.name) for experiment in experiments}
 
 
-def print_run_help(id: str, experiments: list[Experiment], scale: str) -> None:
-    """Our options, and the configuration's with their units and defaults at `scale`."""
+def read_fields(target: Any, default: Any, arguments: list[str], command: str) -> tuple[Any, list[str]]:
+    """A dataclass from options, one for each of its fields, and the arguments that are none.
+
+    Raises:
+        BadInputError: an option has an unusable value.
+    """
     import tyro
 
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
+            return tyro.cli(
+                target, args=arguments, default=default, prog=command, return_unknown_args=True, use_underscores=False
+            )
+    except SystemExit as end:
+        raise _bad_input(
+            f"Expected options as `{command} --help` describes them, got {' '.join(arguments)!r}: "
+            f"{_message(output.getvalue())} Correct the value."
+        ) from end
+
+
+def print_fields(target: Any, default: Any, command: str) -> None:
+    """Help on the fields of a dataclass, with their units and defaults."""
+    import tyro
+
+    output = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(output):
+        tyro.cli(target, args=["--help"], default=default, prog=command)
+    # tyro's usage line and its entry for --help repeat what stands above.
+    lines = output.getvalue().partition("\n\n")[2].splitlines() or output.getvalue().splitlines()
+    print("\n".join(line.rstrip() for line in lines if not line.lstrip("│ ").startswith("-h, --help")).strip("\n"))
+
+
+def print_run_help(id: str, experiments: list[Experiment], scale: str) -> None:
+    """Our options, and the configuration's with their units and defaults at `scale`."""
     parser = run_parser()
     print(parser.format_help().replace(" ID ", f" {id} ", 1).partition("\n`homeostat run ID --help`")[0])
     for experiment in experiments:
         print(f"{experiment.id}: {experiment.summary} ({experiment.source})")
     print(f"\nConfiguration, with the defaults at scale {scale}:\n")
-    target, default = _target(id, experiments, scale)
-    output = io.StringIO()
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(output):
-        tyro.cli(target, args=["--help"], default=default, prog=f"homeostat run {id}")
-    # tyro's usage line and its entry for --help repeat what stands above.
-    lines = output.getvalue().partition("\n\n")[2].splitlines() or output.getvalue().splitlines()
-    print("\n".join(line.rstrip() for line in lines if not line.lstrip("│ ").startswith("-h, --help")).strip("\n"))
+    print_fields(*_target(id, experiments, scale), f"homeostat run {id}")
 
 
 def load(registry: Registry, id: str) -> list[Experiment]:
@@ -218,13 +241,15 @@ def _scale(text: str) -> str:
     return text
 
 
-def _seed(text: str) -> int:
+def seed_from(text: str) -> int:
+    """A seed from its text."""
     if not text.isdecimal() or int(text) >= 2**32:
         raise _bad_input(f"Expected a seed from 0 to {2**32 - 1}, got {text!r}. Choose one in that range.")
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def seconds_from(text: str) -> float:
+    """Seconds from their text."""
     try:
         seconds = float(text)
     except ValueError:
@@ -237,20 +262,25 @@ def _seconds(text: str) -> float:
 def _unknown_option(id: str, option: str, experiments: list[Experiment]) -> Exception:
     own = [name for action in run_parser()._actions for name in action.option_strings if name.startswith("--")]
     prefixes = {e: f"{e.name}." if _is_group(id, experiments) else "" for e in experiments}
-    fields = [f"--{prefixes[e]}{name}" for e in experiments for name in _option_names(e.config.for_scale("small"))]
-    names = [*own, *fields]
+    fields = [f"--{prefixes[e]}{name}" for e in experiments for name in option_names(e.config.for_scale("small"))]
+    return unknown_option(id, f"homeostat run {id}", option, [*own, *fields])
+
+
+def unknown_option(what: str, command: str, option: str, names: list[str]) -> Exception:
+    """The sentence about an option that is none, with the nearest names."""
     given = option.partition("=")[0]
     near = difflib.get_close_matches(given, names, n=3, cutoff=0.65)
     near += [name for name in names if given.strip("-") and name.endswith(given.lstrip("-"))]
     hint = f"Did you mean {' or '.join(dict.fromkeys(near))}?" if near else f"There are: {', '.join(names)}."
-    return _bad_input(f"Expected an option of {id}, got {given!r}. {hint} `homeostat run {id} --help` explains them.")
+    return _bad_input(f"Expected an option of {what}, got {given!r}. {hint} `{command} --help` explains them.")
 
 
-def _option_names(config: Any, prefix: str = "") -> list[str]:
+def option_names(config: Any, prefix: str = "") -> list[str]:
+    """Names of the options of a configuration, nested ones behind dots."""
     names = []
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), prefix + field.name.replace("_", "-")
-        names += _option_names(value, f"{name}.") if dataclasses.is_dataclass(value) else [name]
+        names += option_names(value, f"{name}.") if dataclasses.is_dataclass(value) else [name]
     return names
 
 

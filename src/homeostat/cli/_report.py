@@ -21,6 +21,7 @@ from ..viz import (
     render_report,
 )
 from ._folder import read_ledger, read_result
+from ._summary import summary_rows
 
 
 def write_report(path: Path, results: list[dict[str, Any]], experiments: Sequence[Experiment] = ()) -> Path:
@@ -47,22 +48,55 @@ def _report(paths: list[Path], results: list[dict[str, Any]], experiments: Seque
         claims += [row._replace(id=f"{label} · {row.id}" if label else row.id) for row in rows]
         ledger = read_ledger(path)
         claims += _not_asserted(ledger, result, experiments)
+        sections += _results(result, label)
         for name, part in ledger.items():
             items = [_item(path, item) for item in part["items"].values()]
             if items:
-                sections.append(Section(f"{label}: {name}" if label else name, _summary(name, experiments), items))
+                lead = _summary(name, experiments)
+                name, lead = ("What was learned", "") if "summary" in result else (name, lead)
+                sections.append(Section(f"{label}: {name}" if label else name, lead, items))
         curves = _curves(path)
         if curves:
             sections.append(Section(f"{label}: recorded numbers" if label else "Recorded numbers", "", curves))
         appendix += _appendix(result, label)
     first = results[0]
-    title = first["experiment"] if not several else f"{len(results)} runs"
+    title = _title(first) if not several else f"{len(results)} runs"
     lead = "; ".join(f"{_label(result)}, {_duration(result['seconds'])}" for result in results)
-    return Report(title, lead, claims, sections, appendix)
+    unclaimed = all("summary" in result for result in results)
+    return Report(title, lead, None if unclaimed else claims, sections, appendix)
+
+
+def _title(result: dict[str, Any]) -> str:
+    if "summary" not in result:
+        return result["experiment"]
+    config = result["config"]
+    return f"{config['model']} with {config['engine']} inference"
 
 
 def _label(result: dict[str, Any]) -> str:
+    if "summary" in result:
+        return f"{_title(result)} on {Path(result['config']['data']).name}, seed {result['seed']}"
     return f"{result['experiment']} at {result['scale']}, seed {result['seed']}"
+
+
+def _results(result: dict[str, Any], label: str) -> list[Section]:
+    """The numbers of a fit, which has no claims."""
+    if "summary" not in result:
+        return []
+    summary = result["summary"]
+    rows = [
+        (
+            f"rows to train on, to validate on ({summary['rows']} of the {summary['rows_of']} rows were measured)",
+            f"{summary['training_rows']:,}, {summary['validation_rows']:,}",
+        ),
+        ("likelihood", summary["likelihood"]),
+        ("updates that the model has seen, of those made", f"{summary['best_step']:,} of {summary['last_step']:,}"),
+        *summary_rows(summary),
+    ]
+    if summary["failure"] is not None:
+        rows.append(("training was stopped", summary["failure"]))
+    caption = "Averages over rows, in nats of one row, with standard errors over rows; no weight was learned from validation rows."
+    return [Section(f"{label}: results" if label else "Results", "", [TableItem(("what", "value"), rows, caption)])]
 
 
 def _duration(seconds: float | int) -> str:

@@ -70,6 +70,9 @@ def _execute(
             "seconds": round(folder.seconds, 3),
             "artifacts": _artifacts(folder),
         }
+        if not request.scale:
+            # A fit has no scale and no claims: what it says of itself stands in a part of its own.
+            result["summary"] = folder.part(experiments[0].name).get("summary", {})
         write_report(folder.path, [result], experiments)
         # Last, because a run with a result is a finished run.
         write_json(folder.path / "result.json", result)

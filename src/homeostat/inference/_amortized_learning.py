@@ -250,7 +250,8 @@ class FreeEnergyDescent(AbstractLearner[FreeEnergyDescentState, DescentMetrics],
                     value, terms = measured(model, flat, eval_key)
                     total += a * value
                     continue
-                value, terms = measured(fixed, flat, eval_key)
+                # Where an iteration teaches the engine nothing, nothing is differentiated through it.
+                value, terms = measured(fixed, flat if a else jax.lax.stop_gradient(flat), eval_key)
                 total += a * value
                 if b:
                     total += b * measured(model, jax.lax.stop_gradient(flat), eval_key)[0]

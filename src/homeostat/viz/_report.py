@@ -85,30 +85,26 @@ class Report(NamedTuple):
     Attributes:
         title: heading.
         lead: a line below it (scale, seed, duration).
-        claims: the table at the top.
+        claims: the table at the top; None where nothing was to be claimed.
         sections: the body.
         appendix: tables at the end: configuration, versions, machine.
     """
 
     title: str
     lead: str
-    claims: Sequence[ClaimRow]
+    claims: Sequence[ClaimRow] | None
     sections: Sequence[Section]
     appendix: Sequence[TableItem]
 
 
 def render_report(report: Report) -> str:
     """The HTML text of a report."""
-    asserted = [row for row in report.claims if row.verdict != "not asserted"]
-    passed = sum(row.verdict == "pass" for row in asserted)
     title = html.escape(report.title)
     body = "\n".join(
         [
             f"<header><p class='kind'>homeostat report</p><h1>{title}</h1>",
             f"<p class='lead'>{html.escape(report.lead)}</p></header>",
-            f"<section id='claims'><h2>Claims <span class='count'>{passed} of {len(asserted)} hold</span></h2>",
-            _claims(report.claims),
-            "</section>",
+            "" if report.claims is None else _claims_section(report.claims),
             *[_section(section) for section in report.sections],
             "<section id='appendix'><h2>How it was made</h2>",
             *[_table(item) for item in report.appendix],
@@ -133,6 +129,13 @@ def format_value(value: Any, stderr: Any = None) -> str:
     if not _is_number(value):
         return str(value)
     return f"{value:.4g}" if stderr is None else f"{value:.4g} ± {stderr:.2g}"
+
+
+def _claims_section(rows: Sequence[ClaimRow]) -> str:
+    asserted = [row for row in rows if row.verdict != "not asserted"]
+    passed = sum(row.verdict == "pass" for row in asserted)
+    head = f"<h2>Claims <span class='count'>{passed} of {len(asserted)} hold</span></h2>"
+    return f"<section id='claims'>{head}\n{_claims(rows)}\n</section>"
 
 
 def _claims(rows: Sequence[ClaimRow]) -> str:

@@ -1,0 +1,29 @@
+"""The numbers of a fit or an evaluation, in words."""
+
+from typing import Any
+
+_WORDS = {
+    "elbo_nats": "bound on log p(x), nats",
+    "log_likelihood_nats": "log p(x), importance-weighted, nats",
+    "distortion_nats": "distortion, nats",
+    "rate_nats": "rate, nats",
+    "bits_per_dimension": "bits per dimension",
+    "perplexity": "perplexity",
+    "share_pareto_k_above_0.7": "share of rows with Pareto k > 0.7",
+}
+_ERRORS = {"elbo_nats": "elbo_stderr_nats", "log_likelihood_nats": "stderr_nats"}
+
+
+def number(value: float, error: float | None = None) -> str:
+    """A number for reading, with its standard error where it has one."""
+    digits = 2 if abs(value) >= 10 else 4
+    return f"{value:.{digits}f}" if error is None else f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a summary says, in words and numbers."""
+    return [
+        (words, number(summary[name], summary.get(_ERRORS.get(name, ""))))
+        for name, words in _WORDS.items()
+        if summary.get(name) is not None
+    ]

@@ -1,0 +1,380 @@
+"""Semi-amortized inference against iterative amortized inference at equal compute.
+
+The semi-amortized methods refine an encoder's estimate by plain gradient descent on the bound: in the manner of Krishnan et al.
+(the encoder learns from its own estimate, the model from the refined one) and of Kim et al. (both learn through the
+refinement). Iterative inference learns the update instead; it is trained in both ways, each iteration by itself (the default)
+and through the unrolled chain. All generative models have the same size and start from the same weights.
+
+Equal compute is read in two ways: the same number of updates with the same number of passes through the decoder (K + 1 for K
+iterations; K - 1 refinements of Krishnan et al., K // 2 of Kim et al., through which second derivatives flow), and the same
+wall-clock time of training, from the measured time of an update. Rates are constant, so that training curves may be compared
+at any time. The step size of refinement is chosen on training rows, on a model trained with a direct encoder.
+
+Scales: `smoke` takes small pictures of sprites and only what does not differentiate through refinement, untimed; `small`
+digits, 32 latents, 128 units, 2,000 updates and 3 seeds; `paper` digits and newsgroups with the authors' sizes (an accelerator).
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+
+from ... import viz
+from ...distributions import MonteCarlo
+from ...inference import ModelWithEngine
+from ...inference.engines import Gradient, Sequence as InSequence
+from ...typing import Array, Float, Key
+from .._claims import AtLeast, Claim
+from .._protocol import AbstractRunContext, Minutes
+from ._common import (
+    DataSet,
+    Observations,
+    Sizes,
+    Trained,
+    Training,
+    bound_path,
+    load_observations,
+    mean_and_error,
+    printed,
+    train,
+)
+from ._racing import bounds_along, path_of
+from ._semi import Method, direct_method, refining_methods, update_seconds
+
+SOURCE = "Marino, thesis, chapter 3, Sec. 3.3 and Table 3.3, against Krishnan et al. (2018) and Kim et al. (2018)"
+MINUTES = Minutes(smoke=0.4, small=7.0, paper=900.0)
+_EQUAL = "test bound of iterative inference minus that of semi-amortized inference"
+_PASSES = "at equal updates and decoder passes, mean over seeds"
+_TIME = (
+    "training bound of iterative inference minus that of the better semi-amortized one after equal wall-clock time of "
+    "training, mean over seeds"
+)
+_FINITE = "test bound of iterative inference minus that of the direct encoder at equal updates, mean over seeds"
+CLAIMS = (
+    Claim("semi_amortized/krishnan", SOURCE, f"{_EQUAL} (Krishnan et al.) {_PASSES}", "nats", AtLeast(0.0)),
+    Claim("semi_amortized/kim", SOURCE, f"{_EQUAL} (Kim et al.) {_PASSES}", "nats", AtLeast(0.0)),
+    Claim("semi_amortized/equal-time", SOURCE, _TIME, "nats", AtLeast(0.0)),
+    Claim("semi_amortized/direct", SOURCE, _FINITE, "nats", AtLeast(0.0)),
+    Claim("semi_amortized/direct", SOURCE, _FINITE, "nats", AtLeast(-50.0), scales=("smoke",)),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of this experiment."""
+
+    datasets: tuple[DataSet, ...] = (DataSet.mnist,)
+    """Observations; claims are about the first."""
+    sizes: Sizes = field(default_factory=lambda: Sizes((32,), 0, 128, 2, 128, 2))
+    """Networks."""
+    training: Training = field(default_factory=lambda: Training(2_000, 32, 1e-3, 1.0))
+    """Training of every method; the rate stays constant."""
+    num_iterations: int = 5
+    """Iterations of iterative inference (count)."""
+    num_samples: int = 1
+    """Samples of the posterior that every method sees (count)."""
+    num_seeds: int = 3
+    """Models trained from different starts with each method (count)."""
+    rates: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03)
+    """Step sizes of refinement to choose from (latent units squared per nat)."""
+    num_tuning: int = 64
+    """Training examples on which they are compared (count)."""
+    num_test: int = 512
+    """Test examples (count)."""
+    test_steps: int = 16
+    """Longest run in testing, for the figure (count)."""
+    through: bool = True
+    """Whether methods that differentiate through inference are compared as well."""
+    timed: bool = True
+    """Whether updates are timed; if not, decoder passes stand for seconds."""
+    every: int = 100
+    """Updates over which a point of a training curve is averaged (count)."""
+
+    @classmethod
+    def for_scale(cls, scale: str) -> "Config":
+        """The values used at one scale."""
+        if scale == "smoke":
+            return cls(
+                datasets=(DataSet.sprites,),
+                sizes=Sizes((4,), 0, 32, 1, 32, 1),
+                training=Training(60, 32, 2e-3, 1.0),
+                num_iterations=2,
+                num_seeds=1,
+                num_tuning=16,
+                num_test=32,
+                test_steps=4,
+                every=30,
+                through=False,
+                timed=False,
+            )
+        if scale == "paper":
+            return cls(
+                datasets=(DataSet.mnist, DataSet.newsgroups),
+                sizes=Sizes(),
+                training=Training(100_000, 64, 2e-4, 1.0),
+                num_test=10_000,
+                num_tuning=1_000,
+                every=1_000,
+            )
+        return cls()
+
+
+class Scores(NamedTuple):
+    """One method over seeds.
+
+    Attributes:
+        test: bound on the test rows before inference and after each step, in nats, mean over rows.
+        steps: updates done at the end of each segment of training.
+        training: bound on training batches, mean over each segment.
+    """
+
+    test: Float[Array, "seeds moments"]
+    steps: Float[Array, " segments"]
+    training: Float[Array, "seeds segments"]
+
+
+def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+    """Run the experiment."""
+    for index, dataset in enumerate(config.datasets):
+        compare(config, context, dataset, key=jr.fold_in(key, index), asserted=index == 0)
+
+
+def compare(config: Config, context: AbstractRunContext, dataset: DataSet, *, key: Key, asserted: bool) -> None:
+    """All methods on one data set."""
+    data = load_observations(dataset)
+    time_key, test_key, rate_key = jr.split(key, 3)
+    direct = direct_method(data, config.sizes)
+    trained = {direct.name: learn(config, context, data, dataset, direct, key=key)}
+    rates = choose_rates(config, context, data, dataset, trained[direct.name][0].learned, key=rate_key)
+    refining = refining_methods(
+        data, config.sizes, num_iterations=config.num_iterations, rate=rates[0], rate_through=rates[1]
+    )
+    chosen = (direct, *(one for one in refining if config.through or one.passes <= config.num_iterations + 1))
+    for method in chosen[1:]:
+        trained[method.name] = learn(config, context, data, dataset, method, key=key)
+
+    def clock(key: Key) -> Float[Array, " methods"]:
+        expectation = MonteCarlo(config.num_samples)
+        return jnp.asarray(update_seconds(data, chosen, config.training, expectation, key=key))
+
+    if config.timed:
+        seconds = np.asarray(context.stage(f"{dataset}-seconds", clock, key=time_key))
+    else:
+        seconds = np.asarray([float(method.passes) for method in chosen])
+    # Test rows are looked at here, after every choice.
+    rows = data.prepared(data.test, config.num_test, key=test_key)
+    scores = {
+        method.name: judge(config, context, dataset, method, trained[method.name], rows, key=test_key)
+        for method in chosen
+    }
+    found = Comparison(chosen, scores, seconds, rates)
+    report(config, context, dataset, found, asserted=asserted)
+    draw(config, context, dataset, found)
+
+
+def choose_rates(
+    config: Config,
+    context: AbstractRunContext,
+    data: Observations,
+    dataset: DataSet,
+    pilot: ModelWithEngine,
+    *,
+    key: Key,
+) -> tuple[float, float]:
+    """Step sizes with the highest bound after refinement on training rows: for Krishnan's steps and for Kim's."""
+    rows = data.prepared(data.train, config.num_tuning, key=key)
+
+    def refine(setting: Array) -> InSequence:
+        return InSequence((pilot.engine, Gradient(optax.sgd(setting))), (1,))
+
+    def search(key: Key) -> tuple[float, float]:
+        moments = jnp.asarray([config.num_iterations, 1 + config.num_iterations // 2])
+        arguments, found = (pilot.model, MonteCarlo(config.num_samples)), []
+        for rate in config.rates:
+            path = path_of(arguments, (refine, jnp.asarray(rate)), rows, key, config.num_iterations)
+            found.append(jnp.mean(bounds_along(pilot.model, path[:, moments], rows, key, 8), axis=0))
+        bounds = np.nan_to_num(np.asarray(jnp.stack(found)), nan=-np.inf)
+        plain, through = (config.rates[int(index)] for index in np.argmax(bounds, axis=0))
+        return plain, through
+
+    return context.stage(f"{dataset}-rates", search, key=key)
+
+
+def learn(
+    config: Config, context: AbstractRunContext, data: Observations, dataset: DataSet, method: Method, *, key: Key
+) -> list[Trained]:
+    """Train a method from every start."""
+    return [
+        train(
+            context,
+            f"{dataset}-{_label(method)}-{seed}",
+            data,
+            method.build,
+            config.training,
+            key=jr.fold_in(key, seed),
+            num_iterations=method.num_steps,
+            expectation=MonteCarlo(config.num_samples),
+            engine_credit=method.engine_credit,
+            model_credit=method.model_credit,
+            every=config.every,
+        )
+        for seed in range(config.num_seeds)
+    ]
+
+
+def judge(
+    config: Config,
+    context: AbstractRunContext,
+    dataset: DataSet,
+    method: Method,
+    trained: list[Trained],
+    rows: Float[Array, "n size"],
+    *,
+    key: Key,
+) -> Scores:
+    """Look at the test rows; every model meets the same random numbers."""
+    num_steps = 1 if method.num_steps == 1 else config.test_steps
+    expectation = MonteCarlo(config.num_samples)
+
+    def paths(_: Key) -> Float[Array, "seeds moments"]:
+        every = [
+            bound_path(one.learned, rows, num_steps=num_steps, key=key, training_expectation=expectation)
+            for one in trained
+        ]
+        return jnp.mean(jnp.stack(every), axis=1)
+
+    test = context.stage(f"{dataset}-{_label(method)}-test", lambda key: paths(key), key=key)
+    return Scores(test, trained[0].steps, -jnp.stack([one.free_energy_nats for one in trained]))
+
+
+def _label(method: Method) -> str:
+    words = "".join(letter if letter.isalnum() else " " for letter in method.name).split()
+    return "-".join(words).lower()
+
+
+class Comparison(NamedTuple):
+    """What is reported about one data set.
+
+    Attributes:
+        chosen: the methods.
+        scores: of each, by name.
+        seconds: of one training update of each; decoder passes where updates were not timed.
+        rates: step sizes of refinement, Krishnan's and Kim's.
+    """
+
+    chosen: tuple[Method, ...]
+    scores: dict[str, Scores]
+    seconds: Float[np.ndarray, " methods"]
+    rates: tuple[float, float]
+
+    def ends(self) -> dict[str, Float[np.ndarray, " seeds"]]:
+        """Test bound after as many steps as in training."""
+        return {one.name: np.asarray(self.scores[one.name].test)[:, one.num_steps] for one in self.chosen}
+
+    def horizon(self) -> float:
+        """The time at which the shortest training of the refining methods ends."""
+        times = [
+            s * float(self.scores[one.name].steps[-1])
+            for s, one in zip(self.seconds, self.chosen, strict=True)
+            if one.num_steps > 1
+        ]
+        return min(times)
+
+    def training_at(self, times: Float[np.ndarray, " times"]) -> dict[str, Float[np.ndarray, "seeds times"]]:
+        """Training curves at given times, interpolated."""
+        return {
+            one.name: np.stack(
+                [
+                    np.interp(times, s * np.asarray(self.scores[one.name].steps), np.asarray(curve))
+                    for curve in self.scores[one.name].training
+                ]
+            )
+            for s, one in zip(self.seconds, self.chosen, strict=True)
+        }
+
+
+def report(config: Config, context: AbstractRunContext, dataset: DataSet, found: Comparison, *, asserted: bool) -> None:
+    """Measure the claims and tabulate."""
+    ends, horizon = found.ends(), found.horizon()
+    at_time = {name: values[:, 0] for name, values in found.training_at(np.asarray([horizon])).items()}
+    krishnan, kim = "semi-amortized (Krishnan et al.)", "semi-amortized (Kim et al.)"
+    if asserted:
+        context.measure("semi_amortized/direct", *mean_and_error(ends["iterative"] - ends["direct"]))
+        context.measure("semi_amortized/krishnan", *mean_and_error(ends["iterative"] - ends[krishnan]))
+    if asserted and kim in ends:
+        better = max((krishnan, kim), key=lambda name: at_time[name].mean())
+        context.measure("semi_amortized/kim", *mean_and_error(ends["iterative"] - ends[kim]))
+        context.measure("semi_amortized/equal-time", *mean_and_error(at_time["iterative"] - at_time[better]))
+    context.table(
+        f"{dataset}-methods",
+        (
+            "method",
+            "steps",
+            "decoder passes in an update",
+            "milliseconds an update",
+            "test bound (nats)",
+            "iterative minus this (nats)",
+            "training bound at equal time (nats)",
+        ),
+        [
+            (
+                one.name,
+                one.num_steps,
+                one.passes,
+                f"{1e3 * float(s):.2f}" if config.timed else "not timed",
+                printed(mean_and_error(ends[one.name]), 2),
+                printed(mean_and_error(ends["iterative"] - ends[one.name]), 2),
+                printed(mean_and_error(at_time[one.name]), 2),
+            )
+            for s, one in zip(found.seconds, found.chosen, strict=True)
+        ],
+        caption=f"{dataset}: {config.training.num_steps} updates, {config.num_seeds} seeds (standard errors over seeds), "
+        f"{config.num_test} test examples. Equal time is {horizon:.3g} {'s' if config.timed else 'decoder passes'} of "
+        f"training. Step sizes of refinement, chosen on training rows: {found.rates[0]:g} (Krishnan et al.), "
+        f"{found.rates[1]:g} (Kim et al.).",
+    )
+
+
+def draw(config: Config, context: AbstractRunContext, dataset: DataSet, found: Comparison) -> None:
+    """Bounds against the time of training, and against steps in testing."""
+    first = max(s * float(found.scores[one.name].steps[0]) for s, one in zip(found.seconds, found.chosen, strict=True))
+    scale = 1e3 if config.timed else 1.0
+    times = np.unique(np.round(scale * np.geomspace(min(first, found.horizon()), found.horizon(), 8)).astype(int))
+    context.figure(
+        f"{dataset}-training",
+        viz.plot_bound_by_setting(
+            [int(time) for time in times],
+            [_curve(name, values) for name, values in found.training_at(times / scale).items()],
+            xlabel="milliseconds of training" if config.timed else "decoder passes in training",
+            ylabel="bound on log p(x) of training batches, nats",
+        ),
+        caption="Bound on training batches against the time of training (without compilation), until the shortest training "
+        "of a refining method ends; one that ended before keeps its last value. Bars: two standard errors over seeds.",
+    )
+    settings = [moment for moment in (1, 2, 3, 4, 5, 8, 12, 16) if moment <= config.test_steps]
+    context.figure(
+        f"{dataset}-steps",
+        viz.plot_bound_by_setting(
+            settings,
+            [
+                _curve(one.name, np.asarray(found.scores[one.name].test)[:, settings])
+                for one in found.chosen
+                if one.num_steps > 1
+            ],
+            xlabel="steps in testing",
+            reference=_curve("direct", np.asarray(found.scores["direct"].test)[:, 1:]),
+        ),
+        caption=f"Test bound against the number of steps in testing; trained with {config.num_iterations} (iterative and "
+        f"Krishnan et al.) and {1 + config.num_iterations // 2} (Kim et al.), the encoder counted as the first. Bars: two "
+        "standard errors over seeds.",
+    )
+
+
+def _curve(name: str, values: Float[np.ndarray, "seeds settings"]) -> viz.SettingCurve:
+    """Mean and standard error over seeds; the error is drawn as zero where there is one seed only."""
+    num = len(values)
+    error = values.std(axis=0, ddof=1) / num**0.5 if num > 1 else np.zeros(values.shape[1])
+    return viz.SettingCurve(name, values.mean(axis=0), error)

@@ -1,0 +1,45 @@
+"""From options to objects: models, engines and learners for a user's own rows, by name.
+
+The options are light; what builds from them is imported on first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ._config import FitConfig as FitConfig
+
+if TYPE_CHECKING:
+    from ._observations import (
+        Observations as Observations,
+        describe as describe,
+        fingerprint as fingerprint,
+        requirements as requirements,
+    )
+    from ._system import (
+        Kept as Kept,
+        Perception as Perception,
+        System as System,
+        build_system as build_system,
+        check_config as check_config,
+        outline_system as outline_system,
+    )
+
+_HOME = {
+    "Kept": "_system",
+    "Observations": "_observations",
+    "Perception": "_system",
+    "System": "_system",
+    "build_system": "_system",
+    "check_config": "_system",
+    "describe": "_observations",
+    "outline_system": "_system",
+    "fingerprint": "_observations",
+    "requirements": "_observations",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

@@ -1,0 +1,117 @@
+"""The options of a fit, as they stand on the command line. This module imports nothing heavy, so that help comes at once."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+ModelName: TypeAlias = Literal["latent-gaussian", "factor-analysis", "probabilistic-pca", "sparse-coding"]
+EngineName: TypeAlias = Literal[
+    "direct",
+    "iterative",
+    "levelwise",
+    "ladder",
+    "semi-amortized",
+    "gradient",
+    "natural-gradient",
+    "predictive-coding",
+    "exact",
+]
+LikelihoodName: TypeAlias = Literal[
+    "auto", "bernoulli", "gaussian", "discretized-gaussian", "categorical", "multinomial"
+]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """What to fit to rows of data, and how. Every name is turned into an object by `build_system`, and nowhere else."""
+
+    model: ModelName = "latent-gaussian"
+    """Generative model."""
+    engine: EngineName = "iterative"
+    """Inference engine; `exact` is for factor-analysis and probabilistic-pca."""
+    likelihood: LikelihoodName = "auto"
+    """Output density; `auto` chooses from the data and says what it chose."""
+
+    latents: str = "16"
+    """Latent variables of each level, the level nearest the data first: 64 or 64,32 (count)."""
+    mapping: Literal["mlp", "highway", "convolutional"] = "mlp"
+    """Networks of the model; convolutional for square grey images."""
+    width: int = 256
+    """Units of each hidden layer, in model and engine (count)."""
+    depth: int = 2
+    """Hidden layers, in model and engine (count)."""
+    prior: Literal["standard", "learned"] = "standard"
+    """Prior at the top: N(0, 1), or with learned mean and scale."""
+    scale: Literal["constant", "conditional"] = "constant"
+    """Scales of a gaussian or discretized-gaussian likelihood: learned constants, or outputs of the decoder."""
+    level_scale: Literal["constant", "conditional"] = "conditional"
+    """Scales of the lower levels' priors: learned constants, or depending on the level above."""
+    units: int = 0
+    """Deterministic units of each level but the top (count)."""
+    wiring: Literal["chain", "skip"] = "chain"
+    """Whether a level sees the level above it only, or all levels above."""
+
+    iterations: int = 5
+    """Iterations of inference on each row; `direct`, `ladder` and `exact` take one (count)."""
+    samples: int = 1
+    """Samples of the posterior for each expectation in training (count)."""
+    encoding: str = "gradients+data"
+    """What an iterative engine reads beside its estimate, joined by +: gradients, log-gradients, errors, plain-errors, data."""
+    update: Literal["gated", "residual", "learned-sgd"] = "gated"
+    """How an iterative engine changes its estimate."""
+    inference_rate: float = 0.1
+    """Step size of gradient, natural-gradient, predictive-coding and the second half of semi-amortized inference."""
+
+    beta: float | None = None
+    """Weight of the rate."""
+    anneal: int | None = None
+    """Updates during which the weight of the rate rises from 0 to 1 (count)."""
+    free_bits: float | None = None
+    """Rate that each level may spend for nothing (nats)."""
+    rate_constraint: float | None = None
+    """Rate to hold by a multiplier (nats)."""
+    distortion_constraint: float | None = None
+    """Distortion to hold by a multiplier (nats)."""
+
+    divide_by: float = 1.0
+    """Numbers of the data are divided by this before anything else: 255 makes grey values of 8 bits fractions."""
+    binarize: bool = False
+    """Draw black and white anew from fractions each time a row is used (dynamic binarisation; bernoulli only)."""
+    standardize: bool = True
+    """Subtract the training rows' mean and divide by their scale (gaussian only); results are in the data's own unit."""
+    classes: int | None = None
+    """Alternatives of a categorical likelihood; by default the largest number in the data, plus one (count)."""
+    image_shape: str = ""
+    """Height and width of an image if rows are flat: 28,28 (pixels)."""
+
+    steps: int = 5_000
+    """Training updates (count)."""
+    batch_size: int = 128
+    """Rows in an update (count)."""
+    learning_rate: float = 1e-3
+    """Step size of Adam."""
+    clip_norm: float = 0.0
+    """Largest norm of a gradient, which is shortened to it; 0 for no bound (nats per unit)."""
+    validation_fraction: float = 0.1
+    """Share of the rows set apart for choosing the best moment of training (fraction)."""
+    validate_every: int = 500
+    """Updates between two looks at the validation rows (count)."""
+    patience: int = 0
+    """Looks without improvement after which training ends; 0 for never (count)."""
+    report_every: int = 50
+    """Updates in a compiled segment, after which progress is shown (count)."""
+    hold_mib: float = 1_024.0
+    """Data up to this size are held on the device; larger data stream from the disk (MiB of 32-bit numbers)."""
+    evaluation_rows: int = 500
+    """Validation rows of the report (count)."""
+    evaluation_samples: int = 500
+    """Importance samples for each of them (count)."""
+
+
+WEIGHTINGS = ("beta", "anneal", "free_bits", "rate_constraint", "distortion_constraint")
+"""Options of which at most one may be given."""
+
+LINEAR = ("factor-analysis", "probabilistic-pca")
+"""Models with an exact posterior."""
+
+ONE_STEP = ("direct", "ladder", "exact")
+"""Engines that take one iteration."""

@@ -1,0 +1,260 @@
+"""Inference engines by name."""
+
+from typing import NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+from jax.flatten_util import ravel_pytree
+
+from ..core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective, Errors, StepInfo
+from ..distributions import Cubature, Delta, DiagonalGaussian, DiagonalGaussianParams, FullGaussian, Ladder, MonteCarlo
+from ..inference import AbstractCredit, EveryIteration, FirstIteration, LastIteration
+from ..inference.engines import (
+    AbstractCurvature,
+    AbstractEncoding,
+    AbstractUpdateRule,
+    BoundLogScale,
+    Data,
+    Direct,
+    Estimate,
+    Feedback,
+    Gated,
+    Gradient,
+    InferenceGradient,
+    Iterative,
+    LearnedSGD,
+    LevelwiseIterative,
+    LogGradient,
+    NaturalGradient,
+    Normalized,
+    PredictionErrors,
+    PredictiveCoding,
+    Residual,
+    Sequence,
+    WeightedErrors,
+)
+from ..models.static import LatentGaussian
+from ..objectives import Evidence, FreeEnergy, Weighted
+from ..results import BadInputError
+from ..typing import Key, Params, PyTree
+from ._config import FitConfig
+from ._networks import dense, make_encoder, make_reader
+from ._observations import Observations
+
+
+class Inference(NamedTuple):
+    """An engine with what it needs to run.
+
+    Attributes:
+        engine: moves the parameters.
+        family: of the posterior.
+        num_steps: steps of the engine on each row.
+        engine_credit: which iterations teach the engine.
+    """
+
+    engine: AbstractEngine
+    family: AbstractFamily
+    num_steps: int
+    engine_credit: AbstractCredit
+
+
+@final
+class Detached(AbstractEngine[Params, PyTree]):
+    """An engine that has nothing to learn: no gradient flows back through its steps.
+
+    Attributes:
+        engine: makes the steps.
+    """
+
+    engine: AbstractEngine
+
+    def init(
+        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
+    ) -> PyTree:
+        return self.engine.init(objective, family, params, args)
+
+    def step(
+        self,
+        objective: AbstractObjective,
+        family: AbstractFamily[Params],
+        params: Params,
+        args: PyTree,
+        state: PyTree,
+        *,
+        key: Key,
+    ) -> tuple[Params, PyTree, StepInfo]:
+        arrays, rest = eqx.partition((objective, family, params, args, state), eqx.is_array)
+        objective, family, params, args, state = eqx.combine(jax.lax.stop_gradient(arrays), rest)
+        params, state, info = self.engine.step(objective, family, params, args, state, key=key)
+        return jax.lax.stop_gradient(params), state, info
+
+
+@final
+class FreeEnergyFisher(AbstractCurvature):
+    """The free energy's own curvature (Fisher information), also where the objective is a `Weighted` around it."""
+
+    def __call__(self, objective, distribution, value, gradient, args, *, key):
+        return _free_energy(objective).curvature(value, args, key=key)
+
+
+@final
+class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):
+    """All steps of an engine of points at once, and then the spread of a Gaussian around the point (Laplace's method).
+
+        q(z) = N(z*, diag(H)^-1),   H = Fisher information of p(x | z*) - grad^2 log p(z*)
+
+    Point estimates alone have no density, so neither a bound nor a likelihood could be told of them.
+
+    Attributes:
+        engine: finds z*, in the family `Delta`.
+        num_steps: of the engine.
+    """
+
+    engine: AbstractEngine
+    num_steps: int = eqx.field(static=True)
+
+    def init(
+        self, objective: AbstractObjective, family: AbstractFamily, params: DiagonalGaussianParams, args: PyTree
+    ) -> None:
+        return None
+
+    def step(
+        self,
+        objective: AbstractObjective,
+        family: AbstractFamily,
+        params: DiagonalGaussianParams,
+        args: PyTree,
+        state: None,
+        *,
+        key: Key,
+    ) -> tuple[DiagonalGaussianParams, None, StepInfo]:
+        energy = _free_energy(objective)
+        points = Delta(params.loc.shape[0])
+        point = points.init()._replace(loc=params.loc)
+        inner = self.engine.init(energy, points, point, args)
+        arrays, static = eqx.partition(inner, eqx.is_array)
+
+        def body(carry, step_key):
+            point, arrays = carry
+            state = eqx.combine(arrays, static)
+            point, state, info = self.engine.step(energy, points, point, args, state, key=step_key)
+            return (point, eqx.filter(state, eqx.is_array)), info.energy_nats
+
+        (point, _), energies = jax.lax.scan(body, (point, arrays), jr.split(key, self.num_steps))
+        precision = jnp.diagonal(energy.curvature(point.loc, args, key=key))
+        # A likelihood without an own curvature may bend the wrong way at a saddle: no wider than a hundred units.
+        log_scale = -0.5 * jnp.log(jnp.maximum(precision, 1e-4)).astype(params.log_scale.dtype)
+        return DiagonalGaussianParams(point.loc, log_scale), None, StepInfo(energies[0])
+
+
+def make_inference(model: AbstractModel, observations: Observations, config: FitConfig, *, key: Key) -> Inference:
+    """The engine that the options name, for training."""
+    name, dim = config.engine, _dim(model)
+    diagonal = DiagonalGaussian(dim)
+    rate, steps = config.inference_rate, config.iterations
+    if name == "direct":
+        return Inference(_direct(config, observations, diagonal, key), diagonal, 1, EveryIteration())
+    if name == "ladder":
+        if not isinstance(model, LatentGaussian) or len(model.dims) < 2:
+            raise BadInputError(
+                "Expected at least two levels for --engine ladder, got one: say --latents 64,32, or use --engine direct."
+            )
+        ladder = Ladder(model.levels)
+        return Inference(_direct(config, observations, ladder, key), ladder, 1, EveryIteration())
+    if name == "semi-amortized":
+        first = _direct(config, observations, diagonal, key)
+        return Inference(Sequence((first, Gradient(optax.adam(rate))), (1,)), diagonal, 1 + steps, FirstIteration())
+    if name == "iterative":
+        engine = _iterative(config, observations, _feedback(observations, diagonal, dim), key)
+        return Inference(engine, diagonal, steps, EveryIteration())
+    if name == "levelwise":
+        return Inference(_levelwise(model, config, observations, diagonal, key), diagonal, steps, EveryIteration())
+    if name == "gradient":
+        return Inference(Detached(Gradient(optax.adam(rate))), diagonal, steps, LastIteration())
+    if name == "natural-gradient":
+        engine = NaturalGradient(rate, expectation=MonteCarlo(config.samples), curvature=FreeEnergyFisher())
+        return Inference(Detached(engine), diagonal, steps, LastIteration())
+    if name == "predictive-coding":
+        return Inference(Detached(PredictiveCoding(optax.adam(rate))), Delta(dim), steps, LastIteration())
+    # On a linear-Gaussian model one full natural-gradient step is the exact posterior.
+    exact = NaturalGradient(1.0, expectation=Cubature(), curvature=FreeEnergyFisher())
+    return Inference(exact, FullGaussian(dim), 1, LastIteration())
+
+
+def for_reporting(inference: Inference, dim: int, iterations: int | None) -> Inference:
+    """The same inference with a posterior that has a density, and perhaps another number of iterations."""
+    steps = inference.num_steps if iterations is None else iterations
+    if isinstance(inference.family, Delta):
+        engine = PointWithSpread(inference.engine, steps)
+        return Inference(engine, DiagonalGaussian(dim), 1, inference.engine_credit)
+    return inference._replace(num_steps=steps)
+
+
+def _direct(config: FitConfig, observations: Observations, family: AbstractFamily, key: Key) -> Direct:
+    size = ravel_pytree(family.init())[0].size
+    return Direct(make_encoder(config, observations, size, key=key, bound=BoundLogScale()))
+
+
+def _iterative(config: FitConfig, observations: Observations, feedback: Feedback, key: Key) -> Iterative:
+    encodings = _encodings(config, observations)
+    shapes = eqx.filter_eval_shape(lambda f: [encoding(f) for encoding in encodings], feedback)
+    updates: dict[str, AbstractUpdateRule] = {"gated": Gated(), "residual": Residual(), "learned-sgd": LearnedSGD()}
+    update = updates[config.update]
+    network = dense(config)(sum(shape.shape[0] for shape in shapes), update.outputs(feedback.estimate.size), key=key)
+    return Iterative(network, encodings, update, BoundLogScale())
+
+
+def _levelwise(
+    model: AbstractModel, config: FitConfig, observations: Observations, family: AbstractFamily, key: Key
+) -> LevelwiseIterative:
+    dims = model.dims if isinstance(model, LatentGaussian) else (_dim(model),)
+    feedback = _feedback(observations, family, sum(dims))
+    levels = [
+        _iterative(config, observations, feedback.level(index, dims), level_key)
+        for index, level_key in enumerate(jr.split(key, len(dims)))
+    ]
+    return LevelwiseIterative(tuple(levels), dims)
+
+
+def _feedback(observations: Observations, family: AbstractFamily, dim: int) -> Feedback:
+    """Feedback of zeros, whose shapes tell how much a network reads."""
+    flat = ravel_pytree(family.init())[0]
+    data, latent = jnp.zeros(observations.size), jnp.zeros(dim)
+    errors = Errors(data, latent, data, latent)
+    return Feedback(flat, flat, Evidence(jnp.zeros(observations.event_shape)), lambda: errors)
+
+
+def _encodings(config: FitConfig, observations: Observations) -> tuple[AbstractEncoding, ...]:
+    known: dict[str, AbstractEncoding] = {
+        "gradients": Normalized(InferenceGradient(), 2),
+        "log-gradients": LogGradient(),
+        "errors": Normalized(WeightedErrors()),
+        "plain-errors": PredictionErrors(),
+        "data": Data(make_reader(observations, config)),
+    }
+    names = [name.strip() for name in config.encoding.split("+")]
+    wrong = [name for name in names if name not in known]
+    if wrong or len(set(names)) != len(names):
+        raise BadInputError(
+            f"Expected --encoding made of {', '.join(known)}, each at most once and joined by +, got {config.encoding!r}."
+        )
+    if observations.likelihood == "categorical" and {"errors", "plain-errors"} & set(names):
+        raise BadInputError(
+            f"Expected an encoding without errors for a categorical likelihood, whose mean is not defined, got "
+            f"{config.encoding!r}: use log-gradients+data."
+        )
+    return (Estimate(), *(known[name] for name in names))
+
+
+def _free_energy(objective: AbstractObjective) -> FreeEnergy:
+    inner = objective.free_energy if isinstance(objective, Weighted) else objective
+    if not isinstance(inner, FreeEnergy):
+        raise BadInputError(f"Expected a free energy, got {type(inner).__name__}.")
+    return inner
+
+
+def _dim(model: AbstractModel) -> int:
+    return int(model.initial().event_shape[0])

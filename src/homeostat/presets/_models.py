@@ -1,0 +1,111 @@
+"""Generative models by name."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from ..core import AbstractModel
+from ..models.static import (
+    AbstractLikelihood,
+    Bernoulli,
+    Categorical,
+    Chain,
+    ConditionalDiscretizedGaussian,
+    ConditionalGaussian,
+    DiscretizedGaussian,
+    FactorAnalysis,
+    Gaussian,
+    LearnedLevel,
+    Multinomial,
+    ProbabilisticPCA,
+    Skip,
+    SparseCoding,
+    StandardLevel,
+    latent_gaussian,
+    unit_columns,
+)
+from ..results import BadInputError
+from ..typing import Key
+from ._config import LINEAR, FitConfig
+from ._networks import make_mapping
+from ._observations import GREY_LEVELS, Observations
+
+
+def latent_dims(config: FitConfig) -> tuple[int, ...]:
+    """Latent variables of each level, from text such as 64,32.
+
+    Raises:
+        BadInputError: the text is something else, or a level has no variables.
+    """
+    parts = [part.strip() for part in config.latents.split(",")]
+    if not all(part.isdecimal() and int(part) >= 1 for part in parts):
+        raise BadInputError(
+            f"Expected at least one latent variable in each level, as 64 or 64,32, got --latents {config.latents!r}."
+        )
+    dims = tuple(int(part) for part in parts)
+    if config.model != "latent-gaussian" and len(dims) > 1:
+        raise BadInputError(
+            f"Expected one level of latent variables for {config.model}, got --latents {config.latents}: only "
+            f"latent-gaussian has levels."
+        )
+    return dims
+
+
+def make_likelihood(config: FitConfig, observations: Observations) -> AbstractLikelihood:
+    """The output density that was named or chosen."""
+    name, shape = observations.likelihood, observations.event_shape
+    conditional = config.scale == "conditional"
+    if conditional and name not in ("gaussian", "discretized-gaussian"):
+        raise BadInputError(
+            f"Expected --scale constant for a {name} likelihood, which has no scale, got conditional: leave it out."
+        )
+    if name == "bernoulli":
+        return Bernoulli(shape)
+    if name == "gaussian":
+        return ConditionalGaussian(shape) if conditional else Gaussian(shape, jnp.zeros(shape))
+    if name == "discretized-gaussian":
+        width = 1.0 / (GREY_LEVELS - 1.0)
+        if conditional:
+            return ConditionalDiscretizedGaussian(shape, width, link=jax.nn.sigmoid)
+        return DiscretizedGaussian(shape, jnp.full(shape, -1.0), width, link=jax.nn.sigmoid)
+    if name == "categorical":
+        return Categorical(shape, observations.num_classes)
+    return Multinomial(shape[0], observations.total_count)
+
+
+def make_model(config: FitConfig, observations: Observations, *, key: Key) -> AbstractModel:
+    """The generative model that the options name, before it learned anything."""
+    dims = latent_dims(config)
+    if config.model in LINEAR and not 1 <= dims[0] < observations.size:
+        raise BadInputError(
+            f"Expected fewer latent variables than the {observations.size} numbers of a row for {config.model}, got "
+            f"--latents {config.latents}."
+        )
+    if config.model != "latent-gaussian":
+        return _linear(config, observations, dims[0], key)
+    likelihood = make_likelihood(config, observations)
+    return latent_gaussian(
+        likelihood,
+        dims,
+        key=key,
+        mapping=make_mapping(config, observations, likelihood.num_features),
+        units=config.units,
+        wiring=Skip() if config.wiring == "skip" else Chain(),
+        conditional_scale=jnp.zeros if config.level_scale == "constant" else lambda dim: None,
+        top=LearnedLevel if config.prior == "learned" else StandardLevel,
+    )
+
+
+def _linear(config: FitConfig, observations: Observations, dim: int, key: Key) -> AbstractModel:
+    size = observations.size
+    if config.model == "sparse-coding":
+        dictionary = unit_columns(jr.normal(key, (size, dim)))
+        return SparseCoding(dictionary, jnp.full((), -0.5), jnp.zeros(()))
+    loc, scale = (
+        jnp.asarray(observations.loc, jnp.result_type(float)),
+        jnp.asarray(observations.scale, jnp.result_type(float)),
+    )
+    loadings = 0.1 * scale[:, None] * jr.normal(key, (size, dim))
+    if config.model == "factor-analysis":
+        return FactorAnalysis(loadings, loc, jnp.log(scale))
+    return ProbabilisticPCA(loadings, loc, 0.5 * jnp.log(jnp.mean(scale**2)))
