@@ -85,6 +85,19 @@ def test_figures_are_those_of_the_tables():
     np.testing.assert_allclose(cifar10.bits(np.zeros((2, 3)), 12), 8.0, atol=ALGEBRA)
 
 
+def test_word_counts_are_read_and_learned_steadily():
+    counts = jnp.asarray([0.0, 3.0, 1.0, 400.0, 0.0])
+    read = text.normalized_log_counts(counts)
+    np.testing.assert_allclose(jnp.mean(read), 0.0, atol=ALGEBRA)
+    # 1e-5 is added to the variance, which is about 5 here.
+    np.testing.assert_allclose(jnp.std(read), 1.0, atol=1e-5)
+    optimizer = text.ClippedTraining(10, 8, 1e-3, largest_gradient=2.0).optimizer()
+    weights = jnp.zeros(4)
+    _, (_, (adam, *_)) = optimizer.update(jnp.full(4, 50.0), optimizer.init(weights), weights)
+    # Adam's first mean is a tenth of the gradient, whose norm of 100 was clipped to 2.
+    np.testing.assert_allclose(jnp.linalg.norm(adam.mu), 0.2, rtol=ALGEBRA)
+
+
 def test_references_without_latents():
     generator = np.random.default_rng(0)
     train, test = (generator.integers(0, 2, (n, 4)).astype(float) for n in (30, 7))

@@ -66,7 +66,7 @@ def shared_engine(**options):
         Data(lambda a: a.observation),
     )
     network = MLP(4 * DIM + PIXELS + DIM + PIXELS, 4 * DIM, 5, 1, key=jr.key(2))
-    return Iterative(network, encodings, Gated(), BoundLogScale(), **options)
+    return Iterative(network, encodings, Gated(), bound=BoundLogScale(), **options)
 
 
 def levelwise_engine(build=partial(MLP, width=3, depth=1)):

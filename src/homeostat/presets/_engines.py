@@ -204,7 +204,7 @@ def _iterative(config: FitConfig, observations: Observations, feedback: Feedback
     updates: dict[str, AbstractUpdateRule] = {"gated": Gated(), "residual": Residual(), "learned-sgd": LearnedSGD()}
     update = updates[config.update]
     network = dense(config)(sum(shape.shape[0] for shape in shapes), update.outputs(feedback.estimate.size), key=key)
-    return Iterative(network, encodings, update, BoundLogScale())
+    return Iterative(network, encodings, update, bound=BoundLogScale())
 
 
 def _levelwise(

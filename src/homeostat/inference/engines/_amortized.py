@@ -128,9 +128,9 @@ class Iterative(AbstractFeedbackEngine[Params]):
             `nn.AbstractRecurrent`, which then remembers earlier iterations.
         encodings: inputs of the network.
         update: how its output changes the estimate.
-        bound: applied to the new estimate, such as `BoundLogScale()`, which keeps an untrained network from infinite variances.
         detach: applied to the estimate before it is used; `jax.lax.stop_gradient` (default) trains every iteration by
             itself, the identity trains the unrolled chain.
+        bound: applied to the new estimate, such as `BoundLogScale()`, which keeps an untrained network from infinite variances.
 
     References:
         Marino, Yue and Mandt, "Iterative amortized inference", ICML 2018; Marino (thesis), Eqs. 3.1, 3.2, 3.8 and 3.12.
@@ -139,8 +139,8 @@ class Iterative(AbstractFeedbackEngine[Params]):
     network: Callable[..., Any]
     encodings: tuple[AbstractEncoding, ...] = (Estimate(), LogGradient())
     update: AbstractUpdateRule = Gated()
-    bound: Callable[[Float[Array, " k"]], Float[Array, " k"]] | None = None
     detach: Callable[[Array], Array] = eqx.field(static=True, default=jax.lax.stop_gradient)
+    bound: Callable[[Float[Array, " k"]], Float[Array, " k"]] | None = None
 
     def start(self) -> PyTree:
         return self.network.init() if isinstance(self.network, AbstractRecurrent) else None
