@@ -131,6 +131,7 @@ ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {
     "cross entropy": lambda family: engines.CrossEntropy(),
     "path integral": lambda family: engines.PathIntegral(),
     "exhaustive": lambda family: engines.Exhaustive(),
+    "detached": lambda family: engines.Detached(engines.Gradient(optax.adam(0.1))),
     "sequence": lambda family: engines.Sequence(
         (engines.Direct(encoder(family)), engines.Gradient(optax.sgd(0.01))), (1,)
     ),

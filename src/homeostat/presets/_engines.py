@@ -18,6 +18,7 @@ from ..inference.engines import (
     AbstractUpdateRule,
     BoundLogScale,
     Data,
+    Detached,
     Direct,
     Estimate,
     Feedback,
@@ -39,7 +40,7 @@ from ..inference.engines import (
 from ..models.static import LatentGaussian
 from ..objectives import Evidence, FreeEnergy, Weighted
 from ..results import BadInputError
-from ..typing import Key, Params, PyTree
+from ..typing import Key, PyTree
 from ._config import FitConfig
 from ._networks import dense, make_encoder, make_reader
 from ._observations import Observations
@@ -59,37 +60,6 @@ class Inference(NamedTuple):
     family: AbstractFamily
     num_steps: int
     engine_credit: AbstractCredit
-
-
-@final
-class Detached(AbstractEngine[Params, PyTree]):
-    """An engine that has nothing to learn: no gradient flows back through its steps.
-
-    Attributes:
-        engine: makes the steps.
-    """
-
-    engine: AbstractEngine
-
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
-    ) -> PyTree:
-        return self.engine.init(objective, family, params, args)
-
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[Params],
-        params: Params,
-        args: PyTree,
-        state: PyTree,
-        *,
-        key: Key,
-    ) -> tuple[Params, PyTree, StepInfo]:
-        arrays, rest = eqx.partition((objective, family, params, args, state), eqx.is_array)
-        objective, family, params, args, state = eqx.combine(jax.lax.stop_gradient(arrays), rest)
-        params, state, info = self.engine.step(objective, family, params, args, state, key=key)
-        return jax.lax.stop_gradient(params), state, info
 
 
 @final

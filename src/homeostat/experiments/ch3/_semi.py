@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, final
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
+from ...core import AbstractEngine
 from ...distributions import AbstractExpectation
 from ...inference import (
     AbstractCredit,
@@ -21,8 +21,8 @@ from ...inference import (
     LastIteration,
     ModelWithEngine,
 )
-from ...inference.engines import Estimate, Gradient, InferenceGradient, Normalized, Sequence as InSequence
-from ...typing import Array, Float, Key, Params, PyTree
+from ...inference.engines import Detached, Estimate, Gradient, InferenceGradient, Normalized, Sequence as InSequence
+from ...typing import Array, Float, Key, PyTree
 from ._common import (
     Observations,
     Sizes,
@@ -34,37 +34,6 @@ from ._common import (
     with_direct,
     with_iterative,
 )
-
-
-@final
-class Detached(AbstractEngine[Params, PyTree]):
-    """Runs another engine without passing gradients through it: neither to where it starts nor to the model.
-
-    Attributes:
-        engine: what runs.
-    """
-
-    engine: AbstractEngine
-
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
-    ) -> PyTree:
-        return self.engine.init(objective, family, params, args)
-
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[Params],
-        params: Params,
-        args: PyTree,
-        state: PyTree,
-        *,
-        key: Key,
-    ) -> tuple[Params, PyTree, StepInfo]:
-        params = jax.lax.stop_gradient(params)
-        params, state, info = self.engine.step(objective, family, params, args, state, key=key)
-        arrays, rest = eqx.partition(state, eqx.is_array)
-        return jax.lax.stop_gradient(params), eqx.combine(jax.lax.stop_gradient(arrays), rest), info
 
 
 def unrolled(estimate: Array) -> Array:

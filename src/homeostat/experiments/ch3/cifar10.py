@@ -42,7 +42,7 @@ from ._comparison_report import (
 from ._data import dequantize
 
 SOURCE = "Marino (thesis), Table 3.2"
-MINUTES = Minutes(smoke=0.2, small=6.0, paper=6000.0)
+MINUTES = Minutes(smoke=0.2, small=8.0, paper=6000.0)
 _LEAD = "-log p(x) of direct inference minus that of iterative inference, test images"
 _FIGURE = "-log p(x), test images"
 _BITS = "bits per dimension"
@@ -85,7 +85,7 @@ class Config:
     def for_scale(cls, scale: str) -> "Config":
         """The values used at one scale."""
         if scale == "smoke":
-            training = Training(300, 32, 3e-3)
+            training = Training(2_000, 32, 3e-3)
             return cls(
                 DataSet.sprites, Entry(Sizes((8,), 0, 32, 1, 32, 1), training, 2),
                 Entry(Sizes((8, 4), 0, 32, 1, 32, 1), training, 2), 1, Reporting(1, 32, 32, 20),

@@ -78,7 +78,7 @@ class Config:
     def for_scale(cls, scale: str) -> "Config":
         """The values used at one scale."""
         if scale == "smoke":
-            training = Training(300, 32, 3e-3)
+            training = Training(1_000, 32, 3e-3)
             return cls(
                 DataSet.sprites, Entry(Sizes((8,), 0, 32, 1, 32, 1), training, 2),
                 Entry(Sizes((8, 4), 8, 32, 1, 32, 1), training, 2), 1, Reporting(1, 32, 32, 20),

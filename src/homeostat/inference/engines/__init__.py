@@ -7,6 +7,7 @@ from ._amortized import (
     LevelwiseIterative as LevelwiseIterative,
     feedback_at as feedback_at,
 )
+from ._detached import Detached as Detached
 from ._encodings import (
     AbstractEncoding as AbstractEncoding,
     Data as Data,
