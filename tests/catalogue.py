@@ -112,8 +112,8 @@ FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
     "categorical plan": lambda: Categorical(3, (2,)),
     "squashed Gaussian": lambda: SquashedGaussian(2, low=-1.0, high=1.0),
     "ladder": lambda: Ladder(two_levels().levels),
-    "normalizing flow": lambda: NormalizingFlow(2, num_layers=2, width=8, key=jr.key(0)),
-    "conditional flow": lambda: ConditionalFlow(2, 3, num_layers=2, width=8, key=jr.key(0)),
+    "normalizing flow": lambda: NormalizingFlow(2, num_layers=1, width=4, key=jr.key(0)),
+    "conditional flow": lambda: ConditionalFlow(2, 3, num_layers=1, width=4, key=jr.key(0)),
 }
 
 ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {

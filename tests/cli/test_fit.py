@@ -213,6 +213,7 @@ def test_evaluate_agrees_with_the_closed_form(exact, place):
     assert jnp.allclose(direct.covariance(), model.covariance(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_exact_posterior_is_calibrated(exact, place):
     folder, _ = exact
     out = call("calibrate", folder, "--simulations", 80, "--out", place / "calibration", "--json")

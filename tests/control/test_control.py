@@ -99,7 +99,14 @@ AGENTS = {
 }
 
 
-@pytest.mark.parametrize("agent", AGENTS.values(), ids=AGENTS.keys())
+SLOW = {"cross-entropy, Gaussian, cost", "held action"}
+"""Variations on an agent that the quick suite has."""
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [pytest.param(agent, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, agent in AGENTS.items()],
+)
 def test_every_engine_reaches_a_target_on_the_shortest_path(agent, key):
     """Five diagonal unit steps are needed; every planner takes them and then stays."""
     run = eqx.filter_jit(lambda key: rollout(Plane(GOAL), plane(), Kalman(), agent, key=key, num_steps=8))
