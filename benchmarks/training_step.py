@@ -113,18 +113,21 @@ def iterative(config: Config, **options: Any) -> FreeEnergyDescent:
 def block_of(descent: FreeEnergyDescent, data: jax.Array, steps: int) -> Callable[[], Any]:
     """A function that runs `steps` updates, one call a step as a training loop of one's own would."""
 
-    @partial(eqx.filter_jit, donate="all-except-first")
-    def update(data: jax.Array, state: Any, key: jax.Array) -> Any:
-        return descent.update(state, data, key=key)[0]
+    first, static = eqx.partition(descent.init(key=jr.key(3)), eqx.is_array)
+    state = jax.tree.map(jnp.copy, first)
 
-    state = jax.tree.map(lambda leaf: jnp.copy(leaf) if eqx.is_array(leaf) else leaf, descent.init(key=jr.key(3)))
+    # `train.fit` scans instead, which costs no dispatch at all.
+    @partial(jax.jit, donate_argnums=0)
+    def update(state: Any, data: jax.Array, key: jax.Array) -> Any:
+        return eqx.filter(descent.update(eqx.combine(state, static), data, key=key)[0], eqx.is_array)
+
     keys = jr.split(jr.key(4), steps)
 
     def block() -> Any:
         nonlocal state
         for key in keys:
-            state = update(data, state, key)
-        return jax.block_until_ready(eqx.filter(state, eqx.is_array))
+            state = update(state, data, key)
+        return jax.block_until_ready(state)
 
     return block
 

@@ -134,6 +134,7 @@ def test_pathwise_gradients_agree_with_finite_differences(key):
     np.testing.assert_allclose(jax.jit(jax.grad(energy))(0.0), difference, rtol=FINITE_DIFFERENCES, atol=AUTODIFF)
 
 
+@pytest.mark.slow
 def test_a_curved_posterior_is_found_where_a_gaussian_falls_short(key):
     observation, judge = jnp.ones(1), FreeEnergy(Banana(), MonteCarlo(4000))
     grid = jnp.linspace(-6.0, 8.0, 801)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 
 from homeostat.environments import SYMMETRY_ORDER, Antialiased, ContinuousMotion, DSprites
 from homeostat.environments.wrappers import PixelNoise
@@ -24,6 +25,7 @@ from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 SEQUENCES, LENGTH = 9, 6
 
 
+@pytest.mark.slow
 def test_tracking_errors_are_what_the_factors_say(key):
     gain, noise = np.diag([0.6, 1.5, 1.0, 1.0]), 0.1 * np.eye(4)
     world = PixelNoise(DSprites(motion=ContinuousMotion(gain, noise), renderer=Antialiased()), 0.15)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from homeostat.environments import SpriteGrid
 from homeostat.experiments.dsprites._scenes import COLOURS, depth_orders, draw_scene, scene_model, scene_models
@@ -59,6 +60,7 @@ def test_sparse_candidates_fit_one_atom_each():
     np.testing.assert_allclose(points[4, 4], 1.0, atol=ALGEBRA)
 
 
+@pytest.mark.slow
 def test_alignment_undoes_a_turn(key):
     heart = sprite_templates(64)[2].astype(float)
     turned = jnp.rot90(heart)
@@ -74,6 +76,7 @@ def test_bounds_and_softening():
     np.testing.assert_allclose(jnp.exp(softened(model).log_sigma), 0.15)
 
 
+@pytest.mark.slow
 def test_scenes_show_the_nearest_object_whole(key):
     scene = jax.jit(lambda key: draw_scene(key=key))(key)
     nearest = int(scene.order[-1])

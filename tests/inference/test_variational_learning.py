@@ -102,6 +102,7 @@ def test_failed_inference_keeps_the_last_estimate(data, key):
     assert jnp.all(jnp.isfinite(state.params.loc))
 
 
+@pytest.mark.slow
 def test_a_template_is_learned_from_a_wrong_one(key):
     grid = jnp.linspace(-1.0, 1.0, 12)
     truth = jax.nn.sigmoid(8.0 * (0.5 - jnp.hypot(grid[:, None] + 0.2 * grid[None, :], 1.5 * grid[None, :])))

@@ -122,6 +122,7 @@ def test_no_gradient_flows_between_iterations_unless_asked(model, key):
     assert float(jax.grad(second_energy)(0.1, lambda x: x)) != 0.0
 
 
+@pytest.mark.slow
 def test_a_trained_network_comes_near_the_optimum(model, key):
     """Iterative inference learns to infer: four updates close nearly all of the gap on observations it never saw."""
     family, objective = DiagonalGaussian(2), FreeEnergy(model, Cubature())

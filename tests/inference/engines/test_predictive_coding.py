@@ -197,6 +197,7 @@ def test_other_priors_and_unweighted_objectives(key):
     np.testing.assert_allclose(local.path_nats, whole.path_nats, rtol=ALGEBRA)
 
 
+@pytest.mark.slow
 def test_obeys_the_laws_of_engines(key):
     model = deep(Bernoulli((SIZE,)), Skip(), units=1)
     check_engine(
@@ -264,6 +265,7 @@ def test_a_learned_precision_is_that_of_the_residuals(key):
     np.testing.assert_array_equal(state.model.loadings, loadings)
 
 
+@pytest.mark.slow
 def test_learning_lowers_the_energy_of_a_hierarchy_and_keeps_the_laws(key):
     learner = PredictiveCodingLearning(deep(Bernoulli((SIZE,)), units=1), optax.adam(0.02), num_steps=10)
     check_learner(learner, observations(), key=key)

@@ -80,6 +80,7 @@ def test_normalised_atoms_have_unit_level_and_keep_zeros(model):
     assert jnp.all(dead.dictionary[1] == 0.0) and jnp.all(jnp.isfinite(dead.dictionary))
 
 
+@pytest.mark.slow
 def test_pose_and_weights_are_inferred_jointly(model, key):
     truth = jnp.asarray([0.1, 0.05, -0.2, 0.3, 0.6, 0.0, -0.4])
     image = model.emission(truth).sample(key)

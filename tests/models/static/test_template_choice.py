@@ -92,6 +92,7 @@ def test_infer_modes_closes_over_the_choice(choice, key):
     assert found.best_hypothesis == 1
 
 
+@pytest.mark.slow
 def test_any_engine_runs_on_the_mixture(choice, key):
     truth = jnp.asarray([0.2, 0.1, -0.3, 0.4])
     image = choice.chosen(0).emission(truth).sample(key)
