@@ -92,7 +92,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.evaluation_samples = evaluation_samples
         self.random_state = random_state
 
-    def fit(self, X, y=None) -> "LatentVariableModel":
+    def fit(self, X: Any, y: Any = None) -> "LatentVariableModel":
         """Learn the model, and what the engine learns, from rows.
 
         Args:
@@ -123,13 +123,13 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.system_ = system
         return self
 
-    def transform(self, X) -> Float[np.ndarray, "n latents"]:
+    def transform(self, X: Any) -> Float[np.ndarray, "n latents"]:
         """Posterior means E_q[z] of rows, all levels side by side, the lowest first."""
         X = self._checked(X)
         perception = self.system_.perception(self.kept_)
         return self._mapped(eqx.Partial(_posterior_mean, perception), X)
 
-    def inverse_transform(self, Z) -> Float[np.ndarray, "n features"]:
+    def inverse_transform(self, Z: Any) -> Float[np.ndarray, "n features"]:
         """E[x | z] of latent vectors, in the unit of the data."""
         check_is_fitted(self)
         Z = np.asarray(Z, np.float64)
@@ -138,14 +138,14 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             raise BadInputError(f"Expected latent vectors of shape (n, {dim}), got {Z.shape}.")
         return self._restored(self._mapped(eqx.Partial(_expected, self.kept_.learned.model), Z, prepared=True))
 
-    def score_samples(self, X) -> Float[np.ndarray, " n"]:
+    def score_samples(self, X: Any) -> Float[np.ndarray, " n"]:
         """log p(x) of each row in nats, estimated by importance sampling from q; a lower bound on average."""
         X = self._checked(X)
         perception = self.system_.perception(self.kept_)
         nats = self._mapped(eqx.Partial(_log_likelihood, perception, self.evaluation_samples), X)
         return nats - self.system_.observations.log_unit_nats
 
-    def score(self, X, y=None) -> float:
+    def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`."""
         return float(np.mean(self.score_samples(X)))
 

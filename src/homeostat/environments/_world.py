@@ -44,9 +44,7 @@ class AbstractSpriteWorld(AbstractEnvironment[WorldState]):
             key: randomness of what is drawn.
 
         Raises:
-            BadInputError: if they are not configurations of this world's lattice, or if a target is given to a world
-            whose
-                goal has none.
+            BadInputError: they are not configurations of this world's lattice, or a target is given to a world without one.
         """
 
     @abc.abstractmethod
