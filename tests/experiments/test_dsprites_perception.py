@@ -196,3 +196,6 @@ def test_iterative_training_and_comparison_run_on_all_shapes(key, models):
     runs = comparison.run_contender(models, images, starts, comparison.Natural(0.7, 0.1), **settings)
     before, after = (comparison.measured_energy(models, images, p, chunk=1, key=key) for p in (starts, runs.params))
     assert before.shape == (3, 2) and bool(jnp.all(after < before))
+    # How many pictures are worked on at once changes nothing but the speed.
+    whole = comparison.run_contender(models, images, starts, comparison.Natural(0.7, 0.1), **(settings | {"chunk": 2}))
+    np.testing.assert_allclose(runs.params.loc, whole.params.loc, atol=tolerances.AUTODIFF)
