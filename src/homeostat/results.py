@@ -15,6 +15,15 @@ class RESULTS(eqxi.Enumeration):
         "The energy became NaN or infinite during inference. Expected a finite energy at every step: check the data for "
         "non-finite values, lower the step size, or start from other parameters."
     )
+    degenerate_weights = (
+        "No particle can explain an observation: all weights are zero. Expected at least one particle with a positive likelihood: "
+        "check the observation and the noise of the model, use more particles, or proposals that see the observation "
+        "(`GuidedParticle`)."
+    )
+    singular_prediction = (
+        "A smoothed belief became NaN or infinite. Expected predictions that are uncertain in every direction: dynamics that lose "
+        "a direction (a singular A) need process noise in it, and explosive ones shorter sequences or 64-bit numbers."
+    )
 
 
 class HomeostatError(Exception):

@@ -19,6 +19,9 @@ else:
 State: TypeAlias = PyTree
 """A latent state z of a model or of an environment."""
 
+Carry: TypeAlias = PyTree
+"""What a sequential model keeps of the past: h, of which the next state and observation are functions."""
+
 Action: TypeAlias = PyTree
 """What an agent emits; an array unless an environment says otherwise."""
 
@@ -43,6 +46,7 @@ __all__ = [
     "Array",
     "Bool",
     "Callable",
+    "Carry",
     "Coefficient",
     "Distribution",
     "Energy",

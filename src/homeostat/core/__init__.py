@@ -4,7 +4,12 @@ from ._controller import AbstractController as AbstractController, Decision as D
 from ._engine import AbstractEngine as AbstractEngine, StepInfo as StepInfo
 from ._environment import AbstractEnvironment as AbstractEnvironment
 from ._family import AbstractFamily as AbstractFamily
-from ._filter import AbstractBelief as AbstractBelief, AbstractFilter as AbstractFilter, FilterInfo as FilterInfo
+from ._filter import (
+    AbstractBelief as AbstractBelief,
+    AbstractFilter as AbstractFilter,
+    FilterInfo as FilterInfo,
+    Snapshot as Snapshot,
+)
 from ._learner import AbstractLearner as AbstractLearner
-from ._model import AbstractModel as AbstractModel
+from ._model import AbstractModel as AbstractModel, AbstractSequentialModel as AbstractSequentialModel
 from ._objective import AbstractObjective as AbstractObjective, Errors as Errors

@@ -8,8 +8,22 @@ from typing import NamedTuple
 
 import equinox as eqx
 
-from ..typing import Action, Array, Float, Key, Observation, Scalar
-from ._model import AbstractModel
+from ..typing import Action, Array, Carry, Float, Key, Observation, Scalar, State
+from ._model import AbstractSequentialModel
+
+
+class Snapshot(NamedTuple):
+    """One possible present, from which a model can go on.
+
+    Attributes:
+        state: z_t.
+        carry: h_t; None where a Markov model needs none.
+        observation: x_t, for models that remember it; None for Markov models.
+    """
+
+    state: State
+    carry: Carry | None = None
+    observation: Observation | None = None
 
 
 class AbstractBelief(eqx.Module):
@@ -29,6 +43,10 @@ class AbstractBelief(eqx.Module):
     def sample(self, *, key: Key) -> Float[Array, " d"]:
         """One state drawn from the belief."""
 
+    def snapshot(self, *, key: Key) -> Snapshot:
+        """One state with what a model needs to go on from it; beliefs about models with a memory add their past."""
+        return Snapshot(self.sample(key=key))
+
 
 class FilterInfo(NamedTuple):
     """What one update measured.
@@ -44,15 +62,21 @@ class AbstractFilter(eqx.Module):
     """Recursive inference, one observation at a time and at constant memory."""
 
     @abc.abstractmethod
-    def init(self, model: AbstractModel, *, key: Key | None = None) -> AbstractBelief:
+    def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> AbstractBelief:
         """The belief before any observation; filters that start from samples need the key, exact ones do not."""
 
     @abc.abstractmethod
-    def predict(self, model: AbstractModel, belief: AbstractBelief, action: Action, *, key: Key) -> AbstractBelief:
+    def predict(
+        self, model: AbstractSequentialModel, belief: AbstractBelief, action: Action, *, key: Key
+    ) -> AbstractBelief:
         """The belief after `action` and before the next observation."""
 
     @abc.abstractmethod
     def update(
-        self, model: AbstractModel, belief: AbstractBelief, observation: Observation, *, key: Key
+        self, model: AbstractSequentialModel, belief: AbstractBelief, observation: Observation, *, key: Key
     ) -> tuple[AbstractBelief, FilterInfo]:
-        """The belief after `observation`."""
+        """The belief after `observation`.
+
+        NaN entries are missing: they are integrated out. Where nothing at all was observed the belief stays what it was and
+        the free energy is zero.
+        """

@@ -1,4 +1,13 @@
-"""A generative model: initial / transition / emission.
+"""A generative model of a sequence, with a carry that holds whatever of the past the next step depends on.
+
+    p(x_{1:T}, z_{1:T} | a_{1:T-1}) = prod_t p(z_t | h_t) p(x_t | h_t, z_t)
+    h_1 = begin(),   h_{t+1} = advance(h_t, z_t, x_t, a_t)
+
+Since h_t is a function of x_{<t}, z_{<t} and a_{<t}, this is the general p(x_t | x_{<t}, z_{<=t}) p(z_t | x_{<t}, z_{<t})
+of a sequential latent variable model (Marino, thesis, Eq. 4.1): recurrent models keep their hidden state in h. In the
+Markov case nothing of the past matters but the last state, and the carry is the prediction itself:
+
+    h_1 = p(z_1),   h_{t+1} = p(z_{t+1} | z_t, a_t),   prior(h) = h,   likelihood(h, z) = p(x | z)
 
     p(x_{1:T}, z_{1:T} | a_{1:T-1}) = p(z_1) p(x_1 | z_1) prod_t p(z_{t+1} | z_t, a_t) p(x_{t+1} | z_{t+1})
 
@@ -6,14 +15,45 @@ An environment (the generative process) has the same three parts; see `AbstractE
 """
 
 import abc
+import copy
 
 import equinox as eqx
+import jax.numpy as jnp
+import numpyro.distributions as dist
 
-from ..typing import Action, Distribution, State
+from ..typing import Action, Carry, Distribution, Observation, State
 
 
-class AbstractModel(eqx.Module):
-    """p(z_1), p(z' | z, a) and p(x | z). Learnable numbers are leaves, so a model can be trained through a filter."""
+class AbstractSequentialModel(eqx.Module):
+    """p(z_t | h_t), p(x_t | h_t, z_t) and how the carry h moves. Learnable numbers are leaves.
+
+    A carry is a tree of arrays whose structure, shapes and types do not change from step to step, so that loops can be
+    compiled. All latents of one step are one flat vector; levels within a step are a `Hierarchical` prior. The names of the
+    methods are taken: a field of a model cannot be called `prior` or `likelihood`.
+
+    References:
+        Marino (thesis), Eq. 4.1.
+    """
+
+    @abc.abstractmethod
+    def begin(self) -> Carry:
+        """h_1, before anything was seen."""
+
+    @abc.abstractmethod
+    def prior(self, carry: Carry) -> Distribution:
+        """p(z_t | h_t), the prediction of the state."""
+
+    @abc.abstractmethod
+    def likelihood(self, carry: Carry, state: State) -> Distribution:
+        """p(x_t | h_t, z_t)."""
+
+    @abc.abstractmethod
+    def advance(self, carry: Carry, state: State, observation: Observation, action: Action) -> Carry:
+        """h_{t+1}, from all that happened at t; `action` is None for a model without actions."""
+
+
+class AbstractModel(AbstractSequentialModel):
+    """The Markov case: p(z_1), p(z' | z, a) and p(x | z)."""
 
     @abc.abstractmethod
     def initial(self) -> Distribution:
@@ -26,3 +66,39 @@ class AbstractModel(eqx.Module):
     @abc.abstractmethod
     def emission(self, state: State) -> Distribution:
         """The likelihood p(x | z)."""
+
+    def begin(self) -> Distribution:
+        """p(z_1)."""
+        return _spelled_out(self.initial())
+
+    def prior(self, carry: Distribution) -> Distribution:
+        """The carry itself."""
+        return carry
+
+    def likelihood(self, carry: Distribution, state: State) -> Distribution:
+        """p(x | z), whatever came before."""
+        return self.emission(state)
+
+    def advance(self, carry: Distribution, state: State, observation: Observation, action: Action) -> Distribution:
+        """p(z' | z, a), whatever was observed."""
+        return _spelled_out(self.transition(state, action))
+
+
+def _spelled_out(distribution: Distribution) -> Distribution:
+    """The same distribution with every elementwise parameter broadcast to the batch, and of a strong type.
+
+    `Normal(mean, 0.2)` and `Normal(zeros, ones)` are one kind of prediction; without this, a loop could not carry both.
+    """
+    if isinstance(distribution, dist.Independent):
+        base = _spelled_out(distribution.base_dist)
+        return dist.Independent(base, distribution.reinterpreted_batch_ndims, validate_args=False)
+    elementwise = [
+        name
+        for name, constraint in getattr(distribution, "arg_constraints", {}).items()
+        if constraint.event_dim == 0 and vars(distribution).get(name) is not None
+    ]
+    copied = copy.copy(distribution)
+    for name in elementwise:
+        value = jnp.asarray(getattr(distribution, name))
+        setattr(copied, name, jnp.broadcast_to(jnp.asarray(value, value.dtype), distribution.batch_shape))
+    return copied

@@ -1,5 +1,14 @@
 """Families (parameters <-> distribution) and the closed forms that engines and objectives use."""
 
+from ._block_tridiagonal import (
+    BlockTridiagonal as BlockTridiagonal,
+    BlockTridiagonalParams as BlockTridiagonalParams,
+    PathGaussian as PathGaussian,
+    PathMarginals as PathMarginals,
+    PathNatural as PathNatural,
+    path_divergence as path_divergence,
+    require_path as require_path,
+)
 from ._closed_forms import (
     GaussianMoments as GaussianMoments,
     closed_form_divergence as closed_form_divergence,
@@ -54,6 +63,22 @@ from ._matrix_normal_inverse_wishart import (
     RegressionSample as RegressionSample,
     positive_columns as positive_columns,
     positive_tria as positive_tria,
+)
+from ._missing import (
+    Known as Known,
+    Masked as Masked,
+    any_observed as any_observed,
+    complete as complete,
+    known_entries as known_entries,
+    partial_log_prob as partial_log_prob,
+)
+from ._quadrature import GaussHermite as GaussHermite, SigmaPoints as SigmaPoints
+from ._recursions import (
+    AbstractRecursion as AbstractRecursion,
+    BlockFactor as BlockFactor,
+    BlockPrecision as BlockPrecision,
+    Parallel as Parallel,
+    Sequential as Sequential,
 )
 from ._score_function import (
     AbstractBaseline as AbstractBaseline,

@@ -30,7 +30,24 @@ from ._information import (
     MomentMatched as MomentMatched,
     NestedMonteCarlo as NestedMonteCarlo,
 )
+from ._path_curvature import (
+    AbstractPathCurvature as AbstractPathCurvature,
+    PathFisher as PathFisher,
+    PathHessian as PathHessian,
+)
 from ._path_energy import PathAccount as PathAccount, PathEnergy as PathEnergy
+from ._path_free_energy import (
+    AbstractPathExpectation as AbstractPathExpectation,
+    Neighbours as Neighbours,
+    PathDerivatives as PathDerivatives,
+    PathEvidence as PathEvidence,
+    PathFreeEnergy as PathFreeEnergy,
+    PathPoints as PathPoints,
+    Seen as Seen,
+    WholePaths as WholePaths,
+    at_paths as at_paths,
+    within as within,
+)
 from ._prospect import AbstractPlanEnergy as AbstractPlanEnergy, Prospect as Prospect, forecast as forecast
 from ._weighted import (
     AbstractWeighting as AbstractWeighting,

@@ -15,9 +15,10 @@ from ..distributions import (
     closed_form_divergence,
     fisher_information,
     level_divergences,
+    partial_log_prob,
 )
 from ..results import BadInputError
-from ..typing import Array, Distribution, Energy, Float, Key, Observation
+from ..typing import Array, Distribution, Energy, Float, Key, Observation, PyTree
 
 
 @final
@@ -28,10 +29,15 @@ class Evidence(eqx.Module):
         observation: x.
         prior: distribution over z before x came; None stands for the model's own `initial()`. A filter puts its
             prediction here.
+        context: whatever else an encoder may read, such as the features of a recurrent model's carry; no energy depends on it.
+        observed: mask of the entries of x that are known; the others are integrated out. None if all are. NaN is for filters to
+            turn into this mask: an energy takes it for a mistake.
     """
 
     observation: Observation
     prior: Distribution | None = None
+    context: PyTree = None
+    observed: PyTree | None = None
 
 
 class FreeEnergyTerms(NamedTuple):
@@ -116,7 +122,7 @@ class FreeEnergy(AbstractObjective):
 
         def at(z: Array) -> Errors:
             likelihood = self.model.emission(z)
-            error = jnp.ravel(jnp.asarray(args.observation, z.dtype) - likelihood.mean)
+            error = jnp.ravel(_known(jnp.asarray(args.observation, z.dtype) - likelihood.mean, args.observed))
             variance = jnp.maximum(
                 jnp.ravel(jnp.broadcast_to(likelihood.variance, likelihood.event_shape)), MINIMUM_VARIANCE
             )
@@ -129,7 +135,7 @@ class FreeEnergy(AbstractObjective):
 
     def curvature(self, value: Float[Array, " d"], args: Evidence, *, key: Key) -> Float[Array, "d d"]:
         """Fisher information of the likelihood plus the curvature of -log p(z); the Hessian where Fisher is unknown."""
-        fisher = fisher_information(self.model.emission, value)
+        fisher = fisher_information(self.model.emission, value, args.observed)
         if fisher is None:
             return super().curvature(value, args, key=key)
         return fisher - jax.hessian(self._prior(args).log_prob)(value)
@@ -144,10 +150,15 @@ class FreeEnergy(AbstractObjective):
                     f"Expected an observation of shape {expected}, as the emission of {type(self.model).__name__} has it, "
                     f"got shape {got}: for a batch of observations, map with `jax.vmap` or `equinox.filter_vmap`."
                 )
-        return -likelihood.log_prob(args.observation)
+        return -partial_log_prob(likelihood, args.observation, args.observed)
 
     def _prior(self, args: Evidence) -> Distribution:
         return self.model.initial() if args.prior is None else args.prior
+
+
+def _known(error: Array, observed: Array | None) -> Array:
+    """No error where nothing was observed."""
+    return error if observed is None else jnp.where(observed, error, 0.0)
 
 
 @final

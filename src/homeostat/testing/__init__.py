@@ -17,7 +17,7 @@ from ._environment import check_environment as check_environment
 from ._family import check_family as check_family, check_normalisation as check_normalisation
 from ._filter import check_filter as check_filter
 from ._learner import check_learner as check_learner
-from ._model import check_model as check_model
+from ._model import check_model as check_model, check_sequential_model as check_sequential_model
 from ._objective import (
     check_expectation as check_expectation,
     check_objective as check_objective,

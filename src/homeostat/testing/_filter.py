@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractBelief, AbstractFilter, AbstractModel
+from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel
 from ..typing import Action, Array, Key, Observation, PyTree
 from ._assertions import assert_close, assert_finite, assert_same_structure, assert_zero_mean, check_transforms
 from ._tolerances import Tolerances
@@ -13,7 +13,7 @@ from ._tolerances import Tolerances
 
 def check_filter(
     filter_: AbstractFilter,
-    model: AbstractModel,
+    model: AbstractSequentialModel,
     action: Action,
     observation: Observation,
     *,
@@ -24,7 +24,8 @@ def check_filter(
     """Run every law of `AbstractFilter` on `filter_`.
 
     Laws: predict and update preserve the structure of the belief and obey the transform laws; the free energy is a
-    finite scalar; a belief's covariance is symmetric and positive semi-definite, and its samples have its mean and
+    finite scalar; an observation of which everything is missing (NaN) leaves mean and covariance as they were and costs
+    nothing; a belief's covariance is symmetric and positive semi-definite, and its samples have its mean and
     covariance; gradients of the free energy in the model's parameters are finite.
 
     Args:
@@ -65,7 +66,17 @@ def check_filter(
     for stage, tree in (("init", arrays), ("update", corrected), ("predict", predicted)):
         _check_belief(eqx.combine(tree, static), sample_key, num_samples, tolerances, f"{name}.{stage}")
 
-    def free_energy_of(m: AbstractModel) -> Array:
+    if all(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in jax.tree.leaves(observation)):
+        nothing = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), observation)
+        _, after, cost = cycle(predicted, nothing, second)
+        kept, _ = filter_.update(model, eqx.combine(predicted, static), nothing, key=jr.split(second)[0])
+        before = eqx.combine(predicted, static)
+        law = f"{name}.update: where nothing was observed"
+        assert_close((kept.mean, kept.covariance), (before.mean, before.covariance), tolerances.algebra, law)
+        assert_close(cost, jnp.zeros_like(cost), tolerances.algebra, f"{law} there is no free energy")
+        assert_finite(after, law)
+
+    def free_energy_of(m: AbstractSequentialModel) -> Array:
         return filter_.update(m, filter_.init(m, key=start_key), observation, key=first)[1].free_energy_nats
 
     gradients = eqx.filter_jit(eqx.filter_grad(free_energy_of))(model)
@@ -81,6 +92,9 @@ def _check_belief(belief: AbstractBelief, key: Key, num_samples: int, tolerances
     if smallest < -tolerances.algebra:
         raise AssertionError(f"{name}: expected no negative eigenvalue of the covariance, got {smallest:g}.")
     samples = jax.vmap(lambda k: belief.sample(key=k))(jr.split(key, num_samples))
+    if jnp.issubdtype(samples.dtype, jnp.integer):
+        # The moments of a discrete state are those of its indicator vector.
+        samples = jax.nn.one_hot(samples, mean.shape[0], dtype=mean.dtype)
     centred = samples - mean[None, :]
     assert_zero_mean(centred, tolerances.standard_errors, f"{name}: samples have the belief's mean")
     products = centred[:, :, None] * centred[:, None, :] - covariance[None, :, :]

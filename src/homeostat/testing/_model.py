@@ -1,16 +1,18 @@
 """Laws of generative models."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.flatten_util import ravel_pytree
 
-from ..core import AbstractModel
+from ..core import AbstractModel, AbstractSequentialModel
 from ..results import BadInputError
-from ..typing import Action, Array, Distribution, Key, PyTree
-from ._assertions import assert_finite, assert_same_structure, assert_zero_mean, check_transforms
+from ..typing import Action, Array, Carry, Distribution, Key, PyTree
+from ._assertions import assert_close, assert_finite, assert_same_structure, assert_zero_mean, check_transforms
 from ._tolerances import Tolerances
 
 
@@ -77,6 +79,82 @@ def check_model(
         )
 
 
+def check_sequential_model(
+    model: AbstractSequentialModel,
+    *,
+    key: Key,
+    action: Action | None = None,
+    num_samples: int = 1024,
+    tolerances: Tolerances = Tolerances(),
+) -> None:
+    """Run every law of `AbstractSequentialModel` on `model`.
+
+    Laws: `advance` preserves the structure, shapes and types of the carry, and moves it to finite numbers; one step (density of a
+    state and an observation, and the carry after them) obeys the transform laws, and a loop over steps gives what the same steps
+    give one by one; gradients in the model's parameters are finite, through several steps; ancestral samples come from the
+    densities (the score of the likelihood in the state, and that of the prior in the carry, have mean zero).
+
+    Args:
+        model: what to check.
+        key: random key.
+        action: an action that the model understands; None for a model without actions.
+        num_samples: size of the Monte Carlo checks.
+        tolerances: see `Tolerances`.
+
+    Raises:
+        AssertionError: the first law that does not hold, in a sentence.
+    """
+    name = type(model).__name__
+    first_key, second_key, score_key, loop_key = jr.split(key, 4)
+
+    def draw(m: AbstractSequentialModel, carry: Carry, k: Key) -> tuple[PyTree, PyTree]:
+        state_key, observation_key = jr.split(k)
+        state = m.prior(carry).sample(state_key)
+        return state, m.likelihood(carry, state).sample(observation_key)
+
+    def step(m: AbstractSequentialModel, carry: Carry, k: Key) -> tuple[Carry, Array]:
+        state, observation = jax.lax.stop_gradient(draw(m, carry, k))
+        log_density = m.prior(carry).log_prob(state) + m.likelihood(carry, state).log_prob(observation)
+        return m.advance(carry, state, observation, action), log_density
+
+    start = model.begin()
+    other, _ = step(model, start, second_key)
+    assert_same_structure(other, start, f"{name}.advance: gives a carry like that of begin")
+    assert_finite((start, other), f"{name}: carries")
+    _, value = check_transforms(
+        lambda carry, k: step(model, carry, k),
+        (start, first_key),
+        (other, second_key),
+        tolerances.algebra,
+        f"{name}: one step",
+    )
+    if jnp.shape(value) != ():
+        raise AssertionError(f"{name}: expected a scalar log p(x, z | h), got shape {jnp.shape(value)}.")
+    keys = jr.split(loop_key, 3)
+    looped = eqx.filter_jit(lambda m: jax.lax.scan(lambda h, k: step(m, h, k), m.begin(), keys)[1])(model)
+    carry, singly = start, []
+    for k in keys:
+        carry, log_density = step(model, carry, k)
+        singly.append(log_density)
+    assert_close(looped, jnp.stack(singly), tolerances.algebra, f"{name}: a loop over steps = steps one by one")
+    _check_parameter_gradients(model, lambda m: jnp.sum(jax.lax.scan(lambda h, k: step(m, h, k), m.begin(), keys)[1]))
+    state, _ = draw(model, other, score_key)
+    if not jnp.issubdtype(jnp.result_type(state), jnp.inexact):
+        return
+    _check_score(lambda z: model.likelihood(other, z), state, score_key, num_samples, tolerances, f"{name}.likelihood")
+    flat, unravel = ravel_pytree(eqx.filter(other, eqx.is_inexact_array))
+    rest = eqx.filter(other, eqx.is_inexact_array, inverse=True)
+    if flat.size:
+        _check_score(
+            lambda h: model.prior(eqx.combine(unravel(h), rest)),
+            flat,
+            score_key,
+            num_samples,
+            tolerances,
+            f"{name}.prior",
+        )
+
+
 def _check_score(
     conditional: Callable[[Array], Distribution],
     state: Array,
@@ -94,7 +172,7 @@ def _check_score(
     assert_zero_mean(scores, tolerances.standard_errors, f"{name}: samples come from its density (mean score)")
 
 
-def _check_parameter_gradients(model: AbstractModel, log_density: Callable[[AbstractModel], Array]) -> None:
+def _check_parameter_gradients(model: AbstractSequentialModel, log_density: Callable[[Any], Array]) -> None:
     gradients = eqx.filter_jit(eqx.filter_grad(log_density))(model)
     assert_finite(gradients, f"{type(model).__name__}: gradients in the model's parameters")
 

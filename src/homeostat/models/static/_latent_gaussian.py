@@ -31,7 +31,7 @@ class LatentGaussian(AbstractModel):
     Attributes:
         levels: priors, the lowest (nearest the data) first.
         decoder: from what the levels hand down to the features of the output density.
-        likelihood: p(x | features).
+        density: p(x | features).
 
     References:
         Marino (thesis), Eq. 2.10 and Sec. 3.4.
@@ -39,24 +39,24 @@ class LatentGaussian(AbstractModel):
 
     levels: tuple[AbstractLevel, ...]
     decoder: Mapping
-    likelihood: AbstractLikelihood
+    density: AbstractLikelihood
 
-    def __init__(self, levels: Sequence[AbstractLevel], decoder: Mapping, likelihood: AbstractLikelihood):
+    def __init__(self, levels: Sequence[AbstractLevel], decoder: Mapping, density: AbstractLikelihood):
         """Check that the parts fit together.
 
         Raises:
-            BadInputError: there are no levels, or the decoder's outputs are not what the likelihood reads.
+            BadInputError: there are no levels, or the decoder's outputs are not what the density reads.
         """
         if not levels:
             raise BadInputError("Expected at least one level of latent variables, got none.")
         self.levels = tuple(levels)
         self.decoder = decoder
-        self.likelihood = likelihood
+        self.density = density
         got = eqx.filter_eval_shape(lambda: self.features(jnp.zeros(sum(self.dims)))).shape
-        if got != (likelihood.num_features,):
+        if got != (density.num_features,):
             raise BadInputError(
-                f"Expected a decoder with {likelihood.num_features} outputs for {type(likelihood).__name__} on observations "
-                f"of shape {likelihood.shape}, got shape {got}."
+                f"Expected a decoder with {density.num_features} outputs for {type(density).__name__} on observations "
+                f"of shape {density.shape}, got shape {got}."
             )
 
     @property
@@ -83,7 +83,7 @@ class LatentGaussian(AbstractModel):
         return self.decoder(Hierarchical(self.levels).descend(state).context)
 
     def emission(self, state: Float[Array, " d"]) -> Distribution:
-        return self.likelihood(self.features(state))
+        return self.density(self.features(state))
 
 
 def latent_gaussian(
