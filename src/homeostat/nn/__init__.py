@@ -16,4 +16,20 @@ from ._dense import (
     LayerNorm as LayerNorm,
     xavier_uniform as xavier_uniform,
 )
-from ._recurrent import GRU as GRU, AbstractRecurrent as AbstractRecurrent
+from ._features import RELU_GAIN as RELU_GAIN, Features as Features, clipped_leaky_relu as clipped_leaky_relu
+from ._images import (
+    DCGAN_CHANNELS as DCGAN_CHANNELS,
+    VGG_STACKS as VGG_STACKS,
+    DCGANDecoder as DCGANDecoder,
+    DCGANEncoder as DCGANEncoder,
+    GroupNorm as GroupNorm,
+    Upsampling as Upsampling,
+    VGGDecoder as VGGDecoder,
+    VGGEncoder as VGGEncoder,
+)
+from ._recurrent import (
+    GRU as GRU,
+    LSTM as LSTM,
+    AbstractRecurrent as AbstractRecurrent,
+    LSTMState as LSTMState,
+)

@@ -63,7 +63,9 @@ def learn(start: LinearGaussian, train: Interaction, parts: Parts, num_steps: in
         start, train.measurements, train.actions, parts=parts, smoother=RauchTungStriebel(kalman()), num_steps=num_steps
     )
     model, frames = learned.model, train.values.shape[0] * train.values.shape[1]
-    dynamics = (model.dynamics.matrix, model.dynamics.control, model.dynamics.scale_tril, model.dynamics.offset)
+    known = model.dynamics
+    assert isinstance(known, LinearDynamics)  # Exact EM learns no other.
+    dynamics = (known.matrix, known.control, known.scale_tril, known.offset)
     return Fit(dynamics, (model.initial_mean, model.initial_scale_tril), learned.log_evidence_nats / frames)
 
 

@@ -1,9 +1,95 @@
-"""Models of sequences: linear dynamics, their composition with any emission, and coordinates on a circle."""
+"""Models of sequences: linear, switching and nonlinear dynamics, hidden Markov chains, and well-known systems."""
 
 from ._bayesian_dynamics import BayesianLinearDynamics as BayesianLinearDynamics
-from ._linear_dynamics import LinearDynamics as LinearDynamics
+from ._conditioned import Conditioned as Conditioned
+from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics
+from ._elapsed import Elapsed as Elapsed
+from ._hidden_markov import HiddenMarkov as HiddenMarkov
+from ._linear_dynamics import (
+    AbstractLinearDynamics as AbstractLinearDynamics,
+    AffineStep as AffineStep,
+    LinearDynamics as LinearDynamics,
+)
 from ._linear_gaussian import LinearGaussian as LinearGaussian, Measurement as Measurement, Trajectory as Trajectory
+from ._maps import (
+    AffineMap as AffineMap,
+    Diffusion as Diffusion,
+    Euler as Euler,
+    Residual as Residual,
+    RungeKutta as RungeKutta,
+)
+from ._nonlinear_gaussian import NonlinearGaussian as NonlinearGaussian
 from ._periodic import Periodic as Periodic
+from ._poisson import PoissonEmission as PoissonEmission
 from ._second_order import in_displacement_coordinates as in_displacement_coordinates, second_order as second_order
+from ._state_emissions import (
+    AbstractEmissions as AbstractEmissions,
+    BernoulliEmissions as BernoulliEmissions,
+    CategoricalEmissions as CategoricalEmissions,
+    GaussianEmissions as GaussianEmissions,
+    PoissonEmissions as PoissonEmissions,
+)
 from ._state_space import StateSpace as StateSpace
+from ._switching_linear import (
+    RegimeMixture as RegimeMixture,
+    RegimeState as RegimeState,
+    SwitchingLinear as SwitchingLinear,
+    split_regime as split_regime,
+)
+from ._systems import (
+    LorenzDrift as LorenzDrift,
+    PendulumDrift as PendulumDrift,
+    PendulumImage as PendulumImage,
+    VolatilityEmission as VolatilityEmission,
+    growth_inputs as growth_inputs,
+    lorenz_63 as lorenz_63,
+    pendulum as pendulum,
+    pendulum_from_pixels as pendulum_from_pixels,
+    stochastic_volatility as stochastic_volatility,
+    univariate_growth as univariate_growth,
+)
+from ._transitions import (
+    AbstractTransitions as AbstractTransitions,
+    ControlledTransitions as ControlledTransitions,
+    JumpProcess as JumpProcess,
+    TransitionMatrix as TransitionMatrix,
+)
 from ._validation import scale_tril_of as scale_tril_of
+from .deep import (
+    OUTPUT_LOG_VARIANCE as OUTPUT_LOG_VARIANCE,
+    SPEECH_BIN_WIDTH as SPEECH_BIN_WIDTH,
+    SRNN as SRNN,
+    SRNN_MUSIC as SRNN_MUSIC,
+    SRNN_SPEECH as SRNN_SPEECH,
+    SVG as SVG,
+    SVG_KTH as SVG_KTH,
+    SVG_MOVING_DIGITS as SVG_MOVING_DIGITS,
+    SVG_ROBOT as SVG_ROBOT,
+    VIDEO_BIN_WIDTH as VIDEO_BIN_WIDTH,
+    VRNN as VRNN,
+    VRNN_LOG_VARIANCE as VRNN_LOG_VARIANCE,
+    VRNN_SPEECH as VRNN_SPEECH,
+    ConditionalNormal as ConditionalNormal,
+    DeepMarkov as DeepMarkov,
+    FastLevel as FastLevel,
+    GatedTransition as GatedTransition,
+    Readout as Readout,
+    SlowLevel as SlowLevel,
+    SRNNCarry as SRNNCarry,
+    SRNNSizes as SRNNSizes,
+    SVGCarry as SVGCarry,
+    SVGSizes as SVGSizes,
+    TwoTimescales as TwoTimescales,
+    TwoTimescalesCarry as TwoTimescalesCarry,
+    VRNNCarry as VRNNCarry,
+    VRNNSizes as VRNNSizes,
+    deep_markov as deep_markov,
+    gain_of as gain_of,
+    music_density as music_density,
+    speech_density as speech_density,
+    srnn as srnn,
+    svg as svg,
+    two_timescales as two_timescales,
+    video_density as video_density,
+    vrnn as vrnn,
+)

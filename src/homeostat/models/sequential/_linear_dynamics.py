@@ -1,21 +1,83 @@
 """Linear dynamics with additive Gaussian noise."""
 
-from typing import final
+import abc
+from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpyro.distributions as dist
 
 from ...results import BadInputError
-from ...typing import Array, Distribution, Float, Key
-from ._validation import check_scale_tril, check_shape
+from ...typing import Action, Array, Distribution, Float, Key
+from ._elapsed import Elapsed
+from ._validation import check_noise_tril, check_shape, normal_unchecked
+
+
+class AffineStep(NamedTuple):
+    """One step z' = A z + b + L eps.
+
+    Attributes:
+        matrix: A, [d, d].
+        shift: b, all that is added to A z, [d].
+        scale_tril: L, [d, d].
+    """
+
+    matrix: Float[Array, "d d"]
+    shift: Float[Array, " d"]
+    scale_tril: Float[Array, "d d"]
+
+
+class AbstractLinearDynamics(eqx.Module):
+    """Gaussian dynamics that are linear in the state, z' = A(a) z + b(a) + L(a) eps; what an exact filter can run on."""
+
+    @property
+    @abc.abstractmethod
+    def dim(self) -> int:
+        """Number of state coordinates, d."""
+
+    @property
+    @abc.abstractmethod
+    def action_dim(self) -> int:
+        """Number of action coordinates, a."""
+
+    @abc.abstractmethod
+    def step(self, action: Action = None) -> AffineStep:
+        """A, b and L of one step under `action`."""
+
+    def mean(self, state: Float[Array, " d"], action: Action = None) -> Float[Array, " d"]:
+        """A z + b."""
+        matrix, shift, _ = self.step(action)
+        return matrix @ state + shift
+
+    def __call__(self, state: Float[Array, " d"], action: Action = None) -> Distribution:
+        """N(A z + b, L L^T)."""
+        matrix, shift, scale_tril = self.step(action)
+        return normal_unchecked(matrix @ state + shift, scale_tril)
+
+    def rollout(self, state: Float[Array, " d"], actions: Action, *, key: Key) -> Float[Array, "time d"]:
+        """A sampled trajectory from `state` (its first row) under actions with a leading axis of length time - 1."""
+        leaves = jax.tree.leaves(actions)
+        if not leaves:
+            raise BadInputError("Expected actions with a leading time axis, got None: pass an array [time - 1, a].")
+        noise = jr.normal(key, (leaves[0].shape[0], self.dim), state.dtype)
+
+        def step(z, inputs):
+            action, eps = inputs
+            matrix, shift, scale_tril = self.step(action)
+            z = matrix @ z + shift + scale_tril @ eps
+            return z, z
+
+        return jnp.concatenate([state[None, :], jax.lax.scan(step, state, (actions, noise))[1]])
 
 
 @final
-class LinearDynamics(eqx.Module):
+class LinearDynamics(AbstractLinearDynamics):
     """z' = A z + B u + c + L eps, eps ~ N(0, I).
+
+    L may be singular (zeros on its diagonal): exact, extended, unscented and ensemble filters and samples need no density
+    of the noise. The density `log_prob` of a step is then not finite, which rules out what scores transitions (guided
+    particle filters, and learning by gradient on sampled paths).
 
     Attributes:
         matrix: A, [d, d].
@@ -54,7 +116,7 @@ class LinearDynamics(eqx.Module):
         check_shape("the dynamics matrix A", self.matrix, (dim, dim))
         check_shape("the control matrix B", self.control, (dim, self.control.shape[-1]))
         check_shape("the offset", self.offset, (dim,))
-        check_scale_tril("the process noise factor L", self.scale_tril, dim)
+        check_noise_tril("the process noise factor L", self.scale_tril, dim)
 
     @property
     def dim(self) -> int:
@@ -66,14 +128,18 @@ class LinearDynamics(eqx.Module):
         """Number of action coordinates, a."""
         return self.control.shape[-1]
 
-    def mean(self, state: Float[Array, " d"], action: Array | None = None) -> Float[Array, " d"]:
-        """A z + B u + c; no action counts as zero."""
-        return self.matrix @ state + self.shift(action)
+    def step(self, action: Action = None) -> AffineStep:
+        return AffineStep(self.matrix, self.shift(action), self.scale_tril)
 
-    def shift(self, action: Array | None = None) -> Float[Array, " d"]:
-        """B u + c, what is added to A z."""
+    def shift(self, action: Action = None) -> Float[Array, " d"]:
+        """B u + c, what is added to A z; no action counts as zero."""
         if action is None:
             return self.offset
+        if isinstance(action, Elapsed):
+            raise BadInputError(
+                "Expected an array as the action of LinearDynamics, whose steps all last equally long, got Elapsed: use "
+                "`ContinuousLinearDynamics` for irregular times."
+            )
         action = jnp.asarray(action, self.offset.dtype)
         if action.shape != (self.action_dim,):
             raise BadInputError(
@@ -81,21 +147,6 @@ class LinearDynamics(eqx.Module):
                 f"{self.control.shape}, got {action.shape}."
             )
         return self.control @ action + self.offset
-
-    def __call__(self, state: Float[Array, " d"], action: Array | None = None) -> Distribution:
-        """N(A z + B u + c, L L^T)."""
-        return dist.MultivariateNormal(self.mean(state, action), scale_tril=self.scale_tril)
-
-    def rollout(self, state: Float[Array, " d"], actions: Array, *, key: Key) -> Float[Array, "time d"]:
-        """A sampled trajectory from `state` (its first row) under actions [time - 1, a]."""
-        noise = jr.normal(key, (actions.shape[0], self.dim), self.matrix.dtype) @ self.scale_tril.T
-        shifts = actions @ self.control.T + self.offset[None, :] + noise
-
-        def step(z, shift):
-            z = self.matrix @ z + shift
-            return z, z
-
-        return jnp.concatenate([state[None, :], jax.lax.scan(step, state, shifts)[1]])
 
     @classmethod
     def from_coefficients(

@@ -13,8 +13,8 @@ from numpyro.distributions.util import cholesky_of_inverse
 from ...core import AbstractModel
 from ...distributions import GaussianMoments
 from ...results import BadInputError
-from ...typing import Array, Distribution, Float, Key
-from ._linear_dynamics import LinearDynamics
+from ...typing import Action, Array, Distribution, Float, Key
+from ._linear_dynamics import AbstractLinearDynamics
 from ._validation import check_scale_tril, check_shape
 
 
@@ -85,7 +85,7 @@ class LinearGaussian(AbstractModel):
     Attributes:
         initial_mean: m, [d].
         initial_scale_tril: lower Cholesky factor of P, [d, d].
-        dynamics: A, B, c and L.
+        dynamics: A, B, c and L; `ContinuousLinearDynamics` where steps differ in duration.
         emission_matrix: C, [m, d].
         emission_offset: d, [m].
         emission_scale_tril: lower Cholesky factor of R, [m, m].
@@ -93,7 +93,7 @@ class LinearGaussian(AbstractModel):
 
     initial_mean: Float[Array, " d"]
     initial_scale_tril: Float[Array, "d d"]
-    dynamics: LinearDynamics
+    dynamics: AbstractLinearDynamics
     emission_matrix: Float[Array, "m d"]
     emission_offset: Float[Array, " m"]
     emission_scale_tril: Float[Array, "m m"]
@@ -102,7 +102,7 @@ class LinearGaussian(AbstractModel):
         self,
         initial_mean: Array,
         initial_scale_tril: Array,
-        dynamics: LinearDynamics,
+        dynamics: AbstractLinearDynamics,
         emission_matrix: Array,
         emission_scale_tril: Array,
         emission_offset: Array | None = None,
@@ -143,15 +143,15 @@ class LinearGaussian(AbstractModel):
     def initial(self) -> Distribution:
         return dist.MultivariateNormal(self.initial_mean, scale_tril=self.initial_scale_tril)
 
-    def transition(self, state: Float[Array, " d"], action: Array | None = None) -> Distribution:
+    def transition(self, state: Float[Array, " d"], action: Action = None) -> Distribution:
         return self.dynamics(state, action)
 
     def emission(self, state: Float[Array, " d"]) -> Distribution:
         mean = self.emission_matrix @ state + self.emission_offset
         return dist.MultivariateNormal(mean, scale_tril=self.emission_scale_tril)
 
-    def sample(self, actions: Array, *, key: Key) -> Trajectory:
-        """Time states and observations under actions [time - 1, a]."""
+    def sample(self, actions: Action, *, key: Key) -> Trajectory:
+        """Time states and observations under actions whose leading axis has length time - 1."""
         initial_key, state_key, noise_key = jr.split(key, 3)
         states = self.dynamics.rollout(self.initial().sample(initial_key), actions, key=state_key)
         noise_keys = jr.split(noise_key, states.shape[0])

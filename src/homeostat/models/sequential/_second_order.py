@@ -76,15 +76,18 @@ def in_displacement_coordinates(model: LinearGaussian) -> LinearGaussian:
         raise BadInputError(
             f"Expected as many hidden coordinates as positions, got a state of {model.dim} coordinates."
         )
-    matrix = model.dynamics.matrix
+    known = model.dynamics
+    if not isinstance(known, LinearDynamics):
+        raise BadInputError(f"Expected LinearDynamics, got {type(known).__name__}: `discretise` them first.")
+    matrix = known.matrix
     eye, zero = jnp.eye(dim, dtype=matrix.dtype), jnp.zeros((dim, dim), matrix.dtype)
     change = jnp.block([[eye, zero], [matrix[:dim, :dim] - eye, matrix[:dim, dim:]]])
     inverse = jnp.linalg.inv(change)
     dynamics = LinearDynamics(
         change @ matrix @ inverse,
-        change @ model.dynamics.control,
-        _factor(change @ model.dynamics.scale_tril),
-        change @ model.dynamics.offset,
+        change @ known.control,
+        _factor(change @ known.scale_tril),
+        change @ known.offset,
     )
     return LinearGaussian(
         change @ model.initial_mean,

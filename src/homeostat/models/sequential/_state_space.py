@@ -9,23 +9,23 @@ from ...typing import Action, Distribution, State
 
 @final
 class StateSpace(AbstractModel):
-    """p(z_1), p(z' | z, a) and p(x | z), each given by any module: `StateSpace(prior, LinearDynamics(...), sprites.emission)`.
+    """p(z_1), p(z' | z, a) and p(x | z), each given by any module: `StateSpace(first, LinearDynamics(...), sprites.emission)`.
 
     Attributes:
-        prior: the distribution of the first state, or any module that returns it when called without arguments.
+        first: the distribution of the first state, or any module that returns it when called without arguments.
         dynamics: maps (state, action) to the distribution of the next state.
         observation: maps a state to the distribution of the observation. An `AbstractModel` also serves; then its
             `emission` is used.
     """
 
-    prior: Distribution | Callable[[], Distribution]
+    first: Distribution | Callable[[], Distribution]
     dynamics: Callable[[State, Action], Distribution]
     observation: Callable[[State], Distribution] | AbstractModel
 
     def initial(self) -> Distribution:
-        if isinstance(self.prior, Distribution):
-            return self.prior
-        return self.prior()
+        if isinstance(self.first, Distribution):
+            return self.first
+        return self.first()
 
     def transition(self, state: State, action: Action) -> Distribution:
         return self.dynamics(state, action)

@@ -2,10 +2,11 @@
 
 import jax
 import numpy as np
+import numpyro.distributions as dist
 from jax.core import Tracer
 
 from ...results import BadInputError
-from ...typing import Array
+from ...typing import Array, Distribution
 
 
 def check_shape(name: str, array: Array, expected: tuple[int, ...]) -> None:
@@ -20,21 +21,42 @@ def check_shape(name: str, array: Array, expected: tuple[int, ...]) -> None:
 
 def check_scale_tril(name: str, array: Array, dim: int) -> None:
     """Raise unless `array` is a lower-triangular factor with a positive diagonal."""
+    check_noise_tril(name, array, dim)
+    if isinstance(array, Tracer) or not isinstance(array, jax.Array | np.ndarray):
+        return
+    diagonal = np.diagonal(np.asarray(array), axis1=-2, axis2=-1)
+    if np.any(diagonal <= 0.0):
+        raise BadInputError(
+            f"Expected {name} to be the Cholesky factor of a positive definite covariance (finite, positive diagonal), got "
+            f"the diagonal {np.round(diagonal, 6).tolist()}: add a positive variance to every coordinate."
+        )
+
+
+def check_noise_tril(name: str, array: Array, dim: int) -> None:
+    """Raise unless `array` is a lower-triangular factor without a negative diagonal entry; zeros make it singular."""
     check_shape(name, array, (dim, dim))
     if isinstance(array, Tracer) or not isinstance(array, jax.Array | np.ndarray):
         return
     values = np.asarray(array)
     diagonal = np.diagonal(values, axis1=-2, axis2=-1)
-    if not np.all(np.isfinite(values)) or np.any(diagonal <= 0.0):
+    if not np.all(np.isfinite(values)) or np.any(diagonal < 0.0):
         raise BadInputError(
-            f"Expected {name} to be the Cholesky factor of a positive definite covariance (finite, positive diagonal), got "
-            f"the diagonal {np.round(diagonal, 6).tolist()}: add a positive variance to every coordinate."
+            f"Expected {name} to be the Cholesky factor of a positive definite covariance, or of a singular one (finite, no "
+            f"negative diagonal), got the diagonal {np.round(diagonal, 6).tolist()}: flip the sign of such columns."
         )
     if np.any(np.triu(values, 1) != 0.0):
         raise BadInputError(
             f"Expected {name} to be lower triangular, got entries above the diagonal: pass the Cholesky factor of the "
             f"covariance (`scale_tril_of`), not the covariance."
         )
+
+
+def normal_unchecked(loc: Array, scale_tril: Array) -> Distribution:
+    """N(loc, L L^T) where L was checked before, and may be singular, which numpyro's own check refuses."""
+    distribution = dist.MultivariateNormal(loc, scale_tril=scale_tril, validate_args=False)
+    # Whether it was checked belongs to the structure of a distribution, which loops need to be that of the first state.
+    del distribution._validate_args
+    return distribution
 
 
 def scale_tril_of(covariance: Array) -> Array:

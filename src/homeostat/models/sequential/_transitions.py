@@ -1,0 +1,157 @@
+"""How a discrete state moves: one matrix, one for each action, or rates in continuous time."""
+
+import abc
+from typing import final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from ...results import BadInputError
+from ...typing import Action, Array, Float
+from ._elapsed import Elapsed
+from ._validation import check_shape
+
+
+class AbstractTransitions(eqx.Module):
+    """p(z' | z, a) over K states."""
+
+    @property
+    @abc.abstractmethod
+    def num_states(self) -> int:
+        """K."""
+
+    @abc.abstractmethod
+    def log_matrix(self, action: Action = None) -> Float[Array, "k k"]:
+        """log p(z' | z, a), [z, z']; -inf where a step is impossible."""
+
+    @abc.abstractmethod
+    def maximise(self, counts: Float[Array, "steps k k"], actions: Action, prior_count: float) -> "AbstractTransitions":
+        """The most likely transitions for expected counts of (z, z') at each step (the M-step of Baum-Welch).
+
+        Args:
+            counts: [steps, K, K], steps of all sequences one after the other.
+            actions: with the same leading axis, or None.
+            prior_count: pseudo-count added to every entry.
+
+        Raises:
+            BadInputError: there is no closed form.
+        """
+
+
+@final
+class TransitionMatrix(AbstractTransitions):
+    """One matrix, whatever is done.
+
+    Attributes:
+        logits: unnormalised log p(z' | z), [K, K].
+    """
+
+    logits: Float[Array, "k k"]
+
+    def __check_init__(self):
+        check_shape("the transition logits", self.logits, 2 * self.logits.shape[-1:])
+
+    @classmethod
+    def from_probabilities(cls, matrix: Array) -> "TransitionMatrix":
+        """Rows p(. | z) that sum to one; zeros are steps that never happen.
+
+        Raises:
+            BadInputError: a row is no distribution.
+        """
+        return cls(log_distribution("a row of the transition matrix", matrix))
+
+    @property
+    def num_states(self) -> int:
+        return self.logits.shape[-1]
+
+    def log_matrix(self, action: Action = None) -> Float[Array, "k k"]:
+        return jax.nn.log_softmax(self.logits, axis=-1)
+
+    def maximise(self, counts: Float[Array, "steps k k"], actions: Action, prior_count: float) -> "TransitionMatrix":
+        return TransitionMatrix(log_of(jnp.sum(counts, axis=0) + prior_count))
+
+
+@final
+class ControlledTransitions(AbstractTransitions):
+    """One matrix for each of a few actions, which are whole numbers.
+
+    Attributes:
+        logits: unnormalised log p(z' | z, a), [A, K, K].
+    """
+
+    logits: Float[Array, "a k k"]
+
+    @property
+    def num_states(self) -> int:
+        return self.logits.shape[-1]
+
+    def log_matrix(self, action: Action = None) -> Float[Array, "k k"]:
+        if action is None or jnp.shape(action) != () or not jnp.issubdtype(jnp.result_type(action), jnp.integer):
+            raise BadInputError(
+                f"Expected one integer action below {self.logits.shape[0]}, got {action}: use `TransitionMatrix` for a chain "
+                f"that nobody steers."
+            )
+        return jax.nn.log_softmax(self.logits[action], axis=-1)
+
+    def maximise(
+        self, counts: Float[Array, "steps k k"], actions: Action, prior_count: float
+    ) -> "ControlledTransitions":
+        sums = jax.ops.segment_sum(counts, actions, self.logits.shape[0])
+        return ControlledTransitions(log_of(sums + prior_count))
+
+
+@final
+class JumpProcess(AbstractTransitions):
+    """A Markov chain in continuous time: p(z' | z) = exp(t Q) with rates Q_ij > 0 for i != j and rows that sum to zero.
+
+    Its action is an `Elapsed`.
+
+    Attributes:
+        log_rates: log Q_ij in 1 / time, [K, K]; the diagonal is not read.
+    """
+
+    log_rates: Float[Array, "k k"]
+
+    @property
+    def num_states(self) -> int:
+        return self.log_rates.shape[-1]
+
+    def log_matrix(self, action: Action = None) -> Float[Array, "k k"]:
+        if not isinstance(action, Elapsed):
+            raise BadInputError(
+                f"Expected an `Elapsed` as the action of a chain in continuous time, got {type(action).__name__}: say how "
+                f"long each step lasts."
+            )
+        rates = jnp.where(jnp.eye(self.num_states, dtype=bool), 0.0, jnp.exp(self.log_rates))
+        generator = rates - jnp.diag(jnp.sum(rates, axis=1))
+        # Rounding may leave a probability of -1e-17.
+        return log_of(jnp.maximum(jax.scipy.linalg.expm(action.duration * generator), 0.0))
+
+    def maximise(self, counts: Float[Array, "steps k k"], actions: Action, prior_count: float) -> "JumpProcess":
+        raise BadInputError(
+            "Expected transitions with a closed-form M-step (TransitionMatrix, ControlledTransitions), got a JumpProcess: learn "
+            "its rates by gradient on the energy of `filter`."
+        )
+
+
+def log_of(weights: Float[Array, "... k"]) -> Float[Array, "... k"]:
+    """Normalised log weights, -inf where a weight is zero; rows without any weight become uniform. Gradients stay finite."""
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    weights = jnp.where(total > 0.0, weights, 1.0)
+    share = weights / jnp.sum(weights, axis=-1, keepdims=True)
+    return jnp.where(share > 0.0, jnp.log(jnp.where(share > 0.0, share, 1.0)), -jnp.inf)
+
+
+def log_distribution(name: str, probabilities: Array) -> Float[Array, "... k"]:
+    """The logarithm of probabilities, which are checked where their values are known."""
+    probabilities = jnp.asarray(probabilities, jnp.result_type(float))
+    if not isinstance(probabilities, Tracer):
+        values = np.asarray(probabilities)
+        if not np.all(np.isfinite(values)) or np.any(values < 0.0) or not np.allclose(values.sum(-1), 1.0, atol=1e-4):
+            raise BadInputError(
+                f"Expected {name} to hold probabilities that sum to one, got {values.tolist()}: normalise it, or pass logits."
+            )
+    return log_of(probabilities)
