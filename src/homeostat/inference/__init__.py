@@ -7,6 +7,7 @@ from ._amortized_learning import (
     FreeEnergyDescentState as FreeEnergyDescentState,
     ModelWithEngine as ModelWithEngine,
 )
+from ._baum_welch import LearnedStates as LearnedStates, StateParts as StateParts, baum_welch as baum_welch
 from ._credit import (
     AbstractCredit as AbstractCredit,
     EveryIteration as EveryIteration,
@@ -28,7 +29,14 @@ from ._factor_analysis_learning import (
 from ._filter import (
     Filtered as Filtered,
     filter as filter,
+    length_mask as length_mask,
     predictive_log_likelihood as predictive_log_likelihood,
+)
+from ._forecast import (
+    Forecast as Forecast,
+    SampledSequence as SampledSequence,
+    forecast as forecast,
+    sample_sequence as sample_sequence,
 )
 from ._infer import Posterior as Posterior, infer as infer
 from ._modes import (
@@ -46,17 +54,35 @@ from ._predictive_coding_learning import (
     PredictiveCodingState as PredictiveCodingState,
     local_gradients as local_gradients,
 )
-from ._smooth import RauchTungStriebel as RauchTungStriebel, Smoothed as Smoothed, smooth as smooth
+from ._sequence_batch import SequenceBatch as SequenceBatch, StreamBatch as StreamBatch
+from ._sequence_learning import (
+    FilteringDescent as FilteringDescent,
+    FilteringMetrics as FilteringMetrics,
+    FilteringState as FilteringState,
+    ModelWithFilter as ModelWithFilter,
+)
+from ._smooth import smooth as smooth
 from ._sparse_coding_learning import (
     LearnedDictionary as LearnedDictionary,
     SparseEstimate as SparseEstimate,
     learn_dictionary as learn_dictionary,
     map_estimate as map_estimate,
 )
-from ._start import standard_start as standard_start, start_at_prior as start_at_prior
+from ._start import (
+    standard_start as standard_start,
+    start_at_prediction as start_at_prediction,
+    start_at_prior as start_at_prior,
+)
+from ._stream_learning import StreamingDescent as StreamingDescent, StreamState as StreamState
 from ._variational_learning import (
     IndexedData as IndexedData,
     LearningMetrics as LearningMetrics,
     VariationalEM as VariationalEM,
     VariationalEMState as VariationalEMState,
+)
+from .smoothers import (
+    ForwardBackward as ForwardBackward,
+    RauchTungStriebel as RauchTungStriebel,
+    Smoothed as Smoothed,
+    viterbi as viterbi,
 )

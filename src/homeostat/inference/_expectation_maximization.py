@@ -19,8 +19,11 @@ from jax.scipy.linalg import solve_triangular
 from ..distributions import positive_tria
 from ..models.sequential import LinearDynamics, LinearGaussian, Measurement
 from ..results import RESULTS, BadInputError
-from ..typing import Array, Float, Int
-from ._smooth import RauchTungStriebel, Smoothed, smooth
+from ..typing import Action, Array, Bool, Float, Int
+from ._filter import length_mask, masked
+from ._smooth import smooth
+from .filters import Kalman
+from .smoothers import RauchTungStriebel, Smoothed
 
 
 class Parts(NamedTuple):
@@ -84,8 +87,9 @@ class TransitionMoments(NamedTuple):
 def expectation_maximization(
     model: LinearGaussian,
     observations: Float[Array, "sequences time m"] | Measurement,
-    actions: Array | None = None,
+    actions: Action = None,
     *,
+    lengths: Int[Array, " sequences"] | None = None,
     parts: Parts = Parts(),
     smoother: RauchTungStriebel = RauchTungStriebel(),
     num_steps: int = 20,
@@ -100,6 +104,7 @@ def expectation_maximization(
         model: where to start.
         observations: [sequences, time, m], or a `Measurement` with these leading axes; NaN where missing.
         actions: [sequences, time - 1, a], or None.
+        lengths: of sequences that were padded (with anything) to one length; what lies beyond teaches nothing.
         parts: what to learn.
         smoother: the E-step.
         num_steps: number of EM steps.
@@ -110,9 +115,15 @@ def expectation_maximization(
         The learned model and the evidence along the way, in nats.
 
     Raises:
-        BadInputError: no sequence axis, or emission parts are to be learned from measurements that bring their own noise.
+        BadInputError: no sequence axis, steps of different durations, or emission parts are to be learned from measurements that
+            bring their own noise.
     """
     _check(model, observations, actions, parts, num_steps)
+    value = observations.value if isinstance(observations, Measurement) else observations
+    lengths = jnp.full(value.shape[0], value.shape[1]) if lengths is None else lengths
+    mask = length_mask(lengths, value.shape[1])
+    observations = jax.vmap(masked)(observations, mask)
+    actions = None if actions is None else jnp.where(mask[:, 1:, None], actions, jnp.zeros_like(actions))
 
     def smooth_all(current: LinearGaussian) -> Smoothed:
         run = lambda x, u: smooth(smoother, current, x, u, throw=False)  # noqa: E731
@@ -120,7 +131,7 @@ def expectation_maximization(
 
     def body(current: LinearGaussian, _: None) -> tuple[LinearGaussian, Float[Array, ""]]:
         smoothed = smooth_all(current)
-        updated = _maximize(current, smoothed, observations, actions, parts, smoother)
+        updated = _maximize(current, smoothed, observations, actions, mask, parts, smoother)
         return updated, -jnp.sum(smoothed.filtered.info.free_energy_nats)
 
     learned, path = jax.lax.scan(body, _strong(model), None, length=num_steps)
@@ -132,12 +143,15 @@ def expectation_maximization(
     return Learned(learned, path)
 
 
-def transition_moments(smoothed: Smoothed, actions: Array | None = None) -> TransitionMoments:
+def transition_moments(
+    smoothed: Smoothed, actions: Array | None = None, observed: Bool[Array, " time"] | None = None
+) -> TransitionMoments:
     """Expected second moments of one smoothed sequence; for many, `jax.vmap(transition_moments)(...).pool()`.
 
     Args:
         smoothed: what `smooth` returned.
         actions: [time - 1, a], or None.
+        observed: True for the times that belong to the sequence (see `length_mask`); all of them by default.
     """
     means, factors = smoothed.beliefs.loc, smoothed.beliefs.scale_tril
     steps, dim = smoothed.gains.shape[0], means.shape[-1]
@@ -148,9 +162,14 @@ def transition_moments(smoothed: Smoothed, actions: Array | None = None) -> Tran
     now = jnp.concatenate([smoothed.gains @ factors[1:], smoothed.conditional_trils], axis=2)
     then = jnp.concatenate([factors[1:], jnp.zeros_like(factors[1:])], axis=2)
     between = jnp.zeros((steps, actions.shape[1] + 1, 2 * dim), means.dtype)
-    uncertain = _side_by_side(jnp.concatenate([now, between, then], axis=1))
-    root = _square(jnp.concatenate([certain, uncertain], axis=1))
-    return TransitionMoments(root, jnp.asarray(steps, means.dtype))
+    uncertain = jnp.concatenate([now, between, then], axis=1)
+    count = jnp.asarray(steps, means.dtype)
+    if observed is not None:
+        certain = jnp.where(observed[None, 1:], certain, 0.0)
+        uncertain = jnp.where(observed[1:, None, None], uncertain, 0.0)
+        count = jnp.sum(observed[1:].astype(means.dtype))
+    root = _square(jnp.concatenate([certain, _side_by_side(uncertain)], axis=1))
+    return TransitionMoments(root, count)
 
 
 def _maximize(
@@ -158,13 +177,14 @@ def _maximize(
     smoothed: Smoothed,
     observations: Array | Measurement,
     actions: Array | None,
+    mask: Bool[Array, "sequences time"],
     parts: Parts,
     smoother: RauchTungStriebel,
 ) -> LinearGaussian:
     """The M-step."""
-    dynamics = model.dynamics
-    in_axes = (0, None if actions is None else 0)
-    root, count = jax.vmap(transition_moments, in_axes=in_axes)(smoothed, actions).pool()
+    dynamics = _linear(model)
+    in_axes = (0, None if actions is None else 0, 0)
+    root, count = jax.vmap(transition_moments, in_axes=in_axes)(smoothed, actions, mask).pool()
     known = jnp.concatenate([dynamics.matrix, dynamics.control, dynamics.offset[:, None]], axis=1)
     sizes = (dynamics.dim, dynamics.action_dim, 1)
     learned = _columns((parts.matrix, parts.control, parts.offset), sizes)
@@ -178,11 +198,10 @@ def _maximize(
 
     matrix, offset, tril = model.emission_matrix, model.emission_offset, model.emission_scale_tril
     if parts.emission_matrix or parts.emission_offset or parts.emission_noise:
-        roots = jax.vmap(lambda s, x: _emission_root(model, s, x, smoother))(smoothed, observations)
+        roots = jax.vmap(lambda s, x, seen: _emission_root(model, s, x, seen, smoother))(smoothed, observations, mask)
         known = jnp.concatenate([matrix, offset[:, None]], axis=1)
         learned = _columns((parts.emission_matrix, parts.emission_offset), (matrix.shape[1], 1))
-        frames = smoothed.beliefs.loc.shape[0] * smoothed.beliefs.loc.shape[1]
-        count = jnp.asarray(float(frames), matrix.dtype)
+        count = jnp.sum(mask.astype(matrix.dtype))
         coefficients, noise = _regress(_square(_side_by_side(roots)), count, known, learned)
         matrix, offset = coefficients[:, :-1], coefficients[:, -1]
         tril = noise if parts.emission_noise else tril
@@ -214,16 +233,21 @@ def _initial(smoothed: Smoothed) -> tuple[Float[Array, " d"], Float[Array, "d d"
 
 
 def _emission_root(
-    model: LinearGaussian, smoothed: Smoothed, observations: Float[Array, "time m"], smoother: RauchTungStriebel
+    model: LinearGaussian,
+    smoothed: Smoothed,
+    observations: Float[Array, "time m"],
+    observed: Bool[Array, " time"],
+    smoother: RauchTungStriebel,
 ) -> Float[Array, "n n"]:
     """Square root of sum_t E[v v^T], v = (z_t, 1, x_t), missing entries of x_t completed by their conditional given z_t."""
     matrix, offset, tril = model.emission_matrix, model.emission_offset, model.emission_scale_tril
     covariance, eye = tril @ tril.T, jnp.eye(tril.shape[0], dtype=tril.dtype)
+    periodic = smoother.filter.periodic if isinstance(smoother.filter, Kalman) else None
 
     def columns(mean, factor, value):
         expected = matrix @ mean + offset
-        if smoother.filter.periodic is not None:
-            value = smoother.filter.periodic.nearest(value, expected)
+        if periodic is not None:
+            value = periodic.nearest(value, expected)
         seen = ~jnp.isnan(value)
         both = seen[:, None] & seen[None, :]
         # x_missing | x_seen, z has the gain K on the seen residual and the covariance root (1 - K) R^(1/2).
@@ -236,7 +260,8 @@ def _emission_root(
         uncertain = jnp.concatenate([upper, jnp.zeros((1, upper.shape[1]), mean.dtype), lower])
         return jnp.concatenate([certain[:, None], uncertain], axis=1)
 
-    return _square(_side_by_side(jax.vmap(columns)(smoothed.beliefs.loc, smoothed.beliefs.scale_tril, observations)))
+    found = jax.vmap(columns)(smoothed.beliefs.loc, smoothed.beliefs.scale_tril, observations)
+    return _square(_side_by_side(jnp.where(observed[:, None, None], found, 0.0)))
 
 
 def _columns(chosen: tuple[bool, ...], sizes: tuple[int, ...]) -> Int[Array, " j"]:
@@ -260,10 +285,21 @@ def _strong(model: LinearGaussian) -> LinearGaussian:
     return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, jnp.result_type(leaf)), model)
 
 
+def _linear(model: LinearGaussian) -> LinearDynamics:
+    dynamics = model.dynamics
+    if not isinstance(dynamics, LinearDynamics):
+        raise BadInputError(
+            f"Expected LinearDynamics, whose steps all last equally long, got {type(dynamics).__name__}: learn it by gradient on the "
+            f"energy of `filter`."
+        )
+    return dynamics
+
+
 def _check(
     model: LinearGaussian, observations: Array | Measurement, actions: Array | None, parts: Parts, num_steps: int
 ) -> None:
     value = observations.value if isinstance(observations, Measurement) else observations
+    _linear(model)
     if value.ndim != 3 or (actions is not None and actions.ndim != 3):
         raise BadInputError(
             f"Expected observations [sequences, time, m] and actions [sequences, time - 1, a], got shapes {value.shape} and "

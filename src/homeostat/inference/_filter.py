@@ -6,10 +6,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
+from jax.core import Tracer
 
-from ..core import AbstractBelief, AbstractFilter, AbstractModel, FilterInfo
+from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel, FilterInfo
+from ..distributions import Masked
+from ..models.sequential import Measurement
 from ..results import RESULTS, BadInputError
-from ..typing import Action, Array, Float, Key, Observation, PyTree, Scalar
+from ..typing import Action, Array, Bool, Float, Int, Key, Observation, PyTree, Scalar
+from .filters import AbstractWholeFilter, ParticleBelief
 
 
 class Filtered(NamedTuple):
@@ -34,31 +39,62 @@ class Filtered(NamedTuple):
 @eqx.filter_jit
 def filter(
     method: AbstractFilter,
-    model: AbstractModel,
+    model: AbstractSequentialModel,
     observations: Observation,
     actions: Action | None = None,
     *,
     key: Key,
+    mask: PyTree | None = None,
     throw: bool = True,
 ) -> Filtered:
     """Beliefs along a sequence x_1, a_1, x_2, ..., a_{T-1}, x_T: update with x_t, then predict with a_t.
 
-    Unbatched; for many sequences `jax.vmap` over observations, actions and keys. Compiled on first use.
+    Unbatched and compiled on first use. For many sequences `jax.vmap` over observations, actions, mask and keys; sequences of
+    different lengths are padded (with anything) to the longest and masked by `length_mask`. For a live source call
+    `method.init`, `method.update` and `method.predict` yourself: memory does not grow with time. Irregular steps in time are a
+    model whose transition reads the time that passes from the action.
 
     Args:
         method: any filter.
         model: the model it believes in.
-        observations: x_1, ..., x_T on a leading time axis; NaN where missing, for filters that know missing data.
+        observations: x_1, ..., x_T on a leading time axis; NaN where missing. A step at which nothing was observed adds no
+            free energy.
         actions: a_1, ..., a_{T-1} on a leading time axis; None for a model without actions.
         key: split over time.
+        mask: True where observed, [time] or of the shape of the observations (a tree of such for a tree); besides NaN, and the
+            only way for integers.
         throw: raise if a free energy is not finite; with False, look at `info`.
 
     Returns:
         Beliefs, predictions and free energies in nats.
 
     Raises:
-        BadInputError: lengths of observations and actions do not fit.
+        BadInputError: lengths of observations, actions and mask do not fit, or beliefs change their structure on the way.
     """
+    sequence_length(observations, actions)
+    observations = observations if mask is None else masked(observations, mask)
+    if isinstance(method, AbstractWholeFilter):
+        beliefs, predictions, info = method.run(model, observations, actions)
+    else:
+        beliefs, predictions, info = _step_by_step(method, model, observations, actions, key=key)
+    if throw:
+        finite = jnp.all(jnp.isfinite(info.free_energy_nats))
+        result = RESULTS.where(finite, RESULTS.successful, RESULTS.nonfinite_energy)
+        if isinstance(beliefs, ParticleBelief):
+            dead = jnp.any(info.free_energy_nats == jnp.inf)
+            result = RESULTS.where(dead, RESULTS.degenerate_weights, result)
+        beliefs, info = result.error_if((beliefs, info), result != RESULTS.successful)
+    return Filtered(beliefs, predictions, info)
+
+
+def _step_by_step(
+    method: AbstractFilter,
+    model: AbstractSequentialModel,
+    observations: Observation,
+    actions: Action | None,
+    *,
+    key: Key,
+) -> tuple[AbstractBelief, AbstractBelief, FilterInfo]:
     length = sequence_length(observations, actions)
     first_key, *_ = keys = jr.split(key, 2 * length + 1)
     keys = keys[1:].reshape(length, 2)
@@ -72,17 +108,13 @@ def filter(
 
     start = _match(method, model, method.init(model, key=first_key), observations, padded, keys)
     _, (beliefs, predictions, info) = jax.lax.scan(body, start, (observations, padded, keys))
-    if throw:
-        finite = jnp.all(jnp.isfinite(info.free_energy_nats))
-        result = RESULTS.where(finite, RESULTS.successful, RESULTS.nonfinite_energy)
-        beliefs, info = result.error_if((beliefs, info), result != RESULTS.successful)
-    return Filtered(beliefs, predictions, info)
+    return beliefs, predictions, info
 
 
 @eqx.filter_jit
 def predictive_log_likelihood(
     method: AbstractFilter,
-    model: AbstractModel,
+    model: AbstractSequentialModel,
     filtered: Filtered,
     observations: Observation,
     actions: Action | None = None,
@@ -148,15 +180,76 @@ def sequence_length(observations: Observation, actions: Action | None) -> int:
     return length
 
 
+def length_mask(lengths: Int[Array, "*batch"], num_steps: int) -> Bool[Array, "*batch time"]:
+    """True for the first `lengths` of `num_steps` steps: the mask of sequences that were padded to one length.
+
+    Raises:
+        BadInputError: the number of steps is below one, or a length that is known while tracing is not within it.
+    """
+    if num_steps < 1:
+        raise BadInputError(f"Expected at least one step, got num_steps={num_steps}.")
+    if not isinstance(lengths, Tracer):
+        # NumPy, because inside a compiled function JAX would trace even what is known.
+        known = np.asarray(lengths)
+        low, high = int(known.min(initial=num_steps)), int(known.max(initial=1))
+        if low < 1 or high > num_steps:
+            raise BadInputError(f"Expected lengths from 1 to {num_steps}, the padded length, got {low} to {high}.")
+    lengths = jnp.asarray(lengths)
+    steps = jnp.arange(num_steps).reshape((1,) * lengths.ndim + (num_steps,))
+    return steps < lengths[..., None]
+
+
+def masked(observations: Observation, mask: PyTree) -> Observation:
+    """Observations with NaN where the mask is False, or `Masked` where their type has no NaN.
+
+    Args:
+        observations: arrays with leading time axes.
+        mask: [time] for all entries of a step, or of the shape of the observations.
+
+    Raises:
+        BadInputError: the mask is not Boolean, or of another shape.
+    """
+    if isinstance(observations, Measurement):
+        return Measurement(masked(observations.value, mask), observations.scale_tril)
+    single = len(jax.tree.leaves(mask)) == 1 and jnp.ndim(jax.tree.leaves(mask)[0]) == 1
+    masks = jax.tree.map(lambda leaf: jax.tree.leaves(mask)[0], observations) if single else mask
+    shapes, got = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (observations, masks))
+    fits = len(shapes) == len(got) and all(a in (b, b[:1]) for a, b in zip(got, shapes, strict=True))
+    if not fits or any(jnp.result_type(leaf) != jnp.dtype(bool) for leaf in jax.tree.leaves(masks)):
+        types = [str(jnp.result_type(leaf)) for leaf in jax.tree.leaves(masks)]
+        raise BadInputError(
+            f"Expected a Boolean mask, True where observed, of shape (time,) or that of the observations, {shapes}, got shapes "
+            f"{got} of types {types}."
+        )
+
+    def spread(flag: Array, leaf: Array) -> Array:
+        return jnp.broadcast_to(flag.reshape(flag.shape + (1,) * (jnp.ndim(leaf) - flag.ndim)), jnp.shape(leaf))
+
+    observed = jax.tree.map(spread, masks, observations)
+    if all(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in jax.tree.leaves(observations)):
+        return jax.tree.map(lambda leaf, flag: jnp.where(flag, leaf, jnp.nan), observations, observed)
+    known = jax.tree.map(
+        lambda leaf, flag: flag & ~jnp.isnan(leaf) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) else flag,
+        observations,
+        observed,
+    )
+    return Masked(observations, known)
+
+
 def _match(
     method: AbstractFilter,
-    model: AbstractModel,
+    model: AbstractSequentialModel,
     start: AbstractBelief,
     observations: Observation,
     actions: Action,
     keys: PyTree,
 ) -> AbstractBelief:
-    """Cast the first belief to the type that the filter's own steps have, so that a scan can carry it."""
+    """Cast the first belief to the type that the filter's own steps have, so that a scan can carry it.
+
+    Raises:
+        BadInputError: its structure or a shape changes, for instance because p(z_1) and p(z' | z, a) are distributions of different
+            classes and the filter carries them as they are.
+    """
 
     def step(belief, observation, action, step_keys):
         updated, _ = method.update(model, belief, observation, key=step_keys[0])
@@ -164,4 +257,18 @@ def _match(
 
     first = jax.tree.map(lambda leaf: leaf[0], (observations, actions, keys))
     after = jax.eval_shape(step, start, *first)
-    return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), start, after)
+    return match_structure(start, after, type(model).__name__)
+
+
+def match_structure(start: PyTree, after: PyTree, name: str) -> PyTree:
+    """`start` with the data types of `after`, whose structure and shapes must be the same."""
+    before = [jnp.shape(leaf) for leaf in jax.tree.leaves(start)]
+    later = [jnp.shape(leaf) for leaf in jax.tree.leaves(after)]
+    if jax.tree.structure(start) != jax.tree.structure(after) or before != later:
+        raise BadInputError(
+            f"Expected what is carried from step to step to keep its structure, got for {name} first "
+            f"{jax.tree.structure(start)} with shapes {before}, then {jax.tree.structure(after)} with shapes {later}: let "
+            f"begin() and advance() (of a Markov model: initial() and transition()) give the same kind, such as two "
+            f"MultivariateNormal, or use MomentMatching or `Particle`, which do not carry distributions."
+        )
+    return jax.tree.map(lambda leaf, like: jnp.asarray(leaf).astype(like.dtype), start, after)

@@ -29,6 +29,11 @@ from ._natural_gradient import (
     NaturalGradientState as NaturalGradientState,
     Stein as Stein,
 )
+from ._path import (
+    PathNaturalGradient as PathNaturalGradient,
+    PathNewton as PathNewton,
+    PathNewtonState as PathNewtonState,
+)
 from ._predictive_coding import (
     AbstractGain as AbstractGain,
     ConstantGain as ConstantGain,
@@ -40,6 +45,7 @@ from ._sampling import (
     Exhaustive as Exhaustive,
     PathIntegral as PathIntegral,
 )
+from ._scaled_update import ScaledGradient as ScaledGradient
 from ._sequence import Sequence as Sequence
 from ._updates import (
     AbstractUpdateRule as AbstractUpdateRule,

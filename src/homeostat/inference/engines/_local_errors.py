@@ -172,7 +172,7 @@ def _stages(model: AbstractModel, args: Evidence) -> tuple[Stage, ...]:
             Stage(level, lambda own, context, value: (own.conditional(context), own.descend(context, value)))
             for level in reversed(model.levels)
         ]
-        read = (model.decoder, model.likelihood)
+        read = (model.decoder, model.density)
         return (*levels, Stage(read, lambda own, context, value: (own[1](own[0](context)), context[:0])))
     top = Stage(model, lambda own, context, value: (own.initial(), value))
     if args.prior is not None:
@@ -254,6 +254,6 @@ def _as_model(model: AbstractModel, args: Evidence, weights: list[PyTree]) -> Py
     learned = eqx.filter(model, eqx.is_inexact_array)
     if isinstance(model, LatentGaussian) and args.prior is None:
         (decoder, likelihood), *levels = weights
-        return eqx.tree_at(lambda m: (m.levels, m.decoder, m.likelihood), learned, (tuple(levels), decoder, likelihood))
+        return eqx.tree_at(lambda m: (m.levels, m.decoder, m.density), learned, (tuple(levels), decoder, likelihood))
     read, top = weights
     return read if top is None else jax.tree.map(jnp.add, read, top)

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 
-from ...core import AbstractBelief
-from ...typing import Array, Distribution, Float, Key, Scalar
+from ...core import AbstractBelief, Snapshot
+from ...typing import Array, Distribution, Float, Int, Key, PyTree, Scalar
+from ._past import Past
 
 
 @final
@@ -18,10 +19,12 @@ class GaussianBelief(AbstractBelief):
     Attributes:
         loc: mean, [d].
         scale_tril: L, lower triangular with a positive diagonal, [d, d].
+        memory: what a filter with a recurrence of its own remembers; None for every other.
     """
 
     loc: Float[Array, "... d"]
     scale_tril: Float[Array, "... d d"]
+    memory: PyTree = None
 
     @property
     def mean(self) -> Float[Array, "... d"]:
@@ -47,10 +50,14 @@ class ParticleBelief(AbstractBelief):
     Attributes:
         particles: z_i, [n, d].
         log_weights: log w_i, normalised, [n].
+        past: what each particle's model remembers besides its state; None for a Markov model.
+        ancestors: which particle of the step before each one comes from, [n].
     """
 
     particles: Float[Array, "n d"]
     log_weights: Float[Array, " n"]
+    past: Past | None = None
+    ancestors: Int[Array, " n"] | None = None
 
     @property
     def mean(self) -> Float[Array, " d"]:
@@ -68,3 +75,10 @@ class ParticleBelief(AbstractBelief):
 
     def sample(self, *, key: Key) -> Float[Array, " d"]:
         return self.particles[jr.categorical(key, self.log_weights)]
+
+    def snapshot(self, *, key: Key) -> Snapshot:
+        """One particle with its past."""
+        index = jr.categorical(key, self.log_weights)
+        if self.past is None:
+            return Snapshot(self.particles[index])
+        return Snapshot(self.particles[index], *jax.tree.map(lambda leaf: leaf[index], tuple(self.past)))

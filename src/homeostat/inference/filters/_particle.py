@@ -1,4 +1,4 @@
-"""The bootstrap particle filter, with the resampling schemes of cuthbert."""
+"""The bootstrap particle filter; the resampling schemes of cuthbert fit."""
 
 from typing import final
 
@@ -6,23 +6,30 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from cuthbertlib.resampling import Resampling, ess_decorator, systematic
+from cuthbertlib.resampling import Resampling, ess_decorator
 
-from ...core import AbstractFilter, AbstractModel, FilterInfo
+from ...core import AbstractFilter, AbstractModel, AbstractSequentialModel, FilterInfo
+from ...distributions import known_entries, partial_log_prob
 from ...results import BadInputError
-from ...typing import Action, Key, Observation
+from ...typing import Action, Array, Key, Observation
 from ._beliefs import ParticleBelief
+from ._past import Past, advance, first_past, remember
+from ._resampling import systematic, weigh
 
 
 @final
 class Particle(AbstractFilter):
-    """Weighted samples, moved by the model's transition and weighted by its emission; any model will do.
+    """Weighted samples, moved by the model's prediction and weighted by its likelihood; any sequential model will do.
 
-    exp(-sum_t free_energy_nats) is an unbiased estimate of the evidence p(x_1, ..., x_T).
+    A particle of a model that is not Markov carries a past of its own. Missing entries are integrated out of the weights, and what
+    such a model must remember of them is drawn for each particle.
+
+    exp(-sum_t free_energy_nats) is an unbiased estimate of the evidence p(x_1, ..., x_T). Where no particle can explain an
+    observation the free energy is infinite and the weights become equal; a particle whose likelihood is NaN has no weight.
 
     Attributes:
         num_particles: n.
-        resampling: a scheme of `cuthbertlib.resampling`, called before each prediction; by default systematic resampling
+        resampling: a scheme of `cuthbertlib.resampling` or `systematic`, called before each prediction; by default the latter
             where fewer than half of the particles are effective.
 
     References:
@@ -30,36 +37,63 @@ class Particle(AbstractFilter):
     """
 
     num_particles: int = eqx.field(static=True, default=1_000)
-    resampling: Resampling = eqx.field(static=True, default=ess_decorator(systematic.resampling, 0.5))
+    resampling: Resampling = eqx.field(static=True, default=ess_decorator(systematic, 0.5))
 
     def __check_init__(self):
         if self.num_particles < 1:
             raise BadInputError(f"Expected at least one particle, got num_particles={self.num_particles}.")
 
-    def init(self, model: AbstractModel, *, key: Key | None = None) -> ParticleBelief:
+    def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> ParticleBelief:
         """Particles from the prior; they are random, so a key is needed."""
         if key is None:
             raise BadInputError(
                 "Expected a key: the first particles are drawn from the prior. Pass key=jax.random.key(...)."
             )
-        particles = jax.vmap(model.initial().sample)(jr.split(key, self.num_particles))
-        return ParticleBelief(particles, jnp.full(self.num_particles, -jnp.log(float(self.num_particles))))
+        particles = jax.vmap(model.prior(model.begin()).sample)(jr.split(key, self.num_particles))
+        past = None if isinstance(model, AbstractModel) else first_past(model, self.num_particles)
+        equal = jnp.full(self.num_particles, -jnp.log(float(self.num_particles)))
+        return ParticleBelief(particles, equal, past, jnp.arange(self.num_particles))
 
-    def predict(self, model: AbstractModel, belief: ParticleBelief, action: Action, *, key: Key) -> ParticleBelief:
-        """Resample where the scheme says so, then draw from the transition."""
+    def predict(
+        self, model: AbstractSequentialModel, belief: ParticleBelief, action: Action, *, key: Key
+    ) -> ParticleBelief:
+        """Resample where the scheme says so, then draw from the prediction of each particle."""
         resample_key, move_key = jr.split(key)
-        _, log_weights, particles = self.resampling(
-            resample_key, belief.log_weights, belief.particles, self.num_particles
+        ancestors, log_weights, (particles, past) = self.resampling(
+            resample_key, belief.log_weights, (belief.particles, belief.past), self.num_particles
         )
         keys = jr.split(move_key, self.num_particles)
-        moved = jax.vmap(lambda state, k: model.transition(state, action).sample(k))(particles, keys)
-        return ParticleBelief(moved, log_weights - jax.nn.logsumexp(log_weights))
+        log_weights = weigh(log_weights).log_weights
+        if isinstance(model, AbstractModel):
+            moved = jax.vmap(lambda state, k: model.transition(state, action).sample(k))(particles, keys)
+            return ParticleBelief(moved, log_weights, None, ancestors)
+        past = advance(model, past, particles, action)
+        moved = jax.vmap(lambda carry, k: model.prior(carry).sample(k))(past.carry, keys)
+        return ParticleBelief(moved, log_weights, past, ancestors)
 
     def update(
-        self, model: AbstractModel, belief: ParticleBelief, observation: Observation, *, key: Key | None = None
+        self,
+        model: AbstractSequentialModel,
+        belief: ParticleBelief,
+        observation: Observation,
+        *,
+        key: Key | None = None,
     ) -> tuple[ParticleBelief, FilterInfo]:
-        """Weigh each particle by its likelihood."""
-        log_likelihood = jax.vmap(lambda state: model.emission(state).log_prob(observation))(belief.particles)
-        log_weights = belief.log_weights + log_likelihood
-        log_evidence = jax.nn.logsumexp(log_weights)
-        return ParticleBelief(belief.particles, log_weights - log_evidence), FilterInfo(-log_evidence)
+        """Weigh each particle by its likelihood; the key fills in what is missing for a model that is not Markov."""
+        value, observed = known_entries(observation)
+
+        def log_likelihood(past: Past | None, state: Array) -> Array:
+            if isinstance(model, AbstractModel):
+                return partial_log_prob(model.emission(state), value, observed)
+            likelihood = model.likelihood(None if past is None else past.carry, state)
+            return partial_log_prob(likelihood, value, observed)
+
+        log_weights, log_evidence = weigh(belief.log_weights + jax.vmap(log_likelihood)(belief.past, belief.particles))
+        past = belief.past
+        if past is not None:
+            if key is None:
+                raise BadInputError(
+                    f"Expected a key: {type(model).__name__} must remember what is drawn where x is missing."
+                )
+            past = remember(model, past, belief.particles, value, observed, key=key)
+        return ParticleBelief(belief.particles, log_weights, past, belief.ancestors), FilterInfo(-log_evidence)

@@ -1,0 +1,160 @@
+"""Exact expectation maximisation for hidden Markov models.
+
+The E-step smooths every sequence; the M-step is in closed form for each part, from the expected counts
+
+    gamma_t(z) = p(z_t = z | x_{1:T}),   xi_t(z, z') = p(z_t = z, z_{t+1} = z' | x_{1:T})
+
+References:
+    Baum, Petrie, Soules and Weiss, "A maximization technique occurring in the statistical analysis of probabilistic functions of
+    Markov chains", 1970; Rabiner, "A tutorial on hidden Markov models", 1989, Eqs. 40 and 109-111.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..distributions import Masked, known_entries
+from ..models.sequential import AbstractEmissions, HiddenMarkov
+from ..results import RESULTS, BadInputError
+from ..typing import Action, Array, Bool, Float, Int, Observation
+from ._filter import length_mask
+from .smoothers import ForwardBackward, SmoothedStates
+
+
+class StateParts(NamedTuple):
+    """Which parts of a `HiddenMarkov` model are learned; the others stay as they are.
+
+    Attributes:
+        initial: p(z_1) (needs several sequences to mean something).
+        transitions: p(z' | z, a).
+        observation: p(x | z), of one of the `AbstractEmissions`.
+    """
+
+    initial: bool = True
+    transitions: bool = True
+    observation: bool = True
+
+
+class LearnedStates(NamedTuple):
+    """What Baum-Welch learning found.
+
+    Attributes:
+        model: the model after the last step.
+        log_evidence_nats: log p(observations) summed over sequences, before each step and after the last, [num_steps + 1].
+    """
+
+    model: HiddenMarkov
+    log_evidence_nats: Float[Array, " steps"]
+
+
+@eqx.filter_jit
+def baum_welch(
+    model: HiddenMarkov,
+    observations: Observation,
+    actions: Action = None,
+    *,
+    lengths: Int[Array, " sequences"] | None = None,
+    parts: StateParts = StateParts(),
+    prior_count: float = 0.0,
+    smoother: ForwardBackward = ForwardBackward(),
+    num_steps: int = 20,
+    throw: bool = True,
+) -> LearnedStates:
+    """Maximise log p(observations) over the chosen parts; without prior counts no step lowers it.
+
+    Args:
+        model: where to start; states that start alike stay alike.
+        observations: [sequences, time, ...]; NaN (or a `Masked`) where missing.
+        actions: [sequences, time - 1, ...], or None.
+        lengths: of sequences that were padded to one length.
+        parts: what to learn.
+        prior_count: pseudo-counts, added to every initial state and transition, and to the emissions as observations of what they
+            are; above zero for emissions of counts and binary entries, and against states that explain a single observation.
+        smoother: the E-step.
+        num_steps: number of steps.
+        throw: raise if the evidence ends non-finite.
+
+    Returns:
+        The learned model and the evidence along the way, in nats.
+
+    Raises:
+        BadInputError: no sequence axis, or a part has no M-step in closed form.
+    """
+    emissions = model.observation
+    if parts.observation and not isinstance(emissions, AbstractEmissions):
+        raise BadInputError(
+            "Expected one of the AbstractEmissions to learn p(x | z) in closed form, got a function: leave it out with "
+            "parts=StateParts(observation=False), or learn by gradient on the energy of `filter`."
+        )
+    if num_steps < 0 or prior_count < 0.0:
+        raise BadInputError(f"Expected num_steps >= 0 and prior_count >= 0, got {num_steps} and {prior_count}.")
+    shapes = [jnp.shape(leaf)[:2] for leaf in jax.tree.leaves(observations)]
+    if any(len(shape) < 2 for shape in shapes):
+        raise BadInputError("Expected observations [sequences, time, ...]: add a leading axis to a single sequence.")
+    count, time = shapes[0]
+    lengths = jnp.full(count, time) if lengths is None else lengths
+    mask = length_mask(lengths, time)
+    observations = _within(observations, mask)
+    in_axes = (None, 0, None if actions is None else 0)
+
+    def smooth_all(current: HiddenMarkov) -> SmoothedStates:
+        run = lambda m, x, a: smoother.smooth(m, x, a, throw=False)  # noqa: E731
+        return jax.vmap(run, in_axes=in_axes)(current, observations, actions)
+
+    def body(arrays: HiddenMarkov, _: None) -> tuple[HiddenMarkov, Float[Array, ""]]:
+        current = eqx.combine(arrays, static)
+        smoothed = smooth_all(current)
+        updated = _maximise(current, smoothed, observations, actions, mask, parts, prior_count)
+        evidence = -jnp.sum(smoothed.filtered.info.free_energy_nats)
+        return eqx.filter(updated, eqx.is_array), evidence
+
+    strong = jax.tree.map(
+        lambda leaf: jax.lax.convert_element_type(leaf, jnp.result_type(leaf)) if eqx.is_array(leaf) else leaf, model
+    )
+    arrays, static = eqx.partition(strong, eqx.is_array)
+    learned, path = jax.lax.scan(body, arrays, None, length=num_steps)
+    learned = eqx.combine(learned, static)
+    last = -jnp.sum(smooth_all(learned).filtered.info.free_energy_nats)
+    path = jnp.concatenate([path, last[None]])
+    if throw:
+        result = RESULTS.where(jnp.isfinite(last), RESULTS.successful, RESULTS.nonfinite_energy)
+        path = result.error_if(path, result != RESULTS.successful)
+    return LearnedStates(learned, path)
+
+
+def _within(observations: Observation, mask: Bool[Array, "sequences time"]) -> Masked:
+    """Observations of which nothing beyond the end of a sequence is observed."""
+    value, observed = known_entries(observations)
+
+    def cut(leaf: Array, seen: Array) -> Array:
+        return seen & mask.reshape(*mask.shape, *(1,) * (leaf.ndim - 2))
+
+    everything = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), value)
+    return Masked(value, jax.tree.map(cut, value, everything if observed is None else observed))
+
+
+def _maximise(
+    model: HiddenMarkov,
+    smoothed: SmoothedStates,
+    observations: Observation,
+    actions: Action,
+    mask: Array,
+    parts: StateParts,
+    prior_count: float,
+) -> HiddenMarkov:
+    """The M-step."""
+    flat = lambda tree: jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)  # noqa: E731
+    weights = jnp.where(mask[:, :, None], smoothed.beliefs.probabilities, 0.0)
+    initial, transitions, emissions = model.initial_logits, model.transitions, model.observation
+    if parts.initial:
+        shares = jnp.sum(weights[:, 0], axis=0) + prior_count
+        initial = jnp.where(shares > 0.0, jnp.log(jnp.where(shares > 0.0, shares, 1.0)), -jnp.inf)
+        initial = initial - jax.nn.logsumexp(initial)
+    if parts.transitions:
+        counts = jnp.where(mask[:, 1:, None, None], smoothed.pairwise, 0.0)
+        transitions = transitions.maximise(flat(counts), flat(actions), prior_count)
+    if parts.observation and isinstance(emissions, AbstractEmissions):
+        emissions = emissions.maximise(flat(observations), flat(weights), prior_count)
+    return HiddenMarkov(initial, transitions, emissions)

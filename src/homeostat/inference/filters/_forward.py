@@ -1,0 +1,134 @@
+"""The exact filter of hidden Markov models: the forward recursion."""
+
+from typing import final
+
+import jax
+import jax.numpy as jnp
+from cuthbertlib.discrete.filtering import FilterScanElement, condition_on_obs, filtering_operator
+
+from ...core import AbstractSequentialModel, FilterInfo
+from ...distributions import AbstractRecursion, Parallel, Sequential
+from ...models.sequential import HiddenMarkov
+from ...results import BadInputError
+from ...typing import Action, Array, Float, Key, Observation
+from ._categorical_belief import CategoricalBelief, normalised
+from ._whole import AbstractWholeFilter, WholeRun, length_of
+
+
+@final
+class Forward(AbstractWholeFilter):
+    """Exact recursive inference in a `HiddenMarkov` model, with any emission.
+
+        p(z_t | x_{1:t}) ~ p(x_t | z_t) sum_{z_{t-1}} p(z_t | z_{t-1}, a_{t-1}) p(z_{t-1} | x_{1:t-1})
+
+    Weights are normalised at every step in logarithms, so no sequence is too long and no observation too unlikely. Missing
+    entries (NaN, or those of a `Masked`) are integrated out.
+
+    Attributes:
+        recursion: how the verb `filter` goes through a sequence; `Parallel()` multiplies K by K matrices in log T dependent steps,
+            through cuthbert.
+
+    References:
+        Rabiner, "A tutorial on hidden Markov models", 1989, Eqs. 19-21; Hassan, Sarkka and Garcia-Fernandez, "Temporal
+        parallelization of inference in hidden Markov models", 2021.
+    """
+
+    recursion: AbstractRecursion = Sequential()
+
+    def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> CategoricalBelief:
+        return CategoricalBelief(jax.nn.log_softmax(require_hidden_markov(model).initial_logits))
+
+    def predict(
+        self,
+        model: AbstractSequentialModel,
+        belief: CategoricalBelief,
+        action: Action = None,
+        *,
+        key: Key | None = None,
+    ) -> CategoricalBelief:
+        """sum_z p(z' | z, a) p(z)."""
+        matrix = jnp.exp(require_hidden_markov(model).transitions.log_matrix(action))
+        return CategoricalBelief(_log(belief.probabilities @ matrix))
+
+    def update(
+        self,
+        model: AbstractSequentialModel,
+        belief: CategoricalBelief,
+        observation: Observation,
+        *,
+        key: Key | None = None,
+    ) -> tuple[CategoricalBelief, FilterInfo]:
+        """Condition on one observation."""
+        likelihoods = require_hidden_markov(model).log_likelihoods(observation)
+        log_probabilities, log_evidence = normalised(belief.log_probabilities + likelihoods)
+        return CategoricalBelief(log_probabilities), FilterInfo(-log_evidence)
+
+    def run(self, model: AbstractSequentialModel, observations: Observation, actions: Action = None) -> WholeRun:
+        """All beliefs; the likelihoods of all times are computed at once."""
+        model = require_hidden_markov(model)
+        likelihoods = jax.vmap(model.log_likelihoods)(observations)
+        matrices = transition_matrices(model, actions, length_of(observations))
+        start = self.init(model).log_probabilities
+        if isinstance(self.recursion, Parallel):
+            beliefs = _parallel(start, likelihoods, matrices)
+            later = jax.vmap(lambda belief, matrix: _log(jnp.exp(belief) @ matrix))(beliefs[:-1], matrices)
+            predictions = jnp.concatenate([start[None], later])
+            evidence = jax.nn.logsumexp(predictions + likelihoods, axis=-1)
+        else:
+            beliefs, predictions, evidence = _sequential(start, likelihoods, matrices)
+        return WholeRun(CategoricalBelief(beliefs), CategoricalBelief(predictions), FilterInfo(-evidence))
+
+
+def _sequential(
+    start: Float[Array, " k"], likelihoods: Float[Array, "time k"], matrices: Float[Array, "steps k k"]
+) -> tuple[Float[Array, "time k"], Float[Array, "time k"], Float[Array, " time"]]:
+    """Log beliefs, log predictions and log evidences."""
+
+    def body(prediction, inputs):
+        likelihood, matrix = inputs
+        belief, evidence = normalised(prediction + likelihood)
+        after = _log(jnp.exp(belief) @ matrix)
+        return after, (belief, prediction, evidence)
+
+    last, found = jax.lax.scan(body, start, (likelihoods[:-1], matrices))
+    belief, evidence = normalised(last + likelihoods[-1])
+    beliefs, predictions, evidences = jax.tree.map(
+        lambda path, end: jnp.concatenate([path, end[None]]), found, (belief, last, evidence)
+    )
+    return beliefs, predictions, evidences
+
+
+def _parallel(
+    start: Float[Array, " k"], likelihoods: Float[Array, "time k"], matrices: Float[Array, "steps k k"]
+) -> Float[Array, "time k"]:
+    """Log beliefs by prefix sums of conditioned transition matrices."""
+    count = start.shape[0]
+    priors = jnp.concatenate([jnp.broadcast_to(jnp.exp(start), (1, count, count)), matrices])
+    with jax.numpy_rank_promotion("allow"):
+        elements = FilterScanElement(*jax.vmap(condition_on_obs)(priors, likelihoods))
+        swept = jax.lax.associative_scan(jax.vmap(filtering_operator), elements)
+    return _log(swept.f[:, 0])
+
+
+def transition_matrices(model: HiddenMarkov, actions: Action, length: int) -> Float[Array, "steps k k"]:
+    """p(z' | z) of every step."""
+    if actions is None:
+        matrix = jnp.exp(model.transitions.log_matrix(None))
+        return jnp.broadcast_to(matrix, (length - 1, *matrix.shape))
+    return jnp.exp(jax.vmap(model.transitions.log_matrix, axis_size=length - 1)(actions))
+
+
+def _log(probabilities: Float[Array, "... k"]) -> Float[Array, "... k"]:
+    """-inf at zero, where the derivative is zero and not NaN."""
+    possible = probabilities > 0.0
+    return jnp.where(possible, jnp.log(jnp.where(possible, probabilities, 1.0)), -jnp.inf)
+
+
+def require_hidden_markov(model: AbstractSequentialModel) -> HiddenMarkov:
+    """The model, if this filter can run on it."""
+    if not isinstance(model, HiddenMarkov):
+        raise BadInputError(
+            f"Expected a HiddenMarkov model, got {type(model).__name__}: `Kalman`, `Extended`, `Unscented`, `Particle` and "
+            f"`VariationalFilter` take continuous states."
+        )
+    return model

@@ -1,0 +1,31 @@
+"""Smoothers: beliefs about whole paths."""
+
+from ._forward_backward import (
+    ForwardBackward as ForwardBackward,
+    Path as Path,
+    SmoothedStates as SmoothedStates,
+    viterbi as viterbi,
+)
+from ._learning import (
+    SmoothingDescent as SmoothingDescent,
+    SmoothingDescentState as SmoothingDescentState,
+    SmoothingMetrics as SmoothingMetrics,
+)
+from ._particle import ParticleSmoother as ParticleSmoother, SmoothedParticles as SmoothedParticles
+from ._protocol import AbstractSmoother as AbstractSmoother
+from ._rauch_tung_striebel import RauchTungStriebel as RauchTungStriebel, Smoothed as Smoothed
+from ._recognition import (
+    AbstractSequenceNetwork as AbstractSequenceNetwork,
+    Bidirectional as Bidirectional,
+    DirectForm as DirectForm,
+    ProductForm as ProductForm,
+    Stepwise as Stepwise,
+    sequence_inputs as sequence_inputs,
+)
+from ._structured import (
+    SmoothedPath as SmoothedPath,
+    Structured as Structured,
+    linear_gaussian_path as linear_gaussian_path,
+    path_family as path_family,
+    prior_path as prior_path,
+)

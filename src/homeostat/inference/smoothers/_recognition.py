@@ -1,0 +1,197 @@
+"""Recognition networks of whole paths: what `Direct` needs for amortized structured smoothing.
+
+    direct form:    R_t, S_t and mu_t are outputs of the network
+    product form:   q(z_{1:T}) ~ s(z_{1:T}) prod_t N(z_t; m_t, C_t)
+
+In the product form the network reads off each observation what it says about its own state, m_t and C_t, and a chain s with
+learned linear dynamics makes the path smooth; a missing observation contributes no factor. Where the model is linear and
+Gaussian the exact posterior has this form, with s the prior.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from numpyro.distributions.transforms import LowerCholeskyTransform
+
+from ...distributions import (
+    BlockPrecision,
+    BlockTridiagonal,
+    BlockTridiagonalParams,
+    GaussianMoments,
+    PathGaussian,
+    PathNatural,
+)
+from ...nn import MLP, AbstractRecurrent
+from ...objectives import PathEvidence
+from ...results import BadInputError
+from ...typing import Array, Float, Key
+
+
+def sequence_inputs(evidence: PathEvidence) -> Float[Array, "time n"]:
+    """What a recognition network reads: observations with zeros where missing, beside the mask of what is known; n = 2 m."""
+    leaves = [jnp.reshape(leaf, (evidence.time, -1)) for leaf in jax.tree.leaves(evidence.observations)]
+    values = jnp.concatenate([leaf.astype(jnp.result_type(leaf, float)) for leaf in leaves], axis=1)
+    if evidence.observed is None:
+        known = jnp.ones_like(values)
+    else:
+        masks = [jnp.reshape(leaf, (evidence.time, -1)) for leaf in jax.tree.leaves(evidence.observed)]
+        known = jnp.concatenate(masks, axis=1).astype(values.dtype)
+    return jnp.concatenate([jnp.where(known > 0.0, values, 0.0), known], axis=1)
+
+
+class AbstractSequenceNetwork(eqx.Module):
+    """Maps a sequence of vectors to a sequence of vectors of the same length."""
+
+    @abc.abstractmethod
+    def __call__(self, inputs: Float[Array, "time n"]) -> Float[Array, "time k"]:
+        """Outputs, one for each step."""
+
+
+@final
+class Stepwise(AbstractSequenceNetwork):
+    """The same network at every step, which reads that step and `window` steps before and after it.
+
+    Attributes:
+        network: maps [(2 window + 1) n] to [k].
+        window: steps on each side; beyond the ends they are zeros.
+    """
+
+    network: Callable[[Array], Array]
+    window: int = eqx.field(static=True, default=0)
+
+    def __call__(self, inputs: Float[Array, "time n"]) -> Float[Array, "time k"]:
+        time, size = inputs.shape
+        padding = jnp.zeros((self.window, size), inputs.dtype)
+        padded = jnp.concatenate([padding, inputs, padding])
+        around = [padded[shift : shift + time] for shift in range(2 * self.window + 1)]
+        return jax.vmap(self.network)(jnp.concatenate(around, axis=1))
+
+
+@final
+class Bidirectional(AbstractSequenceNetwork):
+    """A recurrent network from each end, and a readout of both at every step.
+
+    Attributes:
+        forward: reads the past.
+        backward: reads the future.
+        readout: maps both outputs side by side to [k].
+    """
+
+    forward: AbstractRecurrent
+    backward: AbstractRecurrent
+    readout: Callable[[Array], Array]
+
+    def __call__(self, inputs: Float[Array, "time n"]) -> Float[Array, "time k"]:
+        def run(network: AbstractRecurrent, reverse: bool) -> Array:
+            def body(hidden, x):
+                output, hidden = network(x, hidden)
+                return hidden, output
+
+            return jax.lax.scan(body, network.init(), inputs, reverse=reverse)[1]
+
+        both = jnp.concatenate([run(self.forward, False), run(self.backward, True)], axis=1)
+        return jax.vmap(self.readout)(both)
+
+
+@final
+class ProductForm(eqx.Module):
+    """q ~ s prod_t N(z_t; m_t, C_t), with s a linear-Gaussian chain that starts anywhere (see the module).
+
+    Attributes:
+        network: maps what was seen to m_t and the Cholesky factor of C_t^{-1}, d + d (d + 1) / 2 outputs.
+        matrix: A of the chain, [d, d].
+        scale_vector: Cholesky factor of its noise (the logarithm of the diagonal last), [d (d + 1) / 2].
+        first_loc: mean of its first state, [d].
+        first_scale_vector: Cholesky factor of its first state's covariance, likewise.
+
+    References:
+        Archer et al., "Black box variational inference for state space models", 2015, Sec. 3.2.
+    """
+
+    network: AbstractSequenceNetwork
+    matrix: Float[Array, "d d"]
+    scale_vector: Float[Array, " k"]
+    first_loc: Float[Array, " d"]
+    first_scale_vector: Float[Array, " k"]
+
+    @classmethod
+    def networks(
+        cls, observed: int, dim: int, *, width: int = 32, depth: int = 1, window: int = 0, key: Key
+    ) -> "ProductForm":
+        """A multilayer perceptron at every step, and a random walk with unit steps as the chain.
+
+        Args:
+            observed: numbers in one observation, m.
+            dim: d.
+            width: units of a hidden layer.
+            depth: hidden layers.
+            window: steps before and after that the network reads as well.
+            key: for the weights.
+        """
+        entries = dim * (dim + 1) // 2
+        inputs = 2 * observed * (2 * window + 1)
+        network = MLP(inputs, dim + entries, width, depth, key=key)
+        zeros = jnp.zeros(entries)
+        return cls(Stepwise(network, window), jnp.eye(dim), zeros, jnp.zeros(dim), zeros)
+
+    def __call__(self, evidence: PathEvidence) -> BlockTridiagonalParams:
+        dim, inputs = self.matrix.shape[0], sequence_inputs(evidence)
+        output = _checked(self.network(inputs), dim + dim * (dim + 1) // 2)
+        centres, vectors = output[:, :dim], output[:, dim:]
+        roots = jax.vmap(LowerCholeskyTransform())(vectors)
+        known = jnp.any(inputs[:, inputs.shape[1] // 2 :] > 0.0, axis=1)
+        precisions = jnp.where(known[:, None, None], roots @ jnp.swapaxes(roots, 1, 2), 0.0)
+        steps = evidence.time - 1
+        tril = LowerCholeskyTransform()(self.scale_vector)
+        chain = BlockTridiagonal.from_markov(
+            GaussianMoments(self.first_loc, LowerCholeskyTransform()(self.first_scale_vector)),
+            jnp.broadcast_to(self.matrix, (steps, dim, dim)),
+            jnp.zeros((steps, dim), centres.dtype),
+            jnp.broadcast_to(tril, (steps, dim, dim)),
+        ).natural
+        shift = chain.shift + jnp.einsum("tij,tj->ti", precisions, centres)
+        precision = BlockPrecision(chain.precision.diagonal + precisions, chain.precision.coupling)
+        return PathGaussian(evidence.time, dim).from_natural(PathNatural(shift, precision))
+
+
+@final
+class DirectForm(eqx.Module):
+    """mu_t, R_t and S_t as outputs of a network: any block-tridiagonal posterior, with no structure but what is learned.
+
+    Attributes:
+        network: maps what was seen to d + d (d + 1) / 2 + d^2 outputs; the last step's S is not used.
+        dim: d.
+
+    References:
+        Archer et al., "Black box variational inference for state space models", 2015, Sec. 3.1.
+    """
+
+    network: AbstractSequenceNetwork
+    dim: int = eqx.field(static=True)
+
+    @classmethod
+    def networks(
+        cls, observed: int, dim: int, *, width: int = 32, depth: int = 1, window: int = 1, key: Key
+    ) -> "DirectForm":
+        """A multilayer perceptron at every step; arguments as for `ProductForm.networks`."""
+        network_key, _ = jr.split(key)
+        outputs = dim + dim * (dim + 1) // 2 + dim**2
+        network = MLP(2 * observed * (2 * window + 1), outputs, width, depth, key=network_key)
+        return cls(Stepwise(network, window), dim)
+
+    def __call__(self, evidence: PathEvidence) -> BlockTridiagonalParams:
+        entries = self.dim * (self.dim + 1) // 2
+        output = _checked(self.network(sequence_inputs(evidence)), self.dim + entries + self.dim**2)
+        loc, vectors, blocks = jnp.split(output, [self.dim, self.dim + entries], axis=1)
+        return BlockTridiagonalParams(loc, vectors, blocks[:-1].reshape(-1, self.dim, self.dim))
+
+
+def _checked(output: Array, expected: int) -> Array:
+    if output.shape[1] != expected:
+        raise BadInputError(f"Expected a recognition network with {expected} outputs, got {output.shape[1]}.")
+    return output
