@@ -24,11 +24,21 @@ from ._dsprites import (
     find_dsprites as find_dsprites,
     read_dsprites as read_dsprites,
 )
+from ._frames import Frames as Frames
 from ._image_rows import ImageRows as ImageRows
+from ._kth import KTHAction as KTHAction, kth_action as kth_action, load_kth as load_kth
 from ._mnist import load_binarized_mnist as load_binarized_mnist, load_mnist as load_mnist
+from ._moving_digits import (
+    Bouncing as Bouncing,
+    MovingDigits as MovingDigits,
+    load_moving_mnist as load_moving_mnist,
+)
+from ._music import load_polyphonic_music as load_polyphonic_music
+from ._natural_video import load_natural_video as load_natural_video
 from ._newsgroups import load_newsgroups20 as load_newsgroups20
 from ._omniglot import load_omniglot as load_omniglot
 from ._open_rows import Message as Message, open_rows as open_rows
+from ._open_sequences import Rolls as Rolls, SequenceFormat as SequenceFormat, open_sequences as open_sequences
 from ._order import permutation as permutation
 from ._places import data_cache_folder as data_cache_folder
 from ._preprocessing import (
@@ -40,6 +50,34 @@ from ._preprocessing import (
 )
 from ._rcv1 import load_rcv1 as load_rcv1
 from ._rows import AbstractRows as AbstractRows, ArrayRows as ArrayRows, SelectedRows as SelectedRows
+from ._scaled import ScaledSequences as ScaledSequences, Standardization as Standardization
+from ._sequence_batches import (
+    AbstractCut as AbstractCut,
+    Crop as Crop,
+    PaddedBatch as PaddedBatch,
+    Pieces as Pieces,
+    Whole as Whole,
+    Windows as Windows,
+    num_batches as num_batches,
+    sequence_batches as sequence_batches,
+    whole_batches as whole_batches,
+)
+from ._sequence_splits import (
+    SequenceSplits as SequenceSplits,
+    SplitSizes as SplitSizes,
+    split_sequences as split_sequences,
+    split_sizes as split_sizes,
+    standardized as standardized,
+)
+from ._sequence_table import TableColumns as TableColumns
+from ._sequences import (
+    AbstractSequences as AbstractSequences,
+    SelectedSequences as SelectedSequences,
+    Sequence as Sequence,
+    Sequences as Sequences,
+    require_step_shape as require_step_shape,
+)
+from ._sound import Sound as Sound, SoundSequences as SoundSequences, read_sound as read_sound
 from ._sparse_rows import SparseRows as SparseRows
 from ._splits import (
     Source as Source,
@@ -50,4 +88,10 @@ from ._splits import (
     split_rows as split_rows,
     train_validation_split as train_validation_split,
 )
+from ._spoken_digits import (
+    SpokenDigit as SpokenDigit,
+    load_spoken_digits as load_spoken_digits,
+    spoken_digit as spoken_digit,
+)
 from ._svhn import load_svhn as load_svhn
+from ._timit import load_timit as load_timit

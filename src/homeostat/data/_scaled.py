@@ -1,0 +1,122 @@
+"""Values less a mean and divided by a scale, computed as they are read."""
+
+from typing import NamedTuple, final
+
+import numpy as np
+
+from ..results import BadInputError
+from ..typing import Any
+from ._sequences import AbstractSequences, Sequence, checked_part
+
+
+class Standardization(NamedTuple):
+    """x becomes (x - mean) / scale.
+
+    A difference of 1 in the stored numbers becomes 1 / scale: the width of a bin for a discretised likelihood.
+
+    Attributes:
+        mean: one number, or one for each entry of a step; in the unit of the data.
+        scale: likewise, above 0.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def apply(self, sequences: AbstractSequences) -> "ScaledSequences":
+        """The sequences in these units."""
+        return ScaledSequences(sequences, self)
+
+    def restore(self, values: Any) -> np.ndarray:
+        """Values back in the unit of the data."""
+        return np.asarray(values) * self.scale + self.mean
+
+    @staticmethod
+    def overall(sequences: AbstractSequences) -> "Standardization":
+        """One mean and one standard deviation of all observed numbers."""
+        return _statistics(sequences, ())
+
+    @staticmethod
+    def by_entry(sequences: AbstractSequences) -> "Standardization":
+        """Mean and standard deviation of each entry of a step over all steps; an entry that never changes gets scale 1."""
+        return _statistics(sequences, sequences.shape)
+
+
+def _statistics(sequences: AbstractSequences, shape: tuple[int, ...]) -> Standardization:
+    """Means and standard deviations of what was observed, block by block.
+
+    References:
+        Chan, Golub and LeVeque (1983), Algorithms for computing the sample variance: joining the moments of two parts.
+    """
+    count, mean, spread = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    axes = None if shape == () else (0,)
+    for block in sequences.blocks():
+        values = block.values.astype(np.float64)
+        seen = np.ones(values.shape, bool) if block.observed is None else block.observed
+        size = seen.sum(axis=axes)
+        here = np.where(seen, values, 0.0).sum(axis=axes) / np.maximum(size, 1)
+        deviations = np.where(seen, values - here, 0.0)
+        together = np.maximum(count + size, 1)
+        spread = spread + (deviations**2).sum(axis=axes) + (here - mean) ** 2 * count * size / together
+        mean = mean + (here - mean) * size / together
+        count = count + size
+    scale = np.sqrt(spread / np.maximum(count, 1))
+    return Standardization(mean, np.where(scale > 0, scale, 1.0))
+
+
+@final
+class ScaledSequences(AbstractSequences):
+    """Sequences in other units, real numbers of 32 bits (64 where the data have 64).
+
+    Attributes:
+        sequences: as stored.
+        standardization: mean and scale.
+    """
+
+    def __init__(self, sequences: AbstractSequences, standardization: Standardization):
+        """Check that mean and scale fit a step."""
+        for what in standardization:
+            if np.shape(what) not in ((), sequences.shape):
+                raise BadInputError(
+                    f"Expected one mean and scale, or one for each entry of a step of shape {sequences.shape}, got the "
+                    f"shape {np.shape(what)}."
+                )
+        if not np.all(np.asarray(standardization.scale) > 0) or not np.all(np.isfinite(standardization.mean)):
+            raise BadInputError("Expected finite means and scales above 0 to standardise by; correct them.")
+        self.sequences, self.standardization = sequences, standardization
+        self._dtype = np.dtype(np.float64 if sequences.dtype == np.float64 else np.float32)
+
+    @property
+    def name(self) -> str:
+        return self.sequences.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.sequences.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._dtype
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.sequences.lengths
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.sequences.labels
+
+    @property
+    def action_shape(self) -> tuple[int, ...] | None:
+        return self.sequences.action_shape
+
+    @property
+    def timed(self) -> bool:
+        return self.sequences.timed
+
+    def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
+        found = self.sequences.read(index, *checked_part(self, index, start, stop))
+        mean, scale = self.standardization
+        values = ((found.values - np.asarray(mean)) / np.asarray(scale)).astype(self._dtype)
+        if found.observed is not None:
+            values[~found.observed] = 0
+        return found._replace(values=values)

@@ -1,0 +1,191 @@
+"""Tables with one row for each step of each sequence: a column says which sequence, another when."""
+
+import contextlib
+import csv
+import hashlib
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from ..results import BadInputError
+from ._places import reading, written_whole
+from ._sequences import Sequences
+
+_BLOCK_ROWS = 4096
+
+Block = tuple[np.ndarray, np.ndarray]
+"""Labels of shape (rows,) and numbers of shape (rows, columns)."""
+
+
+@final
+@dataclass(frozen=True)
+class TableColumns:
+    """Which columns of a table mean what.
+
+    Attributes:
+        sequence: says which sequence a row belongs to; numbers or text. Rows of a sequence need not stand together.
+        time: says when; numbers, or dates and times (ISO 8601), which become seconds. Empty where steps are equally far
+            apart and rows stand in their order.
+        values: what was observed; all other columns if left out.
+        actions: known inputs between a step and the next; those of a sequence's last row are not used.
+    """
+
+    sequence: str = "sequence"
+    time: str = "time"
+    values: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        """Check that no column has two meanings."""
+        named = [self.sequence, *([self.time] if self.time else []), *self.values, *self.actions]
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if twice or not self.sequence:
+            raise BadInputError(
+                f"Expected a column of sequences, and every column in one place, got {', '.join(map(repr, twice)) or 'none'}."
+            )
+
+
+def open_table(file: Path, columns: TableColumns, place: Path, message: Callable[[str], None] | None) -> Sequences:
+    """Sequences of a .csv or .parquet, which is converted once and memory-mapped.
+
+    Empty cells, `nan` and nulls are missing.
+
+    Args:
+        file: the table.
+        columns: what its columns mean.
+        place: folder of the converted file.
+        message: told about the conversion.
+
+    Raises:
+        BadInputError: columns that do not exist, cells that are no numbers, sequences that cannot be used.
+    """
+    parquet = file.suffix.lower() == ".parquet"
+    names = _parquet_names(file) if parquet else _csv_names(file)
+    chosen = _chosen(file, names, columns)
+    state = file.stat()
+    mark = f"{file.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0{columns}"
+    kept = place / "converted" / f"{file.stem}-{hashlib.sha256(mark.encode()).hexdigest()[:16]}.sequences.npy"
+    index = kept.with_suffix(".npz")
+    if not (kept.is_file() and index.is_file()):
+        if message is not None:
+            message(f"Converting {file} once; the result is kept as {kept}.")
+        if parquet:
+            from .adapters import parquet_blocks
+
+            blocks = parquet_blocks(file, columns.sequence, chosen)
+        else:
+            blocks = _csv_blocks(file, names, columns, chosen)
+        _convert(blocks, len(chosen), kept, index, file)
+    with reading(kept, "a table converted earlier"), np.load(index, allow_pickle=False) as about:
+        labels, lengths = tuple(about["labels"].tolist()), about["lengths"]
+        table = np.load(kept, mmap_mode="r", allow_pickle=False)
+    first, acting = int(bool(columns.time)), len(columns.actions)
+    bounds = np.concatenate([[0], np.cumsum(lengths)]).tolist()
+    spans = list(itertools.pairwise(bounds))
+    return Sequences(
+        [table[start:end, first : len(chosen) - acting] for start, end in spans],
+        times=[table[start:end, 0] for start, end in spans] if columns.time else None,
+        actions=[table[start : end - 1, len(chosen) - acting :] for start, end in spans] if acting else None,
+        labels=labels,
+        name=str(file),
+    )
+
+
+def _parquet_names(file: Path) -> tuple[str, ...]:
+    from .adapters import parquet_names
+
+    return parquet_names(file)
+
+
+def _chosen(file: Path, names: tuple[str, ...], columns: TableColumns) -> tuple[str, ...]:
+    """Columns of numbers in the order of the converted table: time, values, actions."""
+    asked = [columns.sequence, *([columns.time] if columns.time else []), *columns.values, *columns.actions]
+    lacking = [name for name in asked if name not in names]
+    if lacking:
+        raise BadInputError(
+            f"Expected the columns {', '.join(asked)} in {file}, but it has {', '.join(names) or 'none'}: name the columns of "
+            f"the sequence and the time, and leave the time empty if steps are equally far apart."
+        )
+    values = columns.values or tuple(name for name in names if name not in asked)
+    if not values:
+        raise BadInputError(f"Expected columns of values in {file} beside {', '.join(asked)}, found none.")
+    return (*([columns.time] if columns.time else []), *values, *columns.actions)
+
+
+def _convert(blocks: Iterator[Block], width: int, kept: Path, index: Path, file: Path) -> None:
+    """Write the rows sequence by sequence; memory holds the number of each row's sequence and one block."""
+    numbers: dict[str, int] = {}
+    codes: list[np.ndarray] = []
+    with written_whole(kept) as part, tempfile.TemporaryFile(dir=part.parent) as raw:
+        for labels, block in blocks:
+            codes.append(np.array([numbers.setdefault(str(label), len(numbers)) for label in labels], np.int64))
+            raw.write(np.ascontiguousarray(block, "<f8").tobytes())
+        raw.flush()
+        members = np.concatenate(codes) if codes else np.zeros(0, np.int64)
+        if members.size == 0:
+            raise BadInputError(f"Expected rows in {file}, found only names of columns.")
+        order = np.argsort(members, kind="stable")
+        as_read = np.memmap(raw, "<f8", "r", shape=(members.size, width))
+        with open(part, "wb") as stream:
+            about = {"descr": "<f8", "fortran_order": False, "shape": (members.size, width)}
+            np.lib.format.write_array_header_1_0(stream, about)
+            for start in range(0, members.size, _BLOCK_ROWS):
+                stream.write(as_read[order[start : start + _BLOCK_ROWS]].tobytes())
+        del as_read
+    with written_whole(index) as part, open(part, "wb") as stream:
+        np.savez(stream, labels=np.array(list(numbers)), lengths=np.bincount(members, minlength=len(numbers)))
+
+
+def _csv_names(file: Path) -> tuple[str, ...]:
+    with reading(file, "a table (.csv)"), open(file, newline="", encoding="utf-8-sig") as text:
+        names = tuple(name.strip() for name in next(csv.reader(text), []))
+    if len(set(names)) != len(names) or not all(names):
+        raise BadInputError(f"Expected a first line with a different name for every column of {file}, got {names}.")
+    return names
+
+
+def _csv_blocks(file: Path, names: tuple[str, ...], columns: TableColumns, chosen: tuple[str, ...]) -> Iterator[Block]:
+    label_at, places = names.index(columns.sequence), [names.index(name) for name in chosen]
+    labels: list[str] = []
+    rows: list[list[float]] = []
+    with reading(file, "a table (.csv)"), open(file, newline="", encoding="utf-8-sig") as text:
+        reader = csv.reader(text)
+        next(reader)
+        for line, cells in enumerate(reader, 2):
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(names):
+                raise BadInputError(
+                    f"Expected {len(names)} columns in every line of {file}, as in its first line, got {len(cells)} in line "
+                    f"{line}."
+                )
+            labels.append(cells[label_at].strip())
+            rows.append([_number(cells[place], names[place], columns.time, line, file) for place in places])
+            if len(rows) == _BLOCK_ROWS:
+                yield np.array(labels), np.array(rows)
+                labels, rows = [], []
+    if rows:
+        yield np.array(labels), np.array(rows)
+
+
+def _number(cell: str, name: str, time: str, line: int, file: Path) -> float:
+    text = cell.strip()
+    if not text and name != time:
+        return np.nan
+    with contextlib.suppress(ValueError):
+        return float(text)
+    if name == time:
+        with contextlib.suppress(ValueError):
+            moment = datetime.fromisoformat(text)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    what = repr(text) if text else "an empty cell"
+    kind = "a number, or a date and time," if name == time else "a number, or nothing where it is missing,"
+    raise BadInputError(
+        f"Expected {kind} in line {line}, column {name} of {file}, got {what}: correct it, or name the columns to use."
+    )

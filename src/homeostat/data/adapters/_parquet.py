@@ -1,0 +1,72 @@
+"""Tables in parquet files, by pyarrow."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...results import BadInputError
+from ._needs import lacks
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+_BLOCK_ROWS = 65_536
+
+
+def parquet_names(file: Path) -> tuple[str, ...]:
+    """Names of the columns."""
+    with _open(file) as table:
+        return tuple(table.schema_arrow.names)
+
+
+def parquet_blocks(file: Path, label: str, columns: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Labels and numbers of some rows at a time; a null is NaN.
+
+    Args:
+        file: the table.
+        label: column whose entries are given as text.
+        columns: columns of numbers, times and truth values.
+
+    Yields:
+        Labels of shape (rows,), numbers of 64 bits of shape (rows, columns); times are seconds since 1970.
+
+    Raises:
+        BadInputError: pyarrow is not installed, or a column holds something else.
+    """
+    with _open(file) as table:
+        for batch in table.iter_batches(batch_size=_BLOCK_ROWS, columns=[label, *columns]):
+            labels = np.array(["" if entry is None else str(entry) for entry in batch.column(label).to_pylist()])
+            numbers = [_numbers(file, name, batch.column(name)) for name in columns]
+            yield labels, np.stack(numbers, axis=1) if numbers else np.zeros((len(labels), 0))
+
+
+def _open(file: Path) -> "ParquetFile":
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise lacks("pyarrow", "tables", file) from error
+    try:
+        return ParquetFile(file)
+    except (ArrowException, OSError) as error:
+        raise BadInputError(
+            f"Expected a parquet table, but {file} cannot be read ({error}). It is damaged or another file."
+        ) from error
+
+
+def _numbers(file: Path, name: str, column: Any) -> np.ndarray:
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+        moments = column.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False).astype("datetime64[us]")
+        return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) * 1e-6)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise BadInputError(
+            f"Expected numbers in the column {name} of {file}, got {kind}: name the columns of numbers, or convert it."
+        )
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.int8())
+    return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)

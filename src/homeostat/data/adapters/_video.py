@@ -1,0 +1,44 @@
+"""Frames of a video file, by ffmpeg as it comes with PyAV."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...results import BadInputError
+from ._needs import lacks
+
+
+class Frame(NamedTuple):
+    """A decoded frame.
+
+    Attributes:
+        picture: uint8 of shape (height, width, 3).
+        seconds: when it is shown, or `None` where the file does not say.
+    """
+
+    picture: np.ndarray
+    seconds: float | None
+
+
+def read_video(file: Path) -> Iterator[Frame]:
+    """Every frame that the file stores, in the order they are shown, decoded as they are asked for.
+
+    Raises:
+        BadInputError: PyAV is not installed, or the file is no video.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise lacks("av", "video", file) from error
+    try:
+        with av.open(str(file)) as container:
+            if not container.streams.video:
+                raise BadInputError(f"Expected a video, but {file} has no pictures.")
+            for frame in container.decode(video=0):
+                yield Frame(frame.to_ndarray(format="rgb24"), frame.time)
+    except (av.FFmpegError, OSError, EOFError) as error:
+        raise BadInputError(
+            f"Expected a video, but {file} cannot be read ({error}). It is damaged or another file."
+        ) from error
