@@ -102,7 +102,7 @@ def _dispatch(given: list[str], registry: Registry, terminal: Terminal, at_work:
         return _resume(rest, registry, terminal, at_work)
     if command == "fit":
         return _fit(rest, terminal, at_work)
-    if command in ("infer", "sample", "evaluate", "calibrate"):
+    if command in ("infer", "sample", "evaluate", "calibrate", "forecast"):
         return _use_fitted(command, rest, terminal)
     import difflib
 
@@ -176,6 +176,10 @@ def _start(options: RunOptions, registry: Registry, terminal: Terminal, at_work:
 
 
 def _fit(arguments: list[str], terminal: Terminal, at_work: list[Path]) -> int:
+    from ._sequences import about_sequences
+
+    if about_sequences(arguments):
+        return _fit_sequences(arguments, terminal, at_work)
     from ._fit_command import print_fit_help, read_fit_options, start_fit
 
     options = read_fit_options(arguments)
@@ -188,8 +192,40 @@ def _fit(arguments: list[str], terminal: Terminal, at_work: list[Path]) -> int:
         return start_fit(options, terminal, at_work, output, _precision())
 
 
+def _fit_sequences(arguments: list[str], terminal: Terminal, at_work: list[Path]) -> int:
+    from ._sequences import print_sequence_fit_help, read_sequence_fit_options
+
+    options = read_sequence_fit_options(arguments)
+    if options is None:
+        print_sequence_fit_help()
+        return 0
+    config = options.config
+    terminal.say(f"homeostat {version()}: fit {config.model} with {config.engine} filtering, seed {options.seed}")
+    with reserved_output(options.json) as output:
+        from ._sequence_commands import start_sequence_fit
+
+        return start_sequence_fit(options, terminal, at_work, output, _precision())
+
+
+def _use_sequences(command: str, arguments: list[str], terminal: Terminal) -> int:
+    from ._sequences import read_sequence_options
+
+    options = read_sequence_options(command, arguments)
+    terminal.say(f"homeostat {version()}: {command} with {options.run}")
+    with reserved_output(options.json) as output:
+        from ._machine import compilation_cache, quiet_store
+        from ._sequence_commands import COMMANDS as SEQUENCE_COMMANDS
+
+        with compilation_cache(not options.no_cache, terminal), quiet_store():
+            return SEQUENCE_COMMANDS[command](options, terminal, output)
+
+
 def _use_fitted(command: str, arguments: list[str], terminal: Terminal) -> int:
     """Commands on a fitted run, which is read and left as it is."""
+    from ._sequences import names_sequence_run
+
+    if command == "forecast" or (command != "calibrate" and names_sequence_run(arguments)):
+        return _use_sequences(command, arguments, terminal)
     from ._fitted_options import read_fitted_options
 
     options = read_fitted_options(command, arguments)
@@ -228,6 +264,7 @@ def _resume(arguments: list[str], registry: Registry, terminal: Terminal, at_wor
     with reserved_output(options.json) as output:
         from ..results import BadInputError, CheckpointError
         from ._folder import config_json, existing_run
+        from ._sequences import SEQUENCE_FIT
 
         with existing_run(options.run) as folder:
             request = folder.request
@@ -238,6 +275,10 @@ def _resume(arguments: list[str], registry: Registry, terminal: Terminal, at_wor
                     f"Expected {request.precision}-bit numbers, with which the run was started, got {precision}-bit. "
                     f"Set JAX_ENABLE_X64={int(request.precision == 64)} and resume again."
                 )
+            if request.experiment == SEQUENCE_FIT:
+                from ._sequence_commands import resume_sequence_fit
+
+                return resume_sequence_fit(folder, not options.no_cache, options.json, terminal, output)
             if not request.scale:
                 from ._fit_command import resume_fit
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "infer": "posterior and bound of each row of new data, with a fitted model",
     "sample": "draw rows from a fitted model",
     "evaluate": "bound and importance-weighted log-likelihood of new data under a fitted model",
+    "forecast": "mean and quantiles of how sequences go on, with a model fitted to sequences",
     "calibrate": "simulation-based calibration of a fitted model with its engine",
     "resume": "continue a run that was interrupted or killed",
     "report": "rebuild the report of a run, or combine several runs in one",

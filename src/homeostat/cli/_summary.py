@@ -7,6 +7,8 @@ _WORDS = {
     "log_likelihood_nats": "log p(x), importance-weighted, nats",
     "distortion_nats": "distortion, nats",
     "rate_nats": "rate, nats",
+    "free_energy_per_step_nats": "free energy per step, nats",
+    "one_step_error": "error one step ahead, root mean square",
     "bits_per_dimension": "bits per dimension",
     "perplexity": "perplexity",
     "share_pareto_k_above_0.7": "share of rows with Pareto k > 0.7",

@@ -255,7 +255,7 @@ def _copied(tree: Any) -> Any:
 def _segment(fixed: tuple[Any, ...], state: Any) -> tuple[Any, Any]:
     learner, feed, data, key, start, inputs = fixed
     dynamic, static = eqx.partition(state, eqx.is_array)
-    numbers = jnp.asarray(start, jnp.int32) + jnp.arange(inputs.shape[0], dtype=jnp.int32)
+    numbers = jnp.asarray(start, jnp.int32) + jnp.arange(jax.tree.leaves(inputs)[0].shape[0], dtype=jnp.int32)
     dynamic, metrics = _scan((type(feed).batch, learner, static, data, key, numbers, inputs), dynamic)
     return eqx.combine(dynamic, static), metrics
 

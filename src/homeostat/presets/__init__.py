@@ -6,6 +6,7 @@ The options are light; what builds from them is imported on first use.
 from typing import TYPE_CHECKING, Any
 
 from ._config import FitConfig as FitConfig
+from ._sequence_config import SEQUENCE_MODELS as SEQUENCE_MODELS, SequenceFitConfig as SequenceFitConfig
 
 if TYPE_CHECKING:
     from ._observations import (
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
         describe as describe,
         fingerprint as fingerprint,
         requirements as requirements,
+    )
+    from ._sequence_data import (
+        SequenceObservations as SequenceObservations,
+        check_sequences as check_sequences,
+        describe_sequences as describe_sequences,
+        sequence_fingerprint as sequence_fingerprint,
+        sequence_format as sequence_format,
+    )
+    from ._sequence_system import (
+        SequenceKept as SequenceKept,
+        SequenceSystem as SequenceSystem,
+        Tracker as Tracker,
+        build_sequence_system as build_sequence_system,
+        check_sequence_config as check_sequence_config,
+        outline_sequence_system as outline_sequence_system,
     )
     from ._system import (
         Kept as Kept,
@@ -34,6 +50,17 @@ _HOME = {
     "outline_system": "_system",
     "fingerprint": "_observations",
     "requirements": "_observations",
+    "SequenceKept": "_sequence_system",
+    "SequenceObservations": "_sequence_data",
+    "SequenceSystem": "_sequence_system",
+    "Tracker": "_sequence_system",
+    "build_sequence_system": "_sequence_system",
+    "check_sequence_config": "_sequence_system",
+    "check_sequences": "_sequence_data",
+    "describe_sequences": "_sequence_data",
+    "outline_sequence_system": "_sequence_system",
+    "sequence_fingerprint": "_sequence_data",
+    "sequence_format": "_sequence_data",
 }
 
 

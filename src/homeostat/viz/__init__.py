@@ -21,6 +21,13 @@ from ._dynamics import (
     plot_frames as plot_frames,
     plot_matrices as plot_matrices,
 )
+from ._filtering import (
+    BeliefBand as BeliefBand,
+    CostCurve as CostCurve,
+    plot_cost as plot_cost,
+    plot_posterior_bands as plot_posterior_bands,
+    plot_prediction_update as plot_prediction_update,
+)
 from ._inference import (
     EnergyCurves as EnergyCurves,
     Gaps as Gaps,
@@ -60,6 +67,13 @@ from ._representation import (
     plot_calibration_summary as plot_calibration_summary,
     plot_rate_distortion as plot_rate_distortion,
     plot_samples as plot_samples,
+)
+from ._sequences import (
+    plot_iterations as plot_iterations,
+    plot_one_step as plot_one_step,
+    plot_prediction_update_rolls as plot_prediction_update_rolls,
+    plot_prediction_update_waves as plot_prediction_update_waves,
+    plot_whiteness as plot_whiteness,
 )
 from ._templates import (
     plot_bounds as plot_bounds,

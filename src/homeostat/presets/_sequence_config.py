@@ -1,0 +1,82 @@
+"""The options of a fit to sequences, as they stand on the command line. This module imports nothing heavy."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+SequenceModelName: TypeAlias = Literal["linear-gaussian", "deep-markov", "vrnn", "srnn", "svg"]
+SequenceEngineName: TypeAlias = Literal["amortized", "published", "exact"]
+SequenceLikelihoodName: TypeAlias = Literal["auto", "bernoulli", "gaussian", "discretized-gaussian"]
+
+SEQUENCE_MODELS = ("linear-gaussian", "deep-markov", "vrnn", "srnn", "svg")
+"""Models of sequences, by name."""
+
+
+@dataclass(frozen=True)
+class SequenceFitConfig:
+    """What to fit to sequences, and how. Every name is turned into an object by `build_sequence_system`, and nowhere else."""
+
+    model: SequenceModelName = "srnn"
+    """Sequential model; svg for frames of 64 x 64."""
+    engine: SequenceEngineName = "amortized"
+    """Filter: amortized variational filtering, the filter that the model was published with, or exact for linear-gaussian."""
+    likelihood: SequenceLikelihoodName = "auto"
+    """Output density; `auto` chooses from the data and says what it chose."""
+
+    latents: int = 32
+    """Latent variables of a step (count)."""
+    width: int = 128
+    """Units of each hidden layer, in model and filter (count)."""
+    memory: int = 128
+    """Units of the recurrent layer (count)."""
+    depth: int = 1
+    """Hidden layers, in model and filter (count)."""
+    iterations: int = 1
+    """Iterations of amortized inference on each step (count)."""
+    pasts: int = 1
+    """Samples of past latents that a filter carries along (count)."""
+    encode_data: bool = False
+    """Let the amortized filter read the observation besides gradients and estimates."""
+    anneal: int | None = None
+    """Updates during which the weight of the rate rises from 0 to 1 (count)."""
+
+    sequence_column: str = "sequence"
+    """Column of a table that says which sequence a row belongs to."""
+    time_column: str = "time"
+    """Column of a table that says when; empty where steps are equally far apart."""
+    columns: str = ""
+    """Columns of a table to model, joined by commas; all others if empty."""
+    action_columns: str = ""
+    """Columns of a table that are known inputs between a step and the next, joined by commas."""
+    window: int = 200
+    """Samples of a sound in one step (count)."""
+    steps_per_beat: int = 4
+    """Steps of a piano roll in a quarter note (count)."""
+    frame_size: str = ""
+    """Height and width of a frame: 64,64; as in the file if empty (pixels)."""
+    grey: bool = False
+    """Turn the colours of a video into grey values."""
+    standardize: bool = True
+    """Subtract the training sequences' mean and divide by their scale (gaussian only); results are in the data's own unit."""
+
+    piece: int = 50
+    """Steps of a sequence in one training update (count)."""
+    truncation: int = 0
+    """Steps that gradients go back through; 0 for a whole piece (count)."""
+    steps: int = 2_000
+    """Training updates; steps of expectation maximisation for exact, of which there are at most 200 (count)."""
+    batch_size: int = 16
+    """Pieces in an update (count)."""
+    learning_rate: float = 1e-3
+    """Step size of Adam."""
+    clip_norm: float = 0.0
+    """Largest norm of a gradient, which is shortened to it; 0 for no bound (nats per unit)."""
+    validation_fraction: float = 0.1
+    """Share of the sequences set apart for choosing the best moment of training (fraction)."""
+    validate_every: int = 200
+    """Updates between two looks at the validation sequences (count)."""
+    patience: int = 0
+    """Looks without improvement after which training ends; 0 for never (count)."""
+    report_every: int = 20
+    """Updates in a compiled segment, after which progress is shown (count)."""
+    bounds: int = 2
+    """Lengths that whole sequences are filled up to, each of which is compiled (count)."""

@@ -1,0 +1,139 @@
+"""Pictures of filtering, from plain arrays: predictions against updates, posterior bands, and cost against length."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from ..typing import Float
+from ._control import COLOURS, INK
+from ._perception import MARKERS
+
+
+class BeliefBand(NamedTuple):
+    """Beliefs over time as means and deviations.
+
+    Attributes:
+        name: of the method.
+        mean: of each coordinate.
+        deviation: its standard deviation.
+    """
+
+    name: str
+    mean: Float[np.ndarray, "time d"]
+    deviation: Float[np.ndarray, "time d"]
+
+
+class CostCurve(NamedTuple):
+    """What a method costs as its problem grows.
+
+    Attributes:
+        name: of the method.
+        size: of the problem.
+        seconds: median of repeated runs.
+    """
+
+    name: str
+    size: Float[np.ndarray, " sizes"]
+    seconds: Float[np.ndarray, " sizes"]
+
+
+def plot_prediction_update(
+    prediction: BeliefBand,
+    update: BeliefBand,
+    states: Float[np.ndarray, "time d"] | None = None,
+    *,
+    names: Sequence[str],
+) -> Figure:
+    """What was believed before each observation and after it, one panel for each coordinate, with one standard deviation.
+
+    Args:
+        prediction: before the observation.
+        update: after it.
+        states: what was true, if known.
+        names: of the coordinates.
+
+    References:
+        Marino (thesis), Fig. 4.3.
+    """
+    figure = Figure(figsize=(7.0, 2.0 * len(names) + 0.4), layout="constrained")
+    time = np.arange(1, prediction.mean.shape[0] + 1)
+    for index, axis in enumerate(np.atleast_1d(figure.subplots(len(names), 1, sharex=True))):
+        if states is not None:
+            axis.plot(time, states[:, index], color=INK, lw=0.8, ls=":", label="state")
+        for band, shift, colour, marker in zip(
+            (prediction, update), (-0.12, 0.12), (COLOURS[1], COLOURS[0]), MARKERS, strict=False
+        ):
+            mean, deviation = band.mean[:, index], band.deviation[:, index]
+            axis.errorbar(
+                time + shift, mean, deviation, color=colour, fmt=marker, ms=3, lw=0.9, capsize=0, label=band.name
+            )
+        for step, (before, after) in enumerate(zip(prediction.mean[:, index], update.mean[:, index], strict=True)):
+            axis.plot([step + 0.88, step + 1.12], [before, after], color=INK, lw=0.6)
+        axis.set(ylabel=names[index])
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.axes[-1].set_xlabel("step")
+    _legend_above(figure, 3)
+    return figure
+
+
+def plot_posterior_bands(
+    bands: Sequence[BeliefBand],
+    states: Float[np.ndarray, "time d"] | None = None,
+    *,
+    names: Sequence[str],
+) -> Figure:
+    """Beliefs of several methods with bands of two standard deviations, one panel for each coordinate.
+
+    Args:
+        bands: one for each method.
+        states: what was true, if known; dots.
+        names: of the coordinates.
+    """
+    figure = Figure(figsize=(7.0, 1.9 * len(names) + 0.4), layout="constrained")
+    for index, axis in enumerate(np.atleast_1d(figure.subplots(len(names), 1, sharex=True))):
+        for number, band in enumerate(bands):
+            time = np.arange(1, band.mean.shape[0] + 1)
+            mean, deviation = band.mean[:, index], band.deviation[:, index]
+            colour, style = COLOURS[number % len(COLOURS)], ("-", "--", "-.", ":")[number % 4]
+            axis.fill_between(time, mean - 2.0 * deviation, mean + 2.0 * deviation, color=colour, alpha=0.15, lw=0)
+            axis.plot(time, mean, color=colour, lw=1.2, ls=style, label=band.name)
+        if states is not None:
+            axis.plot(np.arange(1, len(states) + 1), states[:, index], ".", color=INK, ms=3, label="state")
+        axis.set(ylabel=names[index])
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.axes[-1].set_xlabel("step")
+    _legend_above(figure, len(bands) + 1)
+    return figure
+
+
+def plot_cost(curves: Sequence[CostCurve], *, label: str) -> Figure:
+    """Seconds against the size of the problem, both on logarithmic axes, with a line of proportional growth.
+
+    Args:
+        curves: one for each method.
+        label: of the horizontal axis.
+    """
+    figure = Figure(figsize=(5.0, 3.4), layout="constrained")
+    axis = figure.subplots()
+    for number, curve in enumerate(curves):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        axis.loglog(curve.size, curve.seconds, color=colour, marker=marker, ms=4, lw=1.3, label=curve.name)
+    if curves:
+        size, seconds = curves[0].size, curves[0].seconds
+        axis.loglog(size, seconds[-1] * size / size[-1], color=INK, lw=0.7, ls=":", label="proportional")
+        axis.set_xticks(size, [f"{int(value):,}" for value in size])
+        axis.xaxis.set_minor_locator(NullLocator())
+    axis.set(xlabel=label, ylabel="seconds")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def _legend_above(figure: Figure, columns: int) -> None:
+    """Of the first panel, above it, where it hides nothing."""
+    figure.axes[0].legend(
+        frameon=False, fontsize=7, ncols=columns, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.0
+    )

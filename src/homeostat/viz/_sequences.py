@@ -1,0 +1,161 @@
+"""Pictures of what a filter predicted: one step ahead beside what came, and whether the errors still hold a pattern."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..typing import Float
+from ._dynamics import COLOURS, INK
+
+_MOMENTS = ("data", "prediction", "update")
+
+
+def plot_one_step(
+    actual: Float[np.ndarray, "time d"],
+    mean: Float[np.ndarray, "time d"],
+    deviation: Float[np.ndarray, "time d"],
+    *,
+    names: Sequence[str],
+) -> Figure:
+    """One panel for each coordinate: what was seen as dots, the prediction one step ahead with a band of two deviations.
+
+    Args:
+        actual: what was seen; NaN where nothing was.
+        mean: of the prediction.
+        deviation: its standard deviation.
+        names: of the coordinates.
+    """
+    figure = Figure(figsize=(7.0, 1.6 * len(names) + 0.4), layout="constrained")
+    time = np.arange(1, actual.shape[0] + 1)
+    axes = np.atleast_1d(figure.subplots(len(names), 1, sharex=True))
+    for index, axis in enumerate(axes):
+        low, high = mean[:, index] - 2.0 * deviation[:, index], mean[:, index] + 2.0 * deviation[:, index]
+        axis.fill_between(time, low, high, color=COLOURS[0], alpha=0.2, lw=0, label="predicted, 2 sd")
+        axis.plot(time, mean[:, index], color=COLOURS[0], lw=1.0)
+        axis.plot(time, actual[:, index], ".", color=COLOURS[1], ms=3, label="seen")
+        axis.set(ylabel=names[index])
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1].set_xlabel("step")
+    axes[0].legend(frameon=False, fontsize=7, ncols=2)
+    return figure
+
+
+def plot_whiteness(errors: Float[np.ndarray, "time d"], *, names: Sequence[str], most_lags: int = 20) -> Figure:
+    """Autocorrelation of errors, one panel for each coordinate, with the 95 % bounds of white noise.
+
+        r_k = mean_t e_t e_{t+k} / mean_t e_t^2,   e less its mean; bounds +- 1.96 / sqrt(n)
+
+    Args:
+        errors: NaN where nothing was seen.
+        names: of the coordinates.
+        most_lags: k up to this.
+
+    References:
+        Box and Jenkins (1970), Time series analysis, Section 8.2.
+    """
+    figure = Figure(figsize=(2.6 * len(names), 2.3), layout="constrained")
+    for index, axis in enumerate(np.atleast_1d(figure.subplots(1, len(names), sharey=True))):
+        error = errors[:, index]
+        seen = np.isfinite(error)
+        centred = np.where(seen, error - (error[seen].mean() if seen.any() else 0.0), 0.0)
+        lags = np.arange(1, min(most_lags, max(len(error) - 1, 1)) + 1)
+        power = float((centred**2).sum()) or 1.0
+        values = [float((centred[lag:] * centred[:-lag]).sum()) / power for lag in lags]
+        bound = 1.96 / np.sqrt(max(int(seen.sum()), 1))
+        axis.bar(lags, values, color=COLOURS[0], width=0.6)
+        for level in (-bound, bound):
+            axis.axhline(level, color=INK, lw=0.8, ls=":")
+        axis.set(title=names[index], xlabel="lag (steps)", ylim=(-1.0, 1.0))
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("autocorrelation")
+    return figure
+
+
+def plot_prediction_update_rolls(
+    seen: Float[np.ndarray, "time notes"],
+    predicted: Float[np.ndarray, "time notes"],
+    updated: Float[np.ndarray, "time notes"],
+) -> Figure:
+    """Piano rolls under one another: what came, the prediction, and the output after the update; low notes at the bottom.
+
+    Args:
+        seen: 0 or 1.
+        predicted: probabilities before the update.
+        updated: probabilities after it.
+    """
+    figure = Figure(figsize=(7.0, 4.6), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(3, 1, sharex=True, sharey=True))
+    extent = (0.5, len(seen) + 0.5, -0.5, seen.shape[1] - 0.5)
+    sounding = np.flatnonzero(seen.any(axis=0))
+    for axis, roll, name in zip(axes, (seen, predicted, updated), _MOMENTS, strict=True):
+        axis.imshow(
+            roll.T,
+            cmap="Greys",
+            vmin=0.0,
+            vmax=1.0,
+            origin="lower",
+            aspect="auto",
+            extent=extent,
+            interpolation="nearest",
+        )
+        axis.set_ylabel(f"{name}\nnote")
+    if sounding.size:
+        axes[0].set_ylim(sounding[0] - 3, sounding[-1] + 3)
+    axes[-1].set_xlabel("step")
+    return figure
+
+
+def plot_prediction_update_waves(
+    seen: Float[np.ndarray, "time samples"],
+    predicted: Float[np.ndarray, "time samples"],
+    updated: Float[np.ndarray, "time samples"],
+) -> Figure:
+    """Waveforms under one another, steps joined end to end: what came, the prediction, and the output after the update.
+
+    Args:
+        seen: amplitudes.
+        predicted: their means before the update.
+        updated: their means after it.
+    """
+    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(3, 1, sharex=True, sharey=True))
+    colours = (INK, COLOURS[0], COLOURS[1])
+    for axis, wave, name, colour in zip(axes, (seen, predicted, updated), _MOMENTS, colours, strict=True):
+        axis.plot(np.arange(wave.size) / seen.shape[1], wave.ravel(), color=colour, lw=0.6)
+        axis.set_ylabel(name)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1].set_xlabel("step")
+    return figure
+
+
+def plot_iterations(
+    numbers: Sequence[int],
+    bounds: Float[np.ndarray, " numbers"],
+    errors: Float[np.ndarray, " numbers"],
+    improvement: Float[np.ndarray, " iterations"],
+) -> Figure:
+    """Bound against the iterations of training, and what each iteration of one model gains over the prior estimate.
+
+    Args:
+        numbers: iterations with which models were trained.
+        bounds: negative bound per step of each, in nats.
+        errors: their standard errors; NaN for none.
+        improvement: of the bound after 0, 1, ... iterations over that of the prior estimate, in percent.
+
+    References:
+        Marino (thesis), Fig. 4.4.
+    """
+    figure = Figure(figsize=(7.0, 2.9), layout="constrained")
+    left, right = np.atleast_1d(figure.subplots(1, 2))
+    left.errorbar(numbers, bounds, 2.0 * np.nan_to_num(errors), color=COLOURS[0], marker="o", ms=4, capsize=2)
+    left.set(
+        xscale="log", xticks=list(numbers), xlabel="iterations in training", ylabel="negative bound, nats per step"
+    )
+    left.set_xticklabels([str(number) for number in numbers])
+    left.minorticks_off()
+    right.plot(np.arange(len(improvement)), improvement, color=COLOURS[1], marker="o", ms=4)
+    right.set(xlabel="iteration", ylabel="improvement over the prior estimate, %")
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
