@@ -19,7 +19,6 @@ from homeostat.core import (
     AbstractEngine,
     AbstractEnvironment,
     AbstractFamily,
-    AbstractFilter,
     AbstractLearner,
     AbstractModel,
 )
@@ -32,6 +31,7 @@ from homeostat.distributions import (
     FullGaussian,
     Ladder,
     NormalizingFlow,
+    PathGaussian,
     SquashedGaussian,
 )
 from homeostat.environments import (
@@ -53,8 +53,14 @@ from homeostat.inference import (
     VariationalEM,
     engines,
 )
-from homeostat.inference.filters import GaussianBelief, Kalman, Particle, VariationalFilter
-from homeostat.models.sequential import LinearDynamics, LinearGaussian, StateSpace
+from homeostat.inference.filters import (
+    GaussianBelief,
+    Kalman,
+)
+from homeostat.models.sequential import (
+    LinearDynamics,
+    StateSpace,
+)
 from homeostat.models.static import (
     Bernoulli,
     FactorAnalysis,
@@ -82,12 +88,12 @@ from homeostat.objectives import (
     Weighted,
 )
 from homeostat.testing import Tolerances
+from path_problems import path_problem
 from problems import (
     BoundedModel as BoundedModel,
     LinearModel as LinearModel,
     MixtureModel as MixtureModel,
     Problem,
-    Steered,
     careful_network,
     encoder,
     evidence,
@@ -97,6 +103,18 @@ from problems import (
     problem,
     size,
     two_levels,
+)
+from sequential_catalogue import (
+    FILTERS as FILTERS,
+    MARKOV_MODELS,
+    SEQUENCE_LEARNERS,
+    SEQUENTIAL_MODELS as SEQUENTIAL_MODELS,
+    FilterCase as FilterCase,
+    ModelCase,
+    belief,
+    linear_gaussian,
+    steered,
+    steered_filter,
 )
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
@@ -114,6 +132,7 @@ FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
     "ladder": lambda: Ladder(two_levels().levels),
     "normalizing flow": lambda: NormalizingFlow(2, num_layers=1, width=4, key=jr.key(0)),
     "conditional flow": lambda: ConditionalFlow(2, 3, num_layers=1, width=4, key=jr.key(0)),
+    "path Gaussian": lambda: PathGaussian(3, 1),
 }
 
 ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {
@@ -131,6 +150,8 @@ ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {
     "cross entropy": lambda family: engines.CrossEntropy(),
     "path integral": lambda family: engines.PathIntegral(),
     "exhaustive": lambda family: engines.Exhaustive(),
+    "path natural gradient": lambda family: engines.PathNaturalGradient(0.5),
+    "path Newton": lambda family: engines.PathNewton(),
     "detached": lambda family: engines.Detached(engines.Gradient(optax.adam(0.1))),
     "sequence": lambda family: engines.Sequence(
         (engines.Direct(encoder(family)), engines.Gradient(optax.sgd(0.01))), (1,)
@@ -145,11 +166,18 @@ REFUSED = {
     ("natural gradient", "ladder"),
     ("natural gradient", "normalizing flow"),
     ("natural gradient", "conditional flow"),
+    ("natural gradient", "path Gaussian"),
     ("levelwise iterative", "conditional flow"),
     ("levelwise iterative", "full Gaussian"),
     ("levelwise iterative", "categorical"),
     *(("predictive coding", name) for name in FAMILIES if name != "delta"),
     *(("exhaustive", name) for name in FAMILIES if not name.startswith("categorical")),
+    *(
+        (f"path {method}", name)
+        for method in ("natural gradient", "Newton")
+        for name in FAMILIES
+        if name != "path Gaussian"
+    ),
 }
 """Pairs of engine and family that raise `BadInputError`, because the method is not defined there."""
 
@@ -160,20 +188,10 @@ CANONICAL_FAMILY: dict[str, str] = {
     "exhaustive": "categorical",
     "levelwise iterative": "diagonal Gaussian",
     "predictive coding": "delta",
+    "path natural gradient": "path Gaussian",
+    "path Newton": "path Gaussian",
 }
 """The family that an engine is tried on in the quick suite; the full Gaussian unless named here."""
-
-
-class ModelCase(NamedTuple):
-    """A model with an action that it understands; None for a static one."""
-
-    model: AbstractModel
-    action: Any = None
-
-
-def _linear_gaussian() -> LinearGaussian:
-    dynamics = LinearDynamics(jnp.array([[0.9, 0.1], [0.0, 0.8]]), jnp.array([[0.5], [1.0]]), 0.3 * jnp.eye(2))
-    return LinearGaussian(jnp.zeros(2), jnp.eye(2), dynamics, jnp.array([[1.0, 0.5]]), jnp.array([[0.4]]))
 
 
 def _template(seed: int = 0) -> jax.Array:
@@ -184,12 +202,8 @@ def _sprites(seed: int = 0) -> SpatialTransformer:
     return SpatialTransformer(_template(seed), size=12, extent=3.0)
 
 
-def _steered() -> Steered:
-    return Steered(jnp.array([0.5, -0.3]))
-
-
 MODELS: dict[str, Callable[[], ModelCase]] = {
-    "linear Gaussian": lambda: ModelCase(_linear_gaussian(), jnp.ones(1)),
+    **MARKOV_MODELS,
     "state space": lambda: ModelCase(
         StateSpace(
             dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1),
@@ -227,7 +241,7 @@ MODELS: dict[str, Callable[[], ModelCase]] = {
     "linear (of the tests)": lambda: ModelCase(linear_model()),
     "mixture (of the tests)": lambda: ModelCase(mixture_model()),
     "bounded (of the tests)": lambda: ModelCase(BoundedModel(linear_model().weights, jnp.ones(3))),
-    "steered (of the tests)": lambda: ModelCase(_steered(), jnp.ones(())),
+    "steered (of the tests)": lambda: ModelCase(steered(), jnp.ones(())),
 }
 
 
@@ -237,15 +251,7 @@ def _cost(state: jax.Array, action: jax.Array) -> jax.Array:
 
 def _plan_problem(objective: Any) -> Problem:
     """Plans of three numbers for the steered point, judged from an uncertain start."""
-    return Problem(objective, DiagonalGaussian(3), Prospect(_steered(), _belief()))
-
-
-def _belief() -> GaussianBelief:
-    return GaussianBelief(jnp.array([0.5, -0.5]), jnp.array([[0.3, 0.0], [0.1, 0.2]]))
-
-
-def _steered_filter() -> VariationalFilter:
-    return VariationalFilter(engines.NaturalGradient(1.0, keep=1e-6), FullGaussian(2))
+    return Problem(objective, DiagonalGaussian(3), Prospect(steered(), belief()))
 
 
 def _beside_two_levels(objective: Any) -> Problem:
@@ -258,37 +264,16 @@ OBJECTIVES: dict[str, Callable[[], Problem]] = {
     "free energy of two levels": lambda: _beside_two_levels(FreeEnergy(two_levels(), Cubature())),
     "weighted": lambda: _beside_two_levels(Weighted(FreeEnergy(two_levels(), Cubature()), Unweighted())),
     "importance weighted": lambda: Problem(ImportanceWeighted(linear_model(), 16), FullGaussian(2), evidence()),
+    "path free energy": lambda: Problem(*path_problem(PathGaussian(3, 2))),
     "path energy": lambda: _plan_problem(PathEnergy(_cost)),
-    "expected free energy": lambda: _plan_problem(ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), _steered_filter())),
+    "expected free energy": lambda: _plan_problem(ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), steered_filter())),
     "expected free energy, epistemic": lambda: _plan_problem(
-        ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), _steered_filter(), functional=PragmaticEpistemic())
+        ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), steered_filter(), functional=PragmaticEpistemic())
     ),
 }
 
 BOUNDS = {"importance weighted"}
 """Objectives that are tighter than the expectation of their parts."""
-
-
-class FilterCase(NamedTuple):
-    """A filter with a model, an action and an observation."""
-
-    filter: AbstractFilter
-    model: AbstractModel
-    action: Any
-    observation: Any
-
-
-FILTERS: dict[str, Callable[[], FilterCase]] = {
-    "Kalman": lambda: FilterCase(Kalman(), _linear_gaussian(), jnp.ones(1), jnp.ones(1)),
-    "particle": lambda: FilterCase(Particle(256), _linear_gaussian(), jnp.ones(1), jnp.ones(1)),
-    "variational": lambda: FilterCase(_steered_filter(), _steered(), jnp.ones(()), jnp.ones(2)),
-    "variational, by gradient": lambda: FilterCase(
-        VariationalFilter(engines.Gradient(optax.adam(0.1)), DiagonalGaussian(2), 5),
-        _steered(),
-        jnp.ones(()),
-        jnp.ones(2),
-    ),
-}
 
 
 class ControllerCase(NamedTuple):
@@ -306,13 +291,13 @@ def _driven_cost(state: jax.Array, action: jax.Array) -> jax.Array:
 CONTROLLERS: dict[str, Callable[[], ControllerCase]] = {
     "model predictive": lambda: ControllerCase(
         ModelPredictive(PathEnergy(_driven_cost), engines.CrossEntropy(64, 8), Unbounded(1, 3), num_steps=2),
-        _linear_gaussian(),
-        _belief(),
+        linear_gaussian(),
+        belief(),
     ),
     "active inference": lambda: ControllerCase(
         active_inference(TargetState(jnp.ones(2), 0.5), Sequences(jnp.array([[-1.0], [0.0], [1.0]]), 2), Kalman()),
-        _linear_gaussian(),
-        _belief(),
+        linear_gaussian(),
+        belief(),
     ),
 }
 
@@ -367,6 +352,7 @@ def _starts(count: int = 4) -> Any:
 
 
 LEARNERS: dict[str, Callable[[], LearnerCase]] = {
+    **{name: lambda build=build: LearnerCase(*build()) for name, build in SEQUENCE_LEARNERS.items()},
     "free-energy descent": lambda: LearnerCase(
         FreeEnergyDescent(
             ModelWithEngine(linear_model(), engines.Gradient(optax.sgd(0.01))),

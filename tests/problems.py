@@ -12,7 +12,7 @@ import numpyro.distributions as dist
 import optax
 from jax.flatten_util import ravel_pytree
 
-from homeostat.core import AbstractFamily, AbstractModel, AbstractObjective
+from homeostat.core import AbstractFamily, AbstractModel, AbstractObjective, AbstractSequentialModel
 from homeostat.distributions import (
     Categorical,
     ConditionalFlow,
@@ -22,12 +22,14 @@ from homeostat.distributions import (
     Ladder,
     MonteCarlo,
     NormalizingFlow,
+    PathGaussian,
     SquashedGaussian,
 )
 from homeostat.models.static import Gaussian, LatentGaussian, latent_gaussian
 from homeostat.nn import MLP
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import BadInputError
+from path_problems import path_problem
 
 
 class LinearModel(AbstractModel):
@@ -127,6 +129,51 @@ class Steered(AbstractModel):
         return dist.Normal(state, 0.5).to_event(1)
 
 
+class Remembering(AbstractSequentialModel):
+    """z ~ N(F h, diag(s)^2), x ~ N(C z + D h, diag(r)^2), h' = A h + B z + E x + G a: linear and Gaussian, but not Markov in z."""
+
+    start: jax.Array
+    predict: jax.Array
+    state_scale: jax.Array
+    observe: jax.Array
+    read: jax.Array
+    noise: jax.Array
+    keep: jax.Array
+    from_state: jax.Array
+    from_observation: jax.Array
+    from_action: jax.Array
+
+    def begin(self):
+        return self.start
+
+    def prior(self, carry):
+        return dist.Normal(self.predict @ carry, self.state_scale).to_event(1)
+
+    def likelihood(self, carry, state):
+        return dist.Normal(self.observe @ state + self.read @ carry, self.noise).to_event(1)
+
+    def advance(self, carry, state, observation, action):
+        moved = self.keep @ carry + self.from_state @ state + self.from_observation @ observation
+        return moved if action is None else moved + self.from_action @ action
+
+
+def remembering(dim: int = 2, observed: int = 2, memory: int = 3, actions: int = 1) -> Remembering:
+    """One that stays within bounds."""
+    shapes = {
+        "start": (memory,),
+        "predict": (dim, memory),
+        "observe": (observed, dim),
+        "read": (observed, memory),
+        "keep": (memory, memory),
+        "from_state": (memory, dim),
+        "from_observation": (memory, observed),
+        "from_action": (memory, actions),
+    }
+    keys = jr.split(jr.key(11), len(shapes))
+    drawn = {name: 0.4 * jr.normal(k, shape) for (name, shape), k in zip(shapes.items(), keys, strict=True)}
+    return Remembering(**drawn, state_scale=jnp.linspace(0.6, 0.9, dim), noise=jnp.linspace(0.4, 0.7, observed))
+
+
 class Problem(NamedTuple):
     """An energy with a family whose standard member is not its solution."""
 
@@ -147,6 +194,8 @@ def problem(family: AbstractFamily) -> Problem:
     if isinstance(family, SquashedGaussian):
         model = BoundedModel(linear_model(family.dim).weights, jnp.ones(3))
         return Problem(FreeEnergy(model, MonteCarlo(16)), family, evidence())
+    if isinstance(family, PathGaussian):
+        return Problem(*path_problem(family))
     if isinstance(family, Ladder):
         return Problem(FreeEnergy(two_levels(), MonteCarlo(64)), family, evidence())
     # Without closed-form moments, samples stand in; enough of them for a descent that 20 steps can show.

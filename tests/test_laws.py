@@ -19,6 +19,7 @@ from homeostat.testing import (
     check_learner,
     check_model,
     check_objective,
+    check_sequential_model,
     check_tightening,
 )
 
@@ -33,6 +34,12 @@ def test_family(name, key):
 def test_model(name, key):
     case = catalogue.MODELS[name]()
     check_model(case.model, action=case.action, key=key, tolerances=STRICT)
+
+
+@pytest.mark.parametrize("name", catalogue.SEQUENTIAL_MODELS)
+def test_sequential_model(name, key):
+    case = catalogue.SEQUENTIAL_MODELS[name]()
+    check_sequential_model(case.model, action=case.action, key=key, tolerances=STRICT)
 
 
 @pytest.mark.parametrize("name", catalogue.OBJECTIVES)
@@ -106,6 +113,11 @@ def catalogued(dictionary, pick):
     [
         (core.AbstractFamily, catalogue.FAMILIES, lambda build: build()),
         (core.AbstractModel, catalogue.MODELS, lambda build: build().model),
+        (
+            core.AbstractSequentialModel,
+            catalogue.MODELS | catalogue.SEQUENTIAL_MODELS,
+            lambda build: build().model,
+        ),
         (core.AbstractObjective, catalogue.OBJECTIVES, lambda build: build().objective),
         (core.AbstractEngine, catalogue.ENGINES, lambda build: build(catalogue.FullGaussian(2))),
         (core.AbstractFilter, catalogue.FILTERS, lambda build: build().filter),

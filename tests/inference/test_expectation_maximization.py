@@ -25,7 +25,7 @@ from homeostat.models.sequential import (
     second_order,
 )
 from homeostat.results import BadInputError
-from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
+from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
 SEQUENCES, TIME, DIM, ACTIONS = 6, 12, 2, 1
 EVERYTHING = Parts(*([True] * 8))
@@ -271,3 +271,38 @@ def test_bad_input_is_refused(key):
         BayesianLinearDynamics(BayesianLinearDynamics.prior(2, 1).belief, action_dim=3)
     with pytest.raises(RuntimeError, match="NaN or infinite"):
         expectation_maximization(_start(), observations, 0.0 * actions, num_steps=2)
+
+
+def test_what_lies_beyond_the_end_of_a_sequence_teaches_nothing(key):
+    """One step on padded sequences, whose padding is nonsense, is the regression on the moments of the sequences themselves."""
+    trajectories, actions = _sequences(_true_model(), key, 3, 6)
+    lengths = (6, 2, 4)
+    beyond = jnp.arange(6)[None, :] >= jnp.asarray(lengths)[:, None]
+    observations = jnp.where(beyond[:, :, None], 1e3, trajectories.observations)
+    padded = jnp.where(beyond[:, 1:, None], jnp.nan, actions)
+    start = _start()
+    learned = expectation_maximization(
+        start, observations, padded, lengths=jnp.asarray(lengths), parts=EVERYTHING, num_steps=1
+    )
+    moments, evidence, spread = 0.0, 0.0, 0.0
+    for x, u, length in zip(trajectories.observations, actions, lengths, strict=True):
+        smoothed = smooth(RauchTungStriebel(), start, x[:length], u[: length - 1])
+        root = transition_moments(smoothed, u[: length - 1]).square_root
+        moments, evidence = moments + root @ root.T, evidence + smoothed.log_evidence_nats
+        means, covariances = smoothed.beliefs.loc, smoothed.beliefs.covariance
+        ones = jnp.ones((length, 1))
+        regressors = jnp.concatenate([means, ones, x[:length]], axis=1)
+        spread = spread + regressors.T @ regressors
+        spread = spread.at[:DIM, :DIM].add(jnp.sum(covariances, axis=0))
+    width = DIM + ACTIONS + 1
+    coefficients = jnp.linalg.solve(moments[:width, :width], moments[:width, width:]).T
+    found = learned.model.dynamics
+    assert (
+        jnp.abs(jnp.concatenate([found.matrix, found.control, found.offset[:, None]], 1) - coefficients).max()
+        < AUTODIFF
+    )
+    noise = (moments[width:, width:] - coefficients @ moments[:width, width:]) / (sum(lengths) - 3)
+    assert jnp.abs(found.scale_tril @ found.scale_tril.T - noise).max() < AUTODIFF
+    emission = jnp.linalg.solve(spread[: DIM + 1, : DIM + 1], spread[: DIM + 1, DIM + 1 :]).T
+    assert jnp.abs(learned.model.emission_matrix - emission[:, :DIM]).max() < AUTODIFF
+    assert jnp.abs(learned.log_evidence_nats[0] - evidence) < ALGEBRA

@@ -24,7 +24,7 @@ from homeostat.inference.engines import (
     Residual,
     Sequence,
 )
-from homeostat.inference.filters import Kalman, VariationalFilter
+from homeostat.inference.filters import Kalman, MomentMatching, VariationalFilter
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, StateSpace
 from tolerances import ALGEBRA, AUTODIFF
 
@@ -102,7 +102,7 @@ def test_predictions_of_a_nonlinear_model_match_moments(key):
     model, action = Pendulum(), jnp.array([0.2])
     engine, family = NaturalGradient(), FullGaussian(DIM)
     cubature = VariationalFilter(engine, family)
-    sampling = VariationalFilter(engine, family, prediction=Antithetic(200_000))
+    sampling = VariationalFilter(engine, family, propagation=MomentMatching(Antithetic(200_000)))
     belief = cubature.init(model)
     first = cubature.predict(model, belief, action, key=key)
     second = sampling.predict(model, belief, action, key=key)

@@ -1,0 +1,251 @@
+"""`homeostat fit` on sequences, and infer, evaluate, sample and forecast after it."""
+
+import contextlib
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from homeostat.cli import main
+from homeostat.cli._sequence_fit import SequenceFeed
+from homeostat.cli._sequences import about_sequences
+from homeostat.data import Sequences, Whole, Windows, whole_batches
+from homeostat.presets import SequenceFitConfig, describe_sequences, outline_sequence_system
+from homeostat.results import BadInputError
+
+RANDOM = np.random.default_rng(3)
+LENGTHS = (6, 5, 7, 6, 7, 5)
+
+
+def table(scale=1.0, uneven=False):
+    """Three columns with gaps, one known input."""
+    draw = np.random.default_rng(0)
+    lines = ["animal,when,a,b,c,push"]
+    for number, length in enumerate(LENGTHS):
+        when = np.cumsum(draw.uniform(0.5, 2.0, length)) if uneven else np.arange(length)
+        walk = np.cumsum(draw.normal(size=(length, 3)), axis=0) + 3
+        for step in range(length):
+            cells = [repr(float(scale * value)) if draw.random() > 0.1 else "" for value in walk[step]]
+            lines.append(f"rat {number},{float(when[step])!r},{','.join(cells)},{draw.normal():.3f}")
+    return "\n".join(lines) + "\n"
+
+
+COLUMNS = "--sequence-column animal --time-column when"
+EXACT = f"{COLUMNS} --model linear-gaussian --engine exact --latents 2 --steps 3 --bounds 1 --columns a,b,c".split()
+DEEP = (
+    f"{COLUMNS} --action-columns push --model srnn --latents 2 --width 4 --memory 3 --piece 4 --batch-size 2 --steps 4 "
+    "--report-every 2 --validate-every 4 --bounds 1 --validation-fraction 0.34"
+).split()
+
+
+def call(*arguments):
+    """Status, standard output and standard error of the command line inside this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main([str(argument) for argument in arguments])
+    return status, out.getvalue(), err.getvalue()
+
+
+def result(*arguments):
+    status, out, err = call(*arguments, "--json")
+    assert status == 0, err
+    return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with data and the cache of conversions."""
+    folder = tmp_path_factory.mktemp("sequences")
+    (folder / "walk.csv").write_text(table())
+    (folder / "large.csv").write_text(table(scale=10.0))
+    (folder / "uneven.csv").write_text(table(uneven=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def exact(place):
+    return result("fit", "--data", place / "walk.csv", *EXACT, "--out", place / "exact")
+
+
+def observed(place):
+    return sum(line.split(",")[column] != "" for line in (place / "walk.csv").read_text().split()[1:] for column in (1, 2, 3))  # fmt: skip
+
+
+def test_a_fit_is_a_run_with_figures_and_the_same_in_any_unit(place, exact):
+    assert exact["experiment"] == "fit-sequences" and exact["claims"] == []
+    summary = exact["summary"]
+    assert (summary["training_rows"], summary["validation_rows"], summary["rows_of"]) == (5, 1, "validation")
+    assert {"report.html", "figures/one-step.png", "figures/whiteness.png"} <= set(exact["artifacts"])
+    large = result("fit", "--data", place / "large.csv", *EXACT, "--out", place / "large")["summary"]
+    # Data in units ten times smaller have a density ten times smaller for every number that was seen.
+    told = result("evaluate", place / "exact", "--data", place / "walk.csv", "--samples", "20")
+    other = result("evaluate", place / "large", "--data", place / "large.csv", "--samples", "20")
+    difference = (told["elbo_nats"] - other["elbo_nats"]) * len(LENGTHS)
+    numbers = sum(cell != "" for line in table().split("\n")[1:-1] for cell in line.split(",")[2:5])
+    np.testing.assert_allclose(difference, numbers * np.log(10.0), rtol=1e-6)
+    np.testing.assert_allclose(other["one_step_error"], 10 * told["one_step_error"], rtol=1e-6)
+    assert large["training_steps"] == summary["training_steps"] and told["steps"] == sum(LENGTHS)
+
+
+def test_beliefs_of_each_step(place, exact):
+    inferred = result("infer", place / "exact", "--data", place / "walk.csv", "--out", place / "beliefs.npz")
+    told = result("evaluate", place / "exact", "--data", place / "walk.csv", "--out", place / "nats.npz")
+    with np.load(place / "beliefs.npz") as beliefs, np.load(place / "nats.npz") as nats:
+        assert beliefs["mean"].shape == beliefs["deviation"].shape == (6, 7, 2)
+        assert beliefs["lengths"].tolist() == list(LENGTHS) and beliefs["labels"][2] == "rat 2"
+        inside = np.arange(7)[None, :] < np.array(LENGTHS)[:, None]
+        np.testing.assert_array_equal(np.isfinite(beliefs["mean"]).all(axis=2), inside)
+        totals = np.nansum(beliefs["free_energy_nats"], axis=1)
+        np.testing.assert_allclose(totals, nats["free_energy_nats"], rtol=1e-9)
+    np.testing.assert_allclose(inferred["free_energy_per_step_nats"], totals.sum() / sum(LENGTHS), rtol=1e-9)
+    np.testing.assert_allclose(told["free_energy_per_step_nats"], totals.sum() / sum(LENGTHS), rtol=1e-9)
+
+
+def test_forecasts_have_quantiles_and_agree_with_the_model(place, exact):
+    made = result(
+        "forecast", place / "exact", "--data", place / "walk.csv", "--out", place / "next.npz", "--horizon", "3",
+        "--samples", "4000", "--quantiles", "0.1,0.5,0.9",
+    )  # fmt: skip
+    assert made["horizon"] == 3 and made["rows"] == 6
+    with np.load(place / "next.npz") as found:
+        assert found["mean"].shape == (6, 3, 3) and found["quantiles"].shape == (6, 3, 3, 3)
+        assert (np.diff(found["quantiles"], axis=1) > 0).all()
+        low, middle, high = np.moveaxis(found["quantiles"], 1, 0)
+        # Futures are Gaussian: the mean is the median, and 80 % lie within 1.2816 deviations.
+        deviation = (high - low) / (2 * 1.2816)
+        assert (np.abs(found["mean"] - middle) < 5 * 1.6 * deviation / np.sqrt(4000)).all()
+        # What is ahead is less certain the farther it is.
+        assert (deviation[:, 2] > deviation[:, 0]).mean() > 0.6
+
+
+def test_sequences_from_the_model(place, exact):
+    result("sample", place / "exact", "--out", place / "drawn.npz", "--horizon", "4", "--number", "5")
+    with np.load(place / "drawn.npz") as found:
+        assert found["samples"].shape == (5, 4, 3) and found["states"].shape == (5, 4, 2)
+        assert np.isfinite(found["samples"]).all()
+
+
+@pytest.mark.slow
+def test_a_deep_model_with_durations_and_known_inputs(place):
+    made = result("fit", "--data", place / "uneven.csv", *DEEP, "--out", place / "deep")
+    assert made["summary"]["last_step"] == 4 and made["summary"]["failure"] is None
+    result("infer", place / "deep", "--data", place / "uneven.csv", "--out", place / "deep.npz")
+    wrong = call("forecast", place / "deep", "--data", place / "uneven.csv", "--out", place / "f.npz")
+    assert wrong[0] == 2 and "Expected --actions" in wrong[2]
+    np.save(place / "push.npy", np.zeros((6, 3, 1)))
+    options = ["--horizon", "3", "--samples", "20", "--actions", place / "push.npy"]
+    result("forecast", place / "deep", "--data", place / "uneven.csv", "--out", place / "f.npz", *options)
+    with np.load(place / "f.npz") as found:
+        assert found["mean"].shape == (6, 3, 3) and np.isfinite(found["quantiles"]).all()
+    np.save(place / "push.npy", np.zeros((6, 4, 1)))
+    wrong = call("forecast", place / "deep", "--data", place / "uneven.csv", "--out", place / "g.npz", *options)
+    assert wrong[0] == 2 and "(6, 3, 1)" in wrong[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "walk.csv", *EXACT[:6], "--engine", "direct"), "--engine"),
+        (("--data", "walk.csv", *EXACT[:6]), "Expected --engine exact with --model linear-gaussian"),
+        (("--data", "uneven.csv", *EXACT), "steps of one duration for --model linear-gaussian"),
+        (("--data", "walk.csv", *COLUMNS.split(), "--model", "svg"), "frames of 64 x 64"),
+        (("--data", "walk.csv", *EXACT, "--likelihood", "bernoulli"), "a gaussian likelihood"),
+        (("--data", "walk.csv", *COLUMNS.split(), "--likelihood", "bernoulli"), "from 0 to 1 for a bernoulli"),
+        (("--data", "walk.csv", *COLUMNS.split(), "--engine", "published", "--iterations", "2"), "with --engine amortized"),
+        (("--data", "walk.csv", *EXACT, "--latent", "3"), "Did you mean --latents"),
+        (("--data", "walk.csv", *EXACT, "--piece", "1"), "--piece of at least 2"),
+        (("--data", "walk.csv", "--sequence-column", "rat"), "columns rat, time"),
+        (("--model", "srnn"), "got no --data"),
+        (("--data", "none.wav"), "no file at"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_fitted_leaves_nothing_behind(place, monkeypatch, arguments, message):
+    monkeypatch.chdir(place)
+    status, _, err = call("fit", *arguments, "--out", "refused")
+    assert status == 2 and message in err, err
+    assert not (place / "refused").exists()
+
+
+def test_commands_on_the_wrong_run_or_data(place, exact, monkeypatch):
+    monkeypatch.chdir(place)
+    narrow = table().replace(",push", "", 1).replace(",c", "", 1)
+    (place / "narrow.csv").write_text("\n".join(",".join(line.split(",")[:4]) for line in narrow.splitlines()) + "\n")
+    status, _, err = call("infer", "exact", "--data", "narrow.csv", "--out", "x.npz")
+    assert status == 2 and "columns" in err
+    status, _, err = call("forecast", "elsewhere", "--data", "walk.csv", "--out", "x.npz")
+    assert status == 2 and "elsewhere" in err
+    status, _, err = call("forecast", "exact", "--data", "walk.csv", "--out", "x.npz", "--quantiles", "0.5,2")
+    assert status == 2 and "numbers from 0 to 1" in err
+    status, _, err = call("sample", "exact", "--out", "x.npz", "--actions", "push.npy")
+    assert status == 2 and "no known inputs" in err
+    status, _, err = call("calibrate", "exact")
+    assert status == 2 and "fit-sequences" in err
+
+
+def test_what_is_about_sequences(tmp_path):
+    np.savez(tmp_path / "rows.npz", values=np.zeros((3, 4)))
+    np.savez(tmp_path / "sequences.npz", values=np.zeros((3, 4, 2)), lengths=np.array([3, 4, 2]))
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "a.wav").write_bytes(b"")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    yes = [["--data", tmp_path / "sequences.npz"], [f"--data={tmp_path / 'sequences.npz'}:values"], ["--model=srnn"]]
+    yes += [["--data", tmp_path / "sounds"], ["--data", "x.parquet"], ["--data", "x.csv", "--sequence-column", "id"]]
+    no = [["--data", tmp_path / "rows.npz"], ["--data", "x.csv"], ["--data", tmp_path / "images"], [], ["--model", "sparse-coding"]]  # fmt: skip
+    assert all(about_sequences([str(word) for word in words]) for words in yes)
+    assert not any(about_sequences([str(word) for word in words]) for words in no)
+
+
+def test_a_feed_goes_on_where_it_stopped():
+    sequences = Sequences([RANDOM.normal(size=(length, 2)) for length in LENGTHS])
+    config = SequenceFitConfig()
+    observations = describe_sequences(sequences, sequences, config)
+
+    def feed():
+        return SequenceFeed(sequences, Windows(6), observations, 4, 5)
+
+    whole, later = feed().segment(0, 9), feed().segment(6, 3)
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(later), strict=True):
+        np.testing.assert_array_equal(one[6:], other)
+    assert whole.observations.shape == (9, 4, 6, 2) and not whole.mask.all()
+    with pytest.raises(BadInputError, match="bernoulli"):
+        describe_sequences(sequences, sequences, SequenceFitConfig(likelihood="bernoulli"))
+
+
+@pytest.mark.parametrize(
+    ("model", "engine", "kind"),
+    [
+        ("linear-gaussian", "exact", float),
+        ("deep-markov", "amortized", float),
+        ("deep-markov", "published", bool),
+        ("vrnn", "amortized", np.uint8),
+        ("vrnn", "published", float),
+        ("srnn", "amortized", bool),
+        ("srnn", "published", np.uint8),
+        ("svg", "amortized", np.uint8),
+        ("svg", "published", float),
+    ],
+)
+def test_every_model_with_every_filter_fits_together(model, engine, kind):
+    shape = (64, 64) if model == "svg" else (5,)
+    values = RANDOM.random((2, 3, *shape))
+    values = values > 0.5 if kind is bool else (200 * values).astype(kind)
+    sequences = Sequences(values)
+    config = SequenceFitConfig(model, engine, latents=3, width=4, memory=5)
+    observations = describe_sequences(sequences, sequences, config)
+    names = {float: "gaussian", bool: "bernoulli", np.uint8: "discretized-gaussian"}
+    assert observations.likelihood == names[kind]
+    system = outline_sequence_system(config, observations)
+    kept = system.start()
+    assert system.closed_form == (engine == "exact") and kept.learned is system.learned
+    assert observations.event_shape == shape
+    if engine != "exact":
+        learner = system.learner()
+        assert learner.learned.model is system.learned.model
+        assert (learner.detach is jax.lax.stop_gradient) == (engine == "amortized")
+    stored = observations.restore(np.asarray(observations.batch(next(whole_batches(sequences, Whole((3,)), 2)))[0]))
+    np.testing.assert_allclose(stored, values, rtol=1e-12)
