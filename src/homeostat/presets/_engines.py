@@ -13,7 +13,6 @@ from ..core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObject
 from ..distributions import Cubature, Delta, DiagonalGaussian, DiagonalGaussianParams, FullGaussian, Ladder, MonteCarlo
 from ..inference import AbstractCredit, EveryIteration, FirstIteration, LastIteration
 from ..inference.engines import (
-    AbstractCurvature,
     AbstractEncoding,
     AbstractUpdateRule,
     BoundLogScale,
@@ -38,7 +37,7 @@ from ..inference.engines import (
     WeightedErrors,
 )
 from ..models.static import LatentGaussian
-from ..objectives import Evidence, FreeEnergy, Weighted
+from ..objectives import Evidence
 from ..results import BadInputError
 from ..typing import Key, PyTree
 from ._config import FitConfig
@@ -60,14 +59,6 @@ class Inference(NamedTuple):
     family: AbstractFamily
     num_steps: int
     engine_credit: AbstractCredit
-
-
-@final
-class FreeEnergyFisher(AbstractCurvature):
-    """The free energy's own curvature (Fisher information), also where the objective is a `Weighted` around it."""
-
-    def __call__(self, objective, distribution, value, gradient, args, *, key):
-        return _free_energy(objective).curvature(value, args, key=key)
 
 
 @final
@@ -101,20 +92,19 @@ class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):
         *,
         key: Key,
     ) -> tuple[DiagonalGaussianParams, None, StepInfo]:
-        energy = _free_energy(objective)
         points = Delta(params.loc.shape[0])
         point = points.init()._replace(loc=params.loc)
-        inner = self.engine.init(energy, points, point, args)
+        inner = self.engine.init(objective, points, point, args)
         arrays, static = eqx.partition(inner, eqx.is_array)
 
         def body(carry, step_key):
             point, arrays = carry
             state = eqx.combine(arrays, static)
-            point, state, info = self.engine.step(energy, points, point, args, state, key=step_key)
+            point, state, info = self.engine.step(objective, points, point, args, state, key=step_key)
             return (point, eqx.filter(state, eqx.is_array)), info.energy_nats
 
         (point, _), energies = jax.lax.scan(body, (point, arrays), jr.split(key, self.num_steps))
-        precision = jnp.diagonal(energy.curvature(point.loc, args, key=key))
+        precision = jnp.diagonal(objective.curvature(point.loc, args, key=key))
         # A likelihood without an own curvature may bend the wrong way at a saddle: no wider than a hundred units.
         log_scale = -0.5 * jnp.log(jnp.maximum(precision, 1e-4)).astype(params.log_scale.dtype)
         return DiagonalGaussianParams(point.loc, log_scale), None, StepInfo(energies[0])
@@ -145,12 +135,12 @@ def make_inference(model: AbstractModel, observations: Observations, config: Fit
     if name == "gradient":
         return Inference(Detached(Gradient(optax.adam(rate))), diagonal, steps, LastIteration())
     if name == "natural-gradient":
-        engine = NaturalGradient(rate, expectation=MonteCarlo(config.samples), curvature=FreeEnergyFisher())
+        engine = NaturalGradient(rate, expectation=MonteCarlo(config.samples))
         return Inference(Detached(engine), diagonal, steps, LastIteration())
     if name == "predictive-coding":
         return Inference(Detached(PredictiveCoding(optax.adam(rate))), Delta(dim), steps, LastIteration())
     # On a linear-Gaussian model one full natural-gradient step is the exact posterior.
-    exact = NaturalGradient(1.0, expectation=Cubature(), curvature=FreeEnergyFisher())
+    exact = NaturalGradient(1.0, expectation=Cubature())
     return Inference(exact, FullGaussian(dim), 1, LastIteration())
 
 
@@ -217,13 +207,6 @@ def _encodings(config: FitConfig, observations: Observations) -> tuple[AbstractE
             f"{config.encoding!r}: use log-gradients+data."
         )
     return (Estimate(), *(known[name] for name in names))
-
-
-def _free_energy(objective: AbstractObjective) -> FreeEnergy:
-    inner = objective.free_energy if isinstance(objective, Weighted) else objective
-    if not isinstance(inner, FreeEnergy):
-        raise BadInputError(f"Expected a free energy, got {type(inner).__name__}.")
-    return inner
 
 
 def _dim(model: AbstractModel) -> int:
