@@ -19,10 +19,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import ArrayRows, check_rows
 from ..distributions import Hierarchical
-from ..inference import fit_factor_analysis, fit_probabilistic_pca, infer
+from ..inference import infer
 from ..metrics import log_likelihood
 from ..objectives import Evidence
-from ..presets import FitConfig, Kept, Perception, System, build_system, describe, requirements
+from ..presets import (
+    FitConfig,
+    Kept,
+    Perception,
+    build_system,
+    closed_form_steps,
+    describe,
+    fit_closed_form,
+    requirements,
+)
 from ..results import BadInputError
 from ..train import fit
 from ..typing import Any, Array, Float, Key
@@ -108,10 +117,10 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         build_key, fit_key, self._key = jr.split(jr.key(seed), 3)
         config, rows = self._config(), ArrayRows(X, "X")
         system = build_system(config, describe(rows, rows, config), key=build_key)
-        data = jnp.asarray(system.observations.prepare(X), jnp.result_type(float))
         if system.closed_form:
-            self.kept_, self.n_iter_ = _closed_form(system, data)
+            self.kept_, self.n_iter_ = fit_closed_form(system, rows).kept, closed_form_steps(config)
         else:
+            data = jnp.asarray(system.observations.prepare(X), jnp.result_type(float))
             batch = min(self.batch_size, len(X))
             state = fit(system.learner(), data, num_steps=self.steps, batch_size=batch, key=fit_key).state
             if int(state.failure.step) >= 0:
@@ -207,17 +216,6 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 @eqx.filter_jit
 def _over_rows(function: Callable, block: Array, key: Key) -> Array:
     return jax.vmap(lambda row: function(row, key=key))(block)
-
-
-def _closed_form(system: System, data: Float[Array, "n features"]) -> tuple[Kept, int]:
-    """Maximum likelihood of a linear-Gaussian model."""
-    dim, floor = system.dims[0], 1e-3 * float(np.sqrt(np.mean(system.observations.scale**2)))
-    if system.config.model == "probabilistic-pca":
-        model, steps = fit_probabilistic_pca(data, dim, minimum_scale=floor), 1
-    else:
-        steps = min(system.config.steps, 200)
-        model = fit_factor_analysis(data, dim, num_steps=steps, minimum_scale=floor).model
-    return Kept(eqx.tree_at(lambda learned: learned.model, system.learned, model), None), steps
 
 
 def _posterior(perception: Perception, row: Array, key: Key):

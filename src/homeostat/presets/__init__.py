@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ._config import FitConfig as FitConfig
 
 if TYPE_CHECKING:
+    from ._closed_form import (
+        ClosedForm as ClosedForm,
+        closed_form_steps as closed_form_steps,
+        fit_closed_form as fit_closed_form,
+    )
     from ._observations import (
         Observations as Observations,
         describe as describe,
@@ -24,13 +29,16 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "ClosedForm": "_closed_form",
     "Kept": "_system",
     "Observations": "_observations",
     "Perception": "_system",
     "System": "_system",
     "build_system": "_system",
     "check_config": "_system",
+    "closed_form_steps": "_closed_form",
     "describe": "_observations",
+    "fit_closed_form": "_closed_form",
     "outline_system": "_system",
     "fingerprint": "_observations",
     "requirements": "_observations",
