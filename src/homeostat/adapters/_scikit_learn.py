@@ -18,9 +18,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import ArrayRows, check_rows
-from ..distributions import Hierarchical
 from ..inference import infer
-from ..metrics import log_likelihood
+from ..metrics import log_likelihood, posterior_mean
 from ..objectives import Evidence
 from ..presets import (
     FitConfig,
@@ -38,9 +37,6 @@ from ..typing import Any, Array, Float, Key
 
 _ROWS_AT_ONCE = 64
 """Rows of one compiled call; fewer are filled up, so that one program serves all."""
-
-_MEAN_DRAWS = 32
-"""Draws that stand for the mean of a posterior without one of its own (`ladder`)."""
 
 
 @final
@@ -61,6 +57,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         learning_rate: step size of Adam.
         evaluation_samples: importance samples of `score_samples`.
         random_state: seed of weights, batches and samples; a number gives the same model each time.
+        posterior: `diagonal`, `full` or `flow`, for engines that leave the choice.
 
     Attributes:
         n_features_in_: columns of the data.
@@ -87,6 +84,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         learning_rate: Any = 1e-3,
         evaluation_samples: Any = 500,
         random_state: Any = None,
+        posterior: Any = "diagonal",
     ):
         self.model = model
         self.engine = engine
@@ -100,6 +98,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.learning_rate = learning_rate
         self.evaluation_samples = evaluation_samples
         self.random_state = random_state
+        self.posterior = posterior
 
     def fit(self, X: Any, y: Any = None) -> "LatentVariableModel":
         """Learn the model, and what the engine learns, from rows.
@@ -181,6 +180,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return FitConfig(
             model=self.model,
             engine=self.engine,
+            posterior=self.posterior,
             likelihood=self.likelihood,
             latents=",".join(str(int(dim)) for dim in latents),
             width=self.width,
@@ -235,9 +235,7 @@ def _posterior(perception: Perception, row: Array, key: Key):
 def _posterior_mean(perception: Perception, row: Array, *, key: Key) -> Float[Array, " d"]:
     infer_key, draw_key = jr.split(key)
     q, _ = _posterior(perception, row, infer_key)
-    if isinstance(q, Hierarchical):
-        return jnp.mean(jax.vmap(q.sample)(jr.split(draw_key, _MEAN_DRAWS)), axis=0)
-    return jnp.broadcast_to(q.mean, q.event_shape)
+    return posterior_mean(q, key=draw_key)
 
 
 def _log_likelihood(perception: Perception, num_samples: int, row: Array, *, key: Key) -> Float[Array, ""]:
