@@ -28,6 +28,7 @@ from ..presets import (
     build_system,
     closed_form_steps,
     describe,
+    failure_text,
     fit_closed_form,
     requirements,
 )
@@ -122,10 +123,11 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             data = jnp.asarray(system.observations.prepare(X), jnp.result_type(float))
             batch = min(self.batch_size, len(X))
             state = fit(system.learner(), data, num_steps=self.steps, batch_size=batch, key=fit_key).state
-            if int(state.failure.step) >= 0:
+            failed = failure_text(state.failure)
+            if failed is not None:
                 raise BadInputError(
-                    f"Expected finite numbers throughout training, got others at update {int(state.failure.step)}: lower "
-                    f"learning_rate, or look at the data's scale."
+                    f"Expected finite terms throughout training, which stopped at {failed}: lower learning_rate, or look for "
+                    f"extreme values in the data."
                 )
             self.kept_, self.n_iter_ = Kept(state.learned, state.weighting), self.steps
         self.system_ = system

@@ -19,6 +19,7 @@ from ..presets import (
     check_config,
     closed_form_steps,
     describe,
+    failure_text,
     fingerprint as fingerprint_of,
     fit_closed_form,
     outline_system,
@@ -96,6 +97,7 @@ def _run(request: FitRequest, context: RunContext, *, key: Any) -> None:
         lambda key: _measure(system, trained, some, context, key),
         key=measure_key,
     )
+    failed = None if trained.failure is None else failure_text(trained.failure)
     context.conclude(
         rows_of="validation" if len(splits.validation) else "train",
         likelihood=observations.likelihood,
@@ -104,14 +106,14 @@ def _run(request: FitRequest, context: RunContext, *, key: Any) -> None:
         importance_samples=config.evaluation_samples,
         best_step=trained.step,
         last_step=trained.last_step,
-        failure=_failure_text(trained.failure),
+        failure=failed,
         **summary,
     )
     show_training(context)
     # A model that was never validated before training failed may say anything, numbers beyond a figure's axes included.
     if trained.failure is None or trained.validation_nats is not None:
         show_model(system, perception, trained.kept, some, context, key=figure_key)
-    _close(context, trained)
+    _close(context, trained, failed)
 
 
 def _open(request: FitRequest, context: RunContext, seed: int) -> _Splits:
@@ -124,12 +126,12 @@ def _open(request: FitRequest, context: RunContext, seed: int) -> _Splits:
 def _describe(splits: _Splits, config: FitConfig) -> Observations:
     """All that can be refused is refused here, before anything is kept."""
     check_config(config)
+    found = describe(splits.everything, splits.train, config)
     if len(splits.train) < config.batch_size and config.engine != "exact":
         raise BadInputError(
             f"Expected a batch of 1 to {len(splits.train)} rows (all training rows), got --batch-size {config.batch_size}: "
             f"choose a smaller one."
         )
-    found = describe(splits.everything, splits.train, config)
     # Shapes are enough to find what does not fit together.
     outline_system(config, found)
     return found
@@ -219,18 +221,10 @@ def _measure(system: System, trained: Trained, rows: AbstractRows, context: RunC
     return summarize(measured, system.observations, rows)
 
 
-def _failure_text(failure: Any) -> str | None:
-    if failure is None:
-        return None
-    names = [name for name in ("distortion", "rate", "gradient") if bool(getattr(failure, name))]
-    return f"update {int(failure.step)}: the {' and the '.join(names)} became NaN or infinite"
-
-
-def _close(context: RunContext, trained: Trained) -> None:
-    text = _failure_text(trained.failure)
-    if text is not None:
+def _close(context: RunContext, trained: Trained, failed: str | None) -> None:
+    if failed is not None:
         context.say(
-            f"error: training stopped at {text}. The model from before is kept (after {trained.step} updates). Expected "
+            f"error: training stopped at {failed}. The model from before is kept (after {trained.step} updates). Expected "
             f"finite terms: lower --learning-rate, set --clip-norm, or look for extreme values in the data."
         )
     elif trained.patient:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         System as System,
         build_system as build_system,
         check_config as check_config,
+        failure_text as failure_text,
         outline_system as outline_system,
     )
 
@@ -38,6 +39,7 @@ _HOME = {
     "check_config": "_system",
     "closed_form_steps": "_closed_form",
     "describe": "_observations",
+    "failure_text": "_system",
     "fit_closed_form": "_closed_form",
     "outline_system": "_system",
     "fingerprint": "_observations",

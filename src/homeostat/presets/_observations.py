@@ -119,6 +119,12 @@ def describe(rows: AbstractRows, train: AbstractRows, config: FitConfig) -> Obse
         raise BadInputError(f"Expected a positive number to divide by, got {config.divide_by}: leave --divide-by at 1.")
     check_rows(rows, Finite())
     low, high, whole = _range(rows, config.divide_by)
+    largest = max(-low, high)
+    if largest > float(np.finfo(np.float32).max):
+        raise BadInputError(
+            f"Expected numbers that 32 bits can hold, up to 3.4e38, got {largest:g} in {rows.name}: say --divide-by, or look "
+            f"whether this number stands for a missing one."
+        )
     name = _likelihood(config, rows, low, high, whole)
     divisor = config.divide_by
     if name == "discretized-gaussian":

@@ -10,7 +10,7 @@ import optax
 
 from ..core import AbstractEngine, AbstractFamily, AbstractModel
 from ..distributions import MonteCarlo
-from ..inference import FreeEnergyDescent, FreeEnergyDescentState, LastIteration, ModelWithEngine
+from ..inference import Failure, FreeEnergyDescent, FreeEnergyDescentState, LastIteration, ModelWithEngine
 from ..models.static import LatentGaussian
 from ..objectives import (
     AbstractWeighting,
@@ -150,6 +150,14 @@ class System(NamedTuple):
 
 
 BINARIZE: Callable[..., Any] = Binarize()
+
+
+def failure_text(failure: Failure) -> str | None:
+    """At which update training had to stop, and which terms were at fault; None if it did not stop."""
+    if int(failure.step) < 0:
+        return None
+    names = [name for name in ("distortion", "rate", "gradient") if bool(getattr(failure, name))]
+    return f"update {int(failure.step)}: the {' and the '.join(names)} became NaN or infinite"
 
 
 def check_config(config: FitConfig) -> None:
