@@ -12,6 +12,7 @@ from ..data import (
     Categories,
     Counts,
     Finite,
+    GreyValues,
     Nonempty,
     UnitInterval,
     check_rows,
@@ -164,7 +165,7 @@ def requirements(observations: Observations) -> tuple[AbstractRequirement, ...]:
     if name == "bernoulli":
         return (Finite(), UnitInterval() if observations.divisor == 1.0 else _scaled(observations.divisor))
     if name == "discretized-gaussian":
-        return Finite(), Categories(GREY_LEVELS)
+        return Finite(), GreyValues()
     if name == "categorical":
         return Finite(), Categories(observations.num_classes)
     if name == "multinomial":
