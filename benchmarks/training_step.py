@@ -5,7 +5,8 @@ turns in one run, medians over `repeats` blocks, compilation apart:
 
 - this library: the direct encoder; iterative inference with `iterations` iterations and a network of the same width and depth,
   with the gradient at each estimate used twice (the default) and differentiated as it runs;
-- NumPyro's SVI with the same two networks;
+- NumPyro's SVI with the same two networks, by `update`, and by `stable_update`, which like ours refuses an update that is not
+  finite and keeps the numbers before it;
 - PyTorch on the CPU with the same two networks, where it is installed (it is no dependency of this project).
 
 The share of the machine's peak is the arithmetic of the direct step's matrix products over what a large matrix product reaches
@@ -132,8 +133,8 @@ def block_of(descent: FreeEnergyDescent, data: jax.Array, steps: int) -> Callabl
     return block
 
 
-def numpyro_block(config: Config, data: jax.Array) -> Callable[[], Any]:
-    """The same networks trained by NumPyro's SVI."""
+def numpyro_block(config: Config, data: jax.Array, *, stable: bool) -> Callable[[], Any]:
+    """The same networks trained by NumPyro's SVI, with or without its check that everything is finite."""
     encoder = MLP(config.pixels, 2 * config.latents, config.width, 2, key=jr.key(2))
     decoder = MLP(config.latents, config.pixels, config.width, 2, key=jr.key(1))
 
@@ -157,7 +158,8 @@ def numpyro_block(config: Config, data: jax.Array) -> Callable[[], Any]:
 
     svi = SVI(model, guide, numpyro.optim.Adam(2e-4), Trace_ELBO())
     state = svi.init(jr.key(3), data)
-    update = jax.jit(lambda state, data: svi.update(state, data)[0], donate_argnums=0)
+    step = svi.stable_update if stable else svi.update
+    update = jax.jit(lambda state, data: step(state, data)[0], donate_argnums=0)
 
     def block() -> Any:
         nonlocal state
@@ -221,7 +223,8 @@ def main(config: Config) -> None:
         f"iterative, {config.iterations} iterations, unrolled": block_of(
             iterative(config, detach=lambda x: x), data, config.steps
         ),
-        "NumPyro SVI, direct": numpyro_block(config, data),
+        "NumPyro SVI, direct": numpyro_block(config, data, stable=False),
+        "NumPyro SVI, direct, checked": numpyro_block(config, data, stable=True),
     }
     torch = torch_block(config, data)
     if torch is not None:

@@ -88,3 +88,8 @@ def test_bad_input_is_told_in_a_sentence(rows):
     counts = LatentVariableModel(engine="direct", likelihood="multinomial", latents=1, steps=1, random_state=0)
     with pytest.raises(BadInputError):
         counts.fit(-np.ones((4, 3)))
+    burst = LatentVariableModel(
+        engine="direct", latents=1, width=2, depth=0, steps=3, learning_rate=1e200, random_state=0
+    )
+    with pytest.raises(BadInputError, match="stopped at update 1: the .* became NaN or infinite"):
+        burst.fit(rows)

@@ -8,6 +8,7 @@ from homeostat.data import (
     Categories,
     Counts,
     Finite,
+    GreyValues,
     Interval,
     Nonempty,
     SparseRows,
@@ -29,6 +30,7 @@ CASES = [
     (Counts(), -1.0, "counts .* got -1"),
     (Counts(), 0.5, "counts .* got 0.5"),
     (Counts(), np.inf, "counts .* got inf"),
+    (GreyValues(), 0.6, "pixels .whole numbers from 0 to 255.; got 0.6 in"),
     (Categories(2), 2.0, "from 0 to 1.; got 2 in"),
 ]
 

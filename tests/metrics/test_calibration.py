@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from homeostat.core import AbstractEngine, AbstractModel, StepInfo
-from homeostat.distributions import FullGaussian
+from homeostat.distributions import Cubature, FullGaussian
 from homeostat.inference.engines import NaturalGradient
 from homeostat.metrics import (
     count_band,
@@ -22,6 +22,7 @@ from homeostat.metrics import (
     simulation_based_calibration,
     uniformity,
 )
+from homeostat.objectives import Beta, FreeEnergy, Weighted
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
@@ -140,6 +141,35 @@ def test_prior_start_and_quantities_are_used(key):
     )
     assert calibration.ranks.shape == (200, 3)
     assert holm(p_values(calibration, jr.key(1))).min() > 0.01
+
+
+def test_progress_is_told_and_changes_nothing(key):
+    """The last block is filled up: 50 simulations by 8 are told in blocks, and leave no trace of them."""
+    told = []
+    common = (Linear(jnp.eye(2)), NaturalGradient(rate=1.0), FullGaussian(2))
+    options = {"key": key, "num_simulations": 50, "num_steps": 1, "num_draws": 31, "batch_size": 8}
+    quiet = simulation_based_calibration(*common, **options)
+    shown = simulation_based_calibration(*common, **options, on_progress=told.append)
+    assert told == [8, 16, 24, 32, 40, 48, 50]
+    np.testing.assert_array_equal(shown.ranks, quiet.ranks)
+    np.testing.assert_allclose(shown.corrected, quiet.corrected, atol=ALGEBRA)
+
+
+def test_what_the_engine_descends_may_be_weighted(key):
+    """A rate of ten times its weight makes the posterior too narrow, and draws it to the prior."""
+    model = Linear(jnp.eye(2))
+    found = simulation_based_calibration(
+        model,
+        NaturalGradient(rate=1.0),
+        FullGaussian(2),
+        key=key,
+        num_simulations=200,
+        num_steps=1,
+        num_draws=31,
+        objective=Weighted(FreeEnergy(model, Cubature()), Beta(10.0)),
+    )
+    covered = coverage_curve(found.ranks, 31, np.asarray([0.5]))
+    assert np.all(covered < 0.4) and not jnp.any(found.failed)
 
 
 def test_holm_agrees_with_the_step_down_rule():

@@ -1,5 +1,6 @@
 """Weightings of the two terms of a free energy, apart from the bound."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -79,3 +80,18 @@ def test_the_true_bound_stays_readable(key):
         weighted(q, args, key=key), terms.distortion_nats + 5.0 * jnp.sum(terms.rates_nats), rtol=ALGEBRA
     )
     assert terms.rates_nats.shape == (2,)
+
+
+def test_each_term_has_its_own_curvature(key):
+    """A weighting is linear where it is differentiable; nothing else tells the curvature of the parts apart."""
+    free_energy, value, args = FreeEnergy(two_levels(), Cubature()), jnp.array([0.3, -0.4]), evidence()
+    whole = free_energy.curvature(value, args, key=key)
+    prior = -jax.hessian(free_energy.model.initial().log_prob)(value)
+    for weighting, distortion, rate in (
+        (Unweighted(), 1.0, 1.0),
+        (Beta(5.0), 1.0, 5.0),
+        (DistortionConstraint(4.0), 1.0, 1.0),
+        (FreeBits(1.0), 1.0, 0.0),
+    ):
+        found = Weighted(free_energy, weighting).curvature(value, args, key=key)
+        np.testing.assert_allclose(found, distortion * (whole - prior) + rate * prior, atol=ALGEBRA)

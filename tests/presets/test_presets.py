@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from homeostat.data import ArrayRows
-from homeostat.distributions import Delta, FullGaussian, Ladder
+from homeostat.distributions import ConditionalFlow, Delta, FullGaussian, Ladder, NormalizingFlow
 from homeostat.inference import infer
 from homeostat.inference.engines import Iterative, LevelwiseIterative
 from homeostat.models.static import (
@@ -60,6 +60,11 @@ ENGINES = [
     ("natural-gradient", BINARY, {"latents": "3,2"}),
     ("predictive-coding", REAL, {"latents": "3,2"}),
     ("exact", REAL, {"model": "probabilistic-pca"}),
+    ("direct", BINARY, {"posterior": "full", "latents": "3,2", "free_bits": 0.5}),
+    ("natural-gradient", REAL, {"posterior": "full"}),
+    ("iterative", REAL, {"posterior": "flow", "latents": "3", "encoding": "log-gradients+errors+data"}),
+    ("semi-amortized", BINARY, {"posterior": "flow"}),
+    ("gradient", BINARY, {"posterior": "flow"}),
 ]
 
 
@@ -115,6 +120,9 @@ def test_names_make_the_objects_they_say():
     assert isinstance(built(BINARY).learned.engine, Iterative)
     assert isinstance(built(BINARY, engine="ladder", latents="3,2").inference.family, Ladder)
     assert isinstance(built(REAL, engine="predictive-coding").inference.family, Delta)
+    assert isinstance(built(REAL, posterior="full").inference.family, FullGaussian)
+    assert isinstance(built(REAL, posterior="flow").learned.family, ConditionalFlow)
+    assert isinstance(built(REAL, engine="gradient", posterior="flow").inference.family, NormalizingFlow)
     exact = built(REAL, model="factor-analysis", engine="exact")
     assert isinstance(exact.learned.model, FactorAnalysis)
     assert isinstance(exact.inference.family, FullGaussian)
@@ -161,6 +169,14 @@ def test_prepared_rows_come_back_in_their_own_unit():
     np.testing.assert_allclose(standard.std(axis=0), 1.0, atol=1e-5)
 
 
+def test_small_changes_of_large_numbers_survive():
+    far = 1.6e9 + REAL
+    observations = observed(far)
+    prepared = observations.prepare(far)
+    np.testing.assert_allclose(prepared, observed(REAL).prepare(REAL), atol=1e-5)
+    np.testing.assert_allclose(observations.restore(prepared), far, rtol=0.0, atol=1e-5)
+
+
 def test_the_unit_of_a_density_is_that_of_the_data():
     """log p(x) = log p(x') - log |dx / dx'|, here for a normal density."""
     config = replace(TINY, divide_by=2.0)
@@ -196,6 +212,9 @@ def test_only_training_rows_set_the_units():
         ({"model": "sparse-coding", "engine": "predictive-coding"}, "latent-gaussian"),
         ({"model": "factor-analysis", "latents": "2,2"}, "only latent-gaussian has levels"),
         ({"free_bits": -1.0}, "--free-bits"),
+        ({"engine": "ladder", "latents": "2,2", "posterior": "full"}, "made for one of its own"),
+        ({"engine": "natural-gradient", "posterior": "flow"}, "Expected a Gaussian"),
+        ({"posterior": "flow", "latents": "1"}, "at least two latent variables"),
         ({"learning_rate": 0.0}, "--learning-rate"),
     ],
 )
@@ -224,6 +243,7 @@ def test_contradictions_are_refused_before_data_is_read(options, said):
         (COUNTS - 2, {"likelihood": "multinomial"}, "counts"),
         (COUNTS * (np.arange(ROWS) != 3)[:, None], {"likelihood": "multinomial"}, "at least one count in every row"),
         (np.where(REAL > 7.0, np.nan, REAL), {}, "finite numbers"),
+        (np.where(REAL > 7.0, 1e300, REAL), {}, "that 32 bits can hold"),
         (CATEGORIES, {"likelihood": "categorical", "classes": 2}, "categories"),
     ],
 )

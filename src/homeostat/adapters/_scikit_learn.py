@@ -18,20 +18,26 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import ArrayRows, check_rows
-from ..distributions import Hierarchical
-from ..inference import fit_factor_analysis, fit_probabilistic_pca, infer
-from ..metrics import log_likelihood
+from ..inference import infer
+from ..metrics import log_likelihood, posterior_mean
 from ..objectives import Evidence
-from ..presets import FitConfig, Kept, Perception, System, build_system, describe, requirements
+from ..presets import (
+    FitConfig,
+    Kept,
+    Perception,
+    build_system,
+    closed_form_steps,
+    describe,
+    failure_text,
+    fit_closed_form,
+    requirements,
+)
 from ..results import BadInputError
 from ..train import fit
 from ..typing import Any, Array, Float, Key
 
 _ROWS_AT_ONCE = 64
 """Rows of one compiled call; fewer are filled up, so that one program serves all."""
-
-_MEAN_DRAWS = 32
-"""Draws that stand for the mean of a posterior without one of its own (`ladder`)."""
 
 
 @final
@@ -52,6 +58,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         learning_rate: step size of Adam.
         evaluation_samples: importance samples of `score_samples`.
         random_state: seed of weights, batches and samples; a number gives the same model each time.
+        posterior: `diagonal`, `full` or `flow`, for engines that leave the choice.
 
     Attributes:
         n_features_in_: columns of the data.
@@ -78,6 +85,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         learning_rate: Any = 1e-3,
         evaluation_samples: Any = 500,
         random_state: Any = None,
+        posterior: Any = "diagonal",
     ):
         self.model = model
         self.engine = engine
@@ -91,6 +99,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.learning_rate = learning_rate
         self.evaluation_samples = evaluation_samples
         self.random_state = random_state
+        self.posterior = posterior
 
     def fit(self, X: Any, y: Any = None) -> "LatentVariableModel":
         """Learn the model, and what the engine learns, from rows.
@@ -108,16 +117,17 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         build_key, fit_key, self._key = jr.split(jr.key(seed), 3)
         config, rows = self._config(), ArrayRows(X, "X")
         system = build_system(config, describe(rows, rows, config), key=build_key)
-        data = jnp.asarray(system.observations.prepare(X), jnp.result_type(float))
         if system.closed_form:
-            self.kept_, self.n_iter_ = _closed_form(system, data)
+            self.kept_, self.n_iter_ = fit_closed_form(system, rows).kept, closed_form_steps(config)
         else:
+            data = jnp.asarray(system.observations.prepare(X), jnp.result_type(float))
             batch = min(self.batch_size, len(X))
             state = fit(system.learner(), data, num_steps=self.steps, batch_size=batch, key=fit_key).state
-            if int(state.failure.step) >= 0:
+            failed = failure_text(state.failure)
+            if failed is not None:
                 raise BadInputError(
-                    f"Expected finite numbers throughout training, got others at update {int(state.failure.step)}: lower "
-                    f"learning_rate, or look at the data's scale."
+                    f"Expected finite terms throughout training, which stopped at {failed}: lower learning_rate, or look for "
+                    f"extreme values in the data."
                 )
             self.kept_, self.n_iter_ = Kept(state.learned, state.weighting), self.steps
         self.system_ = system
@@ -172,6 +182,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return FitConfig(
             model=self.model,
             engine=self.engine,
+            posterior=self.posterior,
             likelihood=self.likelihood,
             latents=",".join(str(int(dim)) for dim in latents),
             width=self.width,
@@ -209,17 +220,6 @@ def _over_rows(function: Callable, block: Array, key: Key) -> Array:
     return jax.vmap(lambda row: function(row, key=key))(block)
 
 
-def _closed_form(system: System, data: Float[Array, "n features"]) -> tuple[Kept, int]:
-    """Maximum likelihood of a linear-Gaussian model."""
-    dim, floor = system.dims[0], 1e-3 * float(np.sqrt(np.mean(system.observations.scale**2)))
-    if system.config.model == "probabilistic-pca":
-        model, steps = fit_probabilistic_pca(data, dim, minimum_scale=floor), 1
-    else:
-        steps = min(system.config.steps, 200)
-        model = fit_factor_analysis(data, dim, num_steps=steps, minimum_scale=floor).model
-    return Kept(eqx.tree_at(lambda learned: learned.model, system.learned, model), None), steps
-
-
 def _posterior(perception: Perception, row: Array, key: Key):
     evidence = Evidence(row)
     found = infer(
@@ -237,9 +237,7 @@ def _posterior(perception: Perception, row: Array, key: Key):
 def _posterior_mean(perception: Perception, row: Array, *, key: Key) -> Float[Array, " d"]:
     infer_key, draw_key = jr.split(key)
     q, _ = _posterior(perception, row, infer_key)
-    if isinstance(q, Hierarchical):
-        return jnp.mean(jax.vmap(q.sample)(jr.split(draw_key, _MEAN_DRAWS)), axis=0)
-    return jnp.broadcast_to(q.mean, q.event_shape)
+    return posterior_mean(q, key=draw_key)
 
 
 def _log_likelihood(perception: Perception, num_samples: int, row: Array, *, key: Key) -> Float[Array, ""]:

@@ -4,14 +4,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..data import AbstractRows, open_rows, train_validation_split
 from ..experiments import Experiment, Minutes
-from ..inference import fit_factor_analysis, fit_probabilistic_pca
 from ..presets import (
     FitConfig,
     Kept,
@@ -19,8 +17,11 @@ from ..presets import (
     System,
     build_system,
     check_config,
+    closed_form_steps,
     describe,
+    failure_text,
     fingerprint as fingerprint_of,
+    fit_closed_form,
     outline_system,
 )
 from ..results import BadInputError
@@ -39,7 +40,6 @@ from ._fitted import (
 from ._training import HeldFeed, StreamedFeed, Trained, train_on_rows
 
 _LOOK_ROWS = 1_024
-_MAXIMIZATION_STEPS = 500
 
 
 @final
@@ -97,6 +97,7 @@ def _run(request: FitRequest, context: RunContext, *, key: Any) -> None:
         lambda key: _measure(system, trained, some, context, key),
         key=measure_key,
     )
+    failed = None if trained.failure is None else failure_text(trained.failure)
     context.conclude(
         rows_of="validation" if len(splits.validation) else "train",
         likelihood=observations.likelihood,
@@ -105,14 +106,14 @@ def _run(request: FitRequest, context: RunContext, *, key: Any) -> None:
         importance_samples=config.evaluation_samples,
         best_step=trained.step,
         last_step=trained.last_step,
-        failure=_failure_text(trained.failure),
+        failure=failed,
         **summary,
     )
     show_training(context)
     # A model that was never validated before training failed may say anything, numbers beyond a figure's axes included.
     if trained.failure is None or trained.validation_nats is not None:
         show_model(system, perception, trained.kept, some, context, key=figure_key)
-    _close(context, trained)
+    _close(context, trained, failed)
 
 
 def _open(request: FitRequest, context: RunContext, seed: int) -> _Splits:
@@ -125,12 +126,12 @@ def _open(request: FitRequest, context: RunContext, seed: int) -> _Splits:
 def _describe(splits: _Splits, config: FitConfig) -> Observations:
     """All that can be refused is refused here, before anything is kept."""
     check_config(config)
+    found = describe(splits.everything, splits.train, config)
     if len(splits.train) < config.batch_size and config.engine != "exact":
         raise BadInputError(
             f"Expected a batch of 1 to {len(splits.train)} rows (all training rows), got --batch-size {config.batch_size}: "
             f"choose a smaller one."
         )
-    found = describe(splits.everything, splits.train, config)
     # Shapes are enough to find what does not fit together.
     outline_system(config, found)
     return found
@@ -194,41 +195,17 @@ def _mean_free_energy(system: System, kept: Kept, rows: AbstractRows, key: Any) 
 
 def _closed_form(system: System, splits: _Splits, context: RunContext, key: Any) -> Trained:
     """Maximum likelihood of a linear model, from the data's mean and covariance alone."""
-    config, observations = system.config, system.observations
 
     def learn(key: Any) -> Kept:
-        rows = _equivalent_rows(splits.train, observations)
-        floor = 1e-3 * float(np.sqrt(np.mean(observations.scale**2)))
-        dim = system.dims[0]
-        if config.model == "probabilistic-pca":
-            model = fit_probabilistic_pca(rows, dim, minimum_scale=floor)
-        else:
-            steps = min(config.steps, _MAXIMIZATION_STEPS)
-            found = fit_factor_analysis(rows, dim, num_steps=steps, minimum_scale=floor)
-            model = found.model
-            for step, nats in enumerate(np.asarray(found.log_evidence_nats)):
-                if step % max(1, steps // 100) == 0 or step == steps:
-                    context.metrics(step=step, free_energy_nats=-float(nats))
-        return Kept(eqx.tree_at(lambda learned: learned.model, system.learned, model), None)
+        found = fit_closed_form(system, splits.train)
+        for step, nats in enumerate(found.free_energy_nats):
+            if step % max(1, steps // 100) == 0 or step == steps:
+                context.metrics(step=step, free_energy_nats=float(nats))
+        return found.kept
 
+    steps = closed_form_steps(system.config)
     kept = context.stage("train", learn, key=key, like=system.start())
-    steps = 1 if config.model == "probabilistic-pca" else min(config.steps, _MAXIMIZATION_STEPS)
     return Trained(kept, steps, steps, None, None, False)
-
-
-def _equivalent_rows(rows: AbstractRows, observations: Observations) -> jax.Array:
-    """As many rows as two for each entry, with the mean and the covariance of all; more data than memory holds pass through.
-
-    With R^T R the covariance times the number of rows (from QR decompositions, chunk by chunk), the rows
-    mean +- sqrt(k / n) R_i have both.
-    """
-    centre = observations.loc.reshape(1, -1)
-    root = np.zeros((0, observations.size))
-    for chunk in rows.chunks(max(1_024, observations.size)):
-        flat = observations.prepare(chunk).reshape(len(chunk), -1).astype(np.float64) - centre
-        root = np.linalg.qr(np.concatenate([root, flat]), mode="r")
-    spread = np.sqrt(len(root) / len(rows)) * root
-    return device_rows(np.concatenate([centre + spread, centre - spread]))
 
 
 def _measure(system: System, trained: Trained, rows: AbstractRows, context: RunContext, key: Any) -> dict[str, Any]:
@@ -244,18 +221,10 @@ def _measure(system: System, trained: Trained, rows: AbstractRows, context: RunC
     return summarize(measured, system.observations, rows)
 
 
-def _failure_text(failure: Any) -> str | None:
-    if failure is None:
-        return None
-    names = [name for name in ("distortion", "rate", "gradient") if bool(getattr(failure, name))]
-    return f"update {int(failure.step)}: the {' and the '.join(names)} became NaN or infinite"
-
-
-def _close(context: RunContext, trained: Trained) -> None:
-    text = _failure_text(trained.failure)
-    if text is not None:
+def _close(context: RunContext, trained: Trained, failed: str | None) -> None:
+    if failed is not None:
         context.say(
-            f"error: training stopped at {text}. The model from before is kept (after {trained.step} updates). Expected "
+            f"error: training stopped at {failed}. The model from before is kept (after {trained.step} updates). Expected "
             f"finite terms: lower --learning-rate, set --clip-norm, or look for extreme values in the data."
         )
     elif trained.patient:

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data import AbstractRows, check_rows, open_rows, require_shape
-from ..distributions import Hierarchical, MonteCarlo
+from ..distributions import MonteCarlo
 from ..inference import infer
-from ..metrics import bits_per_dimension, evaluate, mean_with_error, perplexity
+from ..metrics import bits_per_dimension, evaluate, mean_with_error, perplexity, posterior_mean
 from ..objectives import Evidence, FreeEnergy
 from ..presets import FitConfig, Kept, Observations, Perception, System, outline_system, requirements
 from ..results import RESULTS, BadInputError
@@ -29,7 +29,6 @@ LOOK_SAMPLES = 8
 """Samples of a posterior for each bound, where many rows are looked at in passing."""
 
 _ROWS_AT_ONCE = 256
-_MEAN_DRAWS = 64
 
 
 class Fitted(NamedTuple):
@@ -157,10 +156,7 @@ def explain(
         found = infer(objective, engine, family, evidence, key=infer_key, num_steps=num_steps, throw=False)
         q = found.distribution
         terms = FreeEnergy(model, MonteCarlo(num_samples)).terms(q, evidence, key=terms_key)
-        if isinstance(q, Hierarchical):
-            mean = jnp.mean(jax.vmap(q.sample)(jax.random.split(mean_key, _MEAN_DRAWS)), axis=0)
-        else:
-            mean = jnp.broadcast_to(q.mean, q.event_shape)
+        mean = posterior_mean(q, key=mean_key)
         failed = found.result != RESULTS.successful
         return Explained(found.params, mean, terms.distortion_nats, jnp.sum(terms.rates_nats), failed)
 

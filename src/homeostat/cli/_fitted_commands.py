@@ -145,8 +145,7 @@ def calibrate_command(options: FittedOptions, terminal: Terminal, output: Any) -
     perception = fitted.system.perception(fitted.kept, iterations=options.iterations)
     names = _latent_names(fitted.system.dims)
     result: dict[str, Any] = {"run": str(options.run), "out": str(folder), "simulations": options.simulations}
-    terminal.say(f"  inferring {options.simulations} simulated rows; this is one compiled call and shows no progress")
-    with timed(result):
+    with timed(result), terminal.progress("inferring simulated rows", options.simulations) as bar:
         report = calibrate(
             perception.model,
             perception.engine,
@@ -155,6 +154,8 @@ def calibrate_command(options: FittedOptions, terminal: Terminal, output: Any) -
             num_simulations=options.simulations,
             num_steps=perception.num_steps,
             names=names,
+            objective=perception.objective,
+            on_progress=bar.move_to,
         )
     result |= plain(
         {

@@ -5,6 +5,7 @@ from ._checks import (
     Categories as Categories,
     Counts as Counts,
     Finite as Finite,
+    GreyValues as GreyValues,
     Interval as Interval,
     Nonempty as Nonempty,
     UnitInterval as UnitInterval,

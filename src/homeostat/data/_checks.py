@@ -132,6 +132,21 @@ class Categories(AbstractRequirement):
         return "number the categories from 0, or choose another likelihood"
 
 
+@final
+@dataclass(frozen=True)
+class GreyValues(AbstractRequirement):
+    """Whole numbers from 0 to 255, as a likelihood of pixel bins needs them."""
+
+    def violations(self, rows: np.ndarray) -> np.ndarray:
+        return ~((rows >= 0) & (rows < 256) & (rows == np.floor(rows)))
+
+    def expectation(self) -> str:
+        return "pixels (whole numbers from 0 to 255)"
+
+    def advice(self) -> str:
+        return "multiply pixels between 0 and 1 by 255 and round them, or choose another likelihood"
+
+
 def check_rows(rows: AbstractRows, *requirements: AbstractRequirement) -> None:
     """Read all rows once, a few megabytes at a time, and check every requirement.
 

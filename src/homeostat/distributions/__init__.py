@@ -24,6 +24,7 @@ from ._expectation import (
     Enumeration as Enumeration,
     MonteCarlo as MonteCarlo,
     Points as Points,
+    at_points as at_points,
 )
 from ._families import (
     Categorical as Categorical,

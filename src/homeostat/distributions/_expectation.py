@@ -6,6 +6,7 @@
 
 import abc
 import math
+from collections.abc import Callable
 from typing import NamedTuple, final
 
 import equinox as eqx
@@ -15,7 +16,7 @@ import jax.random as jr
 import numpyro.distributions as dist
 
 from ..results import BadInputError
-from ..typing import Array, Distribution, Float, Key, Scalar
+from ..typing import Array, Distribution, Float, Key, PyTree, Scalar
 from ._closed_forms import gaussian_moments
 
 
@@ -24,6 +25,16 @@ class Points(NamedTuple):
 
     values: Float[Array, "n ..."]
     weights: Float[Array, " n"]
+
+
+def at_points(function: Callable[..., PyTree], values: PyTree) -> PyTree:
+    """A function at each of several points along the leading axis.
+
+    A single point is not mapped: within a batch, an axis of length one costs a transposition at every layer of a network.
+    """
+    if jax.tree.leaves(values)[0].shape[0] > 1:
+        return jax.vmap(function)(values)
+    return jax.tree.map(lambda leaf: leaf[None], function(jax.tree.map(lambda leaf: leaf[0], values)))
 
 
 class AbstractExpectation(eqx.Module):
@@ -57,7 +68,7 @@ class MonteCarlo(AbstractExpectation):
     def points(self, distribution: Distribution, *, key: Key) -> Points:
         weights = jnp.full(self.num_samples, 1.0 / self.num_samples)
         # Mapped, not `sample(key, (n,))`: numpyro would promote ranks silently there.
-        return Points(jax.vmap(distribution.sample)(jr.split(key, self.num_samples)), weights)
+        return Points(at_points(distribution.sample, jr.split(key, self.num_samples)), weights)
 
 
 @final

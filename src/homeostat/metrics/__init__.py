@@ -53,6 +53,7 @@ from ._representation import (
     LevelStatistics as LevelStatistics,
     Representation as Representation,
     encode as encode,
+    posterior_mean as posterior_mean,
     representation as representation,
 )
 from ._statistics import Estimated as Estimated, bootstrap as bootstrap, proportion as proportion

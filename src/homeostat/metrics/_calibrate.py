@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ..core import AbstractEngine, AbstractFamily, AbstractModel
+from ..core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective
 from ..distributions import AbstractExpectation
 from ..results import BadInputError
 from ..typing import Array, Bool, Distribution, Float, Key, Params, PyTree
@@ -147,8 +147,10 @@ def calibrate(
     prior: Distribution | None = None,
     start: Callable[..., Params] | None = None,
     expectation: AbstractExpectation | None = None,
+    objective: AbstractObjective | None = None,
     quantities: Callable[[Array, PyTree], Float[Array, " quantities"]] = coordinates,
     batch_size: int = 16,
+    on_progress: Callable[[int], None] | None = None,
 ) -> CalibrationReport:
     """Simulation-based calibration with its tests, in one call.
 
@@ -167,8 +169,10 @@ def calibrate(
         prior: as in `simulation_based_calibration`, like what follows.
         start: the engine's first parameters.
         expectation: rule for the free energy's expectation.
+        objective: what the engine descends, in place of that free energy.
         quantities: whose ranks are taken.
         batch_size: simulations worked on at once.
+        on_progress: told the number of simulations done.
 
     Raises:
         BadInputError: as `simulation_based_calibration`; or fewer than five simulations a bin, too few for the chi-square
@@ -190,8 +194,10 @@ def calibrate(
         prior=prior,
         start=start,
         expectation=expectation,
+        objective=objective,
         quantities=quantities,
         batch_size=batch_size,
+        on_progress=on_progress,
     )
     return report_calibration(
         calibration, key=jitter_key, num_bins=num_bins, levels=levels, significance=significance, names=names

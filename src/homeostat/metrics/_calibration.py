@@ -19,13 +19,16 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ..core import AbstractEngine, AbstractFamily, AbstractModel
+from ..core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective
 from ..distributions import AbstractExpectation, Cubature
 from ..inference import infer
 from ..objectives import Evidence, FreeEnergy
 from ..results import RESULTS, BadInputError
 from ..typing import Array, Bool, Distribution, Float, Int, Key, Params, PyTree
 from ._pareto import pareto_shape
+
+_REPORTS = 20
+"""Times that progress is told."""
 
 
 class Calibration(NamedTuple):
@@ -72,8 +75,10 @@ def simulation_based_calibration(
     prior: Distribution | None = None,
     start: Callable[..., Params] | None = None,
     expectation: AbstractExpectation | None = None,
+    objective: AbstractObjective | None = None,
     quantities: Callable[[Array, PyTree], Float[Array, " quantities"]] = coordinates,
     batch_size: int = 16,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Calibration:
     """Calibrate any engine on any model whose latent state is one vector.
 
@@ -90,8 +95,10 @@ def simulation_based_calibration(
             truth, which is fair for an engine that is run to convergence where the posterior has one mode, and must then be
             said.
         expectation: rule for the free energy's expectation; `Cubature()` by default.
+        objective: what the engine descends, such as the `Weighted` one it was trained under; that free energy by default.
         quantities: `f(z, observation)`, the quantities whose ranks are taken.
         batch_size: simulations worked on at once.
+        on_progress: told the number of simulations done, some twenty times on the way.
 
     Raises:
         BadInputError: fewer than two draws or one simulation.
@@ -101,8 +108,45 @@ def simulation_based_calibration(
             f"Expected at least one simulation and two draws, got num_simulations={num_simulations} and "
             f"num_draws={num_draws}."
         )
-    objective = FreeEnergy(model, Cubature() if expectation is None else expectation)
-    source = model.initial() if prior is None else prior
+    if objective is None:
+        objective = FreeEnergy(model, Cubature() if expectation is None else expectation)
+    setting = _Setting(model, engine, family, objective, prior, start, quantities, num_steps, num_draws)
+    keys = jr.split(key, num_simulations)
+    batch_size = min(batch_size, num_simulations)
+    # In blocks of whole batches only where somebody wants to see them pass; the last one is filled up, not compiled anew.
+    block = num_simulations
+    if on_progress is not None:
+        block = min(num_simulations, batch_size * -(-num_simulations // (batch_size * _REPORTS)))
+    parts = []
+    for first in range(0, num_simulations, block):
+        chosen = jnp.minimum(first + jnp.arange(block), num_simulations - 1)
+        found = _simulate(setting, keys[chosen], batch_size)
+        done = min(first + block, num_simulations)
+        parts.append(jax.tree.map(lambda leaf, count=done - first: leaf[:count], jax.block_until_ready(found)))
+        if on_progress is not None:
+            on_progress(done)
+    return Calibration(*jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts), num_draws)
+
+
+class _Setting(NamedTuple):
+    """What all simulations share; as in `simulation_based_calibration`."""
+
+    model: AbstractModel
+    engine: AbstractEngine
+    family: AbstractFamily
+    objective: AbstractObjective
+    prior: Distribution | None
+    start: Callable[..., PyTree] | None
+    quantities: Callable[[Array, PyTree], Float[Array, " quantities"]]
+    num_steps: int
+    num_draws: int
+
+
+@eqx.filter_jit
+def _simulate(setting: _Setting, keys: Array, batch_size: int) -> tuple[Array, Array, Array, Array]:
+    """Ranks, corrected ranks, Pareto k and failures of simulations."""
+    model, engine, family, objective, prior, start, quantities, num_steps, num_draws = setting
+    source, joint = model.initial() if prior is None else prior, FreeEnergy(model)
 
     def simulate(key: Key):
         truth_key, data_key, start_key, infer_key, draw_key, jitter_key = jr.split(key, 6)
@@ -115,16 +159,13 @@ def simulation_based_calibration(
         )
         q = posterior.distribution
         draws = jax.vmap(q.sample)(jr.split(draw_key, num_draws))
-        log_weights = jax.vmap(lambda z: -objective.pointwise(z, evidence, key=jitter_key) - q.log_prob(z))(draws)
+        log_weights = jax.vmap(lambda z: -joint.pointwise(z, evidence, key=jitter_key) - q.log_prob(z))(draws)
         below = jax.vmap(lambda z: quantities(z, observation))(draws) < quantities(truth, observation)[None, :]
         corrected = jax.nn.softmax(log_weights) @ below.astype(log_weights.dtype)
         return jnp.sum(below, axis=0), corrected, log_weights, posterior.result != RESULTS.successful
 
-    keys = jr.split(key, num_simulations)
-    ranks, corrected, log_weights, failed = eqx.filter_jit(
-        lambda keys: jax.lax.map(simulate, keys, batch_size=min(batch_size, num_simulations))
-    )(keys)
-    return Calibration(ranks, corrected, jax.vmap(pareto_shape)(log_weights), failed, num_draws)
+    ranks, corrected, log_weights, failed = jax.lax.map(simulate, keys, batch_size=batch_size)
+    return ranks, corrected, jax.vmap(pareto_shape)(log_weights), failed
 
 
 class RankUniformity(NamedTuple):

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 from numpyro.distributions.kl import kl_divergence
 
 from ..core import AbstractFamily, AbstractModel
-from ..distributions import Hierarchical, is_factorised
+from ..distributions import Hierarchical, is_factorised, is_gaussian
 from ..results import BadInputError
 from ..typing import Array, Bool, Distribution, Float, Int, Key, Params, PyTree
 from ._evaluate import map_rows
@@ -140,6 +140,13 @@ def _encode_rows(
         return Codes(means, noise, rates)
 
     return map_rows(one, params, key, batch_size)
+
+
+def posterior_mean(q: Distribution, *, key: Key, num_samples: int = 64) -> Float[Array, " d"]:
+    """E_q[z]: of a Gaussian in closed form, of levels and of flows from samples."""
+    if is_gaussian(q):
+        return jnp.broadcast_to(q.mean, q.event_shape)
+    return jnp.mean(jax.vmap(q.sample)(jr.split(key, num_samples)), axis=0)
 
 
 def unit_divergences(q: Distribution, p: Distribution, value: Float[Array, " d"]) -> Float[Array, " d"]:

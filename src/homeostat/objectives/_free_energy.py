@@ -12,6 +12,7 @@ from ..distributions import (
     Hierarchical,
     MonteCarlo,
     Points,
+    at_points,
     closed_form_divergence,
     fisher_information,
     level_divergences,
@@ -90,7 +91,7 @@ class FreeEnergy(AbstractObjective):
     def terms(self, distribution: Distribution, args: Evidence, *, key: Key) -> FreeEnergyTerms:
         """Distortion and rates, from the same points of q."""
         points = self.expectation.points(distribution, key=key)
-        energies = jax.vmap(lambda z: self._negative_log_likelihood(z, args))(points.values)
+        energies = at_points(lambda z: self._negative_log_likelihood(z, args), points.values)
         return FreeEnergyTerms(
             self.expectation.average(points, energies), self._rates(distribution, self._prior(args), points)
         )
@@ -102,13 +103,13 @@ class FreeEnergy(AbstractObjective):
         if isinstance(prior, Hierarchical):
             known = jax.eval_shape(lambda z: level_divergences(q, prior, z), points.values[0]) is not None
             if known:
-                divergences = jax.vmap(lambda z: level_divergences(q, prior, z))(points.values)
+                divergences = at_points(lambda z: level_divergences(q, prior, z), points.values)
                 return jax.vmap(average, in_axes=1)(divergences)
         else:
             divergence = closed_form_divergence(q, prior)
             if divergence is not None:
                 return divergence[None]
-        log_ratio = jax.vmap(lambda z: q.log_prob(z) - prior.log_prob(z))(points.values)
+        log_ratio = at_points(lambda z: q.log_prob(z) - prior.log_prob(z), points.values)
         return average(log_ratio)[None]
 
     def errors(self, distribution: Distribution, args: Evidence, *, key: Key) -> Errors:
@@ -131,7 +132,7 @@ class FreeEnergy(AbstractObjective):
             latent_variance = jnp.concatenate([jnp.ravel(part.variance) for part in parts])
             return Errors(error, latent, error / variance, latent / latent_variance)
 
-        return jax.tree.map(lambda leaf: points.weights @ leaf, jax.vmap(at)(points.values))
+        return jax.tree.map(lambda leaf: points.weights @ leaf, at_points(at, points.values))
 
     def curvature(self, value: Float[Array, " d"], args: Evidence, *, key: Key) -> Float[Array, "d d"]:
         """Fisher information of the likelihood plus the curvature of -log p(z); the Hessian where Fisher is unknown."""

@@ -232,10 +232,14 @@ class Weighted(AbstractObjective):
 
     def pointwise(self, value: Array, args: Evidence, *, key: Key) -> Energy:
         """The weighted terms of a point mass, -log p(x | z) and -log p(z)."""
-        prior = self.free_energy.model.initial() if args.prior is None else args.prior
-        rate = -prior.log_prob(value)
-        distortion = self.free_energy.pointwise(value, args, key=key) - rate
-        return self.weighting(FreeEnergyTerms(distortion, rate[None]), self.state)
+        return self.weighting(self._point_terms(value, args, key=key), self.state)
+
+    def curvature(self, value: Float[Array, " d"], args: Evidence, *, key: Key) -> Float[Array, "d d"]:
+        """The free energy's curvature of each term, times the weight of that term (every weighting is linear in them)."""
+        weights = jax.grad(self.weighting)(self._point_terms(value, args, key=key), self.state)
+        whole = self.free_energy.curvature(value, args, key=key)
+        of_prior = -jax.hessian(self._prior(args).log_prob)(value)
+        return weights.distortion_nats * whole + (weights.rates_nats[0] - weights.distortion_nats) * of_prior
 
     def __call__(self, distribution: Distribution, args: Evidence, *, key: Key) -> Energy:
         return self.weighting(self.terms(distribution, args, key=key), self.state)
@@ -247,3 +251,10 @@ class Weighted(AbstractObjective):
     def errors(self, distribution: Distribution, args: Evidence, *, key: Key) -> Errors:
         """As for `FreeEnergy`."""
         return self.free_energy.errors(distribution, args, key=key)
+
+    def _point_terms(self, value: Array, args: Evidence, *, key: Key) -> FreeEnergyTerms:
+        rate = -self._prior(args).log_prob(value)
+        return FreeEnergyTerms(self.free_energy.pointwise(value, args, key=key) - rate, rate[None])
+
+    def _prior(self, args: Evidence) -> Distribution:
+        return self.free_energy.model.initial() if args.prior is None else args.prior

@@ -9,6 +9,11 @@ from ._config import FitConfig as FitConfig
 from ._sequence_config import SEQUENCE_MODELS as SEQUENCE_MODELS, SequenceFitConfig as SequenceFitConfig
 
 if TYPE_CHECKING:
+    from ._closed_form import (
+        ClosedForm as ClosedForm,
+        closed_form_steps as closed_form_steps,
+        fit_closed_form as fit_closed_form,
+    )
     from ._observations import (
         Observations as Observations,
         describe as describe,
@@ -36,17 +41,22 @@ if TYPE_CHECKING:
         System as System,
         build_system as build_system,
         check_config as check_config,
+        failure_text as failure_text,
         outline_system as outline_system,
     )
 
 _HOME = {
+    "ClosedForm": "_closed_form",
     "Kept": "_system",
     "Observations": "_observations",
     "Perception": "_system",
     "System": "_system",
     "build_system": "_system",
     "check_config": "_system",
+    "closed_form_steps": "_closed_form",
     "describe": "_observations",
+    "failure_text": "_system",
+    "fit_closed_form": "_closed_form",
     "outline_system": "_system",
     "fingerprint": "_observations",
     "requirements": "_observations",

@@ -15,6 +15,7 @@ EngineName: TypeAlias = Literal[
     "predictive-coding",
     "exact",
 ]
+PosteriorName: TypeAlias = Literal["diagonal", "full", "flow"]
 LikelihoodName: TypeAlias = Literal[
     "auto", "bernoulli", "gaussian", "discretized-gaussian", "categorical", "multinomial"
 ]
@@ -28,6 +29,9 @@ class FitConfig:
     """Generative model."""
     engine: EngineName = "iterative"
     """Inference engine; `exact` is for factor-analysis and probabilistic-pca."""
+    posterior: PosteriorName = "diagonal"
+    """Gaussian of independent latents, Gaussian with full covariance, or normalizing flow; ladder, levelwise, predictive-coding
+    and exact bring their own."""
     likelihood: LikelihoodName = "auto"
     """Output density; `auto` chooses from the data and says what it chose."""
 
@@ -112,6 +116,9 @@ WEIGHTINGS = ("beta", "anneal", "free_bits", "rate_constraint", "distortion_cons
 
 LINEAR = ("factor-analysis", "probabilistic-pca")
 """Models with an exact posterior."""
+
+OWN_POSTERIOR = ("ladder", "levelwise", "predictive-coding", "exact")
+"""Engines made for one family of posteriors."""
 
 ONE_STEP = ("direct", "ladder", "exact")
 """Engines that take one iteration."""

@@ -10,10 +10,19 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from ..core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective, Errors, StepInfo
-from ..distributions import Cubature, Delta, DiagonalGaussian, DiagonalGaussianParams, FullGaussian, Ladder, MonteCarlo
+from ..distributions import (
+    ConditionalFlow,
+    Cubature,
+    Delta,
+    DiagonalGaussian,
+    DiagonalGaussianParams,
+    FullGaussian,
+    Ladder,
+    MonteCarlo,
+    NormalizingFlow,
+)
 from ..inference import AbstractCredit, EveryIteration, FirstIteration, LastIteration
 from ..inference.engines import (
-    AbstractCurvature,
     AbstractEncoding,
     AbstractUpdateRule,
     BoundLogScale,
@@ -38,10 +47,11 @@ from ..inference.engines import (
     WeightedErrors,
 )
 from ..models.static import LatentGaussian
-from ..objectives import Evidence, FreeEnergy, Weighted
+from ..objectives import Evidence
 from ..results import BadInputError
-from ..typing import Key, PyTree
+from ..typing import Array, Callable, Float, Key, PyTree
 from ._config import FitConfig
+from ._models import latent_dims
 from ._networks import dense, make_encoder, make_reader
 from ._observations import Observations
 
@@ -61,13 +71,10 @@ class Inference(NamedTuple):
     num_steps: int
     engine_credit: AbstractCredit
 
-
-@final
-class FreeEnergyFisher(AbstractCurvature):
-    """The free energy's own curvature (Fisher information), also where the objective is a `Weighted` around it."""
-
-    def __call__(self, objective, distribution, value, gradient, args, *, key):
-        return _free_energy(objective).curvature(value, args, key=key)
+    @property
+    def learned_family(self) -> AbstractFamily | None:
+        """The family, if it has numbers that all rows share, to learn or to start from."""
+        return self.family if isinstance(self.family, ConditionalFlow | NormalizingFlow) else None
 
 
 @final
@@ -101,32 +108,62 @@ class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):
         *,
         key: Key,
     ) -> tuple[DiagonalGaussianParams, None, StepInfo]:
-        energy = _free_energy(objective)
         points = Delta(params.loc.shape[0])
         point = points.init()._replace(loc=params.loc)
-        inner = self.engine.init(energy, points, point, args)
+        inner = self.engine.init(objective, points, point, args)
         arrays, static = eqx.partition(inner, eqx.is_array)
 
         def body(carry, step_key):
             point, arrays = carry
             state = eqx.combine(arrays, static)
-            point, state, info = self.engine.step(energy, points, point, args, state, key=step_key)
+            point, state, info = self.engine.step(objective, points, point, args, state, key=step_key)
             return (point, eqx.filter(state, eqx.is_array)), info.energy_nats
 
         (point, _), energies = jax.lax.scan(body, (point, arrays), jr.split(key, self.num_steps))
-        precision = jnp.diagonal(energy.curvature(point.loc, args, key=key))
+        precision = jnp.diagonal(objective.curvature(point.loc, args, key=key))
         # A likelihood without an own curvature may bend the wrong way at a saddle: no wider than a hundred units.
         log_scale = -0.5 * jnp.log(jnp.maximum(precision, 1e-4)).astype(params.log_scale.dtype)
         return DiagonalGaussianParams(point.loc, log_scale), None, StepInfo(energies[0])
 
 
-def make_inference(model: AbstractModel, observations: Observations, config: FitConfig, *, key: Key) -> Inference:
+@final
+class ClippedLogScale(eqx.Module):
+    """Clips the log standard deviations of a flat estimate, wherever they stand in it.
+
+    Attributes:
+        start: number of the first.
+        stop: number after the last.
+        bound: gives the limits.
+    """
+
+    start: int = eqx.field(static=True)
+    stop: int = eqx.field(static=True)
+    bound: BoundLogScale = BoundLogScale()
+
+    def __call__(self, estimate: Float[Array, " k"]) -> Float[Array, " k"]:
+        clipped = jnp.clip(estimate[self.start : self.stop], self.bound.low, self.bound.high)
+        return estimate.at[self.start : self.stop].set(clipped)
+
+
+def make_family(config: FitConfig, *, key: Key) -> AbstractFamily:
+    """The posterior's family, for engines that leave the choice. Not to be compiled: flowjax keeps arrays out of sight of JAX."""
+    dim = sum(latent_dims(config))
+    if config.posterior == "full":
+        return FullGaussian(dim)
+    if config.posterior == "flow":
+        # An engine that learns shares the flow's weights between rows; one that does not has a flow for each row.
+        return NormalizingFlow(dim, key=key) if config.engine == "gradient" else ConditionalFlow(dim, dim, key=key)
+    return DiagonalGaussian(dim)
+
+
+def make_inference(
+    model: AbstractModel, family: AbstractFamily, observations: Observations, config: FitConfig, *, key: Key
+) -> Inference:
     """The engine that the options name, for training."""
-    name, dim = config.engine, _dim(model)
-    diagonal = DiagonalGaussian(dim)
+    name, dim = config.engine, sum(latent_dims(config))
     rate, steps = config.inference_rate, config.iterations
     if name == "direct":
-        return Inference(_direct(config, observations, diagonal, key), diagonal, 1, EveryIteration())
+        return Inference(_direct(config, observations, family, key), family, 1, EveryIteration())
     if name == "ladder":
         if not isinstance(model, LatentGaussian) or len(model.dims) < 2:
             raise BadInputError(
@@ -135,23 +172,34 @@ def make_inference(model: AbstractModel, observations: Observations, config: Fit
         ladder = Ladder(model.levels)
         return Inference(_direct(config, observations, ladder, key), ladder, 1, EveryIteration())
     if name == "semi-amortized":
-        first = _direct(config, observations, diagonal, key)
-        return Inference(Sequence((first, Gradient(optax.adam(rate))), (1,)), diagonal, 1 + steps, FirstIteration())
+        first = _direct(config, observations, family, key)
+        return Inference(Sequence((first, Gradient(optax.adam(rate))), (1,)), family, 1 + steps, FirstIteration())
     if name == "iterative":
-        engine = _iterative(config, observations, _feedback(observations, diagonal, dim), key)
-        return Inference(engine, diagonal, steps, EveryIteration())
+        engine = _iterative(config, observations, _feedback(observations, family, dim), _bound(family), key)
+        return Inference(engine, family, steps, EveryIteration())
     if name == "levelwise":
-        return Inference(_levelwise(model, config, observations, diagonal, key), diagonal, steps, EveryIteration())
+        engine = _levelwise(model, config, observations, family, key)
+        return Inference(engine, family, steps, EveryIteration())
     if name == "gradient":
-        return Inference(Detached(Gradient(optax.adam(rate))), diagonal, steps, LastIteration())
+        return Inference(Detached(Gradient(optax.adam(rate))), family, steps, LastIteration())
     if name == "natural-gradient":
-        engine = NaturalGradient(rate, expectation=MonteCarlo(config.samples), curvature=FreeEnergyFisher())
-        return Inference(Detached(engine), diagonal, steps, LastIteration())
+        engine = NaturalGradient(rate, expectation=MonteCarlo(config.samples))
+        return Inference(Detached(engine), family, steps, LastIteration())
     if name == "predictive-coding":
         return Inference(Detached(PredictiveCoding(optax.adam(rate))), Delta(dim), steps, LastIteration())
     # On a linear-Gaussian model one full natural-gradient step is the exact posterior.
-    exact = NaturalGradient(1.0, expectation=Cubature(), curvature=FreeEnergyFisher())
+    exact = NaturalGradient(1.0, expectation=Cubature())
     return Inference(exact, FullGaussian(dim), 1, LastIteration())
+
+
+def _bound(family: AbstractFamily) -> Callable[[Float[Array, " k"]], Float[Array, " k"]]:
+    """Keeps scales in bounds, where they stand in the flat parameters."""
+    if isinstance(family, FullGaussian):
+        size = family.dim * (family.dim + 3) // 2
+        return ClippedLogScale(size - family.dim, size)
+    if isinstance(family, ConditionalFlow):
+        return ClippedLogScale(family.dim, 2 * family.dim)
+    return BoundLogScale()
 
 
 def for_reporting(inference: Inference, dim: int, iterations: int | None) -> Inference:
@@ -165,25 +213,31 @@ def for_reporting(inference: Inference, dim: int, iterations: int | None) -> Inf
 
 def _direct(config: FitConfig, observations: Observations, family: AbstractFamily, key: Key) -> Direct:
     size = ravel_pytree(family.init())[0].size
-    return Direct(make_encoder(config, observations, size, key=key, bound=BoundLogScale()))
+    return Direct(make_encoder(config, observations, size, key=key, bound=_bound(family)))
 
 
-def _iterative(config: FitConfig, observations: Observations, feedback: Feedback, key: Key) -> Iterative:
+def _iterative(
+    config: FitConfig,
+    observations: Observations,
+    feedback: Feedback,
+    bound: Callable[[Float[Array, " k"]], Float[Array, " k"]],
+    key: Key,
+) -> Iterative:
     encodings = _encodings(config, observations)
     shapes = eqx.filter_eval_shape(lambda f: [encoding(f) for encoding in encodings], feedback)
     updates: dict[str, AbstractUpdateRule] = {"gated": Gated(), "residual": Residual(), "learned-sgd": LearnedSGD()}
     update = updates[config.update]
     network = dense(config)(sum(shape.shape[0] for shape in shapes), update.outputs(feedback.estimate.size), key=key)
-    return Iterative(network, encodings, update, bound=BoundLogScale())
+    return Iterative(network, encodings, update, bound=bound)
 
 
 def _levelwise(
     model: AbstractModel, config: FitConfig, observations: Observations, family: AbstractFamily, key: Key
 ) -> LevelwiseIterative:
-    dims = model.dims if isinstance(model, LatentGaussian) else (_dim(model),)
+    dims = model.dims if isinstance(model, LatentGaussian) else latent_dims(config)
     feedback = _feedback(observations, family, sum(dims))
     levels = [
-        _iterative(config, observations, feedback.level(index, dims), level_key)
+        _iterative(config, observations, feedback.level(index, dims), _bound(family), level_key)
         for index, level_key in enumerate(jr.split(key, len(dims)))
     ]
     return LevelwiseIterative(tuple(levels), dims)
@@ -199,7 +253,8 @@ def _feedback(observations: Observations, family: AbstractFamily, dim: int) -> F
 
 def _encodings(config: FitConfig, observations: Observations) -> tuple[AbstractEncoding, ...]:
     known: dict[str, AbstractEncoding] = {
-        "gradients": Normalized(InferenceGradient(), 2),
+        # Means and log scales apart, where there are as many of these as of those.
+        "gradients": Normalized(InferenceGradient(), 2 if config.posterior == "diagonal" else 1),
         "log-gradients": LogGradient(),
         "errors": Normalized(WeightedErrors()),
         "plain-errors": PredictionErrors(),
@@ -217,14 +272,3 @@ def _encodings(config: FitConfig, observations: Observations) -> tuple[AbstractE
             f"{config.encoding!r}: use log-gradients+data."
         )
     return (Estimate(), *(known[name] for name in names))
-
-
-def _free_energy(objective: AbstractObjective) -> FreeEnergy:
-    inner = objective.free_energy if isinstance(objective, Weighted) else objective
-    if not isinstance(inner, FreeEnergy):
-        raise BadInputError(f"Expected a free energy, got {type(inner).__name__}.")
-    return inner
-
-
-def _dim(model: AbstractModel) -> int:
-    return int(model.initial().event_shape[0])

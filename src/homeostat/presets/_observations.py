@@ -12,6 +12,7 @@ from ..data import (
     Categories,
     Counts,
     Finite,
+    GreyValues,
     Nonempty,
     UnitInterval,
     check_rows,
@@ -79,18 +80,20 @@ class Observations(NamedTuple):
         """Stored rows as the model sees them: 32-bit numbers, whole ones for categories."""
         if self.likelihood == "categorical":
             return rows.reshape(len(rows), *self.event_shape).astype(np.int32)
-        values = rows.reshape(len(rows), -1).astype(np.float32)
-        if self.divisor != 1.0:
-            values = values / np.float32(self.divisor)
+        flat = rows.reshape(len(rows), -1)
         if self.standardized:
-            values = (values - self.loc.astype(np.float32)) / self.scale.astype(np.float32)
+            # In double precision, because numbers that vary little around a large one (times, pressures) would lose their digits.
+            values = ((flat.astype(np.float64) / self.divisor - self.loc) / self.scale).astype(np.float32)
+        else:
+            values = flat.astype(np.float32)
+            values = values if self.divisor == 1.0 else values / np.float32(self.divisor)
         return values.reshape(len(rows), *self.event_shape)
 
     def restore(self, values: np.ndarray) -> np.ndarray:
         """What the model says, in the unit and the shape of the stored rows."""
         flat = np.asarray(values).reshape(len(values), -1)
         if self.standardized:
-            flat = flat * self.scale.astype(flat.dtype) + self.loc.astype(flat.dtype)
+            flat = flat.astype(np.float64) * self.scale + self.loc
         return (flat * flat.dtype.type(self.divisor)).reshape(len(values), *self.shape)
 
     def pictures(self, stored: np.ndarray) -> np.ndarray:
@@ -117,6 +120,12 @@ def describe(rows: AbstractRows, train: AbstractRows, config: FitConfig) -> Obse
         raise BadInputError(f"Expected a positive number to divide by, got {config.divide_by}: leave --divide-by at 1.")
     check_rows(rows, Finite())
     low, high, whole = _range(rows, config.divide_by)
+    largest = max(-low, high)
+    if largest > float(np.finfo(np.float32).max):
+        raise BadInputError(
+            f"Expected numbers that 32 bits can hold, up to 3.4e38, got {largest:g} in {rows.name}: say --divide-by, or look "
+            f"whether this number stands for a missing one."
+        )
     name = _likelihood(config, rows, low, high, whole)
     divisor = config.divide_by
     if name == "discretized-gaussian":
@@ -156,7 +165,7 @@ def requirements(observations: Observations) -> tuple[AbstractRequirement, ...]:
     if name == "bernoulli":
         return (Finite(), UnitInterval() if observations.divisor == 1.0 else _scaled(observations.divisor))
     if name == "discretized-gaussian":
-        return Finite(), Categories(GREY_LEVELS)
+        return Finite(), GreyValues()
     if name == "categorical":
         return Finite(), Categories(observations.num_classes)
     if name == "multinomial":
@@ -254,6 +263,7 @@ def _moments(rows: AbstractRows, divisor: float) -> tuple[np.ndarray, np.ndarray
     for chunk in _chunks(rows):
         square += ((chunk.reshape(len(chunk), -1).astype(np.float64) - mean[None, :]) ** 2).sum(axis=0)
     deviation = np.sqrt(square / rows.num_rows)
-    # What never varies has no scale of its own, up to the rounding of 32-bit numbers.
-    constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-30)
+    # What never varies has no scale of its own, up to the rounding of the numbers.
+    rounding = 1e-6 if rows.dtype.kind == "f" and rows.dtype.itemsize < 8 else 1e-12
+    constant = deviation <= rounding * np.maximum(np.abs(mean), 1e-30)
     return mean / divisor, np.where(constant, 1.0, deviation / divisor)

@@ -10,7 +10,7 @@ import optax
 
 from ..core import AbstractEngine, AbstractFamily, AbstractModel
 from ..distributions import MonteCarlo
-from ..inference import FreeEnergyDescent, FreeEnergyDescentState, LastIteration, ModelWithEngine
+from ..inference import Failure, FreeEnergyDescent, FreeEnergyDescentState, LastIteration, ModelWithEngine
 from ..models.static import LatentGaussian
 from ..objectives import (
     AbstractWeighting,
@@ -25,8 +25,8 @@ from ..objectives import (
 )
 from ..results import BadInputError
 from ..typing import Array, Float, Key, PyTree
-from ._config import LINEAR, ONE_STEP, WEIGHTINGS, FitConfig
-from ._engines import Inference, for_reporting, make_inference
+from ._config import LINEAR, ONE_STEP, OWN_POSTERIOR, WEIGHTINGS, FitConfig
+from ._engines import Inference, for_reporting, make_family, make_inference
 from ._models import latent_dims, make_model
 from ._networks import require_positive
 from ._observations import Observations
@@ -139,7 +139,9 @@ class System(NamedTuple):
         steps = iterations
         if iterations is not None and self.config.engine == "semi-amortized":
             steps = 1 + iterations
-        inference = for_reporting(self.inference._replace(engine=engine), sum(self.dims), steps)
+        family = self.inference.family if kept.learned.family is None else kept.learned.family
+        trained = self.inference._replace(engine=engine, family=family)
+        inference = for_reporting(trained, sum(self.dims), steps)
         free_energy = FreeEnergy(model, MonteCarlo(self.config.samples))
         weighted = not isinstance(self.weighting, Unweighted)
         objective = Weighted(free_energy, self.weighting, kept.weighting) if weighted else free_energy
@@ -148,6 +150,14 @@ class System(NamedTuple):
 
 
 BINARIZE: Callable[..., Any] = Binarize()
+
+
+def failure_text(failure: Failure) -> str | None:
+    """At which update training had to stop, and which terms were at fault; None if it did not stop."""
+    if int(failure.step) < 0:
+        return None
+    names = [name for name in ("distortion", "rate", "gradient") if bool(getattr(failure, name))]
+    return f"update {int(failure.step)}: the {' and the '.join(names)} became NaN or infinite"
 
 
 def check_config(config: FitConfig) -> None:
@@ -197,6 +207,22 @@ def check_config(config: FitConfig) -> None:
             f"{options[0]}: leave it out, or use another engine."
         )
     _check_engine(config)
+    _check_posterior(config)
+
+
+def _check_posterior(config: FitConfig) -> None:
+    name = config.posterior
+    if name != "diagonal" and config.engine in OWN_POSTERIOR:
+        raise BadInputError(
+            f"Expected no --posterior with --engine {config.engine}, which is made for one of its own, got {name}: leave it out, "
+            f"or use direct, iterative, semi-amortized or gradient."
+        )
+    if name == "flow" and config.engine == "natural-gradient":
+        raise BadInputError(
+            "Expected a Gaussian for --engine natural-gradient, got --posterior flow: use diagonal or full, or --engine gradient."
+        )
+    if name == "flow" and sum(latent_dims(config)) < 2:
+        raise BadInputError("Expected at least two latent variables for --posterior flow, got one: use diagonal.")
 
 
 def _check_engine(config: FitConfig) -> None:
@@ -229,21 +255,26 @@ def build_system(config: FitConfig, observations: Observations, *, key: Key) -> 
         BadInputError: options contradict each other or the data.
     """
     # Compiled, because initialising eagerly costs seconds of dispatch.
-    return _assemble(config, observations, eqx.filter_jit(_initial(config, observations))(key))
+    initial = _initial(config, observations, jr.fold_in(key, 1))
+    return _assemble(config, observations, eqx.filter_jit(initial)(key))
 
 
 def outline_system(config: FitConfig, observations: Observations) -> System:
     """The system without numbers: shapes in place of arrays, to check that all fits together, and to restore into."""
-    return _assemble(config, observations, eqx.filter_eval_shape(_initial(config, observations), jr.key(0)))
+    initial = _initial(config, observations, jr.key(0))
+    return _assemble(config, observations, eqx.filter_eval_shape(initial, jr.key(0)))
 
 
-def _initial(config: FitConfig, observations: Observations) -> Callable[[Key], tuple[AbstractModel, Inference]]:
+def _initial(
+    config: FitConfig, observations: Observations, family_key: Key
+) -> Callable[[Key], tuple[AbstractModel, Inference]]:
     check_config(config)
+    family = make_family(config, key=family_key)
 
     def initial(key: Key) -> tuple[AbstractModel, Inference]:
         model_key, engine_key = jr.split(key)
         model = make_model(config, observations, key=model_key)
-        return model, make_inference(model, observations, config, key=engine_key)
+        return model, make_inference(model, family, observations, config, key=engine_key)
 
     return initial
 
@@ -251,7 +282,10 @@ def _initial(config: FitConfig, observations: Observations) -> Callable[[Key], t
 def _assemble(config: FitConfig, observations: Observations, parts: tuple[AbstractModel, Inference]) -> System:
     model, inference = parts
     levels = len(model.dims) if isinstance(model, LatentGaussian) else 1
-    return System(config, observations, ModelWithEngine(model, inference.engine), inference, _weighting(config, levels))
+    learned = ModelWithEngine(model, inference.engine, inference.learned_family)
+    # A posterior that cannot be taken apart along the levels has one rate for all of them.
+    rates = levels if config.posterior == "diagonal" else 1
+    return System(config, observations, learned, inference, _weighting(config, rates))
 
 
 def _weighting(config: FitConfig, num_levels: int) -> AbstractWeighting:

@@ -251,6 +251,13 @@ def mean_and_error(values: Array | np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
 
 
+def median_error(values: Array | np.ndarray, *, seed: int, num_resamples: int = 500) -> float:
+    """Bootstrap standard error of the median over rows."""
+    values, generator = np.asarray(values, float), np.random.default_rng(seed)
+    resampled = generator.choice(values, (num_resamples, len(values)))
+    return float(np.median(resampled, axis=1).std(ddof=1))
+
+
 def median_seconds(function: Callable[[], PyTree], *, repeats: int = 5) -> float:
     """Median wall-clock seconds of a compiled function, after one call that does not count."""
     jax.block_until_ready(function())

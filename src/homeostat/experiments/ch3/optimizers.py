@@ -6,7 +6,7 @@ chapter says; `--inputs log_gradient` takes the form of the authors' code instea
 and without momentum, and natural gradient infer on the same model from the same start with the same samples; each has the step
 size with the highest final bound on training examples. Curves are over validation examples.
 
-Scales: `smoke` takes small pictures of sprites and leaves natural gradient out; `small` has 32 latents, 128 units and 5,000
+Scales: `smoke` takes small pictures of sprites and leaves natural gradient out; `small` has 32 latents, 128 units and 30,000
 updates; `paper` the authors' 64 latents and 512 units (an accelerator).
 """
 
@@ -55,7 +55,7 @@ from ._racing import (
 )
 
 SOURCE = "Marino, thesis, chapter 3, Figs. 3.6 to 3.8; the factor of 10 and the tolerance of 1 nat are this library's"
-MINUTES = Minutes(smoke=0.5, small=6.0, paper=900.0)
+MINUTES = Minutes(smoke=0.5, small=15.0, paper=900.0)
 _FINAL = "final bound of iterative inference minus that of the best optimizer, mean over validation examples"
 _FEWER = "iterations of the best optimizer to its own final bound over those of iterative inference to the same bound"
 _STABLE = "bound after the 16 iterations of training minus bound after the longest run, mean over validation examples"
@@ -93,7 +93,7 @@ class Config:
     """Observations."""
     sizes: Sizes = field(default_factory=lambda: Sizes((32,), 0, 128, 2, 128, 2))
     """Networks."""
-    training: Training = field(default_factory=lambda: Training(5_000, 32, 1e-3, 0.05))
+    training: Training = field(default_factory=lambda: Training(30_000, 32, 1e-3, 0.05))
     """Training of the model beside iterative inference."""
     inputs: Inputs = Inputs.layer_norm
     """What the update network reads."""

@@ -29,7 +29,7 @@ from ._coding import RULES, Costs, Measured, costs, measure, train_candidates
 from ._common import DataSet, Sizes, Training, load_observations, printed
 
 SOURCE = "thesis, Sec. 8.3, 'Iterative Amortization', with Eqs. 8.2 to 8.5"
-MINUTES = Minutes(smoke=0.6, small=7.0, paper=240.0)
+MINUTES = Minutes(smoke=0.6, small=20.0, paper=240.0)
 _EIGHT_TWO = (
     "after 8 iterations of predictive coding above that after 2 of iterative inference, over its standard error"
 )
@@ -91,8 +91,8 @@ class Config:
             return cls()
         small = cls(
             sizes=Sizes(latents=(32,), encoder_width=256, decoder_width=256),
-            model=Training(1_500, 64, 1e-3),
-            engine=Training(800, 64, 1e-3),
+            model=Training(5_000, 64, 1e-3),
+            engine=Training(8_000, 64, 1e-3),
             num_validation=250,
             num_test=500,
             optimum_steps=200,

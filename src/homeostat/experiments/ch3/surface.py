@@ -5,8 +5,8 @@ beside an iterative inference model of 16 iterations, each on its own as in the 
 a fine grid and Newton's method, so the gaps are exact: a point estimate needs no samples. A diagonal Gaussian posterior is
 trained in the same way for comparison; its optimum comes from long optimisation.
 
-Scales: `smoke` takes small pictures of sprites and leaves the Gaussian out; `small` has 128 units and 6,000 updates on batches
-of 32; `paper` the authors' 512 units and 100,000 updates (an accelerator).
+Scales: `smoke` takes small pictures of sprites and leaves the Gaussian out; `small` has 128 units and 30,000 updates on batches
+of 32 at the authors' rate; `paper` the authors' 512 units and 100,000 updates (an accelerator).
 """
 
 from dataclasses import dataclass, field
@@ -35,6 +35,7 @@ from ._common import (
     iterative_engine,
     load_observations,
     mean_and_error,
+    median_error,
     printed,
     train,
 )
@@ -42,8 +43,11 @@ from ._optimum import Grid, bound_on_grid
 from ._surface import Bounds, gaussian_gaps, measure
 
 SOURCE = "Marino, thesis, chapter 3, Figs. 3.1 and 3.5, with the threshold of 0.05 nats set for this library"
-MINUTES = Minutes(smoke=0.4, small=6.0, paper=600.0)
+MINUTES = Minutes(smoke=0.4, small=12.0, paper=600.0)
 _GAP = "bound at the optimum minus bound of the iterative estimate after 16 iterations, mean over validation examples"
+_MEDIAN = (
+    "the same, median over examples: the figures of the thesis show single ones, and a mean counts every lower maximum"
+)
 _MORE = "gap of the direct estimate minus gap of the iterative one, each on its own model, mean over the same examples"
 _ASCENT = "bound that gradient ascent reaches minus bound of the direct estimate, mean over examples"
 _REMAINS = "bound after 16 iterations minus bound after 32, mean over examples"
@@ -51,6 +55,7 @@ _AT_SMOKE = ("smoke",)
 CLAIMS = (
     Claim("surface/iterative-gap", SOURCE, _GAP, "nats", AtMost(0.05)),
     Claim("surface/iterative-gap", SOURCE, _GAP, "nats", AtMost(20.0), scales=_AT_SMOKE),
+    Claim("surface/iterative-gap-median", SOURCE, _MEDIAN, "nats", AtMost(0.05)),
     Claim("surface/direct-gap-larger", SOURCE, _MORE, "nats", AtLeast(0.0)),
     Claim("surface/ascent-above-direct", SOURCE, _ASCENT, "nats", AtLeast(0.0)),
     Claim("surface/remains", SOURCE, _REMAINS, "nats", AtMost(0.05)),
@@ -66,9 +71,9 @@ class Config:
     """Observations."""
     sizes: Sizes = field(default_factory=lambda: Sizes((2,), 0, 128, 2, 128, 2))
     """Networks."""
-    direct: Training = field(default_factory=lambda: Training(6_000, 32, 1e-3, 0.02))
+    direct: Training = field(default_factory=lambda: Training(30_000, 32, 2e-4, 0.02))
     """Training beside the direct encoder."""
-    iterative: Training = field(default_factory=lambda: Training(6_000, 32, 1e-3, 0.02))
+    iterative: Training = field(default_factory=lambda: Training(30_000, 32, 2e-4, 0.02))
     """Training beside iterative inference."""
     gaussian: Training = field(default_factory=lambda: Training(2_000, 32, 1e-3, 0.02))
     """Training beside either engine with a Gaussian posterior."""
@@ -211,6 +216,7 @@ def report(config: Config, context: AbstractRunContext, found: dict[str, Bounds]
     steps = config.num_iterations
     gap = np.asarray(iterative.optimum_nats) - path_nats[:, steps]
     context.measure("surface/iterative-gap", *mean_and_error(gap))
+    context.measure("surface/iterative-gap-median", float(np.median(gap)), median_error(gap, seed=0))
     context.measure("surface/direct-gap-larger", *mean_and_error(direct_gap - gap))
     context.measure("surface/remains", *mean_and_error(path_nats[:, steps] - path_nats[:, 2 * steps]))
     local = np.asarray(iterative.local_nats) - path_nats[:, steps]
