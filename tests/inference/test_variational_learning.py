@@ -156,7 +156,7 @@ def test_free_energy_descent_trains_model_and_encoder_together(data, key):
     best = 0.5 * (3 * np.log(2 * np.pi) + np.log(values[2]) + 2 * np.log(noise) + 3)
     # A linear encoder with one variance is exact for this model, so the bound meets the evidence.
     np.testing.assert_allclose(metrics.free_energy_nats, best, atol=0.02)
-    np.testing.assert_allclose(jnp.exp(2 * state.learned.model.likelihood.log_scale), noise, rtol=0.05)
+    np.testing.assert_allclose(jnp.exp(2 * state.learned.model.density.log_scale), noise, rtol=0.05)
 
 
 def test_bad_settings_are_refused(data):

@@ -155,7 +155,7 @@ def test_the_likelihood_fits_the_data(array, options, name, kind):
     assert observations.likelihood == name
     model = outline_system(config, observations).learned.model
     assert isinstance(model, LatentGaussian)
-    assert isinstance(model.likelihood, kind)
+    assert isinstance(model.density, kind)
 
 
 def test_prepared_rows_come_back_in_their_own_unit():

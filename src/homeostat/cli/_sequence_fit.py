@@ -29,6 +29,7 @@ from ..presets import (
     build_sequence_system,
     check_sequence_config,
     describe_sequences,
+    failure_text,
     outline_sequence_system,
     sequence_fingerprint,
     sequence_format,
@@ -36,7 +37,7 @@ from ..presets import (
 from ..results import BadInputError
 from ..viz import plot_one_step, plot_whiteness
 from ._context import RunContext
-from ._fit import _close, _failure_text
+from ._fit import _close
 from ._fit_figures import show_training
 from ._sequence_fitted import foresee, free_energies, parts, summarize_sequences, track
 from ._sequences import SEQUENCE_FIT
@@ -151,7 +152,7 @@ def _run(request: SequenceFitRequest, context: RunContext, *, key: Any) -> None:
         training_steps=data.train.num_steps,
         best_step=trained.step,
         last_step=trained.last_step,
-        failure=_failure_text(trained.failure),
+        failure=None if trained.failure is None else failure_text(trained.failure),
         **summary,
     )
     show_training(context)

@@ -122,7 +122,7 @@ def _lengths(name: str, count: int, longest: int, lengths: Any, mask: np.ndarray
         if seen is None:
             return np.full(count, longest)
         # The last step of which anything was observed; 0 where nothing was.
-        return np.where(seen.any(axis=1), longest - np.argmax(seen[:, ::-1], axis=1), 0)
+        return np.where(np.any(seen, axis=1), longest - np.argmax(np.flip(seen, axis=1), axis=1), 0)
     sizes: np.ndarray = np.asarray(lengths)
     whole = sizes.shape == (count,) and sizes.dtype.kind in "iuf" and bool(np.all(sizes == np.floor(sizes)))
     if not whole or sizes.min() < 0 or sizes.max() > longest:

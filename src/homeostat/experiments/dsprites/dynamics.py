@@ -187,6 +187,7 @@ def _second_order(
     rest = (jnp.zeros(8), jnp.diag(jnp.concatenate([jnp.ones(4), 1e-3 * step])))
     true = model_of(true_second_order(ACCELERATION * eye, JITTER * eye, DAMPING), rest)
     learned, truth = (in_displacement_coordinates(model).dynamics for model in (found, true))
+    assert isinstance(learned, LinearDynamics) and isinstance(truth, LinearDynamics)
     # In classes, so that a factor's unit does not decide how much its errors count.
     units = jnp.concatenate([step, step])
     a, b = ((d.matrix * units[None, :] / units[:, None], d.control / units[:, None]) for d in (learned, truth))
