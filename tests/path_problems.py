@@ -43,7 +43,7 @@ PATH_FILTERS = {
 
 
 def _learner() -> tuple[SmoothingDescent, PathEvidence]:
-    recognition = engines.Direct(ProductForm.networks(1, 1, width=3, key=jr.key(0)))
+    recognition = engines.Direct(ProductForm.networks(1, 1, actions=1, width=3, key=jr.key(0)))
     learner = SmoothingDescent(ModelWithEngine(chain(1), recognition), optax.adam(1e-3))
     batch = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), path_evidence(PathGaussian(3, 1)))
     return learner, batch

@@ -38,7 +38,9 @@ DIM, TIME = 2, 5
 @pytest.fixture
 def model() -> LinearGaussian:
     dynamics = LinearDynamics(jnp.array([[0.9, 0.2], [-0.1, 0.8]]), jnp.eye(DIM), jnp.array([[0.5, 0.0], [0.2, 0.4]]))
-    return LinearGaussian(jnp.zeros(DIM), jnp.eye(DIM), dynamics, jnp.array([[1.0, 0.5], [0.0, 1.0]]), 0.6 * jnp.eye(DIM))
+    return LinearGaussian(
+        jnp.zeros(DIM), jnp.eye(DIM), dynamics, jnp.array([[1.0, 0.5], [0.0, 1.0]]), 0.6 * jnp.eye(DIM)
+    )
 
 
 @pytest.fixture

@@ -262,10 +262,10 @@ def sequences(model, key, count=8):
 
 
 RECOGNITION = {
-    "product": lambda key: ProductForm.networks(SIZE, DIM, width=8, key=key),
-    "direct": lambda key: DirectForm.networks(SIZE, DIM, width=8, key=key),
+    "product": lambda key: ProductForm.networks(SIZE, DIM, actions=1, width=8, key=key),
+    "direct": lambda key: DirectForm.networks(SIZE, DIM, actions=1, width=8, key=key),
     "bidirectional": lambda key: DirectForm(
-        Bidirectional(GRU(2 * SIZE, 4, 4, key=key), GRU(2 * SIZE, 4, 4, key=key), Dense(8, 9, key=key)), DIM
+        Bidirectional(GRU(2 * SIZE + 1, 4, 4, key=key), GRU(2 * SIZE + 1, 4, 4, key=key), Dense(8, 9, key=key)), DIM
     ),
 }
 
@@ -310,7 +310,7 @@ def test_recognition_networks_learn(linear, key, name):
 def test_semi_amortized_and_expectation_maximisation(linear, key):
     """An encoder refined by one natural step is exact here, and its gradient in the model is that of the evidence."""
     values, actions = data(linear, key)
-    recognition = ProductForm.networks(SIZE, DIM, width=4, key=jr.key(1))
+    recognition = ProductForm.networks(SIZE, DIM, actions=1, width=4, key=jr.key(1))
     engine = Sequence((Direct(recognition), PathNaturalGradient()), (1,))
     found = eqx.filter_jit(Structured(engine, 2).smooth)(linear, values, actions, key=key)
     assert gap(found, smooth(RauchTungStriebel(), linear, values, actions)) < ALGEBRA

@@ -33,7 +33,26 @@ from ...typing import Array, Float, Key
 
 
 def sequence_inputs(evidence: PathEvidence) -> Float[Array, "time n"]:
-    """What a recognition network reads: observations with zeros where missing, beside the mask of what is known; n = 2 m."""
+    """What a recognition network reads: observations with zeros where missing, the mask of what is known, and a_{t-1}.
+
+    n = 2 m + a; the first step has no action before it and reads zeros.
+    """
+    values, known = _observed_inputs(evidence)
+    return jnp.concatenate([jnp.where(known > 0.0, values, 0.0), known, _actions_before(evidence, values)], axis=1)
+
+
+def _actions_before(evidence: PathEvidence, like: Array) -> Float[Array, "time a"]:
+    leaves = [
+        jnp.reshape(leaf, (evidence.time - 1, -1)).astype(like.dtype) for leaf in jax.tree.leaves(evidence.actions)
+    ]
+    if not leaves:
+        return jnp.zeros((evidence.time, 0), like.dtype)
+    actions = jnp.concatenate(leaves, axis=1)
+    return jnp.concatenate([jnp.zeros((1, actions.shape[1]), like.dtype), actions])
+
+
+def _observed_inputs(evidence: PathEvidence) -> tuple[Float[Array, "time m"], Float[Array, "time m"]]:
+    """Observations as they stand, and 1 where they are known."""
     leaves = [jnp.reshape(leaf, (evidence.time, -1)) for leaf in jax.tree.leaves(evidence.observations)]
     values = jnp.concatenate([leaf.astype(jnp.result_type(leaf, float)) for leaf in leaves], axis=1)
     if evidence.observed is None:
@@ -41,7 +60,7 @@ def sequence_inputs(evidence: PathEvidence) -> Float[Array, "time n"]:
     else:
         masks = [jnp.reshape(leaf, (evidence.time, -1)) for leaf in jax.tree.leaves(evidence.observed)]
         known = jnp.concatenate(masks, axis=1).astype(values.dtype)
-    return jnp.concatenate([jnp.where(known > 0.0, values, 0.0), known], axis=1)
+    return values, known
 
 
 class AbstractSequenceNetwork(eqx.Module):
@@ -105,6 +124,8 @@ class ProductForm(eqx.Module):
     Attributes:
         network: maps what was seen to m_t and the Cholesky factor of C_t^{-1}, d + d (d + 1) / 2 outputs.
         matrix: A of the chain, [d, d].
+        control: B of the chain, by which a_t moves it, [d, a].
+        offset: c of the chain, [d].
         scale_vector: Cholesky factor of its noise (the logarithm of the diagonal last), [d (d + 1) / 2].
         first_loc: mean of its first state, [d].
         first_scale_vector: Cholesky factor of its first state's covariance, likewise.
@@ -115,43 +136,51 @@ class ProductForm(eqx.Module):
 
     network: AbstractSequenceNetwork
     matrix: Float[Array, "d d"]
+    control: Float[Array, "d a"]
+    offset: Float[Array, " d"]
     scale_vector: Float[Array, " k"]
     first_loc: Float[Array, " d"]
     first_scale_vector: Float[Array, " k"]
 
     @classmethod
     def networks(
-        cls, observed: int, dim: int, *, width: int = 32, depth: int = 1, window: int = 0, key: Key
+        cls, observed: int, dim: int, *, actions: int = 0, width: int = 32, depth: int = 1, window: int = 0, key: Key
     ) -> "ProductForm":
         """A multilayer perceptron at every step, and a random walk with unit steps as the chain.
 
         Args:
             observed: numbers in one observation, m.
             dim: d.
+            actions: numbers in one action, a.
             width: units of a hidden layer.
             depth: hidden layers.
             window: steps before and after that the network reads as well.
             key: for the weights.
         """
         entries = dim * (dim + 1) // 2
-        inputs = 2 * observed * (2 * window + 1)
+        inputs = (2 * observed + actions) * (2 * window + 1)
         network = MLP(inputs, dim + entries, width, depth, key=key)
-        zeros = jnp.zeros(entries)
-        return cls(Stepwise(network, window), jnp.eye(dim), zeros, jnp.zeros(dim), zeros)
+        zeros, still = jnp.zeros(entries), jnp.zeros(dim)
+        return cls(Stepwise(network, window), jnp.eye(dim), jnp.zeros((dim, actions)), still, zeros, still, zeros)
 
     def __call__(self, evidence: PathEvidence) -> BlockTridiagonalParams:
         dim, inputs = self.matrix.shape[0], sequence_inputs(evidence)
         output = _checked(self.network(inputs), dim + dim * (dim + 1) // 2)
+        moved = _actions_before(evidence, inputs)[1:]
+        if moved.shape[1] != self.control.shape[1]:
+            raise BadInputError(
+                f"Expected {self.control.shape[1]} numbers in an action, got {moved.shape[1]}: pass actions=... to `networks`."
+            )
         centres, vectors = output[:, :dim], output[:, dim:]
         roots = jax.vmap(LowerCholeskyTransform())(vectors)
-        known = jnp.any(inputs[:, inputs.shape[1] // 2 :] > 0.0, axis=1)
+        known = jnp.any(_observed_inputs(evidence)[1] > 0.0, axis=1)
         precisions = jnp.where(known[:, None, None], roots @ jnp.swapaxes(roots, 1, 2), 0.0)
         steps = evidence.time - 1
         tril = LowerCholeskyTransform()(self.scale_vector)
         chain = BlockTridiagonal.from_markov(
             GaussianMoments(self.first_loc, LowerCholeskyTransform()(self.first_scale_vector)),
             jnp.broadcast_to(self.matrix, (steps, dim, dim)),
-            jnp.zeros((steps, dim), centres.dtype),
+            self.offset[None, :] + moved @ self.control.T,
             jnp.broadcast_to(tril, (steps, dim, dim)),
         ).natural
         shift = chain.shift + jnp.einsum("tij,tj->ti", precisions, centres)
@@ -176,12 +205,14 @@ class DirectForm(eqx.Module):
 
     @classmethod
     def networks(
-        cls, observed: int, dim: int, *, width: int = 32, depth: int = 1, window: int = 1, key: Key
+        cls, observed: int, dim: int, *, actions: int = 0, width: int = 32, depth: int = 1, window: int = 1, key: Key
     ) -> "DirectForm":
         """A multilayer perceptron at every step; arguments as for `ProductForm.networks`."""
         network_key, _ = jr.split(key)
         outputs = dim + dim * (dim + 1) // 2 + dim**2
-        network = MLP(2 * observed * (2 * window + 1), outputs, width, depth, key=network_key)
+        # Blocks of random size would multiply along the path: at first the states are all but independent.
+        size = (2 * observed + actions) * (2 * window + 1)
+        network = MLP(size, outputs, width, depth, key=network_key, output_gain=0.1)
         return cls(Stepwise(network, window), dim)
 
     def __call__(self, evidence: PathEvidence) -> BlockTridiagonalParams:

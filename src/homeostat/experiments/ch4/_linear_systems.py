@@ -1,0 +1,148 @@
+"""Random linear systems, and the dense joint Gaussian over their states and observations."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from ...models.sequential import LinearDynamics, LinearGaussian
+from ...typing import Array, Float, Key
+
+
+class Sequence(NamedTuple):
+    """A linear-Gaussian system with a sequence that it emitted.
+
+    Attributes:
+        model: the system.
+        states: [time, d].
+        observations: [time, m]; NaN where missing.
+        actions: [time - 1, a].
+    """
+
+    model: LinearGaussian
+    states: Float[Array, "time d"]
+    observations: Float[Array, "time m"]
+    actions: Float[Array, "steps a"]
+
+
+def random_system(dim: int, observed: int, actions: int, length: int, *, missing: float = 0.0, key: Key) -> Sequence:
+    """A stable system with correlated noises, known inputs and offsets, and one sequence from it.
+
+    A is 0.3 to 0.95 times a random rotation, bent; noise scales lie between e^-1 and e^0.5, so that a prediction tells about as much as
+    an observation.
+
+    Args:
+        dim: state coordinates.
+        observed: observed coordinates.
+        actions: known inputs a step.
+        length: observations.
+        missing: share of entries that are lost.
+        key: for the system and the sequence.
+    """
+    keys = iter(jr.split(key, 12))
+    rotation, _ = jnp.linalg.qr(jr.normal(next(keys), (dim, dim)))
+    bend = jnp.eye(dim) + 0.2 * jr.normal(next(keys), (dim, dim)) * (1.0 - jnp.eye(dim))
+    matrix = jr.uniform(next(keys), (), minval=0.3, maxval=0.95) * rotation @ bend
+    # Bending may have stretched it: the largest gain of one step stays below one.
+    matrix = matrix / jnp.maximum(1.0, jnp.linalg.norm(matrix, 2) / 0.95)
+    dynamics = LinearDynamics(
+        matrix,
+        jr.normal(next(keys), (dim, actions)),
+        _factor(next(keys), dim),
+        0.3 * jr.normal(next(keys), (dim,)),
+    )
+    model = LinearGaussian(
+        jr.normal(next(keys), (dim,)),
+        _factor(next(keys), dim),
+        dynamics,
+        jr.normal(next(keys), (observed, dim)),
+        _factor(next(keys), observed),
+        jr.normal(next(keys), (observed,)),
+    )
+    action_key, sample_key, hole_key = jr.split(next(keys), 3)
+    inputs = jr.normal(action_key, (length - 1, actions))
+    states, values = model.sample(inputs, key=sample_key)
+    values = jnp.where(jr.uniform(hole_key, values.shape) < missing, jnp.nan, values)
+    return Sequence(model, states, values, inputs)
+
+
+def random_systems(dim: int, observed: int, length: int, num: int, *, key: Key) -> Sequence:
+    """So many systems without inputs, each with a sequence of its own; every array has a leading axis."""
+    return jax.vmap(lambda k: random_system(dim, observed, 0, length, key=k))(jr.split(key, num))
+
+
+def _factor(key: Key, dim: int) -> Float[Array, "d d"]:
+    scale_key, lower_key = jr.split(key)
+    scales = jnp.exp(jr.uniform(scale_key, (dim,), minval=-1.0, maxval=0.5))
+    return scales[:, None] * (jnp.eye(dim) + 0.3 * jnp.tril(jr.normal(lower_key, (dim, dim)), -1))
+
+
+class Reference(NamedTuple):
+    """Exact answers.
+
+    Attributes:
+        filtered_mean: E[z_t | x_{1:t}], [time, d].
+        filtered_covariance: Cov(z_t | x_{1:t}), [time, d, d].
+        smoothed_mean: E[z_t | x_{1:T}], [time, d].
+        smoothed_covariance: Cov(z_t | x_{1:T}), [time, d, d].
+        energy_nats: -log p(x_t | x_{<t}), [time].
+    """
+
+    filtered_mean: np.ndarray
+    filtered_covariance: np.ndarray
+    smoothed_mean: np.ndarray
+    smoothed_covariance: np.ndarray
+    energy_nats: np.ndarray
+
+
+def dense_joint(sequence: Sequence) -> Reference:
+    """Every conditional from one Gaussian over all states and observations, by matrix algebra in NumPy and 64 bits.
+
+    The joint of the path is built from its blocks; conditioning on the known entries of x_{1:t} for every t uses no recursion.
+    """
+    model, dynamics = jax.tree.map(lambda leaf: np.asarray(leaf, float), (sequence.model, sequence.model.dynamics))
+    actions, values = np.asarray(sequence.actions, float), np.asarray(sequence.observations, float)
+    length, size = values.shape
+    dim = model.initial_mean.shape[0]
+    means, covariance = [model.initial_mean], np.zeros((length * dim, length * dim))
+    covariance[:dim, :dim] = model.initial_scale_tril @ model.initial_scale_tril.T
+    for t in range(1, length):
+        means.append(dynamics.matrix @ means[-1] + dynamics.control @ actions[t - 1] + dynamics.offset)
+        past, now = slice(0, t * dim), slice(t * dim, (t + 1) * dim)
+        cross = dynamics.matrix @ covariance[(t - 1) * dim : t * dim, past]
+        covariance[now, past], covariance[past, now] = cross, cross.T
+        covariance[now, now] = cross[:, -dim:] @ dynamics.matrix.T + dynamics.scale_tril @ dynamics.scale_tril.T
+    emission = np.kron(np.eye(length), model.emission_matrix)
+    noise = np.kron(np.eye(length), model.emission_scale_tril @ model.emission_scale_tril.T)
+    mean, flat = np.concatenate(means), values.reshape(-1)
+    expected = emission @ mean + np.tile(model.emission_offset, length)
+    known = ~np.isnan(flat)
+
+    def given(steps: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """Mean and covariance of the path, and log p, given the first observations."""
+        keep = np.flatnonzero(known & (np.arange(flat.size) < steps * size))
+        rows = emission[keep]
+        innovation = rows @ covariance @ rows.T + noise[np.ix_(keep, keep)]
+        residual = flat[keep] - expected[keep]
+        gain = np.linalg.solve(innovation, rows @ covariance).T
+        log_density = -0.5 * (
+            residual @ np.linalg.solve(innovation, residual)
+            + np.linalg.slogdet(innovation)[1]
+            + keep.size * np.log(2.0 * np.pi)
+        )
+        posterior = (covariance - gain @ innovation @ gain.T).reshape(length, dim, length, dim)
+        index = np.arange(length)
+        return (mean + gain @ residual).reshape(length, dim), posterior[index, :, index], log_density
+
+    every = [given(t) for t in range(1, length + 1)]
+    index = np.arange(length)
+    evidence = np.asarray([0.0, *(log for _, _, log in every)])
+    return Reference(
+        np.stack([mean for mean, _, _ in every])[index, index],
+        np.stack([cov for _, cov, _ in every])[index, index],
+        every[-1][0],
+        every[-1][1],
+        -np.diff(evidence),
+    )

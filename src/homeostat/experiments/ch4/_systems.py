@@ -1,0 +1,101 @@
+"""The nonlinear systems of the comparison: how they are simulated, and in which units a network reads what they emit."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from ...core import AbstractModel
+from ...distributions import AbstractExpectation, Cubature, GaussHermite
+from ...inference import sample_sequence
+from ...models.sequential import (
+    growth_inputs,
+    lorenz_63,
+    pendulum_from_pixels,
+    stochastic_volatility,
+    univariate_growth,
+)
+from ...typing import Array, Float, Key
+
+
+class System(NamedTuple):
+    """A known nonlinear system.
+
+    Attributes:
+        name: for tables and claims.
+        model: what emits, and what every filter believes in.
+        dim: state coordinates.
+        observed: numbers in one observation.
+        actions: known inputs between observations, [time - 1, ...], or None.
+        scale: typical size of states and observations, in their unit: what a network divides by.
+        expectation: rule for expectations over a belief, exact enough for free energies that are reported.
+        states: names of the coordinates.
+    """
+
+    name: str
+    model: AbstractModel
+    dim: int
+    observed: int
+    actions: Float[Array, "steps a"] | None
+    scale: float
+    expectation: AbstractExpectation
+    states: tuple[str, ...]
+
+
+class Simulated(NamedTuple):
+    """Sequences drawn from a system.
+
+    Attributes:
+        states: [sequences, time, d].
+        observations: [sequences, time, ...].
+        actions: the same for every sequence, [sequences, time - 1, ...], or None.
+    """
+
+    states: Float[Array, "sequences time d"]
+    observations: Array
+    actions: Array | None
+
+
+def growth(length: int) -> System:
+    """The growth model with its known forcing; only the square of the state is seen."""
+    return System("growth", univariate_growth(), 1, 1, growth_inputs(length), 10.0, GaussHermite(9), ("state",))
+
+
+def volatility(length: int) -> System:
+    """Stochastic volatility: the state is the logarithm of a variance."""
+    return System("volatility", stochastic_volatility(), 1, 1, None, 1.0, GaussHermite(9), ("log variance",))
+
+
+def lorenz(length: int) -> System:
+    """Lorenz-63, all coordinates seen with noise."""
+    return System("lorenz", lorenz_63(), 3, 3, None, 15.0, Cubature(), ("x", "y", "z"))
+
+
+def pendulum(length: int, size: int) -> System:
+    """The pendulum from pictures of `size` by `size` pixels."""
+    model = pendulum_from_pixels(size=size)
+    return System("pendulum", model, 2, size**2, None, 1.0, GaussHermite(5), ("angle (rad)", "rate (rad / s)"))
+
+
+BUILDERS: dict[str, Callable[..., System]] = {"growth": growth, "volatility": volatility, "lorenz": lorenz}
+"""Systems that are built from the length of a sequence alone."""
+
+
+def build_system(name: str, length: int, size: int) -> System:
+    """A system by its name; `size` is that of pictures, where there are any."""
+    return pendulum(length, size) if name == "pendulum" else BUILDERS[name](length)
+
+
+def simulate(system: System, num: int, length: int, *, key: Key) -> Simulated:
+    """So many sequences of a system."""
+
+    def one(k: Key):
+        return sample_sequence(system.model, length, system.actions, key=k)
+
+    drawn = jax.vmap(one)(jr.split(key, num))
+    actions = system.actions
+    if actions is not None:
+        actions = jnp.broadcast_to(actions, (num, *actions.shape))
+    return Simulated(drawn.states, drawn.observations, actions)

@@ -1,0 +1,3 @@
+"""Peers that a claim is held against, where they are installed."""
+
+from ._dynamax import by_dynamax as by_dynamax

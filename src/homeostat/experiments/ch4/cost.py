@@ -1,0 +1,215 @@
+"""Time per step of an SRNN with its own filter and with amortized variational filtering of one iteration, side by side.
+
+The chapter reports 15.6 ms per step with the SRNN's own filter and 13.1 ms with AVF, on TIMIT with its networks,
+without saying on which machine and for how many sequences at once. Here both are compiled, take turns in one process,
+and work on the same random windows; medians, compilation apart. Inference is filtering alone; training is one whole
+update, divided by the number of steps: through everything for the own filter, local to the step for AVF, with the
+update network moved at the end and, apart, at every step.
+
+AVF reads gradients, so at each step it decodes once more and goes back through the decoder, and its network of the
+chapter's size is larger than the SRNN's encoder; what it saves is gradients through time. The counts of learnable
+numbers stand beside the times.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.random as jr
+import numpy as np
+import optax
+
+from ...inference import FilteringDescent, ModelWithFilter, SequenceBatch, filter
+from ...inference.filters import VariationalFilter, srnn_filter
+from ...models.sequential import speech_density, srnn
+from ...typing import Array, Float, Key, PyTree
+from .._claims import AtMost, Claim
+from .._protocol import AbstractRunContext, Minutes
+from ._contest import Amortized, count_weights
+from .speech import StochasticSizes
+
+SOURCE = "Marino (thesis), Sec. 4.4, Setup"
+MINUTES = Minutes(smoke=0.2, small=4.0, paper=10.0)
+_RATIO = "time per step with AVF, 1 iteration, over that with the SRNN's own filter"
+CLAIMS = (
+    Claim("cost/training", SOURCE, f"{_RATIO}, a training update (0.84)", "ratio", AtMost(1.0)),
+    Claim("cost/training-online", SOURCE, f"{_RATIO}, an update with AVF's network moved at every step (0.84)", "ratio",
+          AtMost(1.0), scales=()),
+    Claim("cost/inference", SOURCE, f"{_RATIO}, filtering (0.84)", "ratio", AtMost(1.0)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of this experiment; the defaults are those of `small`."""
+
+    sizes: StochasticSizes = StochasticSizes()
+    """Of the SRNN: the chapter's."""
+    amortized: Amortized = Amortized()
+    """The update network: the chapter's."""
+    num_steps: int = 10
+    """Steps of a sequence (count)."""
+    batch_size: int = 8
+    """Sequences at once (count)."""
+    repeats: int = 7
+    """Measurements of each (count)."""
+
+    @classmethod
+    def for_scale(cls, scale: str) -> "Config":
+        """The values used at one scale."""
+        if scale == "smoke":
+            return cls(StochasticSizes(4, 16, 16, 1, 1), Amortized(16, 1), 4, 2, 2)
+        if scale == "paper":
+            return cls(num_steps=40, batch_size=64, repeats=15)
+        return cls()
+
+
+class Task(NamedTuple):
+    """Something that is timed.
+
+    Attributes:
+        name: in the table.
+        weights: learnable numbers of the filter.
+        run: does it once and waits.
+    """
+
+    name: str
+    weights: int
+    run: Callable[[], PyTree]
+
+
+def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+    """Run the experiment."""
+
+    every = tasks(config, key=key)
+
+    def measure(key: Key) -> Float[np.ndarray, "repeats tasks"]:
+        functions = [each.run for each in every]
+        with context.progress("taking turns", total=(config.repeats + 1) * len(functions)) as bar:
+            return take_turns(functions, config.repeats, bar.advance)
+
+    seconds = context.stage("times", measure, key=key)
+    scale = 1e3 / config.num_steps
+    medians = scale * np.median(seconds, axis=0)
+    own_filter, own_update, filtering, update, online = medians
+    for claim, mine, theirs in (
+        ("inference", filtering, own_filter),
+        ("training", update, own_update),
+        ("training-online", online, own_update),
+    ):
+        context.measure(f"cost/{claim}", float(mine / theirs))
+    spread = scale * np.subtract(*np.percentile(seconds, (75, 25), axis=0))
+    context.table(
+        "times", ("what", "weights of the filter", "ms per step", "interquartile range, ms"),
+        [
+            (each.name, each.weights, float(median), float(width))
+            for each, median, width in zip(every, medians, spread, strict=True)
+        ],
+        caption=f"Median of {config.repeats} turns, {config.batch_size} sequences of {config.num_steps} steps of 200 samples at once, on "
+        f"{jax.default_backend()}.",
+    )  # fmt: skip
+
+
+def tasks(config: Config, *, key: Key) -> list[Task]:
+    """Filtering and one update with each filter; nothing is computed before it is run."""
+    sizes, density = config.sizes.sizes(), speech_density()
+    model_key, data_key = jr.split(key)
+    shape = (config.batch_size, config.num_steps, density.size)
+
+    def own(key: Key = model_key) -> ModelWithFilter:
+        model = srnn(density, sizes, key=key)
+        return ModelWithFilter(model, srnn_filter(model, sizes, key=key))
+
+    def amortized(key: Key = model_key) -> ModelWithFilter:
+        model = srnn(density, sizes, key=key)
+        return ModelWithFilter(model, config.amortized.build(model, 1, config.batch_size, key=key))
+
+    def windows() -> Array:
+        return jr.normal(data_key, shape)
+
+    def weights(build: Callable[..., ModelWithFilter]) -> int:
+        return count_weights(lambda: build().filter)
+
+    adam = optax.adam(1e-4)
+    local = jax.lax.stop_gradient
+    return [
+        Task("own filter, inference", weights(own), _filtering(own, windows, key)),
+        Task("own filter, training", weights(own), _updating(own, windows, lambda x: x, None, adam, key)),
+        Task("AVF, inference", weights(amortized), _filtering(amortized, windows, key)),
+        Task("AVF, training", weights(amortized), _updating(amortized, windows, local, None, adam, key)),
+        Task(
+            "AVF, training, its network moved at every step",
+            weights(amortized),
+            _updating(amortized, windows, local, adam, adam, key),
+        ),
+    ]
+
+
+def _filtering(build: Callable[..., ModelWithFilter], windows: Callable[[], Array], key: Key) -> Callable[[], PyTree]:
+    @eqx.filter_jit
+    def filtered(learned: ModelWithFilter, values: Array) -> Array:
+        def one(sequence: Array, one_key: Key) -> Array:
+            method: VariationalFilter = learned.filter
+            return filter(method, learned.model, sequence, key=one_key, throw=False).free_energy_nats
+
+        return jax.vmap(one)(values, jr.split(key, values.shape[0]))
+
+    return _prepared(lambda: (eqx.filter_jit(build)(), windows()), filtered)
+
+
+def _updating(
+    build: Callable[..., ModelWithFilter],
+    windows: Callable[[], Array],
+    detach: Callable[[Array], Array],
+    online: optax.GradientTransformation | None,
+    optimizer: optax.GradientTransformation,
+    key: Key,
+) -> Callable[[], PyTree]:
+    def prepare() -> tuple:
+        learner = FilteringDescent(eqx.filter_jit(build)(), optimizer, detach=detach, online=online)
+        return learner, learner.init(key=key), SequenceBatch(windows())
+
+    @eqx.filter_jit
+    def updated(learner: FilteringDescent, state: PyTree, batch: SequenceBatch) -> PyTree:
+        state, metrics = learner.update(state, batch, key=key)
+        return eqx.filter(state.learned, eqx.is_array), metrics
+
+    return _prepared(prepare, updated)
+
+
+def _prepared(prepare: Callable[[], tuple], function: Callable[..., PyTree]) -> Callable[[], PyTree]:
+    """Calls the function with arguments that are made at the first call."""
+    arguments: list[tuple] = []
+
+    def once() -> PyTree:
+        if not arguments:
+            arguments.append(prepare())
+        return jax.block_until_ready(function(*arguments[0]))
+
+    return once
+
+
+def take_turns(
+    functions: list[Callable[[], PyTree]], repeats: int, advance: Callable[[], None]
+) -> Float[np.ndarray, "repeats functions"]:
+    """Seconds of each function in each of the turns, after one call of each that does not count.
+
+    Args:
+        functions: what is timed.
+        repeats: turns.
+        advance: called after each call.
+    """
+    seconds = np.empty((repeats, len(functions)))
+    for function in functions:
+        function()
+        advance()
+    for turn in range(repeats):
+        for place, function in enumerate(functions):
+            begin = time.perf_counter()
+            function()
+            seconds[turn, place] = time.perf_counter() - begin
+            advance()
+    return seconds

@@ -1,0 +1,199 @@
+"""Iterations of inference: the bound when AVF is trained with 1, 2, 4 and 8 of them, and what each one adds.
+
+Fig. 4.4, a VRNN on speech, validation clips. (a) A model is trained for each number of iterations, with equal numbers
+of updates. (b) For the model with the most, the free energy of every step is measured at the prior estimate and after
+each iteration, the past being what the whole of inference made of it.
+
+Recordings, sizes and training are those of `speech`, which also says where they differ from the authors'.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from ...inference import ModelWithFilter, SequenceBatch, filter
+from ...inference.filters import PastBelief, StepContext
+from ...models.sequential import Conditioned
+from ...objectives import Evidence, FreeEnergy
+from ...results import BadInputError
+from ...typing import Array, Float, Key
+from ...viz import plot_iterations
+from .._claims import AtLeast, AtMost, Claim
+from .._protocol import AbstractRunContext, Minutes
+from ..ch3._common import estimates
+from ._clips import Recordings
+from ._common import printed
+from ._contest import Contender, Contest, clip_nats, learn, stage_name
+from ._contest_report import lead, measure, over_seeds
+from .speech import Config as SpeechConfig, contests
+
+SOURCE = "Marino (thesis), Fig. 4.4"
+MINUTES = Minutes(smoke=0.25, small=30.0, paper=20000.0)
+CLAIMS = (
+    Claim("iterations/more", "Marino (thesis), Fig. 4.4a",
+          "bound of the model trained with 1 iteration minus that with the most, per step of validation clips", "nats",
+          AtLeast(0.0)),
+    Claim("iterations/improves", "Marino (thesis), Fig. 4.4b",
+          "least improvement that an iteration adds to the bound over the iteration before", "%", AtLeast(0.0)),
+    Claim("iterations/diminishing", "Marino (thesis), Fig. 4.4b",
+          "improvement of the last half of the iterations over that of the first half", "ratio", AtMost(1.0)),
+    Claim("iterations/all", "Marino (thesis), Fig. 4.4b",
+          "improvement of the bound by all iterations over the prior estimate", "%", AtLeast(0.0),
+          scales=("smoke", "small", "paper")),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of this experiment; the defaults are those of `small`."""
+
+    speech: SpeechConfig = SpeechConfig()
+    """Recordings, VRNN and training; its iterations do not count."""
+    numbers: tuple[int, ...] = (1, 2, 4, 8)
+    """Iterations of inference with which models are trained, rising (count)."""
+
+    @classmethod
+    def for_scale(cls, scale: str) -> "Config":
+        """The values used at one scale."""
+        return cls(SpeechConfig.for_scale(scale), (1, 2) if scale == "smoke" else (1, 2, 4, 8))
+
+
+class Bounds(NamedTuple):
+    """What one trained model reaches on validation clips.
+
+    Attributes:
+        nats: free energy per scored step.
+        path_nats: the same at the prior estimate and after each iteration.
+    """
+
+    nats: Float[np.ndarray, ""]
+    path_nats: Float[np.ndarray, " moments"]
+
+
+def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+    """Run the experiment."""
+    contest, _ = contests(replace(config.speech, iterations=config.numbers))
+    found = [_all_seeds(context, contest, contender, config, key) for contender in contest.contenders[1:]]
+    bounds = [np.array([float(each.nats) for each in seeds]) for seeds in found]
+    measure(context, "iterations/more", lead(bounds[0], bounds[-1]))
+    path = np.mean([each.path_nats for each in found[-1]], axis=0)
+    gains = improvement(path)
+    steps = np.diff(gains)
+    half = (len(steps) + 1) // 2
+    context.measure("iterations/improves", float(steps.min()))
+    context.measure("iterations/diminishing", float(steps[half:].sum() / steps[:half].sum()))
+    context.measure("iterations/all", float(gains[-1]))
+    _report(context, contest, config.numbers, bounds, path)
+
+
+def improvement(path_nats: Float[np.ndarray, " moments"]) -> Float[np.ndarray, " moments"]:
+    """100 (F_0 - F_k) / |F_0|, in percent."""
+    return 100.0 * (path_nats[0] - path_nats) / np.abs(path_nats[0])
+
+
+def _all_seeds(
+    context: AbstractRunContext, contest: Contest, contender: Contender, config: Config, key: Key
+) -> list[Bounds]:
+    return [
+        _one_seed(context, contest, contender, config, seed, key) for seed in range(config.speech.reporting.num_seeds)
+    ]
+
+
+def _one_seed(
+    context: AbstractRunContext, contest: Contest, contender: Contender, config: Config, seed: int, key: Key
+) -> Bounds:
+    learned = learn(context, contest, contender, config.speech.reporting, seed, key=key).learned
+
+    def judge(key: Key) -> Bounds:
+        bound_key, path_key = jr.split(key)
+        clips = contest.data.sequences(contest.data.validation)
+        nats = clip_nats(learned, clips, key=bound_key)
+        return Bounds(np.asarray(nats), np.asarray(energy_path(learned, clips, key=path_key)))
+
+    return context.stage(f"{stage_name(contest, contender, seed)}-path", judge, key=key)
+
+
+@eqx.filter_jit
+def energy_path(
+    learned: ModelWithFilter, clips: SequenceBatch, *, key: Key, batch_size: int = 32
+) -> Float[Array, " moments"]:
+    """Mean free energy per scored step before the first engine step and after each, with one sample of the past.
+
+    Args:
+        learned: model and filter.
+        clips: sequences for a `Primed` model.
+        key: random key; inference sees other numbers than the measurement, which has the same at every moment.
+        batch_size: sequences worked on at once.
+
+    Raises:
+        BadInputError: the clips are not those of a `Primed` model.
+    """
+    method, model = learned.filter, learned.model
+    if clips.lengths is None or clips.mask is None:
+        raise BadInputError(
+            "Expected clips with lengths and a mask that hides the first step: make them with `primed`."
+        )
+
+    def step(belief: PastBelief, observation: Array, step_key: Key) -> Float[Array, " moments"]:
+        carry = jax.tree.map(lambda leaf: leaf[0], belief.past.carry)
+        infer_key, measure_key = jr.split(step_key)
+        static = Conditioned(model, carry)
+        evidence = Evidence(observation, static.initial(), StepContext(carry, None))
+        family = method.family.given(evidence.prior)
+        path = estimates(
+            static, method.engine, family, evidence, num_steps=method.num_steps, key=infer_key,
+            expectation=method.expectation, start=method.start(static, family, key=infer_key),
+        )  # fmt: skip
+        measured = FreeEnergy(static, method.expectation)
+        return jax.lax.map(lambda params: measured(family(params), evidence, key=measure_key), path)
+
+    def one(inputs: tuple) -> Float[Array, " moments"]:
+        values, actions, mask, length, one_key = inputs
+        filter_key, path_key = jr.split(one_key)
+        found = filter(method, model, values, actions, key=filter_key, mask=mask, throw=False)
+        keys = jr.split(path_key, values.shape[0])
+        energies = jax.lax.map(lambda args: step(*args), (found.predictions, values, keys))
+        place = jnp.arange(values.shape[0])
+        scored = (place > 0) & (place < length)
+        return jnp.sum(jnp.where(scored[:, None], energies, 0.0), axis=0)
+
+    values, lengths = clips.observations, clips.lengths
+    within = jnp.arange(values.shape[1])[None, :] < lengths[:, None]
+    mask = clips.mask & within.reshape(within.shape + (1,) * (values.ndim - 2))
+    inputs = (values, clips.actions, mask, lengths, jr.split(key, values.shape[0]))
+    totals = jax.lax.map(one, inputs, batch_size=min(batch_size, values.shape[0]))
+    return jnp.sum(totals, axis=0) / jnp.sum(lengths - 1)
+
+
+def _report(
+    context: AbstractRunContext,
+    contest: Contest,
+    numbers: Sequence[int],
+    bounds: Sequence[Float[np.ndarray, " seeds"]],
+    path: Float[np.ndarray, " moments"],
+) -> None:
+    data: Recordings = contest.data
+    estimates_of = [over_seeds(each) for each in bounds]
+    caption = f"{contest.name}, {data.name}, {len(data.validation.lengths)} validation clips"
+    context.table(
+        "training", ("iterations in training", "nats per step"),
+        [(number, printed(each, 2)) for number, each in zip(numbers, estimates_of, strict=True)],
+        caption=f"Negative bound against iterations of training: {caption}.",
+    )  # fmt: skip
+    gains = improvement(path)
+    context.table(
+        "iterations", ("iteration", "nats per step", "improvement over the prior estimate, %"),
+        [(index, float(nats), float(gain)) for index, (nats, gain) in enumerate(zip(path, gains, strict=True))],
+        caption=f"The model trained with {numbers[-1]} iterations: {caption}.",
+    )  # fmt: skip
+    figure = plot_iterations(
+        numbers, np.array([float(each.value) for each in estimates_of]),
+        np.array([float(each.stderr) for each in estimates_of]), gains,
+    )  # fmt: skip
+    context.figure("iterations", figure, caption=f"Fig. 4.4: {caption}. Left, bars of two standard errors over seeds.")

@@ -1,0 +1,301 @@
+"""Linear-Gaussian systems: every filter and smoother against the dense joint Gaussian, and a learned filter against Kalman's.
+
+Exact methods are compared in 64 bits with matrix algebra on one Gaussian over all states and observations, in which nothing is
+recursive; where dynamax is installed it is compared too. Sampling methods are held to their statistical error, variational ones
+to the exact evidence. Amortized variational filtering is then trained on random systems, a new one for every sequence, and
+tested on systems that it has not seen: it reads its estimate and the gradient alone, not the system.
+
+Scales: `smoke` compares a few methods and trains briefly on scalar systems; `small` compares all, and trains on systems with one
+and with two state coordinates; `paper` trains longer.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from ... import viz
+from ...distributions import FullGaussian
+from ...inference import ModelWithFilter, SequenceBatch, filter
+from ...inference.filters import GaussianBelief, Kalman, VariationalFilter
+from ...models.sequential import LinearGaussian
+from ...typing import Array, Float, Key
+from .._claims import AtMost, Claim
+from .._protocol import AbstractRunContext, Minutes
+from ._common import Trained, Training, train
+from ._linear_methods import differences
+from ._linear_systems import Sequence, random_systems
+from ._prediction_units import update_engine
+
+SOURCE = "Marino, thesis, chapter 4, with thresholds set for this library"
+MINUTES = Minutes(smoke=0.3, small=4.0, paper=60.0)
+_EXACT = "largest absolute difference from the dense joint Gaussian, of means, covariances and log evidence, in 64 bits"
+_SAMPLED = "root mean square difference of means from the dense joint Gaussian, the worst sampling method"
+_BOUND = "difference of the free energy of a step from the exact one, mean of absolute values over the mean exact one"
+_MEAN = (
+    "root mean square difference of posterior means from the Kalman filter's on unseen systems, after two iterations"
+)
+_VARIANCE = "relative difference of posterior variances from the Kalman filter's, mean of absolute values"
+_DEVIATIONS, _RATIO = "posterior standard deviations", "ratio"
+_AT_SMOKE = ("smoke",)
+_EVERYWHERE = ("smoke", "small", "paper")
+CLAIMS = (
+    Claim("linear/exact-filters", SOURCE, f"filters: {_EXACT}", "units or nats", AtMost(1e-10), scales=_EVERYWHERE),
+    Claim("linear/exact-smoothers", SOURCE, f"smoothers: {_EXACT}", "units or nats", AtMost(1e-10), scales=_EVERYWHERE),
+    Claim("linear/sampled", SOURCE, _SAMPLED, _DEVIATIONS, AtMost(0.1)),
+    Claim("linear/variational", SOURCE, f"variational filters, the worst: {_BOUND}", _RATIO, AtMost(0.01)),
+    Claim("linear/avf-bound", SOURCE, f"learned filter: {_BOUND}", _RATIO, AtMost(0.01)),
+    Claim("linear/avf-mean", SOURCE, _MEAN, _DEVIATIONS, AtMost(0.05)),
+    Claim("linear/avf-variance", SOURCE, _VARIANCE, _RATIO, AtMost(0.1)),
+    Claim("linear/avf-bound", SOURCE, f"learned filter: {_BOUND}", _RATIO, AtMost(0.2), scales=_AT_SMOKE),
+    Claim("linear/avf-mean", SOURCE, _MEAN, _DEVIATIONS, AtMost(0.5), scales=_AT_SMOKE),
+    Claim("linear/avf-variance", SOURCE, _VARIANCE, _RATIO, AtMost(0.5), scales=_AT_SMOKE),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of this experiment."""
+
+    dim: int = 3
+    """State coordinates of the system on which methods are compared (count)."""
+    observed: int = 2
+    """Its observed coordinates (count)."""
+    length: int = 20
+    """Its observations (count)."""
+    every_method: bool = True
+    """Whether all methods are compared, or those alone without which nothing else works."""
+    num_particles: int = 10_000
+    """Particles of sampling methods (count)."""
+    dims: tuple[int, ...] = (1, 2)
+    """State coordinates of the systems on which a filter is learned; each has as many observed ones (count)."""
+    num_train: int = 6_000
+    """Systems to learn from, each with one sequence (count)."""
+    num_test: int = 200
+    """Unseen systems (count)."""
+    learned_length: int = 16
+    """Observations of each (count)."""
+    num_iterations: int = 2
+    """Iterations of the learned filter for each observation (count)."""
+    width: int = 64
+    """Units in each hidden layer of the update network (count)."""
+    depth: int = 2
+    """Its hidden layers (count)."""
+    training: Training = field(default_factory=lambda: Training(4_000, 64, 2e-3, 0.01, largest_gradient=1.0))
+    """Training of the learned filter."""
+
+    @classmethod
+    def for_scale(cls, scale: str) -> "Config":
+        """The values used at one scale."""
+        if scale == "smoke":
+            return cls(
+                length=8,
+                every_method=False,
+                dims=(1,),
+                num_train=256,
+                num_test=32,
+                learned_length=6,
+                width=24,
+                training=Training(200, 32, 5e-3, 0.1, largest_gradient=1.0),
+            )
+        if scale == "paper":
+            return cls(
+                num_train=60_000, num_test=1_000, width=128,
+                training=Training(40_000, 128, 1e-3, 0.01, largest_gradient=1.0),
+            )  # fmt: skip
+        return cls()
+
+
+def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+    """Run the experiment."""
+    compare(config, context, key=key)
+    learn(config, context, key=key)
+
+
+# ---------------------------------------------------------------------------------------------------- known methods
+
+
+def compare(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+    """The table of differences."""
+    build = partial(differences, config.dim, config.observed, config.length, config.num_particles, config.every_method)
+    found = context.stage("methods", build, key=key)
+    kinds = {
+        "exact filter": found.exact_filters,
+        "exact smoother": found.exact_smoothers,
+        "variational filter": found.variational,
+        "variational filter, another bound": found.loose,
+        "sampling": found.sampling,
+        "peer": found.peers,
+    }
+    rows = [
+        (kind, name, *(f"{part:.2g}" for part in difference))
+        for kind, members in kinds.items()
+        for name, difference in members.items()
+    ]
+    context.table(
+        "methods",
+        ("kind", "method", "mean", "covariance", "free energy (nats)", "mean (posterior sd)", "free energy (ratio)"),
+        rows,
+        caption=f"Differences from the dense joint Gaussian in 64 bits: {config.dim} state and {config.observed} observed "
+        f"coordinates, {config.length} steps, a fifth of the entries missing, known inputs. The first three columns are the largest "
+        "absolute ones, the fourth is a root mean square, the last a mean of absolute values over steps (for smoothers of whole "
+        "sequences). A filter by samples of the past bounds the evidence given the past's latents, which is a looser bound; "
+        "dynamax is compared on the sequence without missing entries.",
+    )
+    context.measure("linear/exact-filters", max(d.largest for d in found.exact_filters.values()))
+    context.measure("linear/exact-smoothers", max(d.largest for d in found.exact_smoothers.values()))
+    context.measure("linear/variational", max(d.relative_energy for d in found.variational.values()))
+    if found.sampling:
+        context.measure("linear/sampled", max(d.mean_deviations for d in found.sampling.values()))
+
+
+# --------------------------------------------------------------------------------------------------- a learned filter
+
+
+class Against(NamedTuple):
+    """A learned filter beside Kalman's on unseen systems; leading axes [iterations, systems, time].
+
+    Attributes:
+        mean_deviations: differences of means in standard deviations of the exact posterior, [..., d].
+        variance_ratios: variances over the exact ones, less one, [..., d].
+        energy_nats: free energies of steps.
+        exact_energy_nats: -log p(x_t | x_{<t}), [systems, time].
+    """
+
+    mean_deviations: Float[Array, "iterations systems time d"]
+    variance_ratios: Float[Array, "iterations systems time d"]
+    energy_nats: Float[Array, "iterations systems time"]
+    exact_energy_nats: Float[Array, "systems time"]
+
+
+def learned_filter(config: Config, dim: int, *, key: Key, num_iterations: int | None = None) -> VariationalFilter:
+    """Amortized variational filtering, not trained yet."""
+    engine = update_engine(dim, config.width, config.depth, key=key)
+    return VariationalFilter(engine, FullGaussian(dim), num_iterations or config.num_iterations)
+
+
+def learn(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+    """Train for each number of coordinates, and measure on systems that were not seen."""
+    worst: dict[str, float] = {}
+    rows = []
+    for dim in config.dims:
+        data_key, test_key, train_key = jr.split(jr.fold_in(key, dim), 3)
+        make = eqx.filter_jit(partial(random_systems, dim, dim, config.learned_length))
+        seen, unseen = make(config.num_train, key=data_key), make(config.num_test, key=test_key)
+        example = jax.tree.map(lambda leaf: leaf[0], seen.model)
+
+        def build(key: Key, dim: int = dim, example=example) -> ModelWithFilter:
+            return ModelWithFilter(example, learned_filter(config, dim, key=key))
+
+        batches = SequenceBatch(seen.observations, seen.actions, models=seen.model)
+        trained = train(context, f"avf-{dim}", batches, build, config.training, key=train_key)
+        found = context.stage(f"unseen-{dim}", partial(against_kalman, config, trained, unseen), key=test_key)
+        for iteration in range(config.num_iterations + 1):
+            mean = float(np.sqrt(np.mean(np.square(found.mean_deviations[iteration]))))
+            variance = float(np.mean(np.abs(found.variance_ratios[iteration])))
+            gap = np.abs(found.energy_nats[iteration] - found.exact_energy_nats).mean()
+            bound = float(gap / np.abs(found.exact_energy_nats).mean())
+            rows.append((dim, iteration, f"{mean:.4f}", f"{variance:.4f}", f"{bound:.5f}"))
+            if iteration == config.num_iterations:
+                for name, value in (("mean", mean), ("variance", variance), ("bound", bound)):
+                    worst[name] = max(worst.get(name, 0.0), value)
+        if dim == config.dims[0]:
+            draw(config, context, trained, unseen, key=test_key)
+    for name, value in worst.items():
+        context.measure(f"linear/avf-{name}", value)
+    context.table(
+        "learned",
+        ("state coordinates", "iterations", "mean (posterior sd)", "variance (ratio)", "free energy (ratio)"),
+        rows,
+        caption=f"Amortized variational filtering on {config.num_test} systems that it was not trained on, against the Kalman filter "
+        "of each: root mean square difference of means, mean absolute relative difference of variances and of free energies per "
+        "step. With 0 iterations the prediction stands, and nothing is learned from the observation.",
+    )
+
+
+def against_kalman(config: Config, trained: Trained, unseen: Sequence, *, key: Key) -> Against:
+    """After every number of iterations from none to all of them."""
+    method = trained.learned.filter
+
+    def both(steps: int) -> tuple[Array, Array, Array, Array]:
+        learned = VariationalFilter(method.engine, method.family, steps)
+
+        def one(model, observations, actions) -> tuple[Array, Array, Array, Array]:
+            exact = filter(Kalman(), model, observations, actions, key=key)
+            found = filter(learned, model, observations, actions, key=key)
+            assert isinstance(exact.beliefs, GaussianBelief) and isinstance(found.beliefs, GaussianBelief)
+            variance = jnp.sum(exact.beliefs.scale_tril**2, axis=2)
+            return (
+                (found.beliefs.loc - exact.beliefs.loc) / jnp.sqrt(variance),
+                jnp.sum(found.beliefs.scale_tril**2, axis=2) / variance - 1.0,
+                found.info.free_energy_nats,
+                exact.info.free_energy_nats,
+            )
+
+        return eqx.filter_jit(eqx.filter_vmap(one))(unseen.model, unseen.observations, unseen.actions)
+
+    every = [both(steps) for steps in range(config.num_iterations + 1)]
+    deviations, ratios, energies = (jnp.stack([found[part] for found in every]) for part in range(3))
+    return Against(deviations, ratios, energies, every[0][3])
+
+
+def draw(config: Config, context: AbstractRunContext, trained: Trained, unseen: Sequence, *, key: Key) -> None:
+    """The first unseen system, step by step."""
+    one = jax.tree.map(lambda leaf: leaf[0], unseen)
+    method = trained.learned.filter
+    found = filter(method, one.model, one.observations, one.actions, key=key)
+    exact = filter(Kalman(), one.model, one.observations, one.actions, key=key)
+
+    def band(name: str, beliefs: GaussianBelief) -> viz.BeliefBand:
+        return viz.BeliefBand(name, np.asarray(beliefs.loc), np.sqrt(np.sum(np.asarray(beliefs.scale_tril) ** 2, 2)))
+
+    names = [f"state {index + 1}" for index in range(one.states.shape[1])]
+    context.figure(
+        "prediction-update",
+        viz.plot_prediction_update(
+            band("prediction", found.predictions), band("update", found.beliefs), np.asarray(one.states), names=names
+        ),
+        caption="The learned filter on a system that it has not seen: before and after each observation, with one standard deviation.",
+    )
+    context.figure(
+        "posterior",
+        viz.plot_posterior_bands([band("Kalman", exact.beliefs), band("learned", found.beliefs)], np.asarray(one.states), names=names),
+        caption="The same sequence: posterior means with bands of two standard deviations, and the state.",
+    )  # fmt: skip
+    model = one.model
+    mean, spread, white = one_step(model, exact.predictions, one.observations)
+    seen = [f"observation {index + 1}" for index in range(white.shape[1])]
+    context.figure(
+        "one-step",
+        viz.plot_one_step(np.asarray(one.observations), np.asarray(mean), np.asarray(spread), names=seen),
+        caption="Predictions of the Kalman filter one step ahead, with two standard deviations, and what came.",
+    )
+    _, _, learned_white = one_step(model, found.predictions, one.observations)
+    every = np.concatenate([np.asarray(white), np.asarray(learned_white)], axis=1)
+    labels = [f"{name}, {of}" for of in ("Kalman", "learned") for name in seen]
+    context.figure(
+        "whiteness",
+        viz.plot_whiteness(every, names=labels, most_lags=min(10, config.learned_length - 2)),
+        caption="Autocorrelation of one-step errors in units of their predicted deviation: white for a filter that leaves nothing over.",
+    )
+
+
+def one_step(
+    model: LinearGaussian, predictions: GaussianBelief, observations: Float[Array, "time m"]
+) -> tuple[Array, Array, Array]:
+    """Mean and deviation of x_t given the past, and the errors divided by the factor of their covariance."""
+    matrix, offset, noise = model.emission_matrix, model.emission_offset, model.emission_scale_tril
+
+    def one(loc: Array, scale_tril: Array, value: Array) -> tuple[Array, Array, Array]:
+        root = matrix @ scale_tril
+        covariance = root @ root.T + noise @ noise.T
+        mean = matrix @ loc + offset
+        white = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(covariance), value - mean, lower=True)
+        return mean, jnp.sqrt(jnp.diagonal(covariance)), white
+
+    return jax.vmap(one)(predictions.loc, predictions.scale_tril, observations)
