@@ -3,7 +3,9 @@
 Everything that must be set before JAX or the package is first imported stands at the top of this file, in order.
 """
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,3 +40,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def key() -> jax.Array:
     """The fixed seed of every test."""
     return jax.random.key(20240229)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def room_for_programs() -> Iterator[None]:
+    """Forget compiled programs before the process runs out of memory maps.
+
+    Every program takes some ten of them, Linux allows 65,530 a process, and the compiler ends with a segmentation fault there.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 30_000:
+        jax.clear_caches()
+        gc.collect()
