@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Tests are bound by compilation, a sixth of which is optimisation that they do not run long enough to repay.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Tests are bound by compilation, a sixth of which is optimisation that they do not run long enough to repay, and some more is
+# splitting a program among threads, which every worker has only one of.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1")
 # The second run of the suite finds its programs here.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

@@ -138,7 +138,7 @@ class GreyValues(AbstractRequirement):
     """Whole numbers from 0 to 255, as a likelihood of pixel bins needs them."""
 
     def violations(self, rows: np.ndarray) -> np.ndarray:
-        return ~((rows >= 0) & (rows < 256) & (rows == np.floor(rows)))
+        return Categories(256).violations(rows)
 
     def expectation(self) -> str:
         return "pixels (whole numbers from 0 to 255)"
