@@ -158,6 +158,9 @@ ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {
     ),
 }
 
+LONG = {"normalizing flow", "ladder", "path Newton", "smoothing descent", "SVG"}
+"""Members whose laws take a third of a minute or more to compile, and whose kin are quick."""
+
 REFUSED = {
     ("natural gradient", "delta"),
     ("natural gradient", "categorical"),

@@ -15,8 +15,13 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Tests are bound by compilation, a sixth of which is optimisation that they do not run long enough to repay, and some more is
-# splitting a program among threads, which every worker has only one of.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1")
+# splitting a program among threads, which every worker has only one of. With its scheduler for concurrency, two batched matrix
+# factorisations of one program may each wait for the thread that the other holds (jaxlib 0.10.1).
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 "
+    "--xla_cpu_enable_concurrency_optimized_scheduler=false",
+)
 # The second run of the suite finds its programs here.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

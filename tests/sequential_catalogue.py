@@ -40,6 +40,7 @@ from homeostat.models.sequential import (
     NonlinearGaussian,
     SwitchingLinear,
     TransitionMatrix,
+    WithNoise,
     pendulum,
 )
 from path_problems import PATH_FILTERS, PATH_LEARNERS
@@ -91,6 +92,7 @@ SEQUENTIAL_MODELS: dict[str, Callable[[], ModelCase]] = {
     "remembering (of the tests)": lambda: ModelCase(remembering(), jnp.ones(1)),
     "linear Gaussian": lambda: ModelCase(linear_gaussian(), jnp.ones(1)),
     "steered (of the tests)": lambda: ModelCase(steered(), jnp.ones(())),
+    "with noise": lambda: ModelCase(WithNoise(remembering(), 0.3 * jnp.eye(2)), jnp.ones(1)),
     **{
         name: lambda name=name: ModelCase(DEEP_MODELS[name](key=jr.key(0), action_dim=2), jnp.ones(2))
         for name in ("VRNN", "SRNN", "SVG", "two time scales")

@@ -10,9 +10,19 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "docs_src").rglob("*.py"))
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
+LONG = {
+    "inference/check_your_own.py", "latent_gaussian/two_levels.py", "perception/modes.py", "predictive_coding/feedforward.py",
+    "smoothers/recognition.py", "templates/calibrate.py", "templates/learn_a_template.py", "templates/several_objects.py",
+}  # fmt: skip
+"""Examples that train or sample for a third of a minute or more."""
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT / "docs_src")))
+def _example(path):
+    name = path.relative_to(ROOT / "docs_src").as_posix()
+    return pytest.param(path, id=name, marks=[pytest.mark.slow] if name in LONG else [])
+
+
+@pytest.mark.parametrize("path", [_example(path) for path in EXAMPLES])
 # What warns in an example is seen by the reader, but no fault of the library's.
 @pytest.mark.filterwarnings("default")
 def test_example_runs(path, monkeypatch, tmp_path):

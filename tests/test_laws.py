@@ -24,25 +24,30 @@ from homeostat.testing import (
 )
 
 
-@pytest.mark.parametrize("name", catalogue.FAMILIES)
+def members(names):
+    """All of them; those whose laws take a third of a minute or more are `slow`."""
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in catalogue.LONG else []) for name in names]
+
+
+@pytest.mark.parametrize("name", members(catalogue.FAMILIES))
 def test_family(name, key):
     tolerances = STRICT._replace(optimality=catalogue.OPTIMALITY.get(name, STRICT.optimality))
     check_family(catalogue.FAMILIES[name](), key=key, tolerances=tolerances)
 
 
-@pytest.mark.parametrize("name", catalogue.MODELS)
+@pytest.mark.parametrize("name", members(catalogue.MODELS))
 def test_model(name, key):
     case = catalogue.MODELS[name]()
     check_model(case.model, action=case.action, key=key, tolerances=STRICT)
 
 
-@pytest.mark.parametrize("name", catalogue.SEQUENTIAL_MODELS)
+@pytest.mark.parametrize("name", members(catalogue.SEQUENTIAL_MODELS))
 def test_sequential_model(name, key):
     case = catalogue.SEQUENTIAL_MODELS[name]()
     check_sequential_model(case.model, action=case.action, key=key, tolerances=STRICT)
 
 
-@pytest.mark.parametrize("name", catalogue.OBJECTIVES)
+@pytest.mark.parametrize("name", members(catalogue.OBJECTIVES))
 def test_objective(name, key):
     case = catalogue.OBJECTIVES[name]()
     check_objective(case.objective, case.family, case.args, key=key, tolerances=STRICT)
@@ -50,32 +55,32 @@ def test_objective(name, key):
     law(case.objective, case.family, case.args, key=key, tolerances=STRICT)
 
 
-@pytest.mark.parametrize("name", catalogue.ENGINES)
+@pytest.mark.parametrize("name", members(catalogue.ENGINES))
 def test_engine(name, key):
     family = catalogue.FAMILIES[catalogue.CANONICAL_FAMILY.get(name, "full Gaussian")]()
     case = catalogue.problem(family)
     check_engine(catalogue.ENGINES[name](family), case.objective, family, case.args, key=key, tolerances=STRICT)
 
 
-@pytest.mark.parametrize("name", catalogue.FILTERS)
+@pytest.mark.parametrize("name", members(catalogue.FILTERS))
 def test_filter(name, key):
     case = catalogue.FILTERS[name]()
     check_filter(case.filter, case.model, case.action, case.observation, key=key, tolerances=STRICT)
 
 
-@pytest.mark.parametrize("name", catalogue.CONTROLLERS)
+@pytest.mark.parametrize("name", members(catalogue.CONTROLLERS))
 def test_controller(name, key):
     case = catalogue.CONTROLLERS[name]()
     check_controller(case.controller, case.model, case.belief, key=key, tolerances=STRICT)
 
 
-@pytest.mark.parametrize("name", catalogue.ENVIRONMENTS)
+@pytest.mark.parametrize("name", members(catalogue.ENVIRONMENTS))
 def test_environment(name, key):
     case = catalogue.ENVIRONMENTS[name]()
     check_environment(case.environment, case.action, key=key, tolerances=STRICT)
 
 
-@pytest.mark.parametrize("name", catalogue.LEARNERS)
+@pytest.mark.parametrize("name", members(catalogue.LEARNERS))
 def test_learner(name, key):
     case = catalogue.LEARNERS[name]()
     check_learner(case.learner, case.batch, key=key, tolerances=STRICT)

@@ -24,6 +24,11 @@ class RESULTS(eqxi.Enumeration):
         "A smoothed belief became NaN or infinite. Expected predictions that are uncertain in every direction: dynamics that lose "
         "a direction (a singular A) need process noise in it, and explosive ones shorter sequences or 64-bit numbers."
     )
+    singular_noise = (
+        "A path drawn backwards took a step to which the model gives no finite density, so that the draws say nothing. Expected "
+        "process noise in every direction of the state: with singular noise go back along the genealogy "
+        "(backward=cuthbertlib.smc.smoothing.tracing.simulate), or use `RauchTungStriebel`."
+    )
 
 
 class HomeostatError(Exception):

@@ -265,7 +265,7 @@ class Narrow(Point):
 
 
 class Tracker(AbstractFilter):
-    """Moves half the way to every observation."""
+    """Moves half the way to every observation, and stays where nothing was observed."""
 
     def init(self, model, *, key=None):
         return Point(jnp.zeros(1))
@@ -274,8 +274,15 @@ class Tracker(AbstractFilter):
         return type(belief)(belief.loc + action)
 
     def update(self, model, belief, observation, *, key):
-        energy = 0.5 * jnp.sum(model.noise * (observation - belief.loc) ** 2)
-        return type(belief)(0.5 * (belief.loc + observation)), FilterInfo(energy)
+        error = jnp.where(jnp.isnan(observation), 0.0, observation - belief.loc)
+        return type(belief)(belief.loc + 0.5 * error), FilterInfo(0.5 * jnp.sum(model.noise * error**2))
+
+
+class Careless(Tracker):
+    """Takes what is missing for a number."""
+
+    def update(self, model, belief, observation, *, key):
+        return type(belief)(0.5 * (belief.loc + observation)), FilterInfo(jnp.zeros(()))
 
 
 class Overconfident(Tracker):
@@ -292,7 +299,12 @@ MODEL = catalogue.linear_model(1, 1)
 
 
 @pytest.mark.parametrize(
-    ("filter_", "message"), [(Overconfident(), "samples have the belief's covariance"), (Broken(), "finite numbers")]
+    ("filter_", "message"),
+    [
+        (Overconfident(), "samples have the belief's covariance"),
+        (Broken(), "finite numbers"),
+        (Careless(), "where nothing was observed"),
+    ],
 )
 def test_filters(filter_, message, key):
     with pytest.raises(AssertionError, match=message):

@@ -95,6 +95,7 @@ def test_the_evidence_never_falls(key, parts, missing):
         assert (moved > 1e-3) if chosen else (moved == 0.0), name
 
 
+@pytest.mark.slow
 def test_converged_em_is_stationary(key):
     """At a fixed point of EM the gradient of the evidence vanishes, for every part at once."""
     trajectories, actions = _sequences(_true_model(), key, 20, 20)
@@ -118,6 +119,7 @@ def test_converged_em_is_stationary(key):
         assert jnp.abs(read(gradient)).max() < 1e-3 * jnp.abs(read(start_gradient)).max()
 
 
+@pytest.mark.slow
 def test_em_recovers_the_dynamics_from_measurements_with_their_own_noise(key):
     true = _true_model()
     trajectories, actions = _sequences(true, key, 60, 40)
@@ -271,6 +273,11 @@ def test_bad_input_is_refused(key):
         BayesianLinearDynamics(BayesianLinearDynamics.prior(2, 1).belief, action_dim=3)
     with pytest.raises(RuntimeError, match="NaN or infinite"):
         expectation_maximization(_start(), observations, 0.0 * actions, num_steps=2)
+    with pytest.raises(BadInputError, match="at least two steps"):
+        expectation_maximization(_start(), observations[:, :1], actions[:, :0])
+    ones = jnp.ones(SEQUENCES, int)
+    with pytest.raises(RuntimeError, match="NaN or infinite"):
+        expectation_maximization(_start(), observations[:, :2], actions[:, :1], lengths=ones, num_steps=1)
 
 
 def test_what_lies_beyond_the_end_of_a_sequence_teaches_nothing(key):

@@ -218,6 +218,14 @@ def test_annealing_and_failures(batch):
     assert close(*kept)
 
 
+def test_what_is_learned_online_is_kept_only_if_finite(batch):
+    descent = points(online=optax.sgd(1e300))
+    before = descent.init(key=jr.key(0))
+    after, metrics = eqx.filter_jit(lambda s, b: descent.update(s, b, key=jr.key(0)))(before, batch)
+    assert metrics.failed_step == 0.0
+    assert close(*(eqx.filter(state.learned, eqx.is_array) for state in (before, after)))
+
+
 class Systems(NamedTuple):
     """Scalar linear systems, one for each sequence, with what they emit."""
 

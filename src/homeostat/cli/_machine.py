@@ -78,14 +78,24 @@ def _memory_gib() -> float | None:
     return None
 
 
+_IN_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler"
+
+
 def quiet_runtime() -> None:
-    """Silence the runtime's log; call it before JAX is imported.
+    """Prepare the runtime: silence its log, and keep it from waiting for itself; call it before JAX starts its backend.
 
     With compiled programs kept, XLA prints two screens of errors for every program that it reads back, on the very
     machine that wrote it: it compares tuning hints (`prefer-no-gather`) with the processor's features. `cache_folder`
     keeps processors apart, which is what the message worries about. A level that the user has set stays.
+
+    Two batched matrix factorisations that do not depend on each other, as in expectation maximisation, now and then waited
+    for each other for ever: each held threads of XLA's pool that the other needed. A scheduler that does not run them side
+    by side avoids it. A choice that the user has made in `XLA_FLAGS` stays.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _IN_ORDER not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {_IN_ORDER}=false".strip()
 
 
 @contextlib.contextmanager

@@ -144,6 +144,7 @@ def _run(request: SequenceFitRequest, context: RunContext, *, key: Any) -> None:
     chosen = data.validation if len(data.validation) else data.train
     chosen = chosen.select(np.arange(min(len(chosen), _LOOKED_AT)))
     summary = context.stage("measure", lambda key: _measure(system, trained.kept.learned, chosen, key), key=measure_key)
+    failed = None if trained.failure is None else failure_text(trained.failure)
     context.conclude(
         rows_of="validation" if len(data.validation) else "train",
         likelihood=observations.likelihood,
@@ -152,13 +153,13 @@ def _run(request: SequenceFitRequest, context: RunContext, *, key: Any) -> None:
         training_steps=data.train.num_steps,
         best_step=trained.step,
         last_step=trained.last_step,
-        failure=None if trained.failure is None else failure_text(trained.failure),
+        failure=failed,
         **summary,
     )
     show_training(context)
     if trained.failure is None or trained.validation_nats is not None:
         _show(system, trained.kept.learned, chosen, context, figure_key)
-    _close(context, trained)
+    _close(context, trained, failed)
 
 
 def _announce(context: RunContext, observations: SequenceObservations, data: _Parts, config: SequenceFitConfig) -> None:

@@ -6,6 +6,7 @@ from ._block_tridiagonal import (
     PathGaussian as PathGaussian,
     PathMarginals as PathMarginals,
     PathNatural as PathNatural,
+    natural_markov as natural_markov,
     path_divergence as path_divergence,
     require_path as require_path,
 )

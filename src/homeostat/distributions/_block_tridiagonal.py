@@ -140,13 +140,7 @@ class BlockTridiagonal(dist.Distribution):
             recursion.affine(jnp.flip(matrices, 0), jnp.concatenate([jnp.flip(offsets, 0), initial.loc[None]])),
             0,
         )
-        whitened = jax.vmap(lambda tril, matrix: solve_triangular(tril, matrix, lower=True))
-        eye = jnp.broadcast_to(jnp.eye(initial.loc.shape[0], dtype=loc.dtype), (loc.shape[0], *matrices.shape[1:]))
-        roots = whitened(jnp.concatenate([initial.scale_tril[None], scale_trils]), eye)
-        moved = whitened(scale_trils, matrices)
-        diagonal = _transpose(roots) @ roots
-        diagonal = diagonal.at[:-1].add(_transpose(moved) @ moved)
-        factor = recursion.cholesky(BlockPrecision(diagonal, -_transpose(roots[1:]) @ moved))
+        factor = recursion.cholesky(natural_markov(initial, matrices, offsets, scale_trils).precision)
         return cls(loc, factor.diagonal, factor.coupling, recursion)
 
     @property
@@ -223,6 +217,29 @@ class BlockTridiagonal(dist.Distribution):
             self.recursion,
             validate_args=False,
         )
+
+
+def natural_markov(
+    initial: GaussianMoments,
+    matrices: Float[Array, "steps d d"],
+    offsets: Float[Array, "steps d"],
+    scale_trils: Float[Array, "steps d d"],
+) -> PathNatural:
+    """b and Lambda of the path of `BlockTridiagonal.from_markov`, with the same arguments.
+
+        Lambda_tt = Q_{t-1}^{-1} + A_t^T Q_t^{-1} A_t,   Lambda_{t+1,t} = -Q_t^{-1} A_t,   b_t = Q_{t-1}^{-1} c_{t-1} - A_t^T Q_t^{-1} c_t
+
+    with Q_0 = L_1 L_1^T and c_0 = m. Nothing is factorised here, so a chain may grow: its Cholesky factor would lose all digits, while
+    with what observations add to the diagonal it has one.
+    """
+    whitened = jax.vmap(lambda tril, matrix: solve_triangular(tril, matrix, lower=True))
+    trils = jnp.concatenate([initial.scale_tril[None], scale_trils])
+    moved = whitened(scale_trils, matrices)
+    roots = whitened(trils, jnp.broadcast_to(jnp.eye(trils.shape[1], dtype=trils.dtype), trils.shape))
+    diagonal = (_transpose(roots) @ roots).at[:-1].add(_transpose(moved) @ moved)
+    means = whitened(trils, jnp.concatenate([initial.loc[None], offsets]))
+    shift = jnp.einsum("tji,tj->ti", roots, means).at[:-1].add(-jnp.einsum("tji,tj->ti", moved, means[1:]))
+    return PathNatural(shift, BlockPrecision(diagonal, -_transpose(roots[1:]) @ moved))
 
 
 def path_divergence(q: BlockTridiagonal, p: BlockTridiagonal) -> Scalar:

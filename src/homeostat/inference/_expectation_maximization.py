@@ -108,8 +108,8 @@ def expectation_maximization(
         parts: what to learn.
         smoother: the E-step.
         num_steps: number of EM steps.
-        throw: raise if the evidence ends non-finite (for instance because an action never varied, so that its column of B
-            cannot be learned).
+        throw: raise if the evidence or what was learned ends non-finite (for instance because an action never varied, so that its
+            column of B cannot be learned, or because every padded sequence has one step).
 
     Returns:
         The learned model and the evidence along the way, in nats.
@@ -138,7 +138,8 @@ def expectation_maximization(
     last = -jnp.sum(smooth_all(learned).filtered.info.free_energy_nats)
     path = jnp.concatenate([path, last[None]])
     if throw:
-        result = RESULTS.where(jnp.isfinite(last), RESULTS.successful, RESULTS.nonfinite_energy)
+        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(eqx.filter(learned, eqx.is_array))])
+        result = RESULTS.where(jnp.isfinite(last) & jnp.all(finite), RESULTS.successful, RESULTS.nonfinite_energy)
         path = result.error_if(path, result != RESULTS.successful)
     return Learned(learned, path)
 
@@ -307,6 +308,11 @@ def _check(
         )
     if num_steps < 0:
         raise BadInputError(f"Expected num_steps >= 0, got {num_steps}.")
+    if value.shape[1] < 2 and (parts.matrix or parts.control or parts.offset or parts.noise):
+        raise BadInputError(
+            "Expected sequences of at least two steps to learn dynamics from, got one: leave out the parts matrix, control, "
+            "offset and noise."
+        )
     emission = parts.emission_matrix or parts.emission_offset or parts.emission_noise
     if emission and isinstance(observations, Measurement):
         raise BadInputError(

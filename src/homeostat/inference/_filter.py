@@ -10,8 +10,8 @@ import numpy as np
 from jax.core import Tracer
 
 from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel, FilterInfo
-from ..distributions import Masked
-from ..models.sequential import Measurement
+from ..distributions import Masked, known_entries
+from ..models.sequential import Measurement, idle
 from ..results import RESULTS, BadInputError
 from ..typing import Action, Array, Bool, Float, Int, Key, Observation, PyTree, Scalar
 from .filters import AbstractWholeFilter, ParticleBelief
@@ -61,8 +61,8 @@ def filter(
             free energy.
         actions: a_1, ..., a_{T-1} on a leading time axis; None for a model without actions.
         key: split over time.
-        mask: True where observed, [time] or of the shape of the observations (a tree of such for a tree); besides NaN, and the
-            only way for integers.
+        mask: True where observed, [time] or of the shape of the observations (a tree of such for a tree); besides NaN, and for
+            integers, where `Masked` observations do the same.
         throw: raise if a free energy is not finite; with False, look at `info`.
 
     Returns:
@@ -96,10 +96,11 @@ def _step_by_step(
     key: Key,
 ) -> tuple[AbstractBelief, AbstractBelief, FilterInfo]:
     length = sequence_length(observations, actions)
-    first_key, *_ = keys = jr.split(key, 2 * length + 1)
-    keys = keys[1:].reshape(length, 2)
+    keys = jr.split(key, 2 * length + 1)
+    first_key, keys = keys[0], keys[1:].reshape(length, 2)
     # The last prediction of the scan is thrown away, so its action does not matter; it only completes the array.
     padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf, jnp.zeros((1, *leaf.shape[1:]), leaf.dtype)]), actions)
+    padded = idle(padded, jnp.arange(length) < length - 1)
 
     def body(prediction, inputs):
         observation, action, step_keys = inputs
@@ -150,14 +151,14 @@ def predictive_log_likelihood(
     plans = jax.tree.map(lambda leaf: leaf[starts[:, None] + jnp.arange(horizon)[None, :]], actions)
 
     def one(belief, observation, plan, one_key):
-        *keys, last_key = jr.split(one_key, horizon + 1)
+        keys = jr.split(one_key, horizon + 1)
 
         def step(belief, inputs):
             action, step_key = inputs
             return method.predict(model, belief, action, key=step_key), None
 
-        belief, _ = jax.lax.scan(step, belief, (plan, jnp.stack(keys)))
-        return -method.update(model, belief, observation, key=last_key)[1].free_energy_nats
+        belief, _ = jax.lax.scan(step, belief, (plan, keys[:-1]))
+        return -method.update(model, belief, observation, key=keys[-1])[1].free_energy_nats
 
     in_axes = (0, 0, None if actions is None else 0, 0)
     return jax.vmap(one, in_axes=in_axes)(beliefs, targets, plans, jr.split(key, length - horizon))
@@ -200,7 +201,7 @@ def length_mask(lengths: Int[Array, "*batch"], num_steps: int) -> Bool[Array, "*
 
 
 def masked(observations: Observation, mask: PyTree) -> Observation:
-    """Observations with NaN where the mask is False, or `Masked` where their type has no NaN.
+    """Observations with NaN where the mask is False, or `Masked` where their type has no NaN; what was missing stays missing.
 
     Args:
         observations: arrays with leading time axes.
@@ -211,6 +212,10 @@ def masked(observations: Observation, mask: PyTree) -> Observation:
     """
     if isinstance(observations, Measurement):
         return Measurement(masked(observations.value, mask), observations.scale_tril)
+    if isinstance(observations, Masked):
+        again = known_entries(masked(observations.value, mask))
+        known = jax.tree.map(jnp.logical_and, observations.observed, again.observed)
+        return Masked(observations.value, known)
     single = len(jax.tree.leaves(mask)) == 1 and jnp.ndim(jax.tree.leaves(mask)[0]) == 1
     masks = jax.tree.map(lambda leaf: jax.tree.leaves(mask)[0], observations) if single else mask
     shapes, got = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (observations, masks))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core import AbstractSequentialModel
+from ..models.sequential import idle
 from ..results import BadInputError
 from ..typing import Array, Bool, Int, PyTree
 from ._filter import length_mask, masked
@@ -95,11 +96,20 @@ def time_major(batch: SequenceBatch | StreamBatch, multiple: int | None = None) 
         whole = jnp.ones((num, time), bool) if mask is None else mask
         mask = jax.tree.map(lambda leaf: _pad(leaf, extra), whole)
         observations, actions = jax.tree.map(lambda leaf: _pad(leaf, extra), (observations, actions))
+    actions = idle(actions, _taken(batch, num, time, extra))
     if isinstance(batch, SequenceBatch):
         _check_leading("models", eqx.filter(batch.models, eqx.is_array), (num,))
     if mask is not None:
         observations = jax.vmap(masked)(observations, mask)
     return TimeMajor(*jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), (observations, actions)))
+
+
+def _taken(batch: SequenceBatch | StreamBatch, num: int, time: int, extra: int) -> Bool[Array, "batch time"]:
+    """Which of the padded actions lead from one step that exists to another, or to the next piece of a stream."""
+    last = jnp.full(num, time)
+    if isinstance(batch, SequenceBatch):
+        last = (last if batch.lengths is None else batch.lengths) - 1
+    return jnp.arange(time + extra)[None, :] < last[:, None]
 
 
 def _pad(leaf: Array, extra: int) -> Array:

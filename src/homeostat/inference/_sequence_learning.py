@@ -194,7 +194,7 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
         gradient, total, progress = self.gradient(state, sequences, beliefs, fresh, models, key=key)
         count = jnp.maximum(total.count, 1.0)
         gradient, mean = jax.tree.map(lambda leaf: leaf / count, (gradient, total))
-        failure = _judge(state, mean.terms, gradient)
+        failure = _judge(state, mean.terms, (gradient, progress.method))
 
         def apply(before: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
             target, _, optimizer, _, weighting = before
@@ -368,10 +368,10 @@ def _choose(fresh: Bool[Array, " batch"], new: Array, old: Array) -> Array:
     return jnp.where(fresh.reshape(fresh.shape + (1,) * (new.ndim - 1)), new, old)
 
 
-def _judge(state: FilteringState, terms: FreeEnergyTerms, gradient: PyTree) -> Failure:
-    """The first failure so far: an earlier one, or what is not finite now."""
+def _judge(state: FilteringState, terms: FreeEnergyTerms, numbers: PyTree) -> Failure:
+    """The first failure so far: an earlier one, or what is not finite now among terms, gradients and what was learned online."""
     distortion, rate = ~jnp.isfinite(terms.distortion_nats), ~jnp.all(jnp.isfinite(terms.rates_nats))
-    gone = ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]))
+    gone = ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(numbers)]))
     step = jnp.where(distortion | rate | gone, state.step, -1)
     now = Failure(step, distortion, rate, gone & ~distortion & ~rate)
     return jax.tree.map(lambda old, new: jnp.where(state.failure.step >= 0, old, new), state.failure, now)

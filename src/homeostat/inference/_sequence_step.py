@@ -19,6 +19,7 @@ import jax.random as jr
 from jax.flatten_util import ravel_pytree
 
 from ..core import AbstractBelief, AbstractModel, AbstractSequentialModel
+from ..models.sequential import take_noise
 from ..objectives import AbstractWeighting, FreeEnergy, FreeEnergyTerms, Weighted
 from ..typing import Any, Array, Carry, Float, Key, Observation, PyTree, Scalar
 from ._credit import AbstractCredit
@@ -78,6 +79,7 @@ def learned_step(
     key: Key,
 ) -> tuple[StepAccount, AbstractBelief]:
     """Run inference on one observation; the account to descend, and the belief after it."""
+    model, observation = take_noise(model, observation)
     each_key, draw_key = jr.split(key)
 
     def one(carry: Carry, memory: PyTree, past_key: Key) -> tuple[StepAccount, PyTree, PyTree]:
@@ -119,10 +121,10 @@ def _infer(
     method: VariationalFilter, problem: StepProblem, rule: StepRule, *, key: Key
 ) -> tuple[Float[Array, " k"], Scalar, Callable[[Array], Any]]:
     """The last estimate, a number of value zero whose gradient teaches all iterations but the last, and the way back to params."""
-    start_key, *keys = jr.split(key, method.num_steps + 1)
+    start_key, value_key, *keys = jr.split(key, method.num_steps + 2)
     family = method.family.given(problem.evidence.prior)
     flat, unravel = ravel_pytree(method.start(problem.model, family, key=start_key))
-    flat = start = jax.lax.stop_gradient(flat)
+    flat = start = rule.cut(flat)
     engine, weights = method.engine, rule.credit.weights(method.num_steps)
     # The engine's inputs are constants wherever the step is cut off; iterations that teach it always hold the model fixed.
     objective = _objective(problem.model, method, rule)
@@ -152,7 +154,7 @@ def _infer(
             params, state, _ = engine.step(objective, family, params, problem.evidence, state, key=step_key)
             flat = ravel_pytree(params)[0]
             if k < method.num_steps - 1 and weights[k]:
-                value = energy(flat, jr.fold_in(step_key, 1))
+                value = energy(flat, jr.fold_in(value_key, k))
                 teaching += weights[k] * (value - jax.lax.stop_gradient(value))
     # Where nothing was observed the prediction stands, and nothing is learned.
     return jnp.where(problem.observed, flat, start), teaching, unravel

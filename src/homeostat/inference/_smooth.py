@@ -5,8 +5,10 @@ from typing import Any
 import equinox as eqx
 
 from ..core import AbstractSequentialModel
+from ..objectives import PathEvidence
 from ..results import BadInputError
-from ..typing import Action, Key, Observation
+from ..typing import Action, Key, Observation, PyTree
+from ._filter import masked
 from .smoothers import AbstractSmoother, ForwardBackward, RauchTungStriebel
 
 
@@ -18,6 +20,7 @@ def smooth(
     actions: Action = None,
     *,
     key: Key | None = None,
+    mask: PyTree | None = None,
     throw: bool = True,
 ) -> Any:
     """p(z_t | x_1, ..., x_T) for every t, exactly or as well as the smoother can. Arguments as for `filter`.
@@ -29,6 +32,7 @@ def smooth(
             `Masked`) where missing.
         actions: a_1, ..., a_{T-1} on a leading time axis, or None.
         key: for smoothers that draw; exact ones do not.
+        mask: True where observed, as for `filter`; besides NaN.
         throw: raise if what was found is not finite.
 
     Returns:
@@ -36,8 +40,14 @@ def smooth(
         for structured ones.
 
     Raises:
-        BadInputError: the smoother may draw samples and there is no key.
+        BadInputError: the smoother may draw samples and there is no key; the mask does not fit.
     """
+    if mask is not None:
+        if isinstance(observations, PathEvidence):
+            raise BadInputError(
+                "Expected plain observations with a mask, got a PathEvidence, which has its own: build it from `Masked` ones."
+            )
+        observations = masked(observations, mask)
     if key is None:
         if not isinstance(method, RauchTungStriebel | ForwardBackward):
             raise BadInputError(

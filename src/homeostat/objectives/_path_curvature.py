@@ -98,7 +98,9 @@ class PathFisher(AbstractPathCurvature):
             rate = jnp.ravel(kind.rate)
             jacobian = jax.jacfwd(lambda z: jnp.ravel(_innermost(conditional(z)).rate))(state)
             counted = jnp.ones_like(rate) if observed is None else jnp.ravel(observed).astype(rate.dtype)
-            return jacobian.T @ ((counted / rate)[:, None] * jacobian)
+            # A rate that underflows takes its derivative with it: zero, not zero times infinity.
+            weights = counted / jnp.maximum(rate, jnp.finfo(rate.dtype).tiny)
+            return jacobian.T @ (weights[:, None] * jacobian)
         fisher = fisher_information(conditional, state, observed)
         return jax.hessian(energy)(state) if fisher is None else fisher
 

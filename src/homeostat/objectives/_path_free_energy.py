@@ -27,7 +27,7 @@ from ..distributions import (
     known_entries,
     partial_log_prob,
 )
-from ..models.sequential import Measurement
+from ..models.sequential import Measurement, idle, measured
 from ..results import BadInputError
 from ..typing import Action, Array, Bool, Distribution, Energy, Float, Int, Key, Observation, PyTree, Scalar
 from ._free_energy import FreeEnergyTerms
@@ -80,6 +80,8 @@ class PathEvidence(eqx.Module):
             return leaf & inside.reshape(time, *(1,) * (leaf.ndim - 1))
 
         observed = jax.tree.map(lambda leaf: jnp.ones(jnp.shape(leaf), bool), value) if observed is None else observed
+        # Transitions beyond the end do not count, but have to be regular: see `idle`.
+        actions = idle(actions, inside[1:])
         return cls(value, actions, jax.tree.map(within, observed), noise, jnp.asarray(length, jnp.int32))
 
     @property
@@ -279,9 +281,8 @@ class PathFreeEnergy(AbstractObjective):
 
     def emission(self, state: Float[Array, " d"], seen: Seen) -> Distribution:
         """p(x | z), with the noise of the measurement where it brings one."""
-        if seen.noise is None:
-            return self.model.emission(state)
-        return dist.MultivariateNormal(self.model.emission(state).mean, scale_tril=seen.noise, validate_args=False)
+        emission = self.model.emission(state)
+        return emission if seen.noise is None else measured(emission, seen.noise)
 
     def emission_energy(self, state: Float[Array, " d"], seen: Seen) -> Energy:
         """-log p(x | z) of what was seen."""

@@ -350,6 +350,14 @@ def test_interacting_models_weigh_regimes_by_bayes(key):
     assert jnp.abs(moved.probabilities - belief.probabilities @ np.exp(chain.log_matrix())).max() < ALGEBRA
 
 
+def test_a_regime_that_cannot_be_reached_has_finite_derivatives(key):
+    stay = TransitionMatrix.from_probabilities(jnp.array([[1.0, 0.0], [1.0, 0.0]]))
+    model = SwitchingLinear(jnp.zeros(2), stay, _regimes(key))
+    energy = lambda m: filter(InteractingModels(), m, jnp.ones((2, 1)), key=key).free_energy_nats  # noqa: E731
+    slope = jax.grad(energy)(model)
+    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(slope.regimes))
+
+
 def test_bad_input_is_refused(case, key):
     model, none = case.model, Elapsed(jnp.zeros(0), jnp.zeros((0, 1)))
     refused = [

@@ -24,7 +24,7 @@ from homeostat.models.sequential import (
 )
 from homeostat.results import BadInputError
 from references import enumerate_paths
-from tolerances import ALGEBRA
+from tolerances import ALGEBRA, FLOAT32
 
 STATES, TIME = 3, 5
 CHAIN = jnp.array([[0.7, 0.3, 0.0], [0.1, 0.6, 0.3], [0.2, 0.0, 0.8]])
@@ -133,6 +133,29 @@ def test_nothing_is_too_unlikely_and_nothing_seen_changes_nothing(model, key):
     blind = filter(Forward(), model, jnp.full((3, 2), jnp.nan), key=key)
     assert jnp.abs(blind.info.free_energy_nats).max() < ALGEBRA
     assert jnp.abs(blind.beliefs.probabilities[2] - INITIAL @ CHAIN @ CHAIN).max() < ALGEBRA
+
+
+@pytest.mark.parametrize("recursion", [Forward().recursion, Parallel()], ids=["sequential", "parallel"])
+def test_a_state_that_was_ruled_out_comes_back(key, recursion):
+    """In single precision: e^-200 is no number there, but what comes next is explained by no other state."""
+    emissions = GaussianEmissions(jnp.array([[-10.0], [10.0]]), jnp.ones((2, 1, 1)))
+
+    def single(chain):
+        model = HiddenMarkov.from_probabilities(jnp.full(2, 0.5), chain, emissions)
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), model)
+
+    frozen = single(jnp.eye(2))
+    values = jnp.array([[10.0], [-30.0]], jnp.float32)
+    found = smooth(ForwardBackward(Forward(recursion)), frozen, values)
+    # log p(x) of the path that stays in state k, less a constant: 10 and -30 about -10 and about 10.
+    joint = -0.5 * jnp.array([20.0**2 + 20.0**2, 0.0**2 + 40.0**2]) - jnp.log(2.0) - jnp.log(2.0 * jnp.pi)
+    assert jnp.abs(found.log_evidence_nats / jax.nn.logsumexp(joint) - 1.0) < FLOAT32
+    assert jnp.abs(found.beliefs.probabilities - jnp.array([1.0, 0.0])[None, :]).max() < FLOAT32
+    left_right = single(jnp.array([[0.5, 0.5], [0.0, 1.0]]))
+    energy = lambda m: filter(Forward(recursion), m, jnp.array([[10.0], [10.0], [-10.0]], jnp.float32), key=key)  # noqa: E731
+    assert jnp.isfinite(energy(left_right).free_energy_nats)
+    slope = jax.grad(lambda m: energy(m).free_energy_nats)(left_right)
+    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(slope.observation))
 
 
 def _numpy_step(initial, chain, likelihoods):

@@ -19,16 +19,28 @@ from homeostat.inference import RauchTungStriebel, filter, smooth
 from homeostat.inference.engines import Direct, Gradient, NaturalGradient
 from homeostat.inference.filters import (
     AtBound,
+    AtMean,
     FromFilter,
+    FromPrior,
     GuidedParticle,
     Kalman,
+    NoLookahead,
     Particle,
     VariationalFilter,
     auxiliary_particle,
     systematic,
 )
+from homeostat.inference.filters._variational import step_problem
 from homeostat.inference.smoothers import ParticleSmoother
-from homeostat.models.sequential import LinearDynamics, LinearGaussian
+from homeostat.models.sequential import (
+    GaussianEmissions,
+    HiddenMarkov,
+    LinearDynamics,
+    LinearGaussian,
+    SwitchingLinear,
+    TransitionMatrix,
+    pendulum,
+)
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
@@ -255,6 +267,30 @@ def test_models_with_a_past_are_filtered_and_traced(key):
     assert jnp.abs(found.log_evidence_nats - sum(exact)) < ALGEBRA
     with pytest.raises(BadInputError, match="Markov"):
         smooth(ParticleSmoother(method, 8), Wandering(), values, key=key)
+
+
+def test_singular_noise_is_reported_or_not_looked_at(key):
+    """A pendulum has no noise in its angle, so that steps have no density; only drawing backwards asks for one."""
+    values, swinging = jnp.array([[0.1], [0.2]]), pendulum()
+    with pytest.raises(RuntimeError, match="process noise in every direction"):
+        smooth(ParticleSmoother(Particle(8), 8), swinging, values, key=key)
+    method = auxiliary_particle(16)
+    for_next = method.predict(swinging, method.init(swinging, key=key), None, key=key)
+    after, info = eqx.filter_jit(method.update)(swinging, for_next, values[1], key=key)
+    assert jnp.isfinite(info.free_energy_nats) and jnp.all(jnp.isfinite(after.particles))
+
+
+def test_predictions_without_a_mean_are_refused():
+    emissions = GaussianEmissions(jnp.array([[-1.0], [1.0]]), jnp.ones((2, 1, 1)))
+    chain = HiddenMarkov.from_probabilities(jnp.array([0.5, 0.5]), jnp.array([[0.9, 0.1], [0.3, 0.7]]), emissions)
+    regime = LinearGaussian(jnp.zeros(1), jnp.eye(1), LinearDynamics(jnp.eye(1)), jnp.eye(1), jnp.eye(1))
+    switching = SwitchingLinear(jnp.zeros(2), TransitionMatrix(jnp.zeros((2, 2))), (regime, regime))
+    for model in (chain, switching):
+        step = step_problem(model, model.begin(), None, jnp.ones(1))
+        proposed = FromPrior().propose(step.model, step.evidence, key=jr.key(0))
+        assert NoLookahead()(step.model, step.evidence, proposed) == 0.0
+        with pytest.raises(BadInputError, match=r"lookahead=NoLookahead\(\), or AtBound"):
+            AtMean()(step.model, step.evidence, proposed)
 
 
 def test_bad_input_is_refused(model):

@@ -363,3 +363,12 @@ def test_bad_input_is_refused(linear, key):
         PathEvidence.of(jnp.ones((0, 2)))
     with pytest.raises(BadInputError, match="rate"):
         PathNaturalGradient(0.0)
+
+
+def test_a_chain_may_grow(key):
+    """On the way of learning the matrix of the chain may double the state at every step."""
+    form = ProductForm.networks(2, 2, depth=0, key=key)
+    form = eqx.tree_at(lambda f: f.matrix, form, 2.0 * jnp.eye(2))
+    values = jr.normal(key, (60, 2))
+    slope = eqx.filter_grad(lambda f: jnp.sum(f(PathEvidence.of(values, None)).loc))(form)
+    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(slope))

@@ -21,6 +21,7 @@ from homeostat.models.sequential import (
     SVG_ROBOT,
     VRNN_LOG_VARIANCE,
     VRNN_SPEECH,
+    Elapsed,
     GatedTransition,
     SRNNSizes,
     SVGSizes,
@@ -212,6 +213,8 @@ def test_no_action_counts_as_zero_and_wrong_inputs_are_refused(name, key):
         assert np.array_equal(b, c) and (a.shape, a.dtype) == (b.shape, b.dtype)
     with pytest.raises(BadInputError, match=r"action of shape \(2,\), got \(3,\)"):
         model.advance(carry, state, seen, jnp.zeros(3))
+    with pytest.raises(BadInputError, match="how long a step lasts as one more number"):
+        model.advance(carry, state, seen, Elapsed(0.5, jnp.zeros(2)))
     if not isinstance(model, AbstractModel):  # The next state of a Markov model does not depend on what was seen.
         with pytest.raises(BadInputError, match="one observation of"):
             model.advance(carry, state, jnp.zeros((2, *model.density.shape)), None)

@@ -182,6 +182,15 @@ def test_networks_move_little_at_first_and_know_the_time(key):
     assert jnp.abs(step(state, Elapsed(0.0, push)) - state).max() == 0.0
 
 
+def test_late_times_keep_their_differences():
+    """Seconds since 1970 have no fractions in 32 bits; differences are taken before."""
+    with jax.enable_x64(False):
+        steps = Elapsed.between(1.7e9 + np.array([0.0, 0.125, 0.5, 0.75]))
+        assert steps.duration.dtype == jnp.float32
+        assert steps.duration.tolist() == [0.125, 0.375, 0.25]
+        assert Elapsed.between([1_700_000_000, 1_700_000_001]).duration.tolist() == [1.0]
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

@@ -120,6 +120,7 @@ def test_no_step_of_em_lowers_the_evidence_even_with_an_entry_that_never_varies(
     assert path[-1] > path[0] + 0.01
 
 
+@pytest.mark.slow
 def test_single_precision_holds_for_images(key):
     """784 entries of which most hardly vary, in 32 bits: EM still rises, and agrees with itself in 64 bits."""
     side_key, noise_key, weight_key = jr.split(key, 3)

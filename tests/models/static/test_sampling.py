@@ -73,6 +73,7 @@ def test_jacobian_agrees_with_differences(model, key):
     np.testing.assert_allclose(jax.jacrev(model.image)(z), jax.jacfwd(model.image)(z), atol=AUTODIFF)
 
 
+@pytest.mark.slow
 def test_hessian_agrees_with_differences_of_the_gradient(model, key):
     z_key, x_key = jr.split(key)
     z, image = jr.normal(z_key, (4,)) * 0.3, jr.uniform(x_key, (24, 24))

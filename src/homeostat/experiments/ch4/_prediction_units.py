@@ -37,8 +37,8 @@ from ...objectives import Evidence
 from ...typing import Array, Distribution, Float, Key, PyTree
 
 LARGEST = 30.0
-"""Prediction standard deviations by which one update may move the mean, and largest logarithm of a standard deviation ratio is a
-tenth of it: a network that was not trained yet stays finite."""
+"""Prediction standard deviations by which inference may move the mean; the largest logarithm of a ratio of standard deviations is a
+tenth of it. A network that was not trained yet stays finite."""
 _DECADES = 3.0
 """Gradients below e^-3 nats count as small for the logarithmic encoding."""
 
@@ -118,24 +118,26 @@ class PredictionEncoder(eqx.Module):
         network: maps what it reads, [m + 2 d], to (u, s).
         dim: number of state coordinates.
         scale: what the prediction's mean is divided by before it is read, in the state's unit.
+        largest: prediction standard deviations by which the mean may move.
     """
 
     network: Callable[[Array], Array]
     dim: int = eqx.field(static=True)
     scale: float = eqx.field(static=True, default=1.0)
+    largest: float = eqx.field(static=True, default=LARGEST)
 
     def __call__(self, args: Evidence) -> Float[Array, " k"]:
         moments = gaussian_moments(args.prior)
         spread = 0.5 * jnp.log(jnp.sum(moments.scale_tril**2, axis=1))
         seen = jnp.ravel(args.observation) / self.scale
         output = self.network(jnp.concatenate([seen, moments.loc / self.scale, spread]))
-        return from_units(within_bounds(output, self.dim), self.dim, args.prior)
+        return from_units(within_bounds(output, self.dim, self.largest), self.dim, args.prior)
 
 
-def within_bounds(flat: Float[Array, " k"], dim: int) -> Float[Array, " k"]:
-    """(u, s) softly kept within `LARGEST`."""
-    shift, rest = LARGEST * jnp.tanh(flat[:dim] / LARGEST), 0.1 * LARGEST * jnp.tanh(flat[dim:] / (0.1 * LARGEST))
-    return jnp.concatenate([shift, rest])
+def within_bounds(flat: Float[Array, " k"], dim: int, largest: float = LARGEST) -> Float[Array, " k"]:
+    """u softly kept within `largest`, s within a tenth of `LARGEST`."""
+    ratio = 0.1 * LARGEST
+    return jnp.concatenate([largest * jnp.tanh(flat[:dim] / largest), ratio * jnp.tanh(flat[dim:] / ratio)])
 
 
 @final
@@ -144,32 +146,42 @@ class _Bound(eqx.Module):
 
     Attributes:
         dim: number of state coordinates.
+        largest: prediction standard deviations.
     """
 
     dim: int = eqx.field(static=True)
+    largest: float = eqx.field(static=True)
 
     def __call__(self, flat: Float[Array, " k"]) -> Float[Array, " k"]:
-        return within_bounds(flat, self.dim)
+        return within_bounds(flat, self.dim, self.largest)
 
 
-def update_engine(dim: int, width: int, depth: int, *, key: Key) -> InPredictionUnits:
+def update_engine(
+    dim: int, width: int, depth: int, *, largest: float = LARGEST, first_log_rate: float = -1.0, key: Key
+) -> InPredictionUnits:
     """The update network of amortized variational filtering over a full Gaussian: it reads estimate and gradient alone.
 
     Args:
         dim: number of state coordinates.
         width: units of a hidden layer.
         depth: hidden layers.
+        largest: prediction standard deviations by which the mean may move.
+        first_log_rate: of `Preconditioned`.
         key: for the weights.
     """
-    size, update = num_params(dim), Preconditioned(dim)
+    size, update = num_params(dim), Preconditioned(dim, first_log_rate)
     network = MLP(3 * size, update.outputs(size), width, depth, key=key, output_gain=0.1)
-    return InPredictionUnits(Iterative(network, (Estimate(), LogGradient(_DECADES)), update, bound=_Bound(dim)), dim)
+    return InPredictionUnits(
+        Iterative(network, (Estimate(), LogGradient(_DECADES)), update, bound=_Bound(dim, largest)), dim
+    )
 
 
-def direct_engine(observed: int, dim: int, width: int, depth: int, *, scale: float = 1.0, key: Key) -> Direct:
+def direct_engine(
+    observed: int, dim: int, width: int, depth: int, *, scale: float = 1.0, largest: float = LARGEST, key: Key
+) -> Direct:
     """The direct filter over a full Gaussian: a network that reads observation and prediction; arguments as for `update_engine`."""
     network = MLP(observed + 2 * dim, num_params(dim), width, depth, key=key, output_gain=0.1)
-    return Direct(PredictionEncoder(network, dim, scale))
+    return Direct(PredictionEncoder(network, dim, scale, largest))
 
 
 def num_params(dim: int) -> int:

@@ -72,6 +72,10 @@ class Config:
     """Units in each hidden layer of both networks (count)."""
     depth: int = 2
     """Hidden layers of both networks (count)."""
+    largest: float = 5.0
+    """By how much either network may move the prediction's mean: a state that is far away explodes (standard deviations)."""
+    first_log_rate: float = -4.0
+    """Logarithm of the root of the first rate along gradients, which are steep where noise is small (dimensionless)."""
     num_particles: int = 10_000
     """Particles of the reference (count)."""
     training: Training = field(default_factory=lambda: Training(1_500, 16, 2e-3, 0.02, largest_gradient=5.0))
@@ -173,8 +177,17 @@ def learned_filters(
 def engine_of(config: Config, system: System, label: str, *, key: Key) -> InPredictionUnits | Direct:
     """The update network ("avf") or the encoder."""
     if label == "avf":
-        return update_engine(system.dim, config.width, config.depth, key=key)
-    return direct_engine(system.observed, system.dim, config.width, config.depth, scale=system.scale, key=key)
+        return update_engine(
+            system.dim,
+            config.width,
+            config.depth,
+            largest=config.largest,
+            first_log_rate=config.first_log_rate,
+            key=key,
+        )
+    return direct_engine(
+        system.observed, system.dim, config.width, config.depth, scale=system.scale, largest=config.largest, key=key
+    )
 
 
 def variational(system: System, engine: InPredictionUnits | Direct, steps: int) -> VariationalFilter:

@@ -17,7 +17,7 @@ from ...environments import DSprites, Fovea, FoveaState, PixelExact, PixelNoise,
 from ...inference.engines import Exhaustive
 from ...inference.filters import Particle, ParticleBelief
 from ...objectives import EFETerms, NestedMonteCarlo, PragmaticEpistemic
-from ...typing import Action, Array, Bool, Distribution, Float, Int, Key, Scalar
+from ...typing import Action, Array, Bool, Distribution, Float, Int, Key, PyTree, Scalar
 
 WINDOW, STRIDE, FIELD = 16, 4, 4
 """Side of the fovea, its step, and the side of one receptive field of the retina, in pixels."""
@@ -124,7 +124,7 @@ def receptive_fields() -> Float[Array, "32 32 16 16"]:
     return pictures.reshape(PLACES, PLACES, count, FIELD, count, FIELD).mean((3, 5)).astype(jnp.float32)
 
 
-def keep_particles(key: Key, log_weights: Array, particles: Array, number: int):
+def keep_particles(key: Key, log_weights: Array, particles: PyTree, number: int):
     """No resampling: the particles are all positions there are, so that the filter is exact."""
     return jnp.arange(number), log_weights, particles
 

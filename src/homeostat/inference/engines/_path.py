@@ -77,13 +77,7 @@ class PathNaturalGradient(AbstractEngine[BlockTridiagonalParams, None]):
         if isinstance(self.rate, float | int) and not 0.0 < self.rate <= 1.0:
             raise BadInputError(f"Expected a rate in (0, 1], got {self.rate}.")
 
-    def init(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[BlockTridiagonalParams],
-        params: BlockTridiagonalParams,
-        args: PyTree,
-    ) -> None:
+    def init(self, objective: AbstractObjective, family: AbstractFamily, params: PyTree, args: PyTree) -> None:
         require_path(family)
         _require_energy(objective)
 
@@ -151,11 +145,7 @@ class PathNewton(AbstractEngine[BlockTridiagonalParams, PathNewtonState]):
     first_damping: float = 1e-3
 
     def init(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[BlockTridiagonalParams],
-        params: BlockTridiagonalParams,
-        args: PyTree,
+        self, objective: AbstractObjective, family: AbstractFamily, params: PyTree, args: PyTree
     ) -> PathNewtonState:
         require_path(family)
         _require_energy(objective)

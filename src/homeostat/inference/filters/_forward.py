@@ -4,7 +4,6 @@ from typing import final
 
 import jax
 import jax.numpy as jnp
-from cuthbertlib.discrete.filtering import FilterScanElement, condition_on_obs, filtering_operator
 
 from ...core import AbstractSequentialModel, FilterInfo
 from ...distributions import AbstractRecursion, Parallel, Sequential
@@ -21,12 +20,11 @@ class Forward(AbstractWholeFilter):
 
         p(z_t | x_{1:t}) ~ p(x_t | z_t) sum_{z_{t-1}} p(z_t | z_{t-1}, a_{t-1}) p(z_{t-1} | x_{1:t-1})
 
-    Weights are normalised at every step in logarithms, so no sequence is too long and no observation too unlikely. Missing
-    entries (NaN, or those of a `Masked`) are integrated out.
+    Sums and products are taken in logarithms, so no sequence is too long and no observation too unlikely: a state that was ruled out
+    but for e^-400 may still be the one that explains what comes. Missing entries (NaN, or those of a `Masked`) are integrated out.
 
     Attributes:
-        recursion: how the verb `filter` goes through a sequence; `Parallel()` multiplies K by K matrices in log T dependent steps,
-            through cuthbert.
+        recursion: how the verb `filter` goes through a sequence; `Parallel()` multiplies K by K matrices in log T dependent steps.
 
     References:
         Rabiner, "A tutorial on hidden Markov models", 1989, Eqs. 19-21; Hassan, Sarkka and Garcia-Fernandez, "Temporal
@@ -47,8 +45,8 @@ class Forward(AbstractWholeFilter):
         key: Key | None = None,
     ) -> CategoricalBelief:
         """sum_z p(z' | z, a) p(z)."""
-        matrix = jnp.exp(require_hidden_markov(model).transitions.log_matrix(action))
-        return CategoricalBelief(_log(belief.probabilities @ matrix))
+        matrix = require_hidden_markov(model).transitions.log_matrix(action)
+        return CategoricalBelief(log_predict(belief.log_probabilities, matrix))
 
     def update(
         self,
@@ -67,11 +65,11 @@ class Forward(AbstractWholeFilter):
         """All beliefs; the likelihoods of all times are computed at once."""
         model = require_hidden_markov(model)
         likelihoods = jax.vmap(model.log_likelihoods)(observations)
-        matrices = transition_matrices(model, actions, length_of(observations))
+        matrices = log_transition_matrices(model, actions, length_of(observations))
         start = self.init(model).log_probabilities
         if isinstance(self.recursion, Parallel):
             beliefs = _parallel(start, likelihoods, matrices)
-            later = jax.vmap(lambda belief, matrix: _log(jnp.exp(belief) @ matrix))(beliefs[:-1], matrices)
+            later = jax.vmap(log_predict)(beliefs[:-1], matrices)
             predictions = jnp.concatenate([start[None], later])
             evidence = jax.nn.logsumexp(predictions + likelihoods, axis=-1)
         else:
@@ -87,8 +85,7 @@ def _sequential(
     def body(prediction, inputs):
         likelihood, matrix = inputs
         belief, evidence = normalised(prediction + likelihood)
-        after = _log(jnp.exp(belief) @ matrix)
-        return after, (belief, prediction, evidence)
+        return log_predict(belief, matrix), (belief, prediction, evidence)
 
     last, found = jax.lax.scan(body, start, (likelihoods[:-1], matrices))
     belief, evidence = normalised(last + likelihoods[-1])
@@ -101,21 +98,54 @@ def _sequential(
 def _parallel(
     start: Float[Array, " k"], likelihoods: Float[Array, "time k"], matrices: Float[Array, "steps k k"]
 ) -> Float[Array, "time k"]:
-    """Log beliefs by prefix sums of conditioned transition matrices."""
+    """Log beliefs by prefix products of p(x_t | z_t) p(z_t | z_{t-1}), each divided by its largest entry."""
     count = start.shape[0]
-    priors = jnp.concatenate([jnp.broadcast_to(jnp.exp(start), (1, count, count)), matrices])
-    with jax.numpy_rank_promotion("allow"):
-        elements = FilterScanElement(*jax.vmap(condition_on_obs)(priors, likelihoods))
-        swept = jax.lax.associative_scan(jax.vmap(filtering_operator), elements)
-    return _log(swept.f[:, 0])
+    first = jnp.broadcast_to(start, (1, count, count))
+    steps = jnp.concatenate([first, matrices]) + likelihoods[:, None, :]
+    swept = jax.lax.associative_scan(_log_product, _relative(steps))
+    return jax.nn.log_softmax(swept[:, 0], axis=-1)
 
 
-def transition_matrices(model: HiddenMarkov, actions: Action, length: int) -> Float[Array, "steps k k"]:
-    """p(z' | z) of every step."""
+def _log_product(earlier: Float[Array, "n k k"], later: Float[Array, "n k k"]) -> Float[Array, "n k k"]:
+    """log sum_j exp(a_ij + b_jk), up to a constant; term by term, so that K^2 numbers are held for a time and not K^3."""
+
+    def add(total: Array, column_and_row: tuple[Array, Array]) -> tuple[Array, None]:
+        column, row = column_and_row
+        return _log_add(total, column[:, :, None] + row[:, None, :]), None
+
+    nothing = jnp.full(earlier.shape, -jnp.inf, earlier.dtype)
+    total, _ = jax.lax.scan(add, nothing, (jnp.moveaxis(earlier, 2, 0), jnp.moveaxis(later, 1, 0)))
+    return _relative(total)
+
+
+def _relative(log_matrices: Float[Array, "n k k"]) -> Float[Array, "n k k"]:
+    """Less the largest entry, where there is one."""
+    top = jax.lax.stop_gradient(jnp.max(log_matrices, axis=(1, 2), keepdims=True))
+    return log_matrices - jnp.where(jnp.isfinite(top), top, 0.0)
+
+
+def _log_add(one: Float[Array, "*n"], other: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """log(e^a + e^b), whose derivative is zero where both are -inf."""
+    possible = jnp.maximum(one, other) > -jnp.inf
+    one, other = (jnp.where(possible, term, 0.0) for term in (one, other))
+    return jnp.where(possible, jnp.logaddexp(one, other), -jnp.inf)
+
+
+def log_predict(belief: Float[Array, " k"], matrix: Float[Array, "k j"]) -> Float[Array, " j"]:
+    """log sum_k exp(belief_k + matrix_kj); -inf where no state leads, and there the derivative is zero and not NaN."""
+    joint = belief[:, None] + matrix
+    top = jax.lax.stop_gradient(jnp.max(joint, axis=0))
+    possible = top > -jnp.inf
+    top = jnp.where(possible, top, 0.0)
+    return top + _log(jnp.sum(jnp.exp(joint - top[None, :]), axis=0))
+
+
+def log_transition_matrices(model: HiddenMarkov, actions: Action, length: int) -> Float[Array, "steps k k"]:
+    """log p(z' | z) of every step."""
     if actions is None:
-        matrix = jnp.exp(model.transitions.log_matrix(None))
+        matrix = model.transitions.log_matrix(None)
         return jnp.broadcast_to(matrix, (length - 1, *matrix.shape))
-    return jnp.exp(jax.vmap(model.transitions.log_matrix, axis_size=length - 1)(actions))
+    return jax.vmap(model.transitions.log_matrix, axis_size=length - 1)(actions)
 
 
 def _log(probabilities: Float[Array, "... k"]) -> Float[Array, "... k"]:

@@ -18,7 +18,7 @@ from cuthbertlib.resampling import Resampling, ess_decorator
 
 from ...core import AbstractFilter, AbstractSequentialModel, FilterInfo
 from ...distributions import any_observed, gaussian_moments, is_gaussian, known_entries, partial_log_prob
-from ...models.sequential import Conditioned
+from ...models.sequential import Conditioned, take_noise
 from ...objectives import Evidence, FreeEnergy
 from ...results import BadInputError
 from ...typing import Action, Array, Carry, Distribution, Key, Observation, PyTree, Scalar
@@ -52,6 +52,10 @@ class AbstractProposal(eqx.Module):
     def distribution(self, params: PyTree, prior: Distribution) -> Distribution:
         """q(z), from its parameters and the particle's p(z | h)."""
 
+    def log_ratio(self, params: PyTree, prior: Distribution, state: Array) -> Scalar:
+        """log p(z | h) - log q(z) of a draw."""
+        return prior.log_prob(state) - self.distribution(params, prior).log_prob(state)
+
 
 @final
 class FromPrior(AbstractProposal):
@@ -62,6 +66,10 @@ class FromPrior(AbstractProposal):
 
     def distribution(self, params: PyTree, prior: Distribution) -> Distribution:
         return prior
+
+    def log_ratio(self, params: PyTree, prior: Distribution, state: Array) -> Scalar:
+        """Zero, also where the prediction is singular and has no density."""
+        return jnp.zeros(())
 
 
 @final
@@ -126,15 +134,14 @@ class NoLookahead(AbstractLookahead):
 
 @final
 class AtMean(AbstractLookahead):
-    """log s = log p(x_t | h, E[z | h]): the auxiliary particle filter.
+    """log s = log p(x_t | h, E[z | h]): the auxiliary particle filter. For predictions that have a mean, so not for discrete ones.
 
     References:
         Pitt and Shephard, "Filtering via simulation: auxiliary particle filters", JASA 94 (1999).
     """
 
     def __call__(self, model: Conditioned, evidence: Evidence, proposed: Proposed) -> Scalar:
-        prior = model.initial()
-        mean = gaussian_moments(prior).loc if is_gaussian(prior) else prior.mean
+        mean = _mean(model.initial())
         return partial_log_prob(model.emission(mean), evidence.observation, evidence.observed)
 
 
@@ -181,7 +188,9 @@ class GuidedParticle(AbstractFilter):
             )
         past = first_past(model, self.num_particles)
         particles = _draw(model, past.carry, key)
-        equal = jnp.full(self.num_particles, -jnp.log(float(self.num_particles)), particles.dtype)
+        equal = jnp.full(
+            self.num_particles, -jnp.log(float(self.num_particles)), jnp.result_type(float, particles.dtype)
+        )
         return ParticleBelief(particles, equal, past, jnp.arange(self.num_particles))
 
     def predict(
@@ -195,6 +204,7 @@ class GuidedParticle(AbstractFilter):
         self, model: AbstractSequentialModel, belief: ParticleBelief, observation: Observation, *, key: Key
     ) -> tuple[ParticleBelief, FilterInfo]:
         """Propose, choose ancestors, draw, weigh."""
+        model, observation = take_noise(model, observation)
         count, carried = self.num_particles, _past(belief)
         propose_key, resample_key, draw_key, fill_key = jr.split(key, 4)
         value, observed = known_entries(observation)
@@ -217,7 +227,7 @@ class GuidedParticle(AbstractFilter):
             proposal = self.proposal.distribution(flat, prior)
             state = jnp.where(some, proposal.sample(one_key), prior.sample(one_key))
             likelihood = partial_log_prob(model.likelihood(carry, state), value, observed)
-            ratio = likelihood + prior.log_prob(state) - proposal.log_prob(state)
+            ratio = likelihood + self.proposal.log_ratio(flat, prior, state)
             return state, jnp.where(some, ratio, 0.0)
 
         states, ratios = jax.vmap(drawn)(past.carry, params, jr.split(draw_key, count))
@@ -237,6 +247,20 @@ class GuidedParticle(AbstractFilter):
 def auxiliary_particle(num_particles: int = 1_000) -> GuidedParticle:
     """The auxiliary particle filter: ancestors are chosen by the likelihood at the mean of their prediction."""
     return GuidedParticle(lookahead=AtMean(), num_particles=num_particles)
+
+
+def _mean(prior: Distribution) -> Array:
+    if is_gaussian(prior):
+        return gaussian_moments(prior).loc
+    try:
+        if not getattr(prior.support, "is_discrete", False):
+            return prior.mean
+    except NotImplementedError:
+        pass
+    raise BadInputError(
+        f"Expected predictions with a mean that is a state, got {type(prior).__name__}: pass lookahead=NoLookahead(), or AtBound() "
+        f"with a proposal that knows a bound."
+    )
 
 
 def _past(belief: ParticleBelief) -> Past:

@@ -46,9 +46,9 @@ class InteractingModels(AbstractFilter):
         """Mix, then move every mixture with the dynamics of the regime it leads to."""
         model = _require_switching(model)
         joint = belief.log_probabilities[:, None] + model.transitions.log_matrix(action)
-        weights = jnp.exp(joint - jax.nn.logsumexp(joint, axis=0)[None, :])
-        # A regime that cannot be reached has no weights; its belief does not count, but must stay finite.
-        weights = jnp.where(jnp.isfinite(weights), weights, 1.0 / weights.shape[0])
+        # A regime that cannot be reached has no weights; its belief does not count, but it and its derivatives must stay finite.
+        reachable = jnp.any(joint > -jnp.inf, axis=0)
+        weights = jax.nn.softmax(jnp.where(reachable[None, :], joint, 0.0), axis=0)
         mixed = jax.vmap(lambda weight: _collapse(weight, belief), in_axes=1)(weights)
         moved = jax.vmap(lambda regime, start: Kalman().predict(regime, start, action))(model.regimes, mixed)
         return RegimeBelief(_log(jnp.sum(jnp.exp(joint), axis=0)), moved.loc, moved.scale_tril)

@@ -10,6 +10,7 @@ from cuthbertlib.resampling import Resampling, ess_decorator
 
 from ...core import AbstractFilter, AbstractModel, AbstractSequentialModel, FilterInfo
 from ...distributions import known_entries, partial_log_prob
+from ...models.sequential import take_noise
 from ...results import BadInputError
 from ...typing import Action, Array, Key, Observation
 from ._beliefs import ParticleBelief
@@ -80,6 +81,7 @@ class Particle(AbstractFilter):
         key: Key | None = None,
     ) -> tuple[ParticleBelief, FilterInfo]:
         """Weigh each particle by its likelihood; the key fills in what is missing for a model that is not Markov."""
+        model, observation = take_noise(model, observation)
         value, observed = known_entries(observation)
 
         def log_likelihood(past: Past | None, state: Array) -> Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ...core import AbstractBelief, AbstractEngine, AbstractFamily, AbstractFilter, AbstractSequentialModel, FilterInfo
 from ...distributions import AbstractExpectation, Cubature, any_observed, known_entries
-from ...models.sequential import Conditioned
+from ...models.sequential import Conditioned, take_noise
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Action, Array, Bool, Carry, Key, Observation, PyTree, Scalar
 from .._infer import infer
@@ -105,9 +105,11 @@ class VariationalFilter(AbstractFilter):
         self, model: AbstractSequentialModel, belief: AbstractBelief, observation: Observation, *, key: Key
     ) -> tuple[AbstractBelief, FilterInfo]:
         """Run the engine on the free energy of one observation, for every past."""
-        draw_key = jax.random.fold_in(key, 0)
+        model, observation = take_noise(model, observation)
+        each_key, draw_key = jax.random.split(key)
 
         def step(carry: Carry, memory: PyTree, step_key: Key) -> tuple[PyTree, PyTree, Scalar]:
+            start_key, infer_key = jax.random.split(step_key)
             static, evidence, some = step_problem(model, carry, memory, observation, self.memory)
             family = self.family.given(evidence.prior)
             posterior = infer(
@@ -115,13 +117,13 @@ class VariationalFilter(AbstractFilter):
                 self.engine,
                 family,
                 evidence,
-                key=step_key,
-                params=self.start(static, family, key=jax.random.fold_in(step_key, 0)),
+                key=infer_key,
+                params=self.start(static, family, key=start_key),
                 num_steps=self.num_steps,
                 throw=False,
             )
             return posterior.params, evidence.context.memory, jnp.where(some, posterior.energy_nats, 0.0)
 
-        params, memory, energies = self.propagation.each(step, belief, key=key)
+        params, memory, energies = self.propagation.each(step, belief, key=each_key)
         belief = self.propagation.conclude(model, self.family, belief, params, memory, observation, key=draw_key)
         return belief, FilterInfo(jnp.mean(energies))

@@ -11,10 +11,10 @@ from cuthbertlib.discrete.smoothing import smoothing_operator
 from ...core import AbstractSequentialModel
 from ...distributions import Parallel
 from ...results import BadInputError
-from ...typing import Action, Array, Float, Int, Key, Observation, Scalar
-from .._filter import Filtered, filter, sequence_length
+from ...typing import Action, Array, Float, Int, Key, Observation, PyTree, Scalar
+from .._filter import Filtered, filter, masked, sequence_length
 from ..filters import CategoricalBelief, Forward
-from ..filters._forward import _log, require_hidden_markov, transition_matrices
+from ..filters._forward import _log, log_transition_matrices, require_hidden_markov
 from ._protocol import AbstractSmoother
 
 
@@ -86,12 +86,13 @@ class ForwardBackward(AbstractSmoother):
             raise BadInputError(
                 f"Expected the result of a `Forward` filter, got beliefs of type {type(filtered.beliefs).__name__}."
             )
-        beliefs, predictions = filtered.beliefs.probabilities, filtered.predictions.probabilities
-        matrices = transition_matrices(require_hidden_markov(model), actions, beliefs.shape[0])
+        beliefs, predictions = filtered.beliefs.log_probabilities, filtered.predictions.log_probabilities
+        matrices = log_transition_matrices(require_hidden_markov(model), actions, beliefs.shape[0])
         expected = predictions[1:, None, :]
         # p(z_t | z_{t+1}, x_{1:t}) in columns; a state that cannot be reached has none.
-        joint = beliefs[:-1, :, None] * matrices
-        kernels = jnp.where(expected > 0.0, joint / jnp.where(expected > 0.0, expected, 1.0), 0.0)
+        reachable = expected > -jnp.inf
+        kernels = jnp.exp(beliefs[:-1, :, None] + matrices - jnp.where(reachable, expected, 0.0))
+        beliefs = filtered.beliefs.probabilities
         if isinstance(self.filter.recursion, Parallel):
             last = jnp.broadcast_to(beliefs[-1], (1, *matrices.shape[1:]))
             rows = jnp.concatenate([jnp.swapaxes(kernels, 1, 2), last])
@@ -116,21 +117,29 @@ def _after(later: Float[Array, "... k k"], earlier: Float[Array, "... k k"]) -> 
 
 
 @eqx.filter_jit
-def viterbi(model: AbstractSequentialModel, observations: Observation, actions: Action = None) -> Path:
+def viterbi(
+    model: AbstractSequentialModel,
+    observations: Observation,
+    actions: Action = None,
+    *,
+    mask: PyTree | None = None,
+) -> Path:
     """The most likely path of a `HiddenMarkov` model, by dynamic programming.
 
     Args:
         model: a hidden Markov model.
         observations: x_1, ..., x_T on a leading time axis; NaN or `Masked` where missing.
         actions: a_1, ..., a_{T-1}, or None.
+        mask: True where observed, as for `filter`; besides NaN.
 
     References:
         Viterbi, "Error bounds for convolutional codes and an asymptotically optimum decoding algorithm", 1967.
     """
     model = require_hidden_markov(model)
     length = sequence_length(observations, actions)
+    observations = observations if mask is None else masked(observations, mask)
     likelihoods = jax.vmap(model.log_likelihoods)(observations)
-    matrices = _log(transition_matrices(model, actions, length))
+    matrices = log_transition_matrices(model, actions, length)
 
     def forward(best, inputs):
         matrix, likelihood = inputs

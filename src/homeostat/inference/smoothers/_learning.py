@@ -29,6 +29,7 @@ from ...objectives import (
 from ...results import BadInputError
 from ...typing import Array, Int, Key, PyTree, Scalar
 from .._amortized_learning import ModelWithEngine
+from ._recognition import in_order
 from ._structured import path_family, prior_path
 
 
@@ -139,7 +140,8 @@ class SmoothingDescent(AbstractLearner[SmoothingDescentState, SmoothingMetrics])
         objective = PathFreeEnergy(learned.model, self.expectation)
         family = path_family(learned.model, evidence, self.recursion)
         params = jax.lax.stop_gradient(family.params_of(prior_path(learned.model, evidence, self.recursion)))
-        state = learned.engine.init(objective, family, params, evidence)
+        engine = in_order(learned.engine, self.recursion)
+        state = engine.init(objective, family, params, evidence)
         for step_key in keys:
-            params, state, _ = learned.engine.step(objective, family, params, evidence, state, key=step_key)
+            params, state, _ = engine.step(objective, family, params, evidence, state, key=step_key)
         return objective.terms(family(params), evidence, key=last), jnp.sum(evidence.inside)

@@ -10,7 +10,7 @@ from cuthbertlib.smc.smoothing import exact_sampling, tracing
 from cuthbertlib.smc.smoothing.protocols import BackwardSampling
 
 from ...core import AbstractModel, AbstractSequentialModel
-from ...results import BadInputError
+from ...results import RESULTS, BadInputError
 from ...typing import Action, Array, Float, Key, Observation, Scalar
 from .._filter import Filtered, filter
 from ..filters import GuidedParticle, Particle, ParticleBelief, systematic
@@ -90,6 +90,9 @@ class ParticleSmoother(AbstractSmoother):
     ) -> SmoothedParticles:
         """Filter forwards, draw backwards.
 
+        Where a drawn step has no finite density, as with noise that is singular, this raises; with throw=False the paths are
+        NaN.
+
         Raises:
             BadInputError: the model is not Markov, and the backward step is not the genealogy.
         """
@@ -122,5 +125,24 @@ class ParticleSmoother(AbstractSmoother):
         genealogy = kept.ancestors
         inputs = (kept.particles[:-1], kept.log_weights[:-1], genealogy[:-1], actions, jr.split(keys[2], steps))
         _, earlier = jax.lax.scan(body, (last, genealogy[-1][ends]), inputs, reverse=True)
-        paths = jnp.concatenate([earlier, last[None]])
-        return SmoothedParticles(jnp.swapaxes(paths, 0, 1), filtered)
+        paths = jnp.swapaxes(jnp.concatenate([earlier, last[None]]), 0, 1)
+        if isinstance(model, AbstractModel) and self.backward is not tracing.simulate:
+            paths = _checked(model, paths, actions, throw=throw)
+        return SmoothedParticles(paths, filtered)
+
+
+def _checked(
+    model: AbstractModel, paths: Float[Array, "paths time d"], actions: Action, *, throw: bool
+) -> Float[Array, "paths time d"]:
+    """The paths, if each of their steps has a finite density; by densities that are not numbers nothing was drawn."""
+
+    def density(state: Array, following: Array, action: Action) -> Scalar:
+        return model.transition(state, action).log_prob(following)
+
+    along = jax.vmap(density, in_axes=(0, 0, None if actions is None else 0))
+    densities = jax.vmap(lambda path: along(path[:-1], path[1:], actions))(paths)
+    finite = jnp.all(jnp.isfinite(densities))
+    if not throw:
+        return jnp.where(finite, paths, jnp.nan)
+    result = RESULTS.where(finite, RESULTS.successful, RESULTS.singular_noise)
+    return result.error_if(paths, result != RESULTS.successful)

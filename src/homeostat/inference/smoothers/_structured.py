@@ -32,6 +32,7 @@ from .._infer import Posterior, infer
 from ..engines import PathNaturalGradient
 from ..filters import GaussianBelief
 from ._protocol import AbstractSmoother
+from ._recognition import in_order
 
 
 @final
@@ -119,7 +120,7 @@ class Structured(AbstractSmoother):
         family = path_family(model, evidence, self.recursion)
         posterior = infer(
             objective,
-            self.engine,
+            in_order(self.engine, self.recursion),
             family,
             evidence,
             key=key,

@@ -3,7 +3,7 @@
 from ._bayesian_dynamics import BayesianLinearDynamics as BayesianLinearDynamics
 from ._conditioned import Conditioned as Conditioned
 from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics
-from ._elapsed import Elapsed as Elapsed
+from ._elapsed import Elapsed as Elapsed, idle as idle
 from ._hidden_markov import HiddenMarkov as HiddenMarkov
 from ._linear_dynamics import (
     AbstractLinearDynamics as AbstractLinearDynamics,
@@ -55,6 +55,7 @@ from ._transitions import (
     TransitionMatrix as TransitionMatrix,
 )
 from ._validation import scale_tril_of as scale_tril_of
+from ._with_noise import WithNoise as WithNoise, measured as measured, take_noise as take_noise
 from .deep import (
     OUTPUT_LOG_VARIANCE as OUTPUT_LOG_VARIANCE,
     SPEECH_BIN_WIDTH as SPEECH_BIN_WIDTH,

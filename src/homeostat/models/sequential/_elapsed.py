@@ -1,14 +1,16 @@
 """Time that passed between two observations, as part of the action."""
 
+from collections.abc import Sequence
 from typing import final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from ...results import BadInputError
-from ...typing import Action, Array, Float
+from ...typing import Action, Array, Bool, Float
 
 
 @final
@@ -42,24 +44,29 @@ class Elapsed(eqx.Module):
                 )
 
     @classmethod
-    def between(cls, times: Array, actions: Action = None) -> "Elapsed":
+    def between(cls, times: Array | np.ndarray | Sequence[int | float], actions: Action = None) -> "Elapsed":
         """The steps between observations at strictly increasing `times` [time].
+
+        Differences of NumPy arrays and lists are taken in 64 bits, so that late times, such as seconds since 1970, do no harm;
+        a JAX array has the precision of its own type.
 
         Raises:
             BadInputError: times are not finite, out of order, or occur twice.
         """
-        times = jnp.asarray(times)
-        if times.ndim != 1 or times.shape[0] < 1:
-            raise BadInputError(f"Expected one time for each observation, got shape {times.shape}.")
-        if not isinstance(times, Tracer):
-            steps = np.diff(np.asarray(times))
-            if not np.all(np.isfinite(np.asarray(times))) or np.any(steps <= 0.0):
-                where = int(np.argmin(np.nan_to_num(steps, nan=-np.inf))) if steps.size else 0
-                raise BadInputError(
-                    f"Expected strictly increasing finite times, got {np.asarray(times)[where : where + 2].tolist()} at "
-                    f"positions {where} and {where + 1}: sort by time and merge observations of one time."
-                )
-        return cls(jnp.diff(times), actions)
+        if np.ndim(times) != 1 or np.shape(times)[0] < 1:
+            raise BadInputError(f"Expected one time for each observation, got shape {np.shape(times)}.")
+        if isinstance(times, Tracer):
+            return cls(jnp.diff(times), actions)
+        exact = np.asarray(times, np.float64)
+        steps = np.diff(exact)
+        if not np.all(np.isfinite(exact)) or np.any(steps <= 0.0):
+            where = int(np.argmin(np.nan_to_num(steps, nan=-np.inf))) if steps.size else 0
+            raise BadInputError(
+                f"Expected strictly increasing finite times, got {exact[where : where + 2].tolist()} at positions {where} "
+                f"and {where + 1}: sort by time, merge observations of one time, and pass late times as a 64-bit NumPy array."
+            )
+        own = jax.dtypes.canonicalize_dtype(np.asarray(times).dtype)
+        return cls(jnp.asarray(steps, jnp.result_type(float, own)), actions)
 
 
 def duration_and_action(action: Action, default: float) -> tuple[Float[Array, ""] | float, Action]:
@@ -67,3 +74,25 @@ def duration_and_action(action: Action, default: float) -> tuple[Float[Array, ""
     if isinstance(action, Elapsed):
         return action.duration, action.action
     return default, action
+
+
+def idle(actions: Action, inside: Bool[Array, "..."]) -> Action:
+    """The actions with the shortest of the durations that count wherever `inside` is False; with one if none counts.
+
+    Padding with zeros would make those steps last no time at all: their transition would be singular, and its density, although
+    it counts for nothing, would have a gradient that is not a number. Longer steps may leave what an integrator can do.
+
+    Args:
+        actions: any actions; only durations are touched.
+        inside: of the shape of the durations, True for steps that exist.
+    """
+
+    def lasting(action: Action) -> Action:
+        if isinstance(action, Elapsed):
+            real = inside & (action.duration > 0.0)
+            shortest = jnp.min(action.duration, where=real, initial=jnp.inf)
+            filler = jax.lax.stop_gradient(jnp.where(jnp.isfinite(shortest), shortest, 1.0))
+            return Elapsed(jnp.where(inside, action.duration, filler), action.action)
+        return action
+
+    return jax.tree.map(lasting, actions, is_leaf=lambda node: isinstance(node, Elapsed))

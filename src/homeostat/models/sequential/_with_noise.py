@@ -1,0 +1,80 @@
+"""A model at a step whose measurement brings its own noise."""
+
+from typing import NamedTuple, final
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from ...core import AbstractModel, AbstractSequentialModel
+from ...distributions import is_gaussian
+from ...results import BadInputError
+from ...typing import Action, Array, Carry, Distribution, Float, Observation, State
+from ._linear_gaussian import Measurement
+
+
+@final
+class WithNoise(AbstractSequentialModel):
+    """The same model with another observation noise: p(x | h, z) = N(E[x | h, z], R).
+
+    Filters wrap a model in it for one step when they are given a `Measurement`.
+
+    Attributes:
+        model: any sequential model with Gaussian observations.
+        scale_tril: lower Cholesky factor of R, [m, m].
+    """
+
+    model: AbstractSequentialModel
+    scale_tril: Float[Array, "m m"]
+
+    def begin(self) -> Carry:
+        return self.model.begin()
+
+    def prior(self, carry: Carry) -> Distribution:
+        return self.model.prior(carry)
+
+    def likelihood(self, carry: Carry, state: State) -> Distribution:
+        # A Markov model's emission does not read the carry, which filters then need not have.
+        model = self.model
+        own = model.emission(state) if isinstance(model, AbstractModel) else model.likelihood(carry, state)
+        return measured(own, self.scale_tril)
+
+    def advance(self, carry: Carry, state: State, observation: Observation, action: Action) -> Carry:
+        return self.model.advance(carry, state, observation, action)
+
+
+class NoiseTaken(NamedTuple):
+    """A model as it applies to an observation, and the observation without its noise.
+
+    Attributes:
+        model: wrapped where the observation brings its own noise.
+        observation: arrays with NaN, or `Masked`, where missing.
+    """
+
+    model: AbstractSequentialModel
+    observation: Observation
+
+
+def take_noise(model: AbstractSequentialModel, observation: Observation) -> NoiseTaken:
+    """The model with the noise of a `Measurement` of one step, and the value of the latter; other observations as they are."""
+    if not isinstance(observation, Measurement):
+        return NoiseTaken(model, observation)
+    value, scale_tril = observation.value, observation.scale_tril
+    # Where there is no value the factor may be NaN as well; it must not spread to what is drawn in place of the value.
+    usable = ~jnp.isnan(value)[:, None] | jnp.isfinite(scale_tril)
+    eye = jnp.eye(value.shape[0], dtype=scale_tril.dtype)
+    return NoiseTaken(WithNoise(model, jnp.where(usable, scale_tril, eye)), value)
+
+
+def measured(likelihood: Distribution, scale_tril: Float[Array, "m m"]) -> Distribution:
+    """The Gaussian around the mean of `likelihood` with a noise factor of its own.
+
+    Raises:
+        BadInputError: the likelihood is not a Gaussian over one vector of m entries.
+    """
+    shape = tuple(likelihood.event_shape)
+    if not is_gaussian(likelihood) or shape != scale_tril.shape[:1]:
+        raise BadInputError(
+            f"Expected a model with Gaussian observations of {scale_tril.shape[0]} entries for measurements that bring their own "
+            f"noise, got {type(likelihood).__name__} with event shape {shape}: pass plain observations to this model."
+        )
+    return dist.MultivariateNormal(likelihood.mean, scale_tril=scale_tril, validate_args=False)
