@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from homeostat.cli import main
-from homeostat.cli._sequence_fit import SequenceFeed
+from homeostat.cli._sequence_commands import _array
+from homeostat.cli._sequence_fitted import Tally, parts, rows_at_once, summarize_sequences
+from homeostat.cli._sequence_training import SequenceFeed
 from homeostat.cli._sequences import about_sequences
 from homeostat.data import Sequences, Whole, Windows, whole_batches
 from homeostat.presets import SequenceFitConfig, describe_sequences, outline_sequence_system
@@ -33,7 +35,7 @@ def table(scale=1.0, uneven=False):
 
 
 COLUMNS = "--sequence-column animal --time-column when"
-EXACT = f"{COLUMNS} --model linear-gaussian --engine exact --latents 2 --steps 3 --bounds 1 --columns a,b,c".split()
+EXACT = f"{COLUMNS} --model linear-gaussian --latents 2 --steps 3 --bounds 1 --columns a,b,c".split()
 DEEP = (
     f"{COLUMNS} --action-columns push --model srnn --latents 2 --width 4 --memory 3 --piece 4 --batch-size 2 --steps 4 "
     "--report-every 2 --validate-every 4 --bounds 1 --validation-fraction 0.34"
@@ -79,7 +81,9 @@ def test_a_fit_is_a_run_with_figures_and_the_same_in_any_unit(place, exact):
     assert exact["experiment"] == "fit-sequences" and exact["claims"] == []
     summary = exact["summary"]
     assert (summary["training_rows"], summary["validation_rows"], summary["rows_of"]) == (5, 1, "validation")
-    assert {"report.html", "figures/one-step.png", "figures/whiteness.png"} <= set(exact["artifacts"])
+    drawn = {f"figures/{name}.png" for name in ("one-step", "prediction-update", "beliefs", "whiteness")}
+    assert {"report.html"} | drawn <= set(exact["artifacts"])
+    assert exact["config"]["engine"] == "exact"
     large = result("fit", "--data", place / "large.csv", *EXACT, "--out", place / "large")["summary"]
     # Data in units ten times smaller have a density ten times smaller for every number that was seen.
     told = result("evaluate", place / "exact", "--data", place / "walk.csv", "--samples", "20")
@@ -111,6 +115,7 @@ def test_forecasts_have_quantiles_and_agree_with_the_model(place, exact):
         "--samples", "4000", "--quantiles", "0.1,0.5,0.9",
     )  # fmt: skip
     assert made["horizon"] == 3 and made["rows"] == 6
+    assert made["figure"] == str(place / "next.png") and (place / "next.png").read_bytes()[1:4] == b"PNG"
     with np.load(place / "next.npz") as found:
         assert found["mean"].shape == (6, 3, 3) and found["quantiles"].shape == (6, 3, 3, 3)
         assert (np.diff(found["quantiles"], axis=1) > 0).all()
@@ -120,6 +125,50 @@ def test_forecasts_have_quantiles_and_agree_with_the_model(place, exact):
         assert (np.abs(found["mean"] - middle) < 5 * 1.6 * deviation / np.sqrt(4000)).all()
         # What is ahead is less certain the farther it is.
         assert (deviation[:, 2] > deviation[:, 0]).mean() > 0.6
+
+
+def test_columns_are_found_by_name_and_durations_are_compared(place, exact):
+    swapped = [line.split(",") for line in table().splitlines()]
+    (place / "swapped.csv").write_text(
+        "\n".join(",".join(row[i] for i in (4, 0, 5, 3, 1, 2)) for row in swapped) + "\n"
+    )
+    one, other = (
+        result("infer", place / "exact", "--data", place / f"{name}.csv", "--out", place / f"by-name-{name}.npz")
+        for name in ("walk", "swapped")
+    )
+    assert one["free_energy_per_step_nats"] == other["free_energy_per_step_nats"]
+    slow = [[row[0], row[1] if row[1] == "when" else str(2 * float(row[1])), *row[2:]] for row in swapped]
+    (place / "slow.csv").write_text("\n".join(map(",".join, slow)) + "\n")
+    for name, message in (("slow", "Expected steps of the duration 1"), ("uneven", "Expected steps of one duration")):
+        status, _, err = call("evaluate", place / "exact", "--data", place / f"{name}.csv")
+        assert status == 2 and message in err, err
+
+
+def test_draws_that_need_too_much_memory_are_refused(place, exact):
+    options = ["--horizon", "100000", "--samples", "100000"]
+    status, _, err = call(
+        "forecast", place / "exact", "--data", place / "walk.csv", "--out", place / "much.npz", *options
+    )
+    assert status == 2 and "fit into 4 GiB" in err
+    observations = describe_sequences(walks := Sequences(RANDOM.normal(size=(2, 5, 3))), walks, SequenceFitConfig())
+    system = outline_sequence_system(SequenceFitConfig(latents=3), observations)
+    assert [rows_at_once(system, draws) for draws in (10, 2_000_000)] == [32, 1]
+
+
+def test_bits_are_those_of_observed_numbers_and_steps_those_with_any():
+    values = RANDOM.random((2, 4, 3)).round()
+    mask = np.ones(values.shape, bool)
+    mask[0, 1], mask[1, 2, :2] = False, False
+    sequences = Sequences(values.astype(np.uint8), observed=mask)
+    observations = describe_sequences(sequences, sequences, SequenceFitConfig())
+    tally = Tally([])
+    for part in parts(sequences, observations, 1):
+        tally = tally.with_part(part, np.ones((part.count, 4)))
+    assert (tally.steps, tally.numbers) == (7, 24 - 5) and tally.per_step_nats == 8 / 7
+    told = summarize_sequences(tally, discrete=True)
+    np.testing.assert_allclose(told["bits_per_dimension"], 8 / 19 / np.log(2))
+    assert told["elbo_stderr_nats"] == 0.0
+    assert "elbo_stderr_nats" not in summarize_sequences(Tally([np.ones(3)], 3, 3), discrete=False)
 
 
 def test_sequences_from_the_model(place, exact):
@@ -150,7 +199,7 @@ def test_a_deep_model_with_durations_and_known_inputs(place):
     ("arguments", "message"),
     [
         (("--data", "walk.csv", *EXACT[:6], "--engine", "direct"), "--engine"),
-        (("--data", "walk.csv", *EXACT[:6]), "Expected --engine exact with --model linear-gaussian"),
+        (("--data", "walk.csv", *EXACT[:6], "--engine", "amortized"), "Expected --engine exact with --model linear-gaussian"),
         (("--data", "uneven.csv", *EXACT), "steps of one duration for --model linear-gaussian"),
         (("--data", "walk.csv", *COLUMNS.split(), "--model", "svg"), "frames of 64 x 64"),
         (("--data", "walk.csv", *EXACT, "--likelihood", "bernoulli"), "a gaussian likelihood"),
@@ -182,6 +231,15 @@ def test_commands_on_the_wrong_run_or_data(place, exact, monkeypatch):
     assert status == 2 and "numbers from 0 to 1" in err
     status, _, err = call("sample", "exact", "--out", "x.npz", "--actions", "push.npy")
     assert status == 2 and "no known inputs" in err
+    np.savez("archive.npz", np.zeros(3))
+    np.save("words.npy", np.array(["a"]))
+    for name, message in (
+        ("archive.npz", "archive of arrays"),
+        ("words.npy", "the type <U1"),
+        ("walk.csv", "cannot be read"),
+    ):
+        with pytest.raises(BadInputError, match=message):
+            _array(place / name)
     status, _, err = call("calibrate", "exact")
     assert status == 2 and "fit-sequences" in err
 
@@ -193,7 +251,15 @@ def test_what_is_about_sequences(tmp_path):
     (tmp_path / "sounds" / "a.wav").write_bytes(b"")
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"")
-    yes = [["--data", tmp_path / "sequences.npz"], [f"--data={tmp_path / 'sequences.npz'}:values"], ["--model=srnn"]]
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.gif").write_bytes(b"")
+    (tmp_path / "long.csv").write_text("sequence,time,x\n")
+    whole = (tmp_path / "sequences.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) * 3 // 4])
+    (tmp_path / "directory.npz").write_bytes(whole.replace(b"PK\x01\x02", b"PK\x07\x02", 1))
+    yes = [["--data", tmp_path / name] for name in ("films", "long.csv", "cut.npz", "directory.npz")]
+    yes += [["--window", "100"], ["--no-grey"], ["--engine", "published"]]
+    yes += [["--data", tmp_path / "sequences.npz"], [f"--data={tmp_path / 'sequences.npz'}:values"], ["--model=srnn"]]
     yes += [["--data", tmp_path / "sounds"], ["--data", "x.parquet"], ["--data", "x.csv", "--sequence-column", "id"]]
     no = [["--data", tmp_path / "rows.npz"], ["--data", "x.csv"], ["--data", tmp_path / "images"], [], ["--model", "sparse-coding"]]  # fmt: skip
     assert all(about_sequences([str(word) for word in words]) for words in yes)

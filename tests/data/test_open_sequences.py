@@ -73,6 +73,8 @@ def test_values_of_an_archive_are_mapped_and_not_read(tmp_path, opened):
         ({"values": STEPS, "lengths": np.array([9, 1])}, r"at least two steps .* sequence '1'"),
         ({"values": np.array(["a", "b"])}, "Expected numbers|padded array"),
         ({"values": np.array([object()])}, "Python objects"),
+        ({"values": np.float64(3.0)}, "an array values in .* a single number"),
+        ({"values": PADDED, "labels": np.array("abc")}, "an array labels in .* a single number"),
     ],
 )
 def test_archives_that_are_no_sequences(tmp_path, opened, arrays, message):
@@ -266,9 +268,11 @@ def test_animated_pictures(tmp_path, opened, told):
     with Image.open(tmp_path / "film.gif") as animation:
         middle = animation.convert("RGB").resize((3, 3), Image.Resampling.BICUBIC, box=(2, 0, 8, 6))
     np.testing.assert_array_equal(colour.read(0).values[0], np.asarray(middle))
-    (tmp_path / "cut.gif").write_bytes((tmp_path / "film.gif").read_bytes()[:40])
-    with pytest.raises(BadInputError, match=r"cut\.gif cannot be read"):
-        opened("cut.gif")
+    whole = (tmp_path / "film.gif").read_bytes()
+    for size in (40, len(whole) // 2, len(whole) - 30):
+        (tmp_path / "cut.gif").write_bytes(whole[:size])
+        with pytest.raises(BadInputError, match=r"cut\.gif cannot be read"):
+            opened("cut.gif")
     with pytest.raises(BadInputError, match="height and a width in pixels, or neither"):
         Frames(height=3)
 

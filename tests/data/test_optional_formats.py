@@ -41,6 +41,28 @@ def test_parquet_tables(tmp_path, monkeypatch):
         open_sequences(tmp_path / "cut.parquet", how, cache=tmp_path / "cache")
 
 
+def test_parquet_times_and_damaged_pages(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    when = pa.array(1_700_000_000_000_000_001 + np.arange(4) * 1_000_000_007, pa.timestamp("ns"))
+    columns = {"sequence": ["a"] * 4, "time": when, "x": np.arange(4.0)}
+    parquet.write_table(pa.table(columns), tmp_path / "fine.parquet")
+    found = open_sequences(tmp_path / "fine.parquet", cache=tmp_path / "cache")
+    np.testing.assert_allclose(np.diff(found.times(0)), 1.0, atol=1e-6)
+    columns |= {"time": pa.array(np.arange(4) * 500_000, pa.time64("us"))}
+    parquet.write_table(pa.table(columns), tmp_path / "day.parquet")
+    found = open_sequences(tmp_path / "day.parquet", cache=tmp_path / "cache")
+    np.testing.assert_allclose(found.times(0), [0.0, 0.5, 1.0, 1.5])
+    columns |= {"time": np.arange(4000.0), "x": RANDOM.normal(size=4000), "sequence": ["a"] * 4000}
+    parquet.write_table(pa.table(columns), tmp_path / "page.parquet", compression="snappy")
+    content = bytearray((tmp_path / "page.parquet").read_bytes())
+    content[100:3000] = RANDOM.bytes(2900)
+    (tmp_path / "page.parquet").write_bytes(bytes(content))
+    with pytest.raises(BadInputError, match=r"page\.parquet cannot be read"):
+        open_sequences(tmp_path / "page.parquet", cache=tmp_path / "cache")
+
+
 def song(mido, events, ticks=480):
     """One track of (wait in ticks, kind, note, velocity, channel)."""
     track = mido.MidiTrack()

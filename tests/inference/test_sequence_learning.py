@@ -226,6 +226,22 @@ def test_what_is_learned_online_is_kept_only_if_finite(batch):
     assert close(*(eqx.filter(state.learned, eqx.is_array) for state in (before, after)))
 
 
+def test_memory_of_training_is_constant_under_truncation():
+    """What the compiler sets aside for an update grows by no more than a rearranged copy of the sequences."""
+
+    def memory(time, **options):
+        descent = points(**options)
+        arrays, rest = eqx.partition(descent.init(key=jr.key(0)), eqx.is_array)
+        data = SequenceBatch(jnp.zeros((BATCH, time, 2)), jnp.zeros((BATCH, time - 1, 1)))
+        update = jax.jit(lambda a, b: eqx.filter(descent.update(eqx.combine(a, rest), b, key=jr.key(0)), eqx.is_array))
+        held = update.lower(arrays, data).compile().memory_analysis().temp_size_in_bytes
+        return held, sum(leaf.nbytes for leaf in jax.tree.leaves(data))
+
+    (short, few), (long, many) = memory(20, truncation=10), memory(400, truncation=10)
+    assert long - short < 2 * (many - few)
+    assert memory(400)[0] - short > 10 * (long - short)
+
+
 class Systems(NamedTuple):
     """Scalar linear systems, one for each sequence, with what they emit."""
 

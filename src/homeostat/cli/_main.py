@@ -185,6 +185,10 @@ def _fit(arguments: list[str], terminal: Terminal, at_work: list[Path]) -> int:
     options = read_fit_options(arguments)
     if options is None:
         print_fit_help()
+        print(
+            "\nsequences: data with lengths or a mask (.npz), tables with a column of sequences, sounds, MIDI and videos are fitted "
+            "by sequential models;\n`homeostat fit --model srnn --help` lists their options"
+        )
         return 0
     config = options.config
     terminal.say(f"homeostat {version()}: fit {config.model} with {config.engine} inference, seed {options.seed}")
@@ -256,6 +260,10 @@ def _resume(arguments: list[str], registry: Registry, terminal: Terminal, at_wor
 
         terminal.say("This run is finished; here is its result.")
         result = read_result(options.run)
+        if result["experiment"] == "fit-sequences":
+            from ._sequences import print_sequence_fit
+
+            return print_sequence_fit(result, options.run, options.json, sys.stdout)
         if "summary" in result:
             from ._fit_command import print_fit
 

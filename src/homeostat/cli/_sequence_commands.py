@@ -1,6 +1,7 @@
 """The commands on a run fitted to sequences: fit and resume, infer, evaluate, sample, forecast."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..data import AbstractSequences
 from ..presets import SequenceObservations, check_sequence_config
 from ..results import BadInputError, CheckpointError
-from ..train import plain
+from ..train import plain, write_bytes
 from ._arrays import new_file, write_arrays
-from ._fit_command import print_fit
 from ._fitted import timed
 from ._folder import Request, default_folder, erase_if_nothing_done, new_run
+from ._images import encode_png
 from ._machine import compilation_cache, quiet_store
 from ._run import execute
+from ._sequence_figures import forecast_figure
 from ._sequence_fit import SequenceFitRequest, sequence_fit_experiment
 from ._sequence_fitted import (
+    Tally,
     draw_sequences,
     foresee,
     free_energies,
@@ -27,13 +31,16 @@ from ._sequence_fitted import (
     look_ahead,
     open_new_sequences,
     parts,
+    rows_at_once,
     split_sequence_config,
     summarize_sequences,
     track,
 )
-from ._sequences import SEQUENCE_FIT, SequenceFitOptions, SequenceOptions
-from ._summary import number, summary_rows
+from ._sequences import SEQUENCE_FIT, SequenceFitOptions, SequenceOptions, print_sequence_fit, sequence_rows
+from ._summary import number
 from ._terminal import Terminal
+
+_SHOWN_STEPS = 40
 
 
 def start_sequence_fit(
@@ -79,7 +86,7 @@ def _work(folder: Any, fit: SequenceFitRequest, cache: bool, as_json: bool, term
     experiment = sequence_fit_experiment(fit)
     with compilation_cache(cache, terminal), quiet_store():
         result = execute(folder, [experiment], {experiment.name: fit}, terminal=terminal)
-    return print_fit(result, folder.path, as_json, output)
+    return print_sequence_fit(result, folder.path, as_json, output)
 
 
 def infer_sequences(options: SequenceOptions, terminal: Terminal, output: Any) -> int:
@@ -91,13 +98,13 @@ def infer_sequences(options: SequenceOptions, terminal: Terminal, output: Any) -
     count, longest = len(sequences), int(sequences.lengths.max())
     arrays: dict[str, np.ndarray] = {}
     result: dict[str, Any] = {"run": str(options.run), "data": options.data, "out": str(out), "rows": count}
-    energies: list[np.ndarray] = []
+    tally = Tally([])
     with timed(result), terminal.progress("filtering sequences", count) as bar:
         for part in parts(sequences, observations, fitted.system.config.bounds):
             numbers = part.padded.indices[: part.count]
             found = track(fitted.kept.learned, part.batch, jnp.asarray(part.padded.indices), key)
             energy = free_energies(part, found, observations)
-            energies += list(energy)
+            tally = tally.with_part(part, energy)
             inside = part.padded.steps[: part.count]
             for name, array in (
                 ("mean", np.asarray(found.mean)[: part.count]),
@@ -108,11 +115,10 @@ def infer_sequences(options: SequenceOptions, terminal: Terminal, output: Any) -
                 whole = arrays.setdefault(name, np.full(shape, np.nan, array.dtype))
                 kept = inside.reshape(inside.shape + (1,) * (array.ndim - 2))
                 whole[numbers, : array.shape[1]] = np.where(kept, array, np.nan)
-            bar.move_to(len(energies))
+            bar.move_to(len(tally.energies))
     arrays |= {"lengths": sequences.lengths, "labels": np.array(sequences.labels)}
     write_arrays(out, arrays)
-    total = float(sum(one.sum() for one in energies))
-    result |= {"free_energy_per_step_nats": total / sequences.num_steps, "arrays": list(arrays)}
+    result |= {"free_energy_per_step_nats": tally.per_step_nats, "arrays": list(arrays)}
     words = (
         f"{count} sequences of {sequences.num_steps} steps; free energy {number(result['free_energy_per_step_nats'])} nats per "
         f"step; written to {out}"
@@ -128,37 +134,34 @@ def evaluate_sequences(options: SequenceOptions, terminal: Terminal, output: Any
     observations = fitted.observations
     filter_key, ahead_key = jax.random.split(jax.random.key(options.seed))
     result: dict[str, Any] = {"run": str(options.run), "data": options.data, "seed": options.seed}
-    energies: list[np.ndarray] = []
+    tally = Tally([])
     order: list[int] = []
-    errors, compared, steps = 0.0, 0, 0
+    errors, compared = 0.0, 0
+    most = rows_at_once(fitted.system, options.samples)
     with timed(result), terminal.progress("evaluating sequences", len(sequences)) as bar:
-        for part in parts(sequences, observations, fitted.system.config.bounds):
+        for part in parts(sequences, observations, fitted.system.config.bounds, most):
             numbers = jnp.asarray(part.padded.indices)
-            energies += list(
-                free_energies(part, track(fitted.kept.learned, part.batch, numbers, filter_key), observations)
-            )
+            found = track(fitted.kept.learned, part.batch, numbers, filter_key)
+            tally = tally.with_part(part, free_energies(part, found, observations))
             order += part.padded.indices[: part.count].tolist()
             mean, _ = foresee(fitted.kept.learned, part.batch, numbers, ahead_key, options.samples)
             predicted = observations.restore(np.asarray(mean)[: part.count])
             seen = part.padded.observed[: part.count, 1:]
             wrong = np.where(seen, predicted - part.padded.values[: part.count, 1:], 0.0)
             errors, compared = errors + float((wrong**2).sum()), compared + int(seen.sum())
-            some = part.padded.observed[: part.count]
-            steps += int(some.reshape(*some.shape[:2], -1).any(axis=2).sum())
-            bar.move_to(len(energies))
-    discrete = observations.likelihood != "gaussian"
-    result |= summarize_sequences(energies, steps, discrete, int(np.prod(observations.shape)))
-    result |= {"steps": steps, "one_step_error": float(np.sqrt(errors / max(compared, 1)))}
+            bar.move_to(len(tally.energies))
+    result |= summarize_sequences(tally, observations.likelihood != "gaussian")
+    result |= {"steps": tally.steps, "one_step_error": float(np.sqrt(errors / max(compared, 1)))}
     if out is not None:
         totals = np.empty(len(sequences))
-        totals[order] = [one.sum() for one in energies]
+        totals[order] = [one.sum() for one in tally.energies]
         write_arrays(
             out,
             {"free_energy_nats": totals, "lengths": sequences.lengths, "labels": np.array(sequences.labels)},
         )
         result["out"] = str(out)
-    lines = [f"{words:<40}{value:>20}" for words, value in summary_rows(result)]
-    table = "\n".join([f"{result['rows']} sequences, averages per sequence where nothing else is said", *lines])
+    lines = [f"{words:<42}{value:>20}" for words, value in sequence_rows(result)]
+    table = "\n".join([f"{result['rows']} sequences", *lines])
     return _finish(result, table, options, output)
 
 
@@ -181,6 +184,7 @@ def sample_sequences(options: SequenceOptions, terminal: Terminal, output: Any) 
 def forecast_sequences(options: SequenceOptions, terminal: Terminal, output: Any) -> int:
     """How each sequence goes on: means and quantiles of drawn futures."""
     out = new_file(options.out, ".npz")
+    picture = new_file(out.with_suffix(".png"), ".png")
     fitted = load_fitted_sequences(options.run)
     sequences = open_new_sequences(fitted, options.data, terminal)
     observations, key = fitted.observations, jax.random.key(options.seed)
@@ -189,9 +193,9 @@ def forecast_sequences(options: SequenceOptions, terminal: Terminal, output: Any
     quantiles = np.empty((count, len(options.quantiles), horizon, *observations.shape))
     means = np.empty((count, horizon, *observations.shape))
     result: dict[str, Any] = {"run": str(options.run), "data": options.data, "out": str(out), "rows": count}
-    done = 0
+    done, most = 0, rows_at_once(fitted.system, options.samples * horizon)
     with timed(result), terminal.progress("forecasting sequences", count) as bar:
-        for part in parts(sequences, observations, fitted.system.config.bounds):
+        for part in parts(sequences, observations, fitted.system.config.bounds, most):
             rows = part.padded.indices
             ahead = None if future is None else future[rows]
             found = look_ahead(
@@ -216,10 +220,12 @@ def forecast_sequences(options: SequenceOptions, terminal: Terminal, output: Any
         "labels": np.array(sequences.labels),
     }
     write_arrays(out, arrays)
-    result |= {"horizon": horizon, "samples": options.samples, "arrays": list(arrays)}
+    figure = forecast_figure(observations, _last_steps(sequences), quantiles[0], options.quantiles)
+    write_bytes(picture, encode_png(figure))
+    result |= {"horizon": horizon, "samples": options.samples, "arrays": list(arrays), "figure": str(picture)}
     words = (
         f"{count} sequences continued by {horizon} steps: mean and {len(options.quantiles)} quantiles of "
-        f"{options.samples} futures, written to {out}"
+        f"{options.samples} futures, written to {out}; the first of them is drawn in {picture}"
     )
     return _finish(result, words, options, output)
 
@@ -231,6 +237,14 @@ COMMANDS: dict[str, Callable[[SequenceOptions, Terminal, Any], int]] = {
     "forecast": forecast_sequences,
 }
 """What each command does."""
+
+
+def _last_steps(sequences: AbstractSequences) -> np.ndarray:
+    """The end of the first sequence, NaN where nothing was observed."""
+    length = int(sequences.lengths[0])
+    last = sequences.read(0, max(0, length - _SHOWN_STEPS), length)
+    values = last.values.astype(np.float64)
+    return values if last.observed is None else np.where(last.observed, values, np.nan)
 
 
 def _inputs(file: Path | None, observations: SequenceObservations, count: int, steps: int) -> jax.Array | None:
@@ -245,19 +259,31 @@ def _inputs(file: Path | None, observations: SequenceObservations, count: int, s
         raise BadInputError(f"Expected no --actions, since the model has no known inputs, got {file}: leave it out.")
     parts = [np.ones((count, steps, 1))] if observations.uneven else []
     if file is not None:
-        try:
-            given = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        given = _array(file)
+        wanted = (count, steps, *observations.action_shape)
+        if given.shape != wanted or not np.isfinite(given).all():
             raise BadInputError(
-                f"Expected an array (.npy) of known inputs, but {file} cannot be read: {error}."
-            ) from error
-        if given.shape != (count, steps, *observations.action_shape) or not np.isfinite(given).all():
-            raise BadInputError(
-                f"Expected finite inputs of shape {(count, steps, *observations.action_shape)} in {file}, got the shape "
-                f"{given.shape}: one row a sequence, one entry a step to come."
+                f"Expected finite inputs of shape {wanted} in {file}, got the shape {given.shape}: one row a sequence, one "
+                f"entry a step to come."
             )
         parts.append(given.reshape(count, steps, width))
     return jnp.asarray(np.concatenate(parts, axis=2), jnp.result_type(float)) if parts else None
+
+
+def _array(file: Path) -> np.ndarray:
+    """Numbers of a .npy."""
+    try:
+        given = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BadInputError(f"Expected an array (.npy) of known inputs, but {file} cannot be read: {error}.") from error
+    if not isinstance(given, np.ndarray):
+        given.close()
+        raise BadInputError(
+            f"Expected an array (.npy) of known inputs, got an archive of arrays in {file}: save one alone."
+        )
+    if given.dtype.kind not in "buif":
+        raise BadInputError(f"Expected numbers as known inputs, got the type {given.dtype} in {file}: convert them.")
+    return given
 
 
 def _finish(result: dict[str, Any], words: str, options: SequenceOptions, output: Any) -> int:

@@ -28,6 +28,12 @@ from ._sequences import SEQUENCE_FIT
 from ._terminal import Terminal
 
 _AT_ONCE = 32
+_BUDGET_BYTES = 1 << 29
+_MOST_BYTES = 1 << 32
+_COPIES = 4
+"""How often drawn futures lie in memory: as states, as observations, and twice more while they are sorted."""
+_PICTURE_COPIES = 64
+"""The same for frames, whose decoder has as many channels in its widest layer."""
 
 
 class FittedSequences(NamedTuple):
@@ -76,6 +82,36 @@ class Part(NamedTuple):
     batch: SequenceBatch
     count: int
 
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Steps at which something was observed, and observed numbers, of the rows that count."""
+        observed = self.padded.observed[: self.count]
+        return int(observed.reshape(*observed.shape[:2], -1).any(axis=2).sum()), int(observed.sum())
+
+
+class Tally(NamedTuple):
+    """Free energies with what they are divided by.
+
+    Attributes:
+        energies: of every step of each sequence, in nats of the data in their own unit.
+        steps: at which something was observed, of all sequences.
+        numbers: observed, of all sequences.
+    """
+
+    energies: list[np.ndarray]
+    steps: int = 0
+    numbers: int = 0
+
+    def with_part(self, part: Part, energies: np.ndarray) -> "Tally":
+        """This and the sequences of one part."""
+        steps, numbers = part.seen
+        return Tally([*self.energies, *energies], self.steps + steps, self.numbers + numbers)
+
+    @property
+    def per_step_nats(self) -> float:
+        """Free energy of a step at which something was observed."""
+        return float(sum(one.sum() for one in self.energies)) / max(self.steps, 1)
+
 
 def split_sequence_config(content: dict[str, Any]) -> tuple[str, SequenceFitConfig]:
     """The data's path and the options, from the configuration of a run."""
@@ -119,16 +155,40 @@ def open_new_sequences(fitted: FittedSequences, data: str, terminal: Terminal) -
     Raises:
         BadInputError: other steps than it was fitted to, or numbers that its likelihood cannot explain.
     """
-    sequences = open_sequences(data, sequence_format(fitted.system.config), message=terminal.say)
+    how = sequence_format(fitted.system.config, fitted.observations.columns)
+    sequences = open_sequences(data, how, message=terminal.say)
     check_sequences(sequences, fitted.observations, of=f"the run in {fitted.path}")
     return sequences
 
 
-def parts(sequences: AbstractSequences, observations: SequenceObservations, num_bounds: int) -> Iterator[Part]:
-    """All sequences whole, those of similar length together, so that few programs serve all."""
+def parts(
+    sequences: AbstractSequences, observations: SequenceObservations, num_bounds: int, most: int = _AT_ONCE
+) -> Iterator[Part]:
+    """All sequences whole, at most `most` at once, those of similar length together, so that few programs serve all."""
     whole = Whole.fitted(sequences.lengths, num_bounds)
-    for padded in whole_batches(sequences, whole, min(_AT_ONCE, len(sequences))):
+    for padded in whole_batches(sequences, whole, min(most, len(sequences))):
         yield Part(padded, observations.batch(padded), padded.num_rows)
+
+
+def rows_at_once(system: SequenceSystem, draws: int) -> int:
+    """How many sequences with so many drawn steps each are worked on together, so that memory stays bounded.
+
+    Args:
+        system: what draws.
+        draws: futures times steps.
+
+    Raises:
+        BadInputError: one sequence alone would take more than 4 GiB.
+    """
+    size = int(np.prod(system.observations.shape))
+    copies = _PICTURE_COPIES if len(system.observations.event_shape) > 1 else _COPIES
+    row = copies * draws * (size + system.config.latents) * jnp.result_type(float).itemsize
+    if row > _MOST_BYTES:
+        raise BadInputError(
+            f"Expected draws that fit into 4 GiB for each sequence, got about {row / 2**30:.1f} GiB: choose fewer --samples or a "
+            f"shorter --horizon."
+        )
+    return max(1, min(_AT_ONCE, _BUDGET_BYTES // row))
 
 
 @eqx.filter_jit
@@ -245,23 +305,14 @@ def free_energies(part: Part, tracked: Tracked, observations: SequenceObservatio
     return np.asarray(tracked.free_energy_nats, np.float64)[: part.count] + units
 
 
-def summarize_sequences(energies: list[np.ndarray], steps: int, discrete: bool, size: int) -> dict[str, Any]:
-    """Averages over sequences and steps.
-
-    Args:
-        energies: free energy of every step of each sequence.
-        steps: at which something was observed, of all sequences.
-        discrete: whether the likelihood gives probabilities.
-        size: numbers in a step.
-    """
-    totals = np.array([one.sum() for one in energies])
-    found = {
-        "rows": len(totals),
-        "elbo_nats": float(-totals.mean()),
-        "elbo_stderr_nats": float(totals.std(ddof=1) / np.sqrt(len(totals))) if len(totals) > 1 else 0.0,
-        "free_energy_per_step_nats": float(totals.sum() / max(steps, 1)),
-        "failed_rows": int((~np.isfinite(totals)).sum()),
-    }
+def summarize_sequences(tally: Tally, discrete: bool) -> dict[str, Any]:
+    """Averages over sequences, steps and, where the likelihood gives probabilities (`discrete`), observed numbers."""
+    totals = np.array([one.sum() for one in tally.energies])
+    found: dict[str, Any] = {"rows": len(totals), "elbo_nats": float(-totals.mean())}
+    # One sequence says nothing about how sequences differ.
+    if len(totals) > 1:
+        found["elbo_stderr_nats"] = float(totals.std(ddof=1) / np.sqrt(len(totals)))
+    found |= {"free_energy_per_step_nats": tally.per_step_nats, "failed_rows": int((~np.isfinite(totals)).sum())}
     if discrete:
-        found["bits_per_dimension"] = float(totals.sum() / max(steps, 1) / size / np.log(2.0))
+        found["bits_per_dimension"] = float(totals.sum() / max(tally.numbers, 1) / np.log(2.0))
     return found

@@ -1,12 +1,18 @@
 """Options of the commands on sequences, and how a command knows that it is about sequences."""
 
 import argparse
+import contextlib
+import csv
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
-from ..presets import SEQUENCE_MODELS, SequenceFitConfig
+from ..presets import SEQUENCE_MODELS, FitConfig, SequenceFitConfig
+from ..presets._config import EngineName
+from ..presets._sequence_config import SequenceEngineName
+from ._fit_command import FAILED
 from ._fitted_options import _positive, _two
 from ._options import (
     COMMANDS,
@@ -21,6 +27,7 @@ from ._options import (
     seed_from,
     unknown_option,
 )
+from ._summary import summary_rows
 
 SEQUENCE_FIT = "fit-sequences"
 """What stands in the place of an experiment's id in a run on sequences."""
@@ -31,6 +38,13 @@ _FORMATS = (
     "sequences: .npz (FILE.npz:NAME) with lengths or mask, .csv or .parquet with columns of sequences and times, .wav, .mid, .mp4, "
     ".gif, or a folder of such files"
 )
+_ROWS_TOO = set(option_names(FitConfig()))
+_OPTIONS = {
+    f"--{no}{name}" for name in option_names(SequenceFitConfig()) if name not in _ROWS_TOO for no in ("", "no-")
+}
+"""Options that mean sequences: a fit to rows has no such options."""
+_ENGINES = set(get_args(SequenceEngineName)) - set(get_args(EngineName))
+_LOOKED_AT_BYTES = 1 << 22
 _QUANTILES = "0.05,0.25,0.5,0.75,0.95"
 
 
@@ -87,18 +101,36 @@ class SequenceOptions(NamedTuple):
 
 
 def about_sequences(arguments: list[str]) -> bool:
-    """Whether the arguments of `homeostat fit` are about sequences: by the model, a column of sequences, or the data's kind."""
+    """Whether the arguments of `homeostat fit` are about sequences: by the model, an option of sequences, or the data.
+
+    Files of sounds, music and videos, tables in parquet, folders of such files, archives with `lengths` or `mask`, and tables with
+    a column `sequence` are sequences; other tables, arrays and folders of images are rows.
+    """
     values = _values(arguments)
-    if values.get("--model") in SEQUENCE_MODELS or "--sequence-column" in values or "--time-column" in values:
+    if values.get("--model") in SEQUENCE_MODELS or values.get("--engine") in _ENGINES or _OPTIONS & set(values):
         return True
     data = values.get("--data", "")
+    if not data:
+        return False
     file = Path(data if Path(data).exists() else data.rpartition(":")[0] or data)
     if file.is_dir():
-        return any(found.suffix.lower() in _SUFFIXES - {".gif"} for found in file.rglob("*"))
-    if file.suffix.lower() == ".npz" and file.is_file() and zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
+        return any(found.suffix.lower() in _SUFFIXES for found in file.rglob("*"))
+    if file.suffix.lower() == ".npz" and file.is_file():
+        # What is wrong with an archive is said by who reads it in earnest.
+        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), zipfile.ZipFile(file) as archive:
             return bool({"lengths.npy", "mask.npy"} & set(archive.namelist()))
+        return _mentions(file, b"lengths.npy") or _mentions(file, b"mask.npy")
+    if file.suffix.lower() == ".csv" and file.is_file():
+        with contextlib.suppress(OSError, ValueError, csv.Error), open(file, newline="", encoding="utf-8-sig") as text:
+            return SequenceFitConfig().sequence_column in [name.strip() for name in next(csv.reader(text), [])]
     return file.suffix.lower() in _SUFFIXES
+
+
+def _mentions(file: Path, name: bytes) -> bool:
+    """Whether the bytes of a damaged archive, up to a few megabytes, hold the name of an array."""
+    with contextlib.suppress(OSError), open(file, "rb") as stream:
+        return name in stream.read(_LOOKED_AT_BYTES)
+    return False
 
 
 def _values(arguments: list[str]) -> dict[str, str]:
@@ -144,6 +176,10 @@ def print_sequence_fit_help() -> None:
     """All options with their units and defaults."""
     print(sequence_fit_parser().format_help())
     print_fields(SequenceFitConfig, SequenceFitConfig(), _COMMAND)
+    print(
+        "\nexit status: 0 fitted; 1 a crash; 2 bad input; 4 training stopped because something was not finite (the model from "
+        "before is kept); 130 Ctrl-C (a checkpoint is kept)"
+    )
 
 
 def read_sequence_fit_options(arguments: list[str]) -> SequenceFitOptions | None:
@@ -164,6 +200,9 @@ def read_sequence_fit_options(arguments: list[str]) -> SequenceFitOptions | None
         from ..results import BadInputError
 
         raise BadInputError(f"Expected sequences to fit to, got no --data: name {_FORMATS}.")
+    if config.model == "linear-gaussian" and "--engine" not in _values(arguments):
+        # It has one filter only, which need not be said.
+        config = dataclasses.replace(config, engine="exact")
     return SequenceFitOptions(
         data=str(Path(found.data).absolute()),
         seed=seed_from(found.seed),
@@ -230,3 +269,31 @@ def _probabilities(text: str) -> tuple[float, ...]:
     if not found or any(not 0.0 <= value <= 1.0 for value in found):
         raise argparse.ArgumentTypeError(f"expected numbers from 0 to 1 joined by commas, got {text!r}")
     return found
+
+
+def print_sequence_fit(result: dict[str, Any], path: Path, as_json: bool, output: Any) -> int:
+    """The end of a fit to sequences on standard output, and its exit status."""
+    summary = result["summary"]
+    status = 0 if summary.get("failure") is None else FAILED
+    if as_json:
+        output.write(json.dumps(result, ensure_ascii=False) + "\n")
+        output.flush()
+        return status
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=output, highlight=False)
+    table = Table(header_style="bold")
+    table.add_column(f"{summary['rows_of']} sequences ({summary['rows']})")
+    table.add_column("on average", justify="right")
+    for row in sequence_rows(summary):
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"Report: {path / 'report.html'}", soft_wrap=True)
+    console.print(f"Next: homeostat evaluate {path} --data TEST-FILE", soft_wrap=True)
+    return status
+
+
+def sequence_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a summary says of sequences, in words and numbers."""
+    return [(words.replace("log p(x)", "log p(x) of a sequence"), value) for words, value in summary_rows(summary)]

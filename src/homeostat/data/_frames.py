@@ -122,9 +122,18 @@ def _pictures(file: Path, durations: list[float]) -> Iterator[np.ndarray]:
     from PIL import Image, ImageSequence
 
     with reading(file, "an animated picture (.gif)"), Image.open(file) as animation:
-        for picture in ImageSequence.Iterator(animation):
+        pictures = iter(ImageSequence.Iterator(animation))
+        while True:
+            try:
+                picture = next(pictures, None)
+                shown = None if picture is None else np.asarray(picture.convert("RGB"))
+            except (IndexError, SyntaxError) as error:
+                # How the decoder takes a file that breaks off.
+                raise ValueError(str(error) or "it breaks off") from error
+            if picture is None or shown is None:
+                return
             durations.append(picture.info.get("duration", 0) * 1e-3)
-            yield np.asarray(picture.convert("RGB"))
+            yield shown
 
 
 def write_frames(target: Path, frames: Iterator[np.ndarray], file: Path) -> int:

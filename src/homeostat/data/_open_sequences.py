@@ -199,6 +199,12 @@ def _open_npz(file: Path, array_name: str, message: Message | None, place: Path)
         actions = _member(file, members["actions"], message, place) if "actions" in members else None
         with np.load(file, allow_pickle=False) as arrays:
             small = {name: arrays[name] for name in ("lengths", "mask", "times", "labels") if name in members}
+    small |= {} if actions is None else {"actions": actions}
+    for name, array in {array_name: values, **small}.items():
+        if array.ndim == 0:
+            raise BadInputError(
+                f"Expected an array {name} in {file}, one entry a sequence or a step, got a single number: see what was saved."
+            )
     labels = small.get("labels")
     called = None if labels is None else [str(label) for label in labels.tolist()]
     lengths, mask, times = small.get("lengths"), small.get("mask"), small.get("times")

@@ -93,6 +93,7 @@ def open_table(file: Path, columns: TableColumns, place: Path, message: Callable
         times=[table[start:end, 0] for start, end in spans] if columns.time else None,
         actions=[table[start : end - 1, len(chosen) - acting :] for start, end in spans] if acting else None,
         labels=labels,
+        columns=chosen[first : len(chosen) - acting],
         name=str(file),
     )
 

@@ -76,6 +76,15 @@ class AbstractSequences(abc.ABC):
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
         """Steps `start` to `stop` of one sequence, the whole of it by default."""
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the entries of a step, those of a table's columns; empty where entries have no names."""
+        return ()
+
+    def times(self, index: int) -> np.ndarray | None:
+        """When the steps of one sequence were, in the unit of the data, or `None`; no observation is read if that can be."""
+        return self.read(index).times
+
     def __len__(self) -> int:
         return self.lengths.size
 
@@ -138,6 +147,7 @@ class Sequences(AbstractSequences):
         times: np.ndarray | Listed[Any] | None = None,
         actions: np.ndarray | Listed[Any] | None = None,
         labels: Listed[str] | None = None,
+        columns: Listed[str] = (),
         name: str = "the sequences",
     ):
         """Check everything once, reading every number.
@@ -150,11 +160,13 @@ class Sequences(AbstractSequences):
             times: for each step, rising: arrays of shape (T_i,), a padded array (n, T), or one (T,) for all.
             actions: arrays of shape (T_i - 1, *action_shape), or a padded array (n, T - 1, *action_shape).
             labels: what the sequences are called; their numbers if left out.
+            columns: what the entries of a step are called, if they have names.
             name: what messages call the data.
 
         Raises:
             BadInputError: a sequence of less than two steps or without any observed number, times that do not rise, a
-                mask or actions that do not fit, numbers that are not finite, different shapes.
+                mask or actions that do not fit, numbers that are not finite, different shapes, or another number of
+                columns than entries.
         """
         self._name = name
         parts = Parts.of(name, values, lengths, observed, times, actions, labels)
@@ -163,6 +175,13 @@ class Sequences(AbstractSequences):
         self._lengths = np.array([len(part) for part in parts.values], np.int64)
         self._shape = parts.values[0].shape[1:]
         self._action_shape = None if parts.actions is None else parts.actions[0].shape[1:]
+        self._columns = tuple(columns)
+        expect_same(
+            not self._columns or self._shape == (len(self._columns),),
+            f"a column for each entry of a step of {name}",
+            f"{len(self._columns)} for the shape {self._shape}",
+            "pass as many",
+        )
 
     @property
     def name(self) -> str:
@@ -191,6 +210,14 @@ class Sequences(AbstractSequences):
     @property
     def timed(self) -> bool:
         return self._parts.times is not None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self._columns
+
+    def times(self, index: int) -> np.ndarray | None:
+        checked_part(self, index, 0, None)
+        return None if self._parts.times is None else np.array(self._parts.times[index])
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
         first, last = checked_part(self, index, start, stop)
@@ -253,6 +280,14 @@ class SelectedSequences(AbstractSequences):
     @property
     def timed(self) -> bool:
         return self.sequences.timed
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.sequences.columns
+
+    def times(self, index: int) -> np.ndarray | None:
+        checked_part(self, index, 0, None)
+        return self.sequences.times(int(self.indices[index]))
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
         first, last = checked_part(self, index, start, stop)

@@ -146,5 +146,8 @@ class SoundSequences(AbstractSequences):
         sound = self._sounds[index]
         samples = np.asarray(sound.samples[first * self.window : last * self.window], np.float64)
         values = ((samples - sound.zero) / sound.full).astype(np.float32).reshape(-1, *self.shape)
-        times = np.arange(first, last) * (self.window / self.rate_hz)
-        return Sequence(values, None, times, None)
+        return Sequence(values, None, self.times(index)[first:last], None)
+
+    def times(self, index: int) -> np.ndarray:
+        _, last = checked_part(self, index, 0, None)
+        return np.arange(last) * (self.window / self.rate_hz)

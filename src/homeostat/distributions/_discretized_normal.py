@@ -7,7 +7,7 @@ density over them has no upper bound and cannot be compared between models, the 
 """
 
 import math
-from typing import ClassVar, final
+from typing import ClassVar, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +54,21 @@ def _mills_jvp(primals, tangents):
     return value, (x * value - 1.0) * tangent
 
 
+class _Bin(NamedTuple):
+    """P = mass * exp(log_density), with log_density = 0 where the bin holds the centre.
+
+    Attributes:
+        log_density: log phi at the end of the bin that is nearer to the centre, or at the middle of a narrow one.
+        mass: what is left.
+        ratio: phi at the nearer end, over P.
+    """
+
+    log_density: Float[Array, "..."]
+    mass: Float[Array, "..."]
+    ratio: Float[Array, "..."]
+
+
+@jax.custom_jvp
 def log_mass(
     centre: Float[Array, "..."],
     half: Float[Array, "..."],
@@ -64,7 +79,9 @@ def log_mass(
 
     With M the Mills ratio and a = |z| - h >= 0, the mass is phi(a) (M(a) - e^{-2 |z| h} M(a + 2 h)), where the large
     exponent -a^2 / 2 stands alone; a bin that holds the centre is a sum of two positive error functions; a narrow one is
-    2 h phi(z) times the average of cosh(z t) e^{-t^2 / 2} over |t| < h.
+    2 h phi(z) times the average of cosh(z t) e^{-t^2 / 2} over |t| < h. Its derivatives, with P the mass and E = e^{-2 |z| h}, are
+
+        d log P / dz = -sign(z) (1 - E) phi(a) / P,   d log P / dh = (1 + E) phi(a) / P
 
     Args:
         centre: z, standardised centre of the bin.
@@ -72,13 +89,38 @@ def log_mass(
         lowest: whether the bin reaches to minus infinity.
         highest: whether the bin reaches to plus infinity.
     """
+    found = _bin(centre, half, lowest, highest)
+    return _log(found)
+
+
+@log_mass.defjvp
+def _log_mass_jvp(primals, tangents):
+    centre, half, lowest, highest = primals
+    found, is_open = _bin(*primals), lowest | highest
+    shrunk = jnp.exp(-2.0 * jnp.abs(centre) * half)
+    difference = -jnp.expm1(-2.0 * jnp.abs(centre) * half)
+    outwards = jnp.where(centre < 0.0, -1.0, 1.0).astype(centre.dtype)
+    slope = jnp.where(is_open, jnp.where(lowest, 1.0, -1.0), -outwards * difference) * found.ratio
+    widening = jnp.where(is_open, 1.0, 1.0 + shrunk) * found.ratio
+    return _log(found), slope * tangents[0] + widening * tangents[1]
+
+
+def _log(found: _Bin) -> Float[Array, "..."]:
+    tiny = jnp.finfo(found.mass.dtype).tiny
+    return found.log_density + jnp.log(jnp.where(found.mass > 0.0, found.mass, tiny))
+
+
+def _bin(
+    centre: Float[Array, "..."], half: Float[Array, "..."], lowest: Bool[Array, "..."], highest: Bool[Array, "..."]
+) -> _Bin:
+    """The parts of log P, with arguments as for `log_mass`."""
     is_open = lowest | highest
     # An open bin is the tail beyond its one end.
     end = jnp.where(lowest, -centre, centre) - half
     distance = jnp.abs(centre)
     flat = distance * half
     is_narrow = (half < _NARROW) & (flat < _FLAT) & ~is_open
-    is_central = jnp.where(is_open, end <= 0.0, distance < half)
+    is_central = jnp.where(is_open, end <= 0.0, distance < half) & ~is_narrow
     is_tail = ~is_narrow & ~is_central
 
     # In each formula, entries that belong to another one are given numbers at which it and its derivatives are finite.
@@ -89,15 +131,21 @@ def log_mass(
     right = jnp.where(is_central & ~is_open, half + centre, 1.0)
     central = 0.5 * (erf(_ROOT_HALF * left) + jnp.where(is_open, 1.0, erf(_ROOT_HALF * right)))
 
-    start = jnp.where(is_tail, jnp.where(is_open, end, distance - half), 1.0)
+    nearer = jnp.where(is_open, end, distance - half)
+    start = jnp.where(is_tail, nearer, 1.0)
     other = start + 2.0 * half
     removed = jnp.exp(-2.0 * half * (start + half)) * _mills(other)
     tail = _mills(start) - jnp.where(is_open, 0.0, removed)
 
     mass = jnp.where(is_narrow, narrow, jnp.where(is_central, central, tail))
     exponent = jnp.where(is_narrow, jnp.where(is_narrow, centre, 0.0), start)
-    log_density = jnp.where(is_central & ~is_narrow, 0.0, -0.5 * exponent**2 - _LOG_ROOT_TWO_PI)
-    return log_density + jnp.log(jnp.where(mass > 0.0, mass, jnp.finfo(mass.dtype).tiny))
+    log_density = jnp.where(is_central, 0.0, -0.5 * exponent**2 - _LOG_ROOT_TWO_PI)
+    # phi(a) in units of e^{log_density}: of phi(z), of one, and of itself.
+    inner = jnp.where(is_central, -0.5 * jnp.where(is_central, nearer, 0.0) ** 2 - _LOG_ROOT_TWO_PI, 0.0)
+    inner = jnp.where(is_narrow, jnp.where(is_narrow, flat - 0.5 * half**2, 0.0), inner)
+    positive = mass > 0.0
+    ratio = jnp.where(positive, jnp.exp(inner) / jnp.where(positive, mass, 1.0), 0.0)
+    return _Bin(log_density, mass, ratio)
 
 
 def _average(width_squared: Float[Array, "..."], tilt_squared: Float[Array, "..."]) -> Float[Array, "..."]:

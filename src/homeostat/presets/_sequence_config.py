@@ -18,7 +18,8 @@ class SequenceFitConfig:
     model: SequenceModelName = "srnn"
     """Sequential model; svg for frames of 64 x 64."""
     engine: SequenceEngineName = "amortized"
-    """Filter: amortized variational filtering, the filter that the model was published with, or exact for linear-gaussian."""
+    """Filter: amortized variational filtering, the filter that the model was published with, or exact, which linear-gaussian
+    has of itself."""
     likelihood: SequenceLikelihoodName = "auto"
     """Output density; `auto` chooses from the data and says what it chose."""
 

@@ -24,8 +24,8 @@ from ._sequence_config import SequenceFitConfig
 
 GREY_LEVELS = 256
 _WITNESSES = 16
-_EVEN = 1e-6
-"""Relative difference of two time steps that counts as none."""
+_EVEN = 0.05
+"""Share of a step by which times may stray from equal distances, and by which the usual durations of two data sets may differ."""
 
 
 class SequenceObservations(NamedTuple):
@@ -39,6 +39,8 @@ class SequenceObservations(NamedTuple):
         likelihood: name of the output density.
         mean: of the training sequences, one number or one for each entry; 0 where nothing is subtracted.
         scale: what numbers are divided by.
+        columns: names of the entries, by which they are found in other tables; empty without names.
+        timed: whether steps carried times.
         uneven: whether steps differ in duration, which then goes before the actions as a known input.
         time_unit: the usual duration of a step, in the unit of the data; 1 without times.
         fingerprint: of some steps, to know the data again.
@@ -51,6 +53,8 @@ class SequenceObservations(NamedTuple):
     likelihood: str
     mean: np.ndarray
     scale: np.ndarray
+    columns: tuple[str, ...]
+    timed: bool
     uneven: bool
     time_unit: float
     fingerprint: int
@@ -65,6 +69,16 @@ class SequenceObservations(NamedTuple):
         """log |dx / dx'| of each entry of a step: added to a free energy it gives that of the data in their own unit."""
         units = np.log(self.scale) if self.likelihood == "gaussian" else np.zeros(())
         return np.broadcast_to(units, self.shape).reshape(self.event_shape)
+
+    def mean_log_unit_nats(self, sequences: AbstractSequences) -> float:
+        """Mean of the sum of `log_unit_nats` over what was observed of a step, over steps at which something was."""
+        units = self.log_unit_nats.reshape(self.shape)
+        total, steps = 0.0, 0
+        for block in sequences.blocks():
+            seen = np.ones(block.values.shape, bool) if block.observed is None else block.observed
+            total += float((seen * units).sum())
+            steps += int(seen.reshape(len(seen), -1).any(axis=1).sum())
+        return total / max(steps, 1)
 
     def batch(self, padded: PaddedBatch) -> SequenceBatch:
         """Sequences as the model sees them, on the device."""
@@ -90,8 +104,16 @@ class SequenceObservations(NamedTuple):
         return np.asarray(values, np.float64).reshape(*leading, *self.shape) * self.scale + self.mean
 
 
-def sequence_format(config: SequenceFitConfig) -> SequenceFormat:
-    """How files become sequences, from the options."""
+def sequence_format(config: SequenceFitConfig, columns: tuple[str, ...] = ()) -> SequenceFormat:
+    """How files become sequences.
+
+    Args:
+        config: the options.
+        columns: of a table in the order in which a model was fitted to them; those of the options if empty.
+
+    Raises:
+        BadInputError: options that mean nothing.
+    """
     sides = [int(part) for part in config.frame_size.split(",") if part.strip().isdecimal()]
     if config.frame_size and len(sides) != 2:
         raise BadInputError(
@@ -99,7 +121,9 @@ def sequence_format(config: SequenceFitConfig) -> SequenceFormat:
         )
     height, width = sides if sides else (None, None)
     return SequenceFormat(
-        TableColumns(config.sequence_column, config.time_column, _names(config.columns), _names(config.action_columns)),
+        TableColumns(
+            config.sequence_column, config.time_column, columns or _names(config.columns), _names(config.action_columns)
+        ),
         config.window,
         Rolls(config.steps_per_beat),
         Frames(height, width, config.grey),
@@ -120,6 +144,8 @@ def describe_sequences(
     """
     low, high, whole = _range(sequences)
     name = _likelihood(config, sequences, low, high, whole)
+    if config.model == "linear-gaussian":
+        _require_variation(train)
     mean, scale = np.zeros(()), np.ones(())
     if name == "discretized-gaussian":
         scale = np.asarray(float(GREY_LEVELS))
@@ -148,6 +174,8 @@ def describe_sequences(
         likelihood=name,
         mean=mean,
         scale=scale,
+        columns=sequences.columns,
+        timed=sequences.timed,
         uneven=uneven,
         time_unit=unit,
         fingerprint=sequence_fingerprint(sequences),
@@ -158,7 +186,7 @@ def check_sequences(sequences: AbstractSequences, observations: SequenceObservat
     """Check that new sequences can be explained by a model that was fitted to others.
 
     Raises:
-        BadInputError: other steps or actions, times that are there for one and not for the other, or impossible numbers.
+        BadInputError: other steps or actions, times that are missing, steps of other durations, or impossible numbers.
     """
     require_step_shape(sequences, observations.shape, of=of)
     given = None if sequences.action_shape is None else tuple(sequences.action_shape)
@@ -169,6 +197,8 @@ def check_sequences(sequences: AbstractSequences, observations: SequenceObservat
         )
     if observations.uneven and not sequences.timed:
         raise BadInputError(f"Expected times, which {of} was made for, got none in {sequences.name}.")
+    if not observations.uneven:
+        _require_duration(sequences, observations, of)
     low, high, whole = _range(sequences)
     _require_range(observations.likelihood, low, high, whole, sequences.name)
 
@@ -182,12 +212,52 @@ def sequence_fingerprint(sequences: AbstractSequences) -> int:
     return mark
 
 
+def _require_duration(sequences: AbstractSequences, observations: SequenceObservations, of: str) -> None:
+    """Steps as long as those that a model without durations was fitted to."""
+    uneven, unit = _durations(sequences)
+    if uneven:
+        raise BadInputError(
+            f"Expected steps of one duration, as {of} was fitted to, got different ones in {sequences.name}: a model takes "
+            f"durations only if it was fitted to such data."
+        )
+    known = observations.timed and sequences.timed
+    if known and abs(unit - observations.time_unit) > _EVEN * observations.time_unit:
+        raise BadInputError(
+            f"Expected steps of the duration {observations.time_unit:.6g}, as {of} was fitted to, got {unit:.6g} in "
+            f"{sequences.name}: resample the data, or give the times in the same unit."
+        )
+
+
+def _require_variation(train: AbstractSequences) -> None:
+    """Numbers of which each varies: the likelihood of one that does not has no bound."""
+    low, high = np.full(train.shape, np.inf), np.full(train.shape, -np.inf)
+    for block in train.blocks():
+        missing = np.zeros((), bool) if block.observed is None else ~block.observed
+        low = np.minimum(low, np.where(missing, np.inf, block.values).min(axis=0))
+        high = np.maximum(high, np.where(missing, -np.inf, block.values).max(axis=0))
+    # Up to the rounding of the numbers.
+    still = np.flatnonzero((high - low <= 1e-6 * np.maximum(np.abs(high), 1e-30)).reshape(-1)).tolist()
+    if still:
+        called = ", ".join(train.columns[entry] if train.columns else f"entry {entry}" for entry in still[:5])
+        more = f" and {len(still) - 5} more" if len(still) > 5 else ""
+        raise BadInputError(
+            f"Expected numbers that vary for --model linear-gaussian, got a constant, or nothing, in {called}{more} of the "
+            f"training sequences of {train.name}: leave it out, or choose a deep model."
+        )
+
+
 def _range(sequences: AbstractSequences) -> tuple[float, float, bool]:
     """Least and greatest observed number, and whether all are whole. What is missing counts as 0, which is always allowed."""
     low, high, whole = math.inf, -math.inf, True
     for block in sequences.blocks():
         low, high = min(low, float(block.values.min())), max(high, float(block.values.max()))
         whole = whole and (block.values.dtype.kind in "bui" or bool(np.all(block.values == np.floor(block.values))))
+    largest = max(-low, high)
+    if largest > float(np.finfo(np.float32).max):
+        raise BadInputError(
+            f"Expected numbers that 32 bits can hold, up to 3.4e38, got {largest:g} in {sequences.name}: choose another unit, "
+            f"or look whether this number stands for a missing one."
+        )
     return low, high, whole
 
 
@@ -215,9 +285,19 @@ def _require_range(name: str, low: float, high: float, whole: bool, where: str) 
 
 
 def _durations(sequences: AbstractSequences) -> tuple[bool, float]:
-    """Whether steps differ in duration, and the median duration."""
+    """Whether steps differ in duration, and the usual duration: the mean where they do not, the median where they do.
+
+    Times are compared with a clock that ticks evenly from the first to the last, so that those which were rounded, as the
+    milliseconds of a video, count as even, while a step that was left out does not.
+    """
     if not sequences.timed:
         return False, 1.0
-    gaps = np.concatenate([np.diff(sequences.read(index).times) for index in range(len(sequences))])
-    usual = float(np.median(gaps))
-    return bool(np.any(np.abs(gaps - usual) > _EVEN * usual)), usual
+    every = [np.asarray(sequences.times(index), np.float64) for index in range(len(sequences))]
+    gaps = np.concatenate([np.diff(times) for times in every])
+    mean, usual = float(gaps.mean()), float(np.median(gaps))
+    for times in every:
+        clock = np.linspace(times[0], times[-1], len(times))
+        own = (times[-1] - times[0]) / (len(times) - 1)
+        if np.abs(times - clock).max() > _EVEN * usual or abs(own - mean) > _EVEN * mean:
+            return True, usual
+    return False, mean

@@ -40,6 +40,7 @@ from ..results import BadInputError
 from ..typing import Array, Key, PyTree
 from ._sequence_config import SequenceFitConfig
 from ._sequence_data import SequenceObservations
+from ._sequence_maximization import Maximization, MaximizationState
 
 
 class Tracker(NamedTuple):
@@ -91,9 +92,11 @@ class SequenceSystem(NamedTuple):
         """Where learning starts."""
         return SequenceKept(self.learned, self.weighting.init())
 
-    def learner(self) -> FilteringDescent:
-        """Descends the weighted free energy in model and filter together."""
+    def learner(self) -> FilteringDescent | Maximization:
+        """Descends the weighted free energy in model and filter together, or maximises the likelihood of an exact filter."""
         config = self.config
+        if isinstance(self.learned.model, LinearGaussian):
+            return Maximization(self.learned.model)
         adam = optax.adam(config.learning_rate)
         return FilteringDescent(
             ModelWithFilter(*self.learned),  # pyright: ignore[reportArgumentType]
@@ -104,9 +107,10 @@ class SequenceSystem(NamedTuple):
             detach=jax.lax.stop_gradient if config.engine == "amortized" else _through,
         )
 
-    @staticmethod
-    def keep(state: FilteringState) -> SequenceKept:
+    def keep(self, state: FilteringState | MaximizationState) -> SequenceKept:
         """What of a learner's state is worth keeping."""
+        if isinstance(state, MaximizationState):
+            return SequenceKept(Tracker(state.model, self.learned.filter), self.weighting.init())
         return SequenceKept(Tracker(state.learned.model, state.learned.filter), state.weighting)
 
 

@@ -73,6 +73,7 @@ from ._sequences import (
     plot_one_step as plot_one_step,
     plot_prediction_update_rolls as plot_prediction_update_rolls,
     plot_prediction_update_waves as plot_prediction_update_waves,
+    plot_quantile_fan as plot_quantile_fan,
     plot_whiteness as plot_whiteness,
 )
 from ._templates import (

@@ -45,7 +45,7 @@ def plot_forecasts(
     return figure
 
 
-def plot_frames(rows: Mapping[str, Float[np.ndarray, "time height width"]], *, times: Sequence[int]) -> Figure:
+def plot_frames(rows: Mapping[str, Float[np.ndarray, "time height width *colours"]], *, times: Sequence[int]) -> Figure:
     """Strips of images under one another, one row for each name."""
     count = len(times)
     figure = Figure(figsize=(1.1 * count, 1.25 * len(rows)), layout="constrained")

@@ -46,23 +46,27 @@ def plot_prediction_update(
     states: Float[np.ndarray, "time d"] | None = None,
     *,
     names: Sequence[str],
+    first: int = 1,
+    called: str = "state",
 ) -> Figure:
     """What was believed before each observation and after it, one panel for each coordinate, with one standard deviation.
 
     Args:
         prediction: before the observation.
         update: after it.
-        states: what was true, if known.
+        states: what was true, if known, or what was seen.
         names: of the coordinates.
+        first: number of the first step.
+        called: name of `states` in the legend.
 
     References:
         Marino (thesis), Fig. 4.3.
     """
     figure = Figure(figsize=(7.0, 2.0 * len(names) + 0.4), layout="constrained")
-    time = np.arange(1, prediction.mean.shape[0] + 1)
+    time = first + np.arange(prediction.mean.shape[0])
     for index, axis in enumerate(np.atleast_1d(figure.subplots(len(names), 1, sharex=True))):
         if states is not None:
-            axis.plot(time, states[:, index], color=INK, lw=0.8, ls=":", label="state")
+            axis.plot(time, states[:, index], color=INK, lw=0.8, ls=":", label=called)
         for band, shift, colour, marker in zip(
             (prediction, update), (-0.12, 0.12), (COLOURS[1], COLOURS[0]), MARKERS, strict=False
         ):
@@ -71,7 +75,7 @@ def plot_prediction_update(
                 time + shift, mean, deviation, color=colour, fmt=marker, ms=3, lw=0.9, capsize=0, label=band.name
             )
         for step, (before, after) in enumerate(zip(prediction.mean[:, index], update.mean[:, index], strict=True)):
-            axis.plot([step + 0.88, step + 1.12], [before, after], color=INK, lw=0.6)
+            axis.plot([first + step - 0.12, first + step + 0.12], [before, after], color=INK, lw=0.6)
         axis.set(ylabel=names[index])
         axis.spines[["top", "right"]].set_visible(False)
     figure.axes[-1].set_xlabel("step")
@@ -84,6 +88,8 @@ def plot_posterior_bands(
     states: Float[np.ndarray, "time d"] | None = None,
     *,
     names: Sequence[str],
+    time: Float[np.ndarray, " time"] | None = None,
+    label: str = "step",
 ) -> Figure:
     """Beliefs of several methods with bands of two standard deviations, one panel for each coordinate.
 
@@ -91,20 +97,29 @@ def plot_posterior_bands(
         bands: one for each method.
         states: what was true, if known; dots.
         names: of the coordinates.
+        time: of the steps of all of them; 1, 2, ... if left out.
+        label: of the time axis.
     """
     figure = Figure(figsize=(7.0, 1.9 * len(names) + 0.4), layout="constrained")
     for index, axis in enumerate(np.atleast_1d(figure.subplots(len(names), 1, sharex=True))):
         for number, band in enumerate(bands):
-            time = np.arange(1, band.mean.shape[0] + 1)
+            steps = np.arange(1, band.mean.shape[0] + 1) if time is None else time
             mean, deviation = band.mean[:, index], band.deviation[:, index]
             colour, style = COLOURS[number % len(COLOURS)], ("-", "--", "-.", ":")[number % 4]
-            axis.fill_between(time, mean - 2.0 * deviation, mean + 2.0 * deviation, color=colour, alpha=0.15, lw=0)
-            axis.plot(time, mean, color=colour, lw=1.2, ls=style, label=band.name)
+            axis.fill_between(steps, mean - 2.0 * deviation, mean + 2.0 * deviation, color=colour, alpha=0.15, lw=0)
+            axis.plot(steps, mean, color=colour, lw=1.2, ls=style, label=band.name)
         if states is not None:
-            axis.plot(np.arange(1, len(states) + 1), states[:, index], ".", color=INK, ms=3, label="state")
+            axis.plot(
+                np.arange(1, len(states) + 1) if time is None else time,
+                states[:, index],
+                ".",
+                color=INK,
+                ms=3,
+                label="state",
+            )
         axis.set(ylabel=names[index])
         axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[-1].set_xlabel("step")
+    figure.axes[-1].set_xlabel(label)
     _legend_above(figure, len(bands) + 1)
     return figure
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..typing import Float
@@ -14,30 +15,82 @@ _MOMENTS = ("data", "prediction", "update")
 def plot_one_step(
     actual: Float[np.ndarray, "time d"],
     mean: Float[np.ndarray, "time d"],
-    deviation: Float[np.ndarray, "time d"],
+    deviation: Float[np.ndarray, "time d"] | None,
     *,
     names: Sequence[str],
+    time: Float[np.ndarray, " time"] | None = None,
+    label: str = "step",
 ) -> Figure:
     """One panel for each coordinate: what was seen as dots, the prediction one step ahead with a band of two deviations.
 
     Args:
         actual: what was seen; NaN where nothing was.
         mean: of the prediction.
-        deviation: its standard deviation.
+        deviation: its standard deviation; None draws no band, as for probabilities.
         names: of the coordinates.
+        time: of the steps; 1, 2, ... if left out.
+        label: of the time axis.
     """
     figure = Figure(figsize=(7.0, 1.6 * len(names) + 0.4), layout="constrained")
-    time = np.arange(1, actual.shape[0] + 1)
+    time = np.arange(1, actual.shape[0] + 1) if time is None else time
     axes = np.atleast_1d(figure.subplots(len(names), 1, sharex=True))
     for index, axis in enumerate(axes):
-        low, high = mean[:, index] - 2.0 * deviation[:, index], mean[:, index] + 2.0 * deviation[:, index]
-        axis.fill_between(time, low, high, color=COLOURS[0], alpha=0.2, lw=0, label="predicted, 2 sd")
-        axis.plot(time, mean[:, index], color=COLOURS[0], lw=1.0)
+        if deviation is not None:
+            low, high = mean[:, index] - 2.0 * deviation[:, index], mean[:, index] + 2.0 * deviation[:, index]
+            axis.fill_between(time, low, high, color=COLOURS[0], alpha=0.2, lw=0, label="predicted, 2 sd")
+        axis.plot(time, mean[:, index], color=COLOURS[0], lw=1.0, label=None if deviation is not None else "predicted")
         axis.plot(time, actual[:, index], ".", color=COLOURS[1], ms=3, label="seen")
         axis.set(ylabel=names[index])
         axis.spines[["top", "right"]].set_visible(False)
-    axes[-1].set_xlabel("step")
-    axes[0].legend(frameon=False, fontsize=7, ncols=2)
+    axes[-1].set_xlabel(label)
+    _legend_above(axes[0])
+    return figure
+
+
+def plot_quantile_fan(
+    seen: Float[np.ndarray, "past d"],
+    quantiles: Float[np.ndarray, "quantiles horizon d"],
+    probabilities: Sequence[float],
+    *,
+    names: Sequence[str],
+    label: str = "step",
+) -> Figure:
+    """How sequences may go on: the end of what was seen, then bands between quantiles, one panel for each coordinate.
+
+    Args:
+        seen: the last steps; NaN where nothing was.
+        quantiles: of each coming step, in the order of the probabilities.
+        probabilities: in [0, 1]; each band joins two that are equally far from the ends, a single one is a line.
+        names: of the coordinates.
+        label: of the time axis, on which the last step seen is 0.
+    """
+    figure = Figure(figsize=(7.0, 1.7 * len(names) + 0.4), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(len(names), 1, sharex=True))
+    past, ahead = np.arange(1 - len(seen), 1), np.arange(1, quantiles.shape[1] + 1)
+    order = np.argsort(probabilities, kind="stable")
+    for index, axis in enumerate(axes):
+        for low, high in zip(order[: len(order) // 2], order[::-1], strict=False):
+            share = f"{100 * probabilities[low]:g} to {100 * probabilities[high]:g} %"
+            axis.fill_between(
+                ahead,
+                quantiles[low, :, index],
+                quantiles[high, :, index],
+                color=COLOURS[0],
+                alpha=0.2,
+                lw=0,
+                label=share,
+            )
+        if len(order) % 2:
+            middle = order[len(order) // 2]
+            axis.plot(
+                ahead, quantiles[middle, :, index], color=COLOURS[0], lw=1.2, label=f"{100 * probabilities[middle]:g} %"
+            )
+        axis.plot(past, seen[:, index], ".", color=COLOURS[1], ms=3, label="seen")
+        axis.axvline(0.5, color=INK, lw=0.8, ls=":")
+        axis.set(ylabel=names[index])
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1].set_xlabel(label)
+    _legend_above(axes[0])
     return figure
 
 
@@ -76,6 +129,8 @@ def plot_prediction_update_rolls(
     seen: Float[np.ndarray, "time notes"],
     predicted: Float[np.ndarray, "time notes"],
     updated: Float[np.ndarray, "time notes"],
+    *,
+    first: int = 1,
 ) -> Figure:
     """Piano rolls under one another: what came, the prediction, and the output after the update; low notes at the bottom.
 
@@ -83,10 +138,11 @@ def plot_prediction_update_rolls(
         seen: 0 or 1.
         predicted: probabilities before the update.
         updated: probabilities after it.
+        first: number of the first step.
     """
     figure = Figure(figsize=(7.0, 4.6), layout="constrained")
     axes = np.atleast_1d(figure.subplots(3, 1, sharex=True, sharey=True))
-    extent = (0.5, len(seen) + 0.5, -0.5, seen.shape[1] - 0.5)
+    extent = (first - 0.5, first + len(seen) - 0.5, -0.5, seen.shape[1] - 0.5)
     sounding = np.flatnonzero(seen.any(axis=0))
     for axis, roll, name in zip(axes, (seen, predicted, updated), _MOMENTS, strict=True):
         axis.imshow(
@@ -110,6 +166,8 @@ def plot_prediction_update_waves(
     seen: Float[np.ndarray, "time samples"],
     predicted: Float[np.ndarray, "time samples"],
     updated: Float[np.ndarray, "time samples"],
+    *,
+    first: int = 1,
 ) -> Figure:
     """Waveforms under one another, steps joined end to end: what came, the prediction, and the output after the update.
 
@@ -117,12 +175,13 @@ def plot_prediction_update_waves(
         seen: amplitudes.
         predicted: their means before the update.
         updated: their means after it.
+        first: number of the first step.
     """
     figure = Figure(figsize=(7.0, 3.6), layout="constrained")
     axes = np.atleast_1d(figure.subplots(3, 1, sharex=True, sharey=True))
     colours = (INK, COLOURS[0], COLOURS[1])
     for axis, wave, name, colour in zip(axes, (seen, predicted, updated), _MOMENTS, colours, strict=True):
-        axis.plot(np.arange(wave.size) / seen.shape[1], wave.ravel(), color=colour, lw=0.6)
+        axis.plot(first - 0.5 + np.arange(wave.size) / seen.shape[1], wave.ravel(), color=colour, lw=0.6)
         axis.set_ylabel(name)
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xlabel("step")
@@ -159,3 +218,8 @@ def plot_iterations(
     for axis in (left, right):
         axis.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _legend_above(axis: Axes) -> None:
+    """Above a panel, where it hides nothing."""
+    axis.legend(frameon=False, fontsize=7, ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.0)

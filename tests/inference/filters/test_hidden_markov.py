@@ -9,7 +9,7 @@ import pytest
 
 from homeostat.distributions import Masked, Parallel
 from homeostat.inference import ForwardBackward, StateParts, baum_welch, filter, smooth, viterbi
-from homeostat.inference.filters import Forward
+from homeostat.inference.filters import Forward, Particle
 from homeostat.models.sequential import (
     BernoulliEmissions,
     CategoricalEmissions,
@@ -24,7 +24,7 @@ from homeostat.models.sequential import (
 )
 from homeostat.results import BadInputError
 from references import enumerate_paths
-from tolerances import ALGEBRA, FLOAT32
+from tolerances import ALGEBRA, FLOAT32, MONTE_CARLO_STANDARD_ERRORS
 
 STATES, TIME = 3, 5
 CHAIN = jnp.array([[0.7, 0.3, 0.0], [0.1, 0.6, 0.3], [0.2, 0.0, 0.8]])
@@ -123,6 +123,18 @@ def test_dynamax_agrees(model, key):
     assert jnp.abs(found.filtered.beliefs.probabilities - expected.filtered_probs).max() < ALGEBRA
     assert jnp.abs(jnp.sum(found.pairwise, 0) - expected.trans_probs).max() < ALGEBRA
     assert jnp.abs(found.log_evidence_nats - expected.marginal_loglik) < ALGEBRA
+
+
+def test_particles_take_discrete_states(model, values, key):
+    count = 20_000
+    exact = filter(Forward(), model, values, key=key)
+    found = filter(Particle(count), model, values, key=key)
+    # No weighted average of numbers below K has a larger standard error than K over the root of the count.
+    tolerance = MONTE_CARLO_STANDARD_ERRORS * STATES / count**0.5
+    assert jnp.abs(found.free_energy_nats - exact.free_energy_nats) < tolerance
+    last = jax.tree.map(lambda leaf: leaf[-1], found.beliefs)
+    assert jnp.abs(last.mean - jnp.arange(STATES) @ exact.beliefs.probabilities[-1]) < tolerance
+    assert last.covariance.shape == ()
 
 
 def test_nothing_is_too_unlikely_and_nothing_seen_changes_nothing(model, key):

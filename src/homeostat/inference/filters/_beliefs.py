@@ -48,32 +48,33 @@ class ParticleBelief(AbstractBelief):
     """sum_i w_i delta(z - z_i).
 
     Attributes:
-        particles: z_i, [n, d].
+        particles: z_i, [n, d]; of a discrete state its number, [n], of which mean and covariance are then those.
         log_weights: log w_i, normalised, [n].
         past: what each particle's model remembers besides its state; None for a Markov model.
         ancestors: which particle of the step before each one comes from, [n].
     """
 
-    particles: Float[Array, "n d"]
+    particles: Float[Array, "n *d"] | Int[Array, "n *d"]
     log_weights: Float[Array, " n"]
     past: Past | None = None
     ancestors: Int[Array, " n"] | None = None
 
     @property
-    def mean(self) -> Float[Array, " d"]:
+    def mean(self) -> Float[Array, "*d"]:
         return jnp.exp(self.log_weights) @ self.particles
 
     @property
-    def covariance(self) -> Float[Array, "d d"]:
-        centred = self.particles - self.mean[None, :]
-        return centred.T @ (jnp.exp(self.log_weights)[:, None] * centred)
+    def covariance(self) -> Float[Array, "*square"]:
+        centred = self.particles - self.mean[None]
+        weights = jnp.exp(self.log_weights).reshape(-1, *(1,) * (centred.ndim - 1))
+        return centred.T @ (weights * centred)
 
     @property
     def effective_size(self) -> Scalar:
         """1 / sum_i w_i^2, the number of equally weighted particles worth as much."""
         return jnp.exp(-jax.nn.logsumexp(2.0 * self.log_weights))
 
-    def sample(self, *, key: Key) -> Float[Array, " d"]:
+    def sample(self, *, key: Key) -> Float[Array, "*d"] | Int[Array, "*d"]:
         return self.particles[jr.categorical(key, self.log_weights)]
 
     def snapshot(self, *, key: Key) -> Snapshot:

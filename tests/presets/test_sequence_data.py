@@ -1,0 +1,150 @@
+"""What a fit learns about sequences before anything is computed, and a step of expectation maximisation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from homeostat.data import Sequences, Whole, sequence_batches
+from homeostat.presets import (
+    SequenceFitConfig,
+    build_sequence_system,
+    check_sequences,
+    describe_sequences,
+    sequence_format,
+)
+from homeostat.presets._sequence_maximization import FLOOR
+from homeostat.results import BadInputError
+
+LINEAR = SequenceFitConfig(model="linear-gaussian", engine="exact", latents=2)
+DEEP = SequenceFitConfig()
+
+
+def walks(times=None, count=3, length=12, **more):
+    values = np.cumsum(np.random.default_rng(0).normal(size=(count, length, 2)), axis=1)
+    return Sequences(values, times=times, **more)
+
+
+def described(sequences, config=DEEP):
+    return describe_sequences(sequences, sequences, config)
+
+
+@pytest.mark.parametrize(
+    ("times", "uneven", "unit"),
+    [
+        (np.round(np.arange(12) * 1000 / 30), False, 1000 / 30),  # 30 frames a second in milliseconds
+        (1.7e9 + np.arange(12) * 0.1, False, 0.1),
+        (np.arange(12) + 0.02 * (-1.0) ** np.arange(12), False, 1.0),
+        (np.arange(12) + 0.2 * (-1.0) ** np.arange(12), True, 0.6),
+        (np.delete(np.arange(13), 5), True, 1.0),  # a step that was left out
+    ],
+)
+def test_rounded_times_are_even_and_gaps_are_not(times, uneven, unit):
+    found = described(walks(times))
+    assert found.timed and found.uneven == uneven
+    np.testing.assert_allclose(found.time_unit, unit, rtol=0.02)
+
+
+def test_durations_of_new_sequences_are_those_of_the_fit(tmp_path):
+    found = described(walks(np.arange(12) * 0.5))
+    check_sequences(walks(np.arange(12) * 0.51), found, of="the run")
+    check_sequences(walks(), found, of="the run")
+    with pytest.raises(BadInputError, match="duration 0.5, as the run was fitted to, got 1"):
+        check_sequences(walks(np.arange(12.0)), found, of="the run")
+    with pytest.raises(BadInputError, match="takes durations only if"):
+        check_sequences(walks(np.arange(12) ** 1.5), found, of="the run")
+    uneven = described(walks(np.arange(12) ** 1.5))
+    check_sequences(walks(np.arange(12.0)), uneven, of="the run")
+    with pytest.raises(BadInputError, match="Expected times"):
+        check_sequences(walks(), uneven, of="the run")
+
+
+def test_times_are_read_without_values(monkeypatch):
+    sequences = walks(np.arange(12.0))
+    monkeypatch.setattr(Sequences, "read", None)
+    np.testing.assert_array_equal(sequences.select([2]).times(0), np.arange(12.0))
+    assert walks().times(0) is None
+
+
+def test_what_varies_not_or_is_too_large_is_refused():
+    values = np.random.default_rng(0).normal(size=(3, 5, 3))
+    values[..., 1] = 3.5
+    with pytest.raises(BadInputError, match="got a constant, or nothing, in still of"):
+        described(Sequences(list(values), columns=("a", "still", "c")), LINEAR)
+    values[..., 1] = np.nan
+    with pytest.raises(BadInputError, match="in entry 1 of"):
+        described(Sequences(values), LINEAR)
+    with pytest.raises(BadInputError, match="32 bits can hold, up to 3.4e38, got 2e"):
+        described(Sequences(1e300 * np.array([[[1.0], [2.0]]])))
+
+
+def test_columns_go_by_their_names(tmp_path):
+    from homeostat.data import open_sequences
+
+    table = "sequence,time,a,b\nx,0,1.5,2\nx,1,3,4\n"
+    (tmp_path / "one.csv").write_text(table)
+    swapped = "b,sequence,more,a,time\n2,x,9,1.5,0\n4,x,9,3,1\n"
+    (tmp_path / "other.csv").write_text(swapped)
+    first = open_sequences(tmp_path / "one.csv", sequence_format(DEEP), cache=tmp_path)
+    found = described(first)
+    assert found.columns == first.select([0]).columns == ("a", "b")
+    again = open_sequences(tmp_path / "other.csv", sequence_format(DEEP, found.columns), cache=tmp_path)
+    np.testing.assert_array_equal(again.read(0).values, first.read(0).values)
+    with pytest.raises(BadInputError, match="a column for each entry"):
+        Sequences(np.zeros((1, 2, 3)), columns=("a", "b"))
+
+
+def test_the_unit_of_a_step_counts_what_was_observed():
+    values = 10.0 * np.random.default_rng(0).normal(size=(1, 4, 2))
+    values[0, 1, 0] = values[0, 2] = np.nan
+    sequences = Sequences(values)
+    found = described(sequences)
+    log_scale = np.log(found.scale)
+    # Three steps at which something was seen: twice both entries, once the second alone.
+    np.testing.assert_allclose(found.mean_log_unit_nats(sequences), (2 * log_scale[0] + 3 * log_scale[1]) / 3)
+
+
+@pytest.fixture(scope="module")
+def learning():
+    sequences = walks(count=4)
+    observations = described(sequences, LINEAR)
+    system = build_sequence_system(LINEAR, observations, key=jax.random.key(0))
+    batch = observations.batch(next(iter(sequence_batches(sequences, Whole((12,)), 4, seed=0))))
+    learner = system.learner()
+    return system, learner, batch, jax.jit(lambda state, batch: learner.update(state, batch, key=jax.random.key(0)))
+
+
+def test_expectation_maximisation_learns_the_emission_too(learning):
+    system, learner, batch, update = learning
+    state = learner.init(key=jax.random.key(0))
+    energies = []
+    for _ in range(4):
+        state, metrics = update(state, batch)
+        energies.append(float(metrics.free_energy_nats))
+    assert np.all(np.diff(energies) < 0.0) and int(state.failure.step) == -1
+    model, start = system.keep(state).learned.model, learner.model
+    for name in ("emission_matrix", "emission_scale_tril", "emission_offset", "initial_scale_tril"):
+        assert not np.allclose(getattr(model, name), getattr(start, name))
+
+
+def test_noise_keeps_a_floor_and_failures_keep_the_model(learning):
+    _, learner, batch, update = learning
+    # A circle is explained without error by a state that turns.
+    angle = 0.3 * jnp.arange(12.0)[None, :] + jnp.arange(4.0)[:, None]
+    circle = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=2)
+    state = learner.init(key=jax.random.key(0))
+    for _ in range(12):
+        state, _ = update(state, batch._replace(observations=circle))
+    assert int(state.failure.step) == -1
+    noise = jnp.sqrt(jnp.sum(state.model.emission_scale_tril**2, axis=1))
+    assert bool(jnp.all(noise >= 0.99 * FLOOR * jnp.std(circle, axis=(0, 1))))
+    moving = jnp.sqrt(jnp.sum(state.model.dynamics.scale_tril**2, axis=1))
+    assert bool(jnp.all(moving >= 0.99 * FLOOR))
+    before = learner.init(key=jax.random.key(0))
+    broken = batch._replace(observations=batch.observations.at[0, 0, 0].set(jnp.inf))
+    after, metrics = update(before, broken)
+    assert int(after.failure.step) == 0 and not np.isfinite(metrics.free_energy_nats)
+    for old, new in zip(jax.tree.leaves(before.model), jax.tree.leaves(after.model), strict=True):
+        np.testing.assert_array_equal(old, new)
+    later, _ = update(after, batch)
+    assert int(later.failure.step) == 0 and int(later.step) == 2
