@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -251,6 +252,7 @@ def test_what_is_about_sequences(tmp_path):
     (tmp_path / "sounds" / "a.wav").write_bytes(b"")
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"")
+    (tmp_path / "images" / "b.gif").write_bytes(b"")
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "a.gif").write_bytes(b"")
     (tmp_path / "long.csv").write_text("sequence,time,x\n")
@@ -310,7 +312,7 @@ def test_every_model_with_every_filter_fits_together(model, engine, kind):
     assert system.closed_form == (engine == "exact") and kept.learned is system.learned
     assert observations.event_shape == shape
     if engine != "exact":
-        learner = system.learner()
+        learner: Any = system.learner()
         assert learner.learned.model is system.learned.model
         assert (learner.detach is jax.lax.stop_gradient) == (engine == "amortized")
     stored = observations.restore(np.asarray(observations.batch(next(whole_batches(sequences, Whole((3,)), 2)))[0]))

@@ -276,6 +276,8 @@ def test_bad_input_is_refused(key):
     with pytest.raises(BadInputError, match="at least two steps"):
         expectation_maximization(_start(), observations[:, :1], actions[:, :0])
     ones = jnp.ones(SEQUENCES, int)
+    with pytest.raises(BadInputError, match="lengths from 1"):
+        expectation_maximization(_start(), observations, actions, lengths=0 * ones)
     with pytest.raises(RuntimeError, match="NaN or infinite"):
         expectation_maximization(_start(), observations[:, :2], actions[:, :1], lengths=ones, num_steps=1)
 

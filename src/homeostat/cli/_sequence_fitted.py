@@ -310,7 +310,7 @@ def summarize_sequences(tally: Tally, discrete: bool) -> dict[str, Any]:
     totals = np.array([one.sum() for one in tally.energies])
     found: dict[str, Any] = {"rows": len(totals), "elbo_nats": float(-totals.mean())}
     # One sequence says nothing about how sequences differ.
-    if len(totals) > 1:
+    if len(totals) > 1 and np.isfinite(totals).all():
         found["elbo_stderr_nats"] = float(totals.std(ddof=1) / np.sqrt(len(totals)))
     found |= {"free_energy_per_step_nats": tally.per_step_nats, "failed_rows": int((~np.isfinite(totals)).sum())}
     if discrete:

@@ -78,7 +78,7 @@ class WholeFeed(AbstractFeed):
 
 
 class BoundMetrics(NamedTuple):
-    """What a segment of an exact filter measured.
+    """What a segment of an exact filter measured, or one that failed.
 
     Attributes:
         free_energy_nats: -log p(x) per step at which something was observed.
@@ -106,7 +106,7 @@ class InDataUnit(AbstractKeeper):
     def after_segment(self, report: SegmentReport, checkpoint: Callable[[], LoopCheckpoint]) -> None:
         """Hand on the shifted report."""
         metrics, more = report.metrics, self._offset_nats
-        if np.isnan(metrics.rate_nats) and not np.isnan(metrics.free_energy_nats):
+        if np.isnan(metrics.rate_nats):
             metrics = BoundMetrics(metrics.free_energy_nats + more)
         else:
             metrics = metrics._replace(

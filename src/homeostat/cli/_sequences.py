@@ -34,6 +34,7 @@ SEQUENCE_FIT = "fit-sequences"
 
 _COMMAND = "homeostat fit"
 _SUFFIXES = {".wav", ".sph", ".mid", ".midi", ".mp4", ".avi", ".mkv", ".webm", ".mov", ".gif", ".parquet"}
+_PICTURES = {".png", ".jpg", ".jpeg"}
 _FORMATS = (
     "sequences: .npz (FILE.npz:NAME) with lengths or mask, .csv or .parquet with columns of sequences and times, .wav, .mid, .mp4, "
     ".gif, or a folder of such files"
@@ -114,7 +115,9 @@ def about_sequences(arguments: list[str]) -> bool:
         return False
     file = Path(data if Path(data).exists() else data.rpartition(":")[0] or data)
     if file.is_dir():
-        return any(found.suffix.lower() in _SUFFIXES for found in file.rglob("*"))
+        kinds = {found.suffix.lower() for found in file.rglob("*")}
+        # A stray animation among pictures does not make them videos.
+        return bool(kinds & (_SUFFIXES - {".gif"})) or (".gif" in kinds and not kinds & _PICTURES)
     if file.suffix.lower() == ".npz" and file.is_file():
         # What is wrong with an archive is said by who reads it in earnest.
         with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), zipfile.ZipFile(file) as archive:

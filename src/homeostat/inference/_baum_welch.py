@@ -49,7 +49,6 @@ class LearnedStates(NamedTuple):
     log_evidence_nats: Float[Array, " steps"]
 
 
-@eqx.filter_jit
 def baum_welch(
     model: HiddenMarkov,
     observations: Observation,
@@ -95,7 +94,23 @@ def baum_welch(
         raise BadInputError("Expected observations [sequences, time, ...]: add a leading axis to a single sequence.")
     count, time = shapes[0]
     lengths = jnp.full(count, time) if lengths is None else lengths
+    # Out here, because lengths can be refused only while their values are known.
     mask = length_mask(lengths, time)
+    return _baum_welch(model, observations, actions, mask, parts, float(prior_count), smoother, num_steps, throw)
+
+
+@eqx.filter_jit
+def _baum_welch(
+    model: HiddenMarkov,
+    observations: Observation,
+    actions: Action,
+    mask: Bool[Array, "sequences time"],
+    parts: StateParts,
+    prior_count: float,
+    smoother: ForwardBackward,
+    num_steps: int,
+    throw: bool,
+) -> LearnedStates:
     observations = _within(observations, mask)
     in_axes = (None, 0, None if actions is None else 0)
 

@@ -83,7 +83,6 @@ class TransitionMoments(NamedTuple):
         return jnp.concatenate([self.square_root[:constant], self.square_root[constant + 1 :]])
 
 
-@eqx.filter_jit
 def expectation_maximization(
     model: LinearGaussian,
     observations: Float[Array, "sequences time m"] | Measurement,
@@ -121,7 +120,22 @@ def expectation_maximization(
     _check(model, observations, actions, parts, num_steps)
     value = observations.value if isinstance(observations, Measurement) else observations
     lengths = jnp.full(value.shape[0], value.shape[1]) if lengths is None else lengths
+    # Out here, because lengths can be refused only while their values are known.
     mask = length_mask(lengths, value.shape[1])
+    return _expectation_maximization(model, observations, actions, mask, parts, smoother, num_steps, throw)
+
+
+@eqx.filter_jit
+def _expectation_maximization(
+    model: LinearGaussian,
+    observations: Array | Measurement,
+    actions: Array | None,
+    mask: Bool[Array, "sequences time"],
+    parts: Parts,
+    smoother: RauchTungStriebel,
+    num_steps: int,
+    throw: bool,
+) -> Learned:
     observations = jax.vmap(masked)(observations, mask)
     actions = None if actions is None else jnp.where(mask[:, 1:, None], actions, jnp.zeros_like(actions))
 

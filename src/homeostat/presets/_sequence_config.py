@@ -74,7 +74,7 @@ class SequenceFitConfig:
     validation_fraction: float = 0.1
     """Share of the sequences set apart for choosing the best moment of training (fraction)."""
     validate_every: int = 200
-    """Updates between two looks at the validation sequences (count)."""
+    """Updates between two looks at the validation sequences; with exact it is 5 (count)."""
     patience: int = 0
     """Looks without improvement after which training ends; 0 for never (count)."""
     report_every: int = 20

@@ -54,17 +54,17 @@ class ParticleBelief(AbstractBelief):
         ancestors: which particle of the step before each one comes from, [n].
     """
 
-    particles: Float[Array, "n *d"] | Int[Array, "n *d"]
+    particles: Float[Array, "n ..."] | Int[Array, "n ..."]
     log_weights: Float[Array, " n"]
     past: Past | None = None
     ancestors: Int[Array, " n"] | None = None
 
     @property
-    def mean(self) -> Float[Array, "*d"]:
+    def mean(self) -> Float[Array, "..."]:
         return jnp.exp(self.log_weights) @ self.particles
 
     @property
-    def covariance(self) -> Float[Array, "*square"]:
+    def covariance(self) -> Float[Array, "..."]:
         centred = self.particles - self.mean[None]
         weights = jnp.exp(self.log_weights).reshape(-1, *(1,) * (centred.ndim - 1))
         return centred.T @ (weights * centred)
@@ -74,7 +74,7 @@ class ParticleBelief(AbstractBelief):
         """1 / sum_i w_i^2, the number of equally weighted particles worth as much."""
         return jnp.exp(-jax.nn.logsumexp(2.0 * self.log_weights))
 
-    def sample(self, *, key: Key) -> Float[Array, "*d"] | Int[Array, "*d"]:
+    def sample(self, *, key: Key) -> Float[Array, "..."] | Int[Array, "..."]:
         return self.particles[jr.categorical(key, self.log_weights)]
 
     def snapshot(self, *, key: Key) -> Snapshot:

@@ -1,0 +1,46 @@
+"""Figures of sequences: predictions one step ahead, and the fan of a forecast."""
+
+import numpy as np
+
+from homeostat.viz import BeliefBand, plot_one_step, plot_prediction_update, plot_quantile_fan
+
+RANDOM = np.random.default_rng(0)
+
+
+def places(line):
+    return np.asarray(line.get_xdata()).tolist()
+
+
+def test_a_fan_joins_quantiles_that_are_equally_far_from_the_ends():
+    levels = (0.75, 0.05, 0.5, 0.25, 0.95)
+    quantiles = np.array([np.full((4, 2), level) for level in levels])
+    figure = plot_quantile_fan(
+        RANDOM.normal(size=(6, 2)), quantiles, levels, names=("pulse", "pressure"), label="hours"
+    )
+    axis = figure.axes[0]
+    for band, (low, high) in zip(axis.collections, ((0.05, 0.95), (0.25, 0.75)), strict=True):
+        heights = np.asarray(band.get_paths()[0].vertices)[:, 1]
+        assert (heights.min(), heights.max()) == (low, high)
+        assert band.get_label() == f"{100 * low:g} to {100 * high:g} %"
+    median, seen = axis.lines[0], axis.lines[1]
+    assert np.asarray(median.get_ydata()).tolist() == [0.5] * 4 and places(median) == [1, 2, 3, 4]
+    assert places(seen)[-1] == 0 and [one.get_ylabel() for one in figure.axes] == ["pulse", "pressure"]
+    single = plot_quantile_fan(np.zeros((1, 1)), np.zeros((1, 3, 1)), (0.5,), names=("x",))
+    assert len(single.axes[0].collections) == 0
+
+
+def test_steps_have_their_own_times_and_probabilities_no_band():
+    seen = RANDOM.random((5, 1))
+    when = np.array([0.5, 1.0, 3.0, 3.5, 9.0])
+    figure = plot_one_step(seen, 0.5 * seen, None, names=("note",), time=when, label="hours")
+    axis = figure.axes[0]
+    assert len(axis.collections) == 0 and axis.get_xlabel() == "hours"
+    assert all(places(line) == when.tolist() for line in axis.lines)
+    assert len(plot_one_step(seen, seen, seen, names=("x",)).axes[0].collections) == 1
+
+
+def test_updates_begin_at_the_step_that_was_predicted_first():
+    bands = [BeliefBand(name, np.zeros((3, 1)), np.ones((3, 1))) for name in ("prediction", "update")]
+    axis = plot_prediction_update(*bands, np.ones((3, 1)), names=("x",), first=2, called="seen").axes[0]
+    assert places(axis.lines[0]) == [2, 3, 4]
+    assert "seen" in axis.get_legend_handles_labels()[1]
