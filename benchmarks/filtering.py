@@ -6,7 +6,10 @@ Run `python benchmarks/filtering.py`. Compared in one run, on the same numbers, 
 - log evidence of a linear-Gaussian model: `filter(Kalman(), ...)` step by step, `Kalman().run`, dynamax's `lgssm_filter`;
 - marginals and pairwise marginals of a hidden Markov model: `smooth(ForwardBackward(), ...)` and dynamax's `hmm_smoother`, from
   the observations on, and distrax's `forward_backward` where distrax can be imported;
-- all filtered beliefs with `Sequential()` and `Parallel()` over lengths from 100 to 100,000.
+- all filtered beliefs with `Sequential()` and `Parallel()` over lengths from 100 to 100,000;
+- log evidence over sizes of the state and over sequences at once, beside dynamax's.
+
+With `--figure FILE` the last two are drawn as well: the figure of the page on filters.
 
 Rows of one comparison are timed in turn, so that a busy machine slows all of them; the tables show medians. Beside the seconds
 stands the largest difference of the result from the peer's.
@@ -26,6 +29,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from dynamax.hidden_markov_model import hmm_smoother
@@ -37,6 +42,8 @@ from homeostat.distributions import Parallel, Sequential
 from homeostat.inference import ForwardBackward, filter, smooth
 from homeostat.inference.filters import Forward, Kalman
 from homeostat.models.sequential import GaussianEmissions, HiddenMarkov, LinearDynamics, LinearGaussian
+
+matplotlib.use("Agg")
 
 distrax: Any = None
 with contextlib.suppress(ImportError):
@@ -55,8 +62,14 @@ class Config:
     """states of the hidden Markov model"""
     lengths: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
     """lengths at which sequential and parallel filters are compared"""
+    dims: tuple[int, ...] = (2, 4, 8, 16, 32)
+    """sizes of the state at which log evidences are compared, at `time` steps"""
+    batches: tuple[int, ...] = (1, 4, 16, 64, 256)
+    """numbers of sequences at once, of `time` steps"""
     repeats: int = 11
     """runs to take the median of"""
+    figure: Path | None = None
+    """file for a figure of the scaling with length, size and number"""
     json: Path | None = None
     """file for the result"""
 
@@ -83,40 +96,79 @@ def timed(entries: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]], repeat
     }
 
 
-def kalman(config: Config) -> list[dict[str, Any]]:
-    """Log evidence."""
-    model = linear_gaussian(config.dim)
-    actions = jnp.zeros((config.time - 1, 0))
-    observations = model.sample(actions, key=jr.key(1)).observations
+def peer_params(model: LinearGaussian) -> Any:
+    """The same model as dynamax has it."""
+    dim = model.initial_mean.shape[0]
     square = lambda factor: factor @ factor.T  # noqa: E731
-    params = peer.ParamsLGSSM(
+    return peer.ParamsLGSSM(
         initial=peer.ParamsLGSSMInitial(mean=model.initial_mean, cov=square(model.initial_scale_tril)),
         dynamics=peer.ParamsLGSSMDynamics(
             weights=model.dynamics.step().matrix,
-            bias=jnp.zeros(config.dim),
-            input_weights=jnp.zeros((config.dim, 0)),
+            bias=jnp.zeros(dim),
+            input_weights=jnp.zeros((dim, 0)),
             cov=square(model.dynamics.step().scale_tril),
         ),
         emissions=peer.ParamsLGSSMEmissions(
             weights=model.emission_matrix,
-            bias=jnp.zeros(config.dim),
-            input_weights=jnp.zeros((config.dim, 0)),
+            bias=jnp.zeros(dim),
+            input_weights=jnp.zeros((dim, 0)),
             cov=square(model.emission_scale_tril),
         ),
     )
-    key = jr.key(2)
+
+
+def their_evidence(params: Any, observations: jax.Array) -> jax.Array:
+    """log p(x) by dynamax."""
+    return peer.lgssm_filter(params, observations).marginal_loglik
+
+
+def our_evidence(model: LinearGaussian, observations: jax.Array) -> jax.Array:
+    """log p(x) by the verb."""
+    return -filter(Kalman(), model, observations, key=jr.key(2), throw=False).free_energy_nats
+
+
+def kalman(config: Config) -> list[dict[str, Any]]:
+    """Log evidence."""
+    model = linear_gaussian(config.dim)
+    observations = model.sample(jnp.zeros((config.time - 1, 0)), key=jr.key(1)).observations
     entries = {
-        "dynamax lgssm_filter": (jax.jit(lambda p, x: peer.lgssm_filter(p, x).marginal_loglik), (params, observations)),
-        "filter(Kalman())": (
-            jax.jit(lambda m, x: -filter(Kalman(), m, x, key=key, throw=False).free_energy_nats),
-            (model, observations),
-        ),
+        "dynamax lgssm_filter": (jax.jit(their_evidence), (peer_params(model), observations)),
+        "filter(Kalman())": (jax.jit(our_evidence), (model, observations)),
         "Kalman().run": (
             jax.jit(lambda m, x: -jnp.sum(Kalman().run(m, x).info.free_energy_nats)),
             (model, observations),
         ),
     }
     return rows(f"log evidence, T = {config.time}, n = {config.dim}", timed(entries, config.repeats))
+
+
+def sizes(config: Config) -> list[dict[str, Any]]:
+    """Log evidence against the size of the state."""
+    found = []
+    for dim in config.dims:
+        model = linear_gaussian(dim)
+        observations = model.sample(jnp.zeros((config.time - 1, 0)), key=jr.key(1)).observations
+        entries = {
+            "dynamax": (jax.jit(their_evidence), (peer_params(model), observations)),
+            "filter(Kalman())": (jax.jit(our_evidence), (model, observations)),
+        }
+        found += rows(f"log evidence, T = {config.time}, n = {dim}", timed(entries, config.repeats))
+    return found
+
+
+def batches(config: Config) -> list[dict[str, Any]]:
+    """Log evidence of many sequences at once."""
+    model, found = linear_gaussian(config.dim), []
+    sample = jax.vmap(lambda key: model.sample(jnp.zeros((config.time - 1, 0)), key=key).observations)
+    for number in config.batches:
+        observations = sample(jr.split(jr.key(1), number))
+        entries = {
+            "dynamax": (jax.jit(jax.vmap(their_evidence, (None, 0))), (peer_params(model), observations)),
+            "filter(Kalman())": (jax.jit(jax.vmap(our_evidence, (None, 0))), (model, observations)),
+        }
+        task = f"log evidence, {number} sequences, T = {config.time}, n = {config.dim}"
+        found += rows(task, timed(entries, config.repeats))
+    return found
 
 
 def hidden_markov(config: Config) -> list[dict[str, Any]]:
@@ -187,9 +239,33 @@ def rows(task: str, measured: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def draw(config: Config, panels: list[tuple[str, tuple[int, ...], list[dict[str, Any]]]]) -> None:
+    """One panel for each quantity, seconds against it, both on logarithmic axes."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.2 * len(panels), 2.8), layout="constrained")
+    for axis, (label, values, found) in zip(axes, panels, strict=True):
+        for name in dict.fromkeys(row["entry"] for row in found):
+            seconds = [row["median_seconds"] for row in found if row["entry"] == name]
+            axis.loglog(values, 1e3 * np.array(seconds), marker="o", markersize=4, label=name)
+        axis.set_xlabel(label)
+        axis.legend(frameon=False, fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("median, ms")
+    figure.savefig(config.figure, dpi=120)
+
+
 def main(config: Config) -> None:
     """Measure and print."""
-    found = kalman(config) + hidden_markov(config) + lengths(config)
+    by_length, by_size, by_number = lengths(config), sizes(config), batches(config)
+    found = kalman(config) + hidden_markov(config) + by_length + by_size + by_number
+    if config.figure is not None:
+        draw(
+            config,
+            [
+                (f"length (n = {config.dim})", config.lengths, by_length),
+                (f"state coordinates (T = {config.time:,})", config.dims, by_size),
+                (f"sequences (T = {config.time:,}, n = {config.dim})", config.batches, by_number),
+            ],
+        )
     table = Table(title=f"{jax.default_backend()}, {os.cpu_count()} cores, {jnp.zeros(()).dtype}")
     for column in ("task", "entry", "median, ms", "first call, s", "times as fast", "largest difference"):
         table.add_column(column, justify="left" if column in ("task", "entry") else "right")
