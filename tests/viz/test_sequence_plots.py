@@ -36,7 +36,9 @@ def test_steps_have_their_own_times_and_probabilities_no_band():
     axis = figure.axes[0]
     assert len(axis.collections) == 0 and axis.get_xlabel() == "hours"
     assert all(places(line) == when.tolist() for line in axis.lines)
-    assert len(plot_one_step(seen, seen, seen, names=("x",)).axes[0].collections) == 1
+    band = plot_one_step(seen, seen, 9 * np.ones_like(seen), names=("x",), limits=(0.0, 1.0)).axes[0].collections[0]
+    heights = np.asarray(band.get_paths()[0].vertices)[:, 1]
+    assert (heights.min(), heights.max()) == (0.0, 1.0)
 
 
 def test_updates_begin_at_the_step_that_was_predicted_first():

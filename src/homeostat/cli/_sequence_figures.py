@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from ..data import AbstractSequences, PaddedBatch, SoundSequences, Whole, sequence_batches
 from ..inference import SequenceBatch, filter
 from ..presets import SequenceObservations, SequenceSystem, Tracker
+from ..presets._sequence_data import GREY_LEVELS
 from ..train import read_json_lines
 from ..viz import (
     BeliefBand,
@@ -133,7 +134,13 @@ def show_filtering(
     context.figure(
         "one-step",
         plot_one_step(
-            scene.seen[:, entries], scene.predicted[:, entries], band, names=names, time=scene.time, label=scene.label
+            scene.seen[:, entries],
+            scene.predicted[:, entries],
+            band,
+            names=names,
+            time=scene.time,
+            label=scene.label,
+            limits=_limits(observations),
         ),
         caption=f"What was seen and what was predicted one step ahead {what}, {bands}; the entries that vary most.",
     )
@@ -235,7 +242,7 @@ def _prediction_update(
     if len(shape) in (2, 3) and shape[2:] in ((), (1,), (3,)):
         chosen = np.unique(np.linspace(0, len(scene.seen) - 1, _SHOWN_FRAMES).astype(np.int64))
         strips = {
-            name: _pictures(array[chosen].reshape(-1, *shape), scene.seen)
+            name: _pictures(array[chosen].reshape(-1, *shape), scene.seen, _limits(observations))
             for name, array in (("data", scene.seen), ("prediction", scene.predicted), ("update", scene.updated))
         }
         return plot_frames(strips, times=(chosen + 2).tolist())
@@ -250,9 +257,16 @@ def _prediction_update(
     )
 
 
-def _pictures(frames: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Frames with values from 0 to 1, on one scale."""
-    low, high = float(np.nanmin(seen)), float(np.nanmax(seen))
+def _limits(observations: SequenceObservations) -> tuple[float, float]:
+    """Least and greatest number that can be observed."""
+    if observations.likelihood == "bernoulli":
+        return 0.0, 1.0
+    return (0.0, GREY_LEVELS - 1.0) if observations.likelihood == "discretized-gaussian" else (-np.inf, np.inf)
+
+
+def _pictures(frames: np.ndarray, seen: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Frames with values from 0 to 1, on one scale: that of the limits, or of what was seen where there are none."""
+    low, high = limits if np.isfinite(limits).all() else (float(np.nanmin(seen)), float(np.nanmax(seen)))
     shown = np.clip((np.nan_to_num(frames, nan=low) - low) / ((high - low) or 1.0), 0.0, 1.0)
     return shown[..., 0] if shown.shape[3:] == (1,) else shown
 

@@ -20,6 +20,7 @@ def plot_one_step(
     names: Sequence[str],
     time: Float[np.ndarray, " time"] | None = None,
     label: str = "step",
+    limits: tuple[float, float] = (-np.inf, np.inf),
 ) -> Figure:
     """One panel for each coordinate: what was seen as dots, the prediction one step ahead with a band of two deviations.
 
@@ -30,6 +31,7 @@ def plot_one_step(
         names: of the coordinates.
         time: of the steps; 1, 2, ... if left out.
         label: of the time axis.
+        limits: that no number can leave, nor a band.
     """
     figure = Figure(figsize=(7.0, 1.6 * len(names) + 0.4), layout="constrained")
     time = np.arange(1, actual.shape[0] + 1) if time is None else time
@@ -37,6 +39,7 @@ def plot_one_step(
     for index, axis in enumerate(axes):
         if deviation is not None:
             low, high = mean[:, index] - 2.0 * deviation[:, index], mean[:, index] + 2.0 * deviation[:, index]
+            low, high = np.clip(low, *limits), np.clip(high, *limits)
             axis.fill_between(time, low, high, color=COLOURS[0], alpha=0.2, lw=0, label="predicted, 2 sd")
         axis.plot(time, mean[:, index], color=COLOURS[0], lw=1.0, label=None if deviation is not None else "predicted")
         axis.plot(time, actual[:, index], ".", color=COLOURS[1], ms=3, label="seen")
@@ -69,17 +72,12 @@ def plot_quantile_fan(
     past, ahead = np.arange(1 - len(seen), 1), np.arange(1, quantiles.shape[1] + 1)
     order = np.argsort(probabilities, kind="stable")
     for index, axis in enumerate(axes):
-        for low, high in zip(order[: len(order) // 2], order[::-1], strict=False):
+        for depth, (low, high) in enumerate(zip(order[: len(order) // 2], order[::-1], strict=False)):
             share = f"{100 * probabilities[low]:g} to {100 * probabilities[high]:g} %"
-            axis.fill_between(
-                ahead,
-                quantiles[low, :, index],
-                quantiles[high, :, index],
-                color=COLOURS[0],
-                alpha=0.2,
-                lw=0,
-                label=share,
-            )
+            bottom, top = quantiles[low, :, index], quantiles[high, :, index]
+            # Inner bands are darker, also in the legend.
+            alpha = min(0.18 + 0.17 * depth, 0.6)
+            axis.fill_between(ahead, bottom, top, color=COLOURS[0], alpha=alpha, lw=0, label=share)
         if len(order) % 2:
             middle = order[len(order) // 2]
             axis.plot(

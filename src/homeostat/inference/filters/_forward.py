@@ -80,19 +80,20 @@ class Forward(AbstractWholeFilter):
 def _sequential(
     start: Float[Array, " k"], likelihoods: Float[Array, "time k"], matrices: Float[Array, "steps k k"]
 ) -> tuple[Float[Array, "time k"], Float[Array, "time k"], Float[Array, " time"]]:
-    """Log beliefs, log predictions and log evidences."""
+    """Log beliefs, log predictions and log evidences; the loop keeps the largest weight at one, and sums come after it."""
 
     def body(prediction, inputs):
         likelihood, matrix = inputs
-        belief, evidence = normalised(prediction + likelihood)
-        return log_predict(belief, matrix), (belief, prediction, evidence)
+        weights = prediction + likelihood
+        top = jax.lax.stop_gradient(jnp.max(weights))
+        after = log_predict(weights - jnp.where(jnp.isfinite(top), top, 0.0), matrix)
+        return after, after
 
-    last, found = jax.lax.scan(body, start, (likelihoods[:-1], matrices))
-    belief, evidence = normalised(last + likelihoods[-1])
-    beliefs, predictions, evidences = jax.tree.map(
-        lambda path, end: jnp.concatenate([path, end[None]]), found, (belief, last, evidence)
-    )
-    return beliefs, predictions, evidences
+    _, later = jax.lax.scan(body, start, (likelihoods[:-1], matrices))
+    predictions = jax.nn.log_softmax(jnp.concatenate([start[None], later]), axis=-1)
+    joint = predictions + likelihoods
+    evidences = jax.nn.logsumexp(joint, axis=-1)
+    return joint - evidences[:, None], predictions, evidences
 
 
 def _parallel(
