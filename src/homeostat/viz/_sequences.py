@@ -212,7 +212,7 @@ def plot_iterations(
     left.set_xticklabels([str(number) for number in numbers])
     left.minorticks_off()
     right.plot(np.arange(len(improvement)), improvement, color=COLOURS[1], marker="o", ms=4)
-    right.set(xlabel="iteration", ylabel="improvement over the prior estimate, %")
+    right.set(xlabel="iteration", ylabel="improvement over the prior, %")
     for axis in (left, right):
         axis.spines[["top", "right"]].set_visible(False)
     return figure
