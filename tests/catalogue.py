@@ -158,8 +158,11 @@ ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {
     ),
 }
 
-LONG = {"normalizing flow", "ladder", "path Newton", "smoothing descent", "SVG"}
-"""Members whose laws take a third of a minute or more to compile, and whose kin are quick."""
+LONG = {
+    "SVG", "auxiliary particle", "expected free energy, epistemic", "guided particle", "ladder", "normalizing flow", "path free energy",
+    "path Gaussian", "path Newton", "path natural gradient", "smoothing descent", "streaming descent",
+}  # fmt: skip
+"""Members whose laws take long to compile, and which tests of their own cover as well."""
 
 REFUSED = {
     ("natural gradient", "delta"),

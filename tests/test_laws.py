@@ -25,7 +25,7 @@ from homeostat.testing import (
 
 
 def members(names):
-    """All of them; those whose laws take a third of a minute or more are `slow`."""
+    """All of them; those whose laws take long are `slow`."""
     return [pytest.param(name, marks=[pytest.mark.slow] if name in catalogue.LONG else []) for name in names]
 
 

@@ -103,6 +103,7 @@ def test_a_family_without_search_holds_every_gaussian(key):
     np.testing.assert_allclose(got.log_prob(samples[0]), expected.log_prob(samples[0]), rtol=ALGEBRA)
 
 
+@pytest.mark.slow
 def test_fit_finds_more_than_the_gaussian(key):
     noise = jr.normal(key, (1000, 2))
     bent = jnp.stack([noise[:, 0], 0.3 * noise[:, 1] + noise[:, 0] ** 2], axis=1)

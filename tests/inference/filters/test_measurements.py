@@ -53,6 +53,7 @@ def test_a_variational_filter_is_exact(model, measurements, key):
     assert jnp.abs(found.beliefs.covariance - exact.beliefs.covariance).max() < ALGEBRA
 
 
+@pytest.mark.slow
 def test_particles_are_unbiased(model, measurements, key):
     """Evidence of a bootstrap and of a guided filter, and means of paths that were drawn backwards."""
     exact = smooth(RauchTungStriebel(), model, measurements)

@@ -275,7 +275,9 @@ def standing_still(learned):
     return ModelWithEngine(jax.tree.map(lambda _: True, learned.model), jax.tree.map(lambda _: False, learned.engine))
 
 
-@pytest.mark.parametrize("name", RECOGNITION)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n == "product" else []) for n in RECOGNITION]
+)
 def test_recognition_networks_learn(linear, key, name):
     """The free energy of ragged sequences with holes falls, and never below the evidence."""
     batch = sequences(linear, key)
@@ -307,6 +309,7 @@ def test_recognition_networks_learn(linear, key, name):
     assert jnp.all(metrics.failed_step == -1.0)
 
 
+@pytest.mark.slow
 def test_semi_amortized_and_expectation_maximisation(linear, key):
     """An encoder refined by one natural step is exact here, and its gradient in the model is that of the evidence."""
     values, actions = data(linear, key)
