@@ -15,11 +15,15 @@ Rows of one comparison are timed in turn, so that a busy machine slows all of th
 stands the largest difference of the result from the peer's.
 """
 
+import os
+
+# As the command line does (see docs/filters.md); for both sides of every comparison.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_enable_concurrency_optimized_scheduler=false")
+
 import contextlib
 import dataclasses
 import importlib
 import json
-import os
 import platform
 import time
 from collections.abc import Callable

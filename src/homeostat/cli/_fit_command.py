@@ -1,10 +1,11 @@
 """`homeostat fit`, and how `homeostat resume` goes on with one."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..presets import FitConfig
+from ..presets import FitConfig, SequenceFitConfig
 from ._options import (
     Parser,
     add_checkpoint_options,
@@ -27,10 +28,10 @@ _COMMAND = "homeostat fit"
 
 
 class FitOptions(NamedTuple):
-    """What stands on the command line of `homeostat fit`.
+    """What stands on the command line of `homeostat fit`, to rows or to sequences.
 
     Attributes:
-        data: the rows, an absolute path with `:name` where an archive holds several arrays.
+        data: the rows or sequences, an absolute path with `:name` where an archive holds several arrays.
         seed: the random seed.
         out: the run's folder, or None for one under `runs/`.
         json: whether standard output is kept for the result.
@@ -45,23 +46,45 @@ class FitOptions(NamedTuple):
     json: bool
     cache: bool
     checkpoint_seconds: float
-    config: FitConfig
+    config: FitConfig | SequenceFitConfig
 
 
-def fit_parser() -> Parser:
+class FitKind(NamedTuple):
+    """What differs between a fit to rows and one to sequences, for the command line.
+
+    Attributes:
+        name: in messages.
+        usage: of the command.
+        description: of the command.
+        data: what `--data` takes.
+        missing: the message where there is no `--data`.
+        default: the options with their defaults.
+    """
+
+    name: str
+    usage: str
+    description: str
+    data: str
+    missing: str
+    default: FitConfig | SequenceFitConfig
+
+
+ROWS = FitKind(
+    "fit",
+    "homeostat fit --data FILE[:name] [options] [options of the model, the engine and the training]",
+    "Fit a generative model with an inference engine to rows of data, and keep the model as a run.",
+    "rows: .npy, .npz (FILE.npz:NAME if it holds several arrays), .csv, or a folder of images",
+    "Expected rows to fit to, got no --data: name a .npy, .npz or .csv file, or a folder of images.",
+    FitConfig(),
+)
+
+
+def fit_parser(kind: FitKind) -> Parser:
     """Our own options of `homeostat fit`."""
     parser = Parser(
-        prog=_COMMAND,
-        usage="homeostat fit --data FILE[:name] [options] [options of the model, the engine and the training]",
-        description="Fit a generative model with an inference engine to rows of data, and keep the model as a run.",
-        allow_abbrev=False,
-        add_help=False,
-    )
-    parser.add_argument(
-        "--data",
-        metavar="FILE",
-        help="rows: .npy, .npz (FILE.npz:NAME if it holds several arrays), .csv, or a folder of images",
-    )
+        prog=_COMMAND, usage=kind.usage, description=kind.description, allow_abbrev=False, add_help=False
+    )  # fmt: skip
+    parser.add_argument("--data", metavar="FILE", help=kind.data)
     add_seed_option(parser)
     parser.add_argument("--out", metavar="RUN", help="the run's folder (default: runs/fit-MODEL-ENGINE-seedN-TIME)")
     add_output_options(parser)
@@ -69,36 +92,35 @@ def fit_parser() -> Parser:
     return parser
 
 
-def print_fit_help() -> None:
+def print_fit_help(kind: FitKind) -> None:
     """All options with their units and defaults."""
-    print(fit_parser().format_help())
-    print_fields(FitConfig, FitConfig(), _COMMAND)
+    print(fit_parser(kind).format_help())
+    print_fields(type(kind.default), kind.default, _COMMAND)
     print(
         "\nexit status: 0 fitted; 1 a crash; 2 bad input; 4 training stopped because something was not finite (the model from "
         "before is kept); 130 Ctrl-C (a checkpoint is kept)"
     )
 
 
-def read_fit_options(arguments: list[str]) -> FitOptions | None:
+def read_fit_options(arguments: list[str], kind: FitKind) -> FitOptions | None:
     """The options, or None where help is asked for.
 
     Raises:
         BadInputError: an option is unknown, missing or has an unusable value.
     """
-    found, rest = fit_parser().parse_known_args(arguments)
+    parser = fit_parser(kind)
+    found, rest = parser.parse_known_args(arguments)
     if found.help:
         return None
-    config, unknown = read_fields(FitConfig, FitConfig(), rest, _COMMAND)
+    config, unknown = read_fields(type(kind.default), kind.default, rest, _COMMAND)
     if unknown:
-        own = [name for action in fit_parser()._actions for name in action.option_strings if name.startswith("--")]
-        names = [*own, *(f"--{name}" for name in option_names(FitConfig()))]
-        raise unknown_option("fit", _COMMAND, unknown[0], names)
+        own = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
+        names = [*own, *(f"--{name}" for name in option_names(kind.default))]
+        raise unknown_option(kind.name, _COMMAND, unknown[0], names)
     if not found.data:
         from ..results import BadInputError
 
-        raise BadInputError(
-            "Expected rows to fit to, got no --data: name a .npy, .npz or .csv file, or a folder of images."
-        )
+        raise BadInputError(kind.missing)
     return FitOptions(
         data=str(Path(found.data).absolute()),
         seed=seed_from(found.seed),
@@ -111,17 +133,44 @@ def read_fit_options(arguments: list[str]) -> FitOptions | None:
 
 
 def start_fit(options: FitOptions, terminal: Terminal, at_work: list[Path], output: Any, precision: int) -> int:
-    """Fit in a new run folder."""
+    """Fit to rows in a new run folder."""
     from ..presets import check_config
-    from ..results import BadInputError
     from ._fit import FitRequest
     from ._fitted import FIT
-    from ._folder import Request, default_folder, erase_if_nothing_done, new_run
 
+    assert isinstance(options.config, FitConfig)
     check_config(options.config)
     fit = FitRequest(options.data, options.config)
+    return start_run(options, fit, FIT, _work, terminal, at_work, output, precision)
+
+
+def start_run(
+    options: FitOptions,
+    fit: Any,
+    experiment: str,
+    work: Callable[[Any, Any, bool, bool, Terminal, Any], int],
+    terminal: Terminal,
+    at_work: list[Path],
+    output: Any,
+    precision: int,
+) -> int:
+    """A new run folder, in which `work` fits; bad input leaves none behind.
+
+    Args:
+        options: of the command.
+        fit: what is fitted, with a method `plain`.
+        experiment: what stands in the place of an experiment's id.
+        work: takes the folder, the fit, whether programs are kept, whether the result is printed as JSON, terminal and output.
+        terminal: for progress.
+        at_work: gets the folder, for whoever has to say how to go on.
+        output: for the result.
+        precision: bits of a number.
+    """
+    from ..results import BadInputError
+    from ._folder import Request, default_folder, erase_if_nothing_done, new_run
+
     request = Request(
-        experiment=FIT,
+        experiment=experiment,
         scale="",
         seed=options.seed,
         config=json.loads(json.dumps(fit.plain())),
@@ -135,7 +184,7 @@ def start_fit(options: FitOptions, terminal: Terminal, at_work: list[Path], outp
         at_work.append(path)
         terminal.say(f"run folder: {path}")
         try:
-            return _work(folder, fit, options.cache, options.json, terminal, output)
+            return work(folder, fit, options.cache, options.json, terminal, output)
         except BadInputError:
             erase_if_nothing_done(folder)
             raise
@@ -143,18 +192,28 @@ def start_fit(options: FitOptions, terminal: Terminal, at_work: list[Path], outp
 
 def resume_fit(folder: Any, cache: bool, as_json: bool, terminal: Terminal, output: Any) -> int:
     """Go on with a fit that was interrupted."""
-    from ..results import CheckpointError
     from ._fit import FitRequest
     from ._fitted import split_config
 
+    fit = stored_fit(folder, lambda content: FitRequest(*split_config(content)))
+    return _work(folder, fit, cache, as_json, terminal, output)
+
+
+def stored_fit(folder: Any, read: Callable[[dict[str, Any]], Any]) -> Any:
+    """What a run fits, read from its configuration.
+
+    Raises:
+        CheckpointError: another version of the code wrote it.
+    """
+    from ..results import CheckpointError
+
     try:
-        fit = FitRequest(*split_config(folder.request.config))
+        return read(folder.request.config)
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"Expected the options of a fit in {folder.path}, got others: another version of homeostat started it. Use that "
             f"version, or start a new run."
         ) from error
-    return _work(folder, fit, cache, as_json, terminal, output)
 
 
 def _work(folder: Any, fit: Any, cache: bool, as_json: bool, terminal: Terminal, output: Any) -> int:
@@ -168,7 +227,30 @@ def _work(folder: Any, fit: Any, cache: bool, as_json: bool, terminal: Terminal,
 
 
 def print_fit(result: dict[str, Any], path: Path, as_json: bool, output: Any) -> int:
-    """The end of a fit on standard output."""
+    """The end of a fit to rows on standard output, and its exit status."""
+    return print_end(result, path, as_json, output, "rows", "per row on average", summary_rows)
+
+
+def print_end(
+    result: dict[str, Any],
+    path: Path,
+    as_json: bool,
+    output: Any,
+    units: str,
+    averages: str,
+    lines: Callable[[dict[str, Any]], list[tuple[str, str]]],
+) -> int:
+    """The end of a fit on standard output, and its exit status.
+
+    Args:
+        result: of the run.
+        path: its folder.
+        as_json: print one line of JSON instead.
+        output: where to.
+        units: what was fitted to, in the plural.
+        averages: head of the column of numbers.
+        lines: what the summary says, in words and numbers.
+    """
     summary = result["summary"]
     status = 0 if summary.get("failure") is None else FAILED
     if as_json:
@@ -180,9 +262,9 @@ def print_fit(result: dict[str, Any], path: Path, as_json: bool, output: Any) ->
 
     console = Console(file=output, highlight=False)
     table = Table(header_style="bold")
-    table.add_column(f"{summary['rows_of']} rows ({summary['rows']})")
-    table.add_column("per row on average", justify="right")
-    for row in summary_rows(summary):
+    table.add_column(f"{summary['rows_of']} {units} ({summary['rows']})")
+    table.add_column(averages, justify="right")
+    for row in lines(summary):
         table.add_row(*row)
     console.print(table)
     console.print(f"Report: {path / 'report.html'}", soft_wrap=True)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,16 +77,47 @@ def split_config(content: dict[str, Any]) -> tuple[str, FitConfig]:
 
 
 def load_fitted(path: Path) -> Fitted:
-    """Read a fitted run.
+    """Read a run fitted to rows.
+
+    Raises:
+        BadInputError: it is no such run, or not trained yet.
+        CheckpointError: it is damaged, or from another version of the code.
+    """
+    stored = read_stored(path, FIT, "", lambda content, rows: outline_system(split_config(content)[1], rows))
+    return Fitted(path, *stored)
+
+
+class Stored(NamedTuple):
+    """What a fitted run left.
+
+    Attributes:
+        request: what was asked.
+        system: model and engine as they were built.
+        kept: what training left.
+    """
+
+    request: Request
+    system: Any
+    kept: Any
+
+
+def read_stored(path: Path, experiment: str, kind: str, outline: Callable[[dict[str, Any], Any], Any]) -> Stored:
+    """Read a fitted run of one kind.
+
+    Args:
+        path: its folder.
+        experiment: what stands in the place of an experiment's id.
+        kind: what follows "a run of `homeostat fit`" in a message.
+        outline: builds the system from the configuration and what the data were described as.
 
     Raises:
         BadInputError: it is no such run, or not trained yet.
         CheckpointError: it is damaged, or from another version of the code.
     """
     request = read_request(path)
-    if request.experiment != FIT:
+    if request.experiment != experiment:
         raise BadInputError(
-            f"Expected a run of `homeostat fit`, got one of {request.experiment} in {path}. Name the folder of a fit."
+            f"Expected a run of `homeostat fit`{kind}, got one of {request.experiment} in {path}. Name the folder of a fit{kind}."
         )
     precision = jnp.finfo(jnp.result_type(float)).bits
     if precision != request.precision:
@@ -100,10 +131,9 @@ def load_fitted(path: Path) -> Fitted:
             f"Expected a fitted model in {path}, got a run that is not finished: homeostat resume {path}"
         )
     described = load_checkpoint(checkpoints / "describe.stage", identity=f"{request.identity}: /describe").tree
-    _, config = split_config(request.config)
-    system = outline_system(config, described)
+    system = outline(request.config, described)
     kept = load_checkpoint(checkpoints / "model.kept", like=system.start(), identity=f"{request.identity}: /model").tree
-    return Fitted(path, request, system, kept)
+    return Stored(request, system, kept)
 
 
 def open_new_rows(fitted: Fitted, data: str, terminal: Terminal) -> AbstractRows:

@@ -180,11 +180,11 @@ def _fit(arguments: list[str], terminal: Terminal, at_work: list[Path]) -> int:
 
     if about_sequences(arguments):
         return _fit_sequences(arguments, terminal, at_work)
-    from ._fit_command import print_fit_help, read_fit_options, start_fit
+    from ._fit_command import ROWS, print_fit_help, read_fit_options, start_fit
 
-    options = read_fit_options(arguments)
+    options = read_fit_options(arguments, ROWS)
     if options is None:
-        print_fit_help()
+        print_fit_help(ROWS)
         print(
             "\nsequences: data with lengths or a mask (.npz), tables with a column of sequences, sounds, MIDI and videos are fitted "
             "by sequential models;\n`homeostat fit --model srnn --help` lists their options"
@@ -197,11 +197,12 @@ def _fit(arguments: list[str], terminal: Terminal, at_work: list[Path]) -> int:
 
 
 def _fit_sequences(arguments: list[str], terminal: Terminal, at_work: list[Path]) -> int:
-    from ._sequences import print_sequence_fit_help, read_sequence_fit_options
+    from ._fit_command import print_fit_help
+    from ._sequences import SEQUENCES, read_sequence_fit_options
 
     options = read_sequence_fit_options(arguments)
     if options is None:
-        print_sequence_fit_help()
+        print_fit_help(SEQUENCES)
         return 0
     config = options.config
     terminal.say(f"homeostat {version()}: fit {config.model} with {config.engine} filtering, seed {options.seed}")

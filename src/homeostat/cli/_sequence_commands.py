@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data import AbstractSequences
-from ..presets import SequenceObservations, check_sequence_config
-from ..results import BadInputError, CheckpointError
+from ..presets import SequenceFitConfig, SequenceObservations, check_sequence_config
+from ..results import BadInputError
 from ..train import plain, write_bytes
 from ._arrays import new_file, write_arrays
+from ._fit_command import FitOptions, start_run, stored_fit
 from ._fitted import timed
-from ._folder import Request, default_folder, erase_if_nothing_done, new_run
 from ._images import encode_png
 from ._machine import compilation_cache, quiet_store
 from ._run import execute
@@ -36,7 +36,7 @@ from ._sequence_fitted import (
     summarize_sequences,
     track,
 )
-from ._sequences import SEQUENCE_FIT, SequenceFitOptions, SequenceOptions, print_sequence_fit, sequence_rows
+from ._sequences import SEQUENCE_FIT, SequenceOptions, print_sequence_fit, sequence_rows
 from ._summary import number
 from ._terminal import Terminal
 
@@ -44,41 +44,18 @@ _SHOWN_STEPS = 40
 
 
 def start_sequence_fit(
-    options: SequenceFitOptions, terminal: Terminal, at_work: list[Path], output: Any, precision: int
+    options: FitOptions, terminal: Terminal, at_work: list[Path], output: Any, precision: int
 ) -> int:
-    """Fit in a new run folder."""
+    """Fit to sequences in a new run folder."""
+    assert isinstance(options.config, SequenceFitConfig)
     check_sequence_config(options.config)
     fit = SequenceFitRequest(options.data, options.config)
-    request = Request(
-        experiment=SEQUENCE_FIT,
-        scale="",
-        seed=options.seed,
-        config=json.loads(json.dumps(fit.plain())),
-        arguments=[],
-        checkpoint_seconds=options.checkpoint_seconds,
-        precision=precision,
-    )
-    named = request._replace(experiment=f"fit-{options.config.model}", scale=options.config.engine)
-    path = options.out or default_folder(named)
-    with new_run(path, request) as folder:
-        at_work.append(path)
-        terminal.say(f"run folder: {path}")
-        try:
-            return _work(folder, fit, options.cache, options.json, terminal, output)
-        except BadInputError:
-            erase_if_nothing_done(folder)
-            raise
+    return start_run(options, fit, SEQUENCE_FIT, _work, terminal, at_work, output, precision)
 
 
 def resume_sequence_fit(folder: Any, cache: bool, as_json: bool, terminal: Terminal, output: Any) -> int:
     """Go on with a fit that was interrupted."""
-    try:
-        fit = SequenceFitRequest(*split_sequence_config(folder.request.config))
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"Expected the options of a fit in {folder.path}, got others: another version of homeostat started it. Use that "
-            f"version, or start a new run."
-        ) from error
+    fit = stored_fit(folder, lambda content: SequenceFitRequest(*split_sequence_config(content)))
     return _work(folder, fit, cache, as_json, terminal, output)
 
 

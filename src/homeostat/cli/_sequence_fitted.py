@@ -22,8 +22,7 @@ from ..presets import (
     sequence_format,
 )
 from ..results import BadInputError
-from ..train import has_checkpoint, load_checkpoint
-from ._folder import read_request
+from ._fitted import read_stored
 from ._sequences import SEQUENCE_FIT
 from ._terminal import Terminal
 
@@ -120,33 +119,18 @@ def split_sequence_config(content: dict[str, Any]) -> tuple[str, SequenceFitConf
 
 
 def load_fitted_sequences(path: Path) -> FittedSequences:
-    """Read a fitted run.
+    """Read a run fitted to sequences.
 
     Raises:
         BadInputError: it is no such run, or not trained yet.
         CheckpointError: it is damaged, or from another version of the code.
     """
-    request = read_request(path)
-    if request.experiment != SEQUENCE_FIT:
-        raise BadInputError(
-            f"Expected a run of `homeostat fit` on sequences, got one of {request.experiment} in {path}: name another folder."
-        )
-    precision = jnp.finfo(jnp.result_type(float)).bits
-    if precision != request.precision:
-        raise BadInputError(
-            f"Expected {request.precision}-bit numbers, with which {path} was fitted, got {precision}-bit. "
-            f"Set JAX_ENABLE_X64={int(request.precision == 64)} and try again."
-        )
-    checkpoints = path / "checkpoints"
-    if not has_checkpoint(checkpoints / "model.kept"):
-        raise BadInputError(
-            f"Expected a fitted model in {path}, got a run that is not finished: homeostat resume {path}"
-        )
-    described = load_checkpoint(checkpoints / "describe.stage", identity=f"{request.identity}: /describe").tree
-    _, config = split_sequence_config(request.config)
-    system = outline_sequence_system(config, described)
-    kept = load_checkpoint(checkpoints / "model.kept", like=system.start(), identity=f"{request.identity}: /model").tree
-    return FittedSequences(path, system, kept)
+
+    def outline(content: dict[str, Any], described: SequenceObservations) -> SequenceSystem:
+        return outline_sequence_system(split_sequence_config(content)[1], described)
+
+    stored = read_stored(path, SEQUENCE_FIT, " on sequences", outline)
+    return FittedSequences(path, stored.system, stored.kept)
 
 
 def open_new_sequences(fitted: FittedSequences, data: str, terminal: Terminal) -> AbstractSequences:

@@ -12,27 +12,21 @@ from typing import Any, NamedTuple, get_args
 from ..presets import SEQUENCE_MODELS, FitConfig, SequenceFitConfig
 from ..presets._config import EngineName
 from ..presets._sequence_config import SequenceEngineName
-from ._fit_command import FAILED
+from ._fit_command import FitKind, FitOptions, print_end, read_fit_options
 from ._fitted_options import _positive, _two
 from ._options import (
     COMMANDS,
     Parser,
-    add_checkpoint_options,
     add_output_options,
     add_seed_option,
     option_names,
-    print_fields,
-    read_fields,
-    seconds_from,
     seed_from,
-    unknown_option,
 )
 from ._summary import summary_rows
 
 SEQUENCE_FIT = "fit-sequences"
 """What stands in the place of an experiment's id in a run on sequences."""
 
-_COMMAND = "homeostat fit"
 _SUFFIXES = {".wav", ".sph", ".mid", ".midi", ".mp4", ".avi", ".mkv", ".webm", ".mov", ".gif", ".parquet"}
 _PICTURES = {".png", ".jpg", ".jpeg"}
 _FORMATS = (
@@ -47,28 +41,6 @@ _OPTIONS = {
 _ENGINES = set(get_args(SequenceEngineName)) - set(get_args(EngineName))
 _LOOKED_AT_BYTES = 1 << 22
 _QUANTILES = "0.05,0.25,0.5,0.75,0.95"
-
-
-class SequenceFitOptions(NamedTuple):
-    """What stands on the command line of `homeostat fit` on sequences.
-
-    Attributes:
-        data: the sequences, an absolute path with `:name` where an archive holds several arrays.
-        seed: the random seed.
-        out: the run's folder, or None for one under `runs/`.
-        json: whether standard output is kept for the result.
-        cache: whether compiled programs are kept between processes.
-        checkpoint_seconds: least time between two checkpoints.
-        config: everything else.
-    """
-
-    data: str
-    seed: int
-    out: Path | None
-    json: bool
-    cache: bool
-    checkpoint_seconds: float
-    config: SequenceFitConfig
 
 
 class SequenceOptions(NamedTuple):
@@ -158,63 +130,27 @@ def _is_sequence_run(path: Path) -> bool:
         return False
 
 
-def sequence_fit_parser() -> Parser:
-    """Our own options of `homeostat fit` on sequences."""
-    parser = Parser(
-        prog=_COMMAND,
-        usage="homeostat fit --data FILE [options] [options of the model, the filter and the training]",
-        description="Fit a sequential model with a filter to sequences, and keep the model as a run.",
-        allow_abbrev=False,
-        add_help=False,
-    )
-    parser.add_argument("--data", metavar="FILE", help=_FORMATS)
-    add_seed_option(parser)
-    parser.add_argument("--out", metavar="RUN", help="the run's folder (default: runs/fit-MODEL-ENGINE-seedN-TIME)")
-    add_output_options(parser)
-    add_checkpoint_options(parser)
-    return parser
+SEQUENCES = FitKind(
+    "fit on sequences",
+    "homeostat fit --data FILE [options] [options of the model, the filter and the training]",
+    "Fit a sequential model with a filter to sequences, and keep the model as a run.",
+    _FORMATS,
+    f"Expected sequences to fit to, got no --data: name {_FORMATS}.",
+    SequenceFitConfig(),
+)
 
 
-def print_sequence_fit_help() -> None:
-    """All options with their units and defaults."""
-    print(sequence_fit_parser().format_help())
-    print_fields(SequenceFitConfig, SequenceFitConfig(), _COMMAND)
-    print(
-        "\nexit status: 0 fitted; 1 a crash; 2 bad input; 4 training stopped because something was not finite (the model from "
-        "before is kept); 130 Ctrl-C (a checkpoint is kept)"
-    )
-
-
-def read_sequence_fit_options(arguments: list[str]) -> SequenceFitOptions | None:
+def read_sequence_fit_options(arguments: list[str]) -> FitOptions | None:
     """The options, or None where help is asked for.
 
     Raises:
         BadInputError: an option is unknown, missing or has an unusable value.
     """
-    found, rest = sequence_fit_parser().parse_known_args(arguments)
-    if found.help:
-        return None
-    config, unknown = read_fields(SequenceFitConfig, SequenceFitConfig(), rest, _COMMAND)
-    if unknown:
-        own = [name for action in sequence_fit_parser()._actions for name in action.option_strings if name[:2] == "--"]
-        names = [*own, *(f"--{name}" for name in option_names(SequenceFitConfig()))]
-        raise unknown_option("fit on sequences", _COMMAND, unknown[0], names)
-    if not found.data:
-        from ..results import BadInputError
-
-        raise BadInputError(f"Expected sequences to fit to, got no --data: name {_FORMATS}.")
-    if config.model == "linear-gaussian" and "--engine" not in _values(arguments):
+    options = read_fit_options(arguments, SEQUENCES)
+    if options is not None and options.config.model == "linear-gaussian" and "--engine" not in _values(arguments):
         # It has one filter only, which need not be said.
-        config = dataclasses.replace(config, engine="exact")
-    return SequenceFitOptions(
-        data=str(Path(found.data).absolute()),
-        seed=seed_from(found.seed),
-        out=None if found.out is None else Path(found.out),
-        json=found.json,
-        cache=not found.no_cache,
-        checkpoint_seconds=seconds_from(found.checkpoint_seconds),
-        config=config,
-    )
+        return options._replace(config=dataclasses.replace(options.config, engine="exact"))
+    return options
 
 
 def read_sequence_options(command: str, arguments: list[str]) -> SequenceOptions:
@@ -276,25 +212,7 @@ def _probabilities(text: str) -> tuple[float, ...]:
 
 def print_sequence_fit(result: dict[str, Any], path: Path, as_json: bool, output: Any) -> int:
     """The end of a fit to sequences on standard output, and its exit status."""
-    summary = result["summary"]
-    status = 0 if summary.get("failure") is None else FAILED
-    if as_json:
-        output.write(json.dumps(result, ensure_ascii=False) + "\n")
-        output.flush()
-        return status
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(file=output, highlight=False)
-    table = Table(header_style="bold")
-    table.add_column(f"{summary['rows_of']} sequences ({summary['rows']})")
-    table.add_column("on average", justify="right")
-    for row in sequence_rows(summary):
-        table.add_row(*row)
-    console.print(table)
-    console.print(f"Report: {path / 'report.html'}", soft_wrap=True)
-    console.print(f"Next: homeostat evaluate {path} --data TEST-FILE", soft_wrap=True)
-    return status
+    return print_end(result, path, as_json, output, "sequences", "on average", sequence_rows)
 
 
 def sequence_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
