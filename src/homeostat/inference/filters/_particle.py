@@ -6,13 +6,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpyro.distributions as dist
 from cuthbertlib.resampling import Resampling, ess_decorator
+from numpyro.distributions.batch_util import promote_batch_shape
 
 from ...core import AbstractFilter, AbstractModel, AbstractSequentialModel, FilterInfo
 from ...distributions import known_entries, partial_log_prob
 from ...models.sequential import take_noise
 from ...results import BadInputError
-from ...typing import Action, Array, Key, Observation
+from ...typing import Action, Array, Distribution, Key, Observation
 from ._beliefs import ParticleBelief
 from ._past import Past, advance, first_past, remember
 from ._resampling import systematic, weigh
@@ -63,14 +65,13 @@ class Particle(AbstractFilter):
         ancestors, log_weights, (particles, past) = self.resampling(
             resample_key, belief.log_weights, (belief.particles, belief.past), self.num_particles
         )
-        keys = jr.split(move_key, self.num_particles)
         log_weights = weigh(log_weights).log_weights
         if isinstance(model, AbstractModel):
-            moved = jax.vmap(lambda state, k: model.transition(state, action).sample(k))(particles, keys)
-            return ParticleBelief(moved, log_weights, None, ancestors)
+            predictions = jax.vmap(lambda state: model.transition(state, action))(particles)
+            return ParticleBelief(_draw(predictions, move_key, self.num_particles), log_weights, None, ancestors)
         past = advance(model, past, particles, action)
-        moved = jax.vmap(lambda carry, k: model.prior(carry).sample(k))(past.carry, keys)
-        return ParticleBelief(moved, log_weights, past, ancestors)
+        predictions = jax.vmap(model.prior)(past.carry)
+        return ParticleBelief(_draw(predictions, move_key, self.num_particles), log_weights, past, ancestors)
 
     def update(
         self,
@@ -99,3 +100,11 @@ class Particle(AbstractFilter):
                 )
             past = remember(model, past, belief.particles, value, observed, key=key)
         return ParticleBelief(belief.particles, log_weights, past, belief.ancestors), FilterInfo(-log_evidence)
+
+
+def _draw(predictions: Distribution, key: Key, num: int) -> Array:
+    """One draw from each of `num` distributions, which came out of `jax.vmap`."""
+    if type(predictions) is dist.MultivariateNormal:
+        # All from one key: a key for each would be half of the random numbers, and those half of the time of a filter.
+        return promote_batch_shape(predictions).sample(key)
+    return jax.vmap(lambda one, one_key: one.sample(one_key))(predictions, jr.split(key, num))
