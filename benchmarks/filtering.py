@@ -251,6 +251,8 @@ def draw(config: Config, panels: list[tuple[str, tuple[int, ...], list[dict[str,
             seconds = [row["median_seconds"] for row in found if row["entry"] == name]
             axis.loglog(values, 1e3 * np.array(seconds), marker="o", markersize=4, label=name)
         axis.set_xlabel(label)
+        axis.set_xticks(values, [f"{value:,}" for value in values])
+        axis.set_xticks([], minor=True)
         axis.legend(frameon=False, fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("median, ms")
