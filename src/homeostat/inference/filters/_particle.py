@@ -66,6 +66,9 @@ class Particle(AbstractFilter):
             resample_key, belief.log_weights, (belief.particles, belief.past), self.num_particles
         )
         log_weights = weigh(log_weights).log_weights
+        if belief.ancestors is None:
+            # A belief that somebody made without ancestors keeps its structure.
+            ancestors = None
         if isinstance(model, AbstractModel):
             predictions = jax.vmap(lambda state: model.transition(state, action))(particles)
             return ParticleBelief(_draw(predictions, move_key, self.num_particles), log_weights, None, ancestors)
