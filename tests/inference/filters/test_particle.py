@@ -26,6 +26,7 @@ from homeostat.inference.filters import (
     Kalman,
     NoLookahead,
     Particle,
+    ParticleBelief,
     VariationalFilter,
     auxiliary_particle,
     systematic,
@@ -300,3 +301,10 @@ def test_bad_input_is_refused(model):
         auxiliary_particle(4).init(model)
     with pytest.raises(BadInputError, match="path"):
         ParticleSmoother(num_paths=0)
+
+
+def test_a_belief_without_ancestors_keeps_its_structure(key):
+    """Forecasts of a plan loop over predictions, which asks for one structure."""
+    belief = ParticleBelief(jnp.zeros((4, 2)), jnp.full(4, -jnp.log(4.0)))
+    moved = Particle(4).predict(pendulum(), belief, None, key=key)
+    assert jax.tree.structure(moved) == jax.tree.structure(belief)
