@@ -84,6 +84,8 @@ def test_a_fit_is_a_run_with_figures_and_the_same_in_any_unit(place, exact):
     assert (summary["training_rows"], summary["validation_rows"], summary["rows_of"]) == (5, 1, "validation")
     drawn = {f"figures/{name}.png" for name in ("one-step", "prediction-update", "beliefs", "whiteness")}
     assert {"report.html"} | drawn <= set(exact["artifacts"])
+    report = (place / "exact" / "report.html").read_text()
+    assert "sequences to train on" in report and "Averages over sequences" in report
     assert exact["config"]["engine"] == "exact"
     large = result("fit", "--data", place / "large.csv", *EXACT, "--out", place / "large")["summary"]
     # Data in units ten times smaller have a density ten times smaller for every number that was seen.

@@ -228,6 +228,6 @@ def _close(context: RunContext, trained: Trained, failed: str | None) -> None:
             f"finite terms: lower --learning-rate, set --clip-norm, or look for extreme values in the data."
         )
     elif trained.patient:
-        context.say(f"  training ended after {trained.last_step} updates without improvement on the validation rows")
+        context.say(f"  training ended after {trained.last_step} updates without improvement on the validation data")
     if trained.step != trained.last_step:
-        context.say(f"  the model kept is the one after {trained.step} updates, the best on the validation rows")
+        context.say(f"  the model kept is the one after {trained.step} updates, the best on the validation data")

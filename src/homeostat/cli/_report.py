@@ -84,9 +84,11 @@ def _results(result: dict[str, Any], label: str) -> list[Section]:
     if "summary" not in result:
         return []
     summary = result["summary"]
+    # Runs of earlier versions, and all fits to rows, do not say what they were fitted to.
+    unit = summary.get("unit", "row")
     rows = [
         (
-            f"rows to train on, to validate on ({summary['rows']} of the {summary['rows_of']} rows were measured)",
+            f"{unit}s to train on, to validate on ({summary['rows']} of the {summary['rows_of']} {unit}s were measured)",
             f"{summary['training_rows']:,}, {summary['validation_rows']:,}",
         ),
         ("likelihood", summary["likelihood"]),
@@ -95,7 +97,7 @@ def _results(result: dict[str, Any], label: str) -> list[Section]:
     ]
     if summary["failure"] is not None:
         rows.append(("training was stopped", summary["failure"]))
-    caption = "Averages over rows, in nats of one row, with standard errors over rows; no weight was learned from validation rows."
+    caption = f"Averages over {unit}s, in nats, with standard errors over {unit}s; no weight was learned from validation {unit}s."
     return [Section(f"{label}: results" if label else "Results", "", [TableItem(("what", "value"), rows, caption)])]
 
 

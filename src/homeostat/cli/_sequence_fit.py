@@ -96,6 +96,7 @@ def _run(request: SequenceFitRequest, context: RunContext, *, key: Any) -> None:
     summary = context.stage("measure", lambda key: _measure(system, trained.kept.learned, chosen, key), key=measure_key)
     failed = _failure(system, trained)
     context.conclude(
+        unit="sequence",
         rows_of="validation" if len(data.validation) else "train",
         likelihood=observations.likelihood,
         training_rows=len(data.train),
