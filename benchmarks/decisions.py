@@ -3,7 +3,7 @@
 Run `python benchmarks/decisions.py`. The task is that of `dsprites/control`: a Gaussian belief about a sprite's pose, linear
 dynamics, a target pose. Compared in one run, on the same beliefs:
 
-- all 81 one-step actions (`Exhaustive`), a cross-entropy search and a path-integral search over three steps;
+- all 81 one-step actions (`Enumerate`), a cross-entropy search and a path-integral search over three steps;
 - a plain NumPy loop that computes the same one-step risk for the same 81 actions, one decision at a time, and the same
   vectorised over actions.
 
@@ -30,9 +30,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from homeostat.control import Factored, ModelPredictive, Sequences, TargetState, active_inference
+from homeostat.control import ActionSequences, Factored, ModelPredictive, TargetState, active_inference
 from homeostat.distributions import FullGaussian
-from homeostat.inference.engines import CrossEntropy, NaturalGradient, PathIntegral
+from homeostat.inference.engines import MPPI, CrossEntropy, NaturalGradient
 from homeostat.inference.filters import GaussianBelief, VariationalFilter
 from homeostat.models.sequential import LinearDynamics, StateSpace
 from homeostat.models.static import SpatialTransformer
@@ -66,12 +66,14 @@ def agents(config: Config) -> dict[str, ModelPredictive]:
     plan = Factored(jnp.asarray((-1, 0, 1), jnp.int32), 4, 3)
     elites, steps = config.population // 12, config.generations
     return {
-        "exhaustive, 81 actions": active_inference(preference, Sequences(jnp.asarray(ACTIONS, jnp.int32)), filter),
+        "exhaustive, 81 actions": active_inference(
+            preference, ActionSequences(jnp.asarray(ACTIONS, jnp.int32)), filter
+        ),
         f"cross-entropy, 3 steps, {steps} x {config.population}": active_inference(
             preference, plan, filter, engine=CrossEntropy(config.population, elites), num_steps=steps
         ),
         f"path integral, 3 steps, {steps} x {config.population}": active_inference(
-            preference, plan, filter, engine=PathIntegral(config.population, 1.0), num_steps=steps
+            preference, plan, filter, engine=MPPI(config.population, 1.0), num_steps=steps
         ),
     }
 

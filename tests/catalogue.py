@@ -13,7 +13,7 @@ import jax.random as jr
 import numpyro.distributions as dist
 import optax
 
-from homeostat.control import ModelPredictive, Sequences, TargetState, Unbounded, active_inference
+from homeostat.control import ActionSequences, GaussianPlan, ModelPredictive, TargetState, active_inference
 from homeostat.core import (
     AbstractController,
     AbstractEngine,
@@ -82,8 +82,8 @@ from homeostat.objectives import (
     FreeEnergy,
     ImportanceWeighted,
     PathEnergy,
+    PlanningContext,
     PragmaticEpistemic,
-    Prospect,
     Unweighted,
     Weighted,
 )
@@ -148,12 +148,12 @@ ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {
     "gradient": lambda family: engines.Gradient(optax.adam(0.1)),
     "natural gradient": lambda family: engines.NaturalGradient(0.5, 0.3),
     "cross entropy": lambda family: engines.CrossEntropy(),
-    "path integral": lambda family: engines.PathIntegral(),
-    "exhaustive": lambda family: engines.Exhaustive(),
+    "path integral": lambda family: engines.MPPI(),
+    "exhaustive": lambda family: engines.Enumerate(),
     "path natural gradient": lambda family: engines.PathNaturalGradient(0.5),
     "path Newton": lambda family: engines.PathNewton(),
-    "detached": lambda family: engines.Detached(engines.Gradient(optax.adam(0.1))),
-    "sequence": lambda family: engines.Sequence(
+    "detached": lambda family: engines.StopGradient(engines.Gradient(optax.adam(0.1))),
+    "sequence": lambda family: engines.Chain(
         (engines.Direct(encoder(family)), engines.Gradient(optax.sgd(0.01))), (1,)
     ),
 }
@@ -257,7 +257,7 @@ def _cost(state: jax.Array, action: jax.Array) -> jax.Array:
 
 def _plan_problem(objective: Any) -> Problem:
     """Plans of three numbers for the steered point, judged from an uncertain start."""
-    return Problem(objective, DiagonalGaussian(3), Prospect(steered(), belief()))
+    return Problem(objective, DiagonalGaussian(3), PlanningContext(steered(), belief()))
 
 
 def _beside_two_levels(objective: Any) -> Problem:
@@ -296,12 +296,14 @@ def _driven_cost(state: jax.Array, action: jax.Array) -> jax.Array:
 
 CONTROLLERS: dict[str, Callable[[], ControllerCase]] = {
     "model predictive": lambda: ControllerCase(
-        ModelPredictive(PathEnergy(_driven_cost), engines.CrossEntropy(64, 8), Unbounded(1, 3), num_steps=2),
+        ModelPredictive(PathEnergy(_driven_cost), engines.CrossEntropy(64, 8), GaussianPlan(1, 3), num_steps=2),
         linear_gaussian(),
         belief(),
     ),
     "active inference": lambda: ControllerCase(
-        active_inference(TargetState(jnp.ones(2), 0.5), Sequences(jnp.array([[-1.0], [0.0], [1.0]]), 2), Kalman()),
+        active_inference(
+            TargetState(jnp.ones(2), 0.5), ActionSequences(jnp.array([[-1.0], [0.0], [1.0]]), 2), Kalman()
+        ),
         linear_gaussian(),
         belief(),
     ),

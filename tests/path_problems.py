@@ -7,7 +7,13 @@ import optax
 
 from homeostat.distributions import DiagonalGaussian, PathGaussian
 from homeostat.inference import ModelWithEngine, engines
-from homeostat.inference.filters import AtBound, FromFilter, GuidedParticle, VariationalFilter, auxiliary_particle
+from homeostat.inference.filters import (
+    BoundScore,
+    GuidedParticle,
+    VariationalFilter,
+    VariationalProposal,
+    auxiliary_particle,
+)
 from homeostat.inference.smoothers import ProductForm, SmoothingDescent
 from homeostat.models.sequential import LinearDynamics, LinearGaussian
 from homeostat.objectives import PathEvidence, PathFreeEnergy
@@ -32,7 +38,7 @@ def path_problem(family: PathGaussian) -> tuple[PathFreeEnergy, PathGaussian, Pa
 
 def _guided() -> GuidedParticle:
     step = VariationalFilter(engines.Gradient(optax.sgd(0.05)), DiagonalGaussian(2), 2)
-    return GuidedParticle(FromFilter(step), AtBound(), num_particles=32)
+    return GuidedParticle(VariationalProposal(step), BoundScore(), num_particles=32)
 
 
 PATH_FILTERS = {

@@ -12,7 +12,13 @@ import numpyro.distributions as dist
 import optax
 from jax.flatten_util import ravel_pytree
 
-from homeostat.core import AbstractFamily, AbstractModel, AbstractObjective, AbstractSequentialModel
+from homeostat.core import (
+    AbstractFamily,
+    AbstractMarkovModel,
+    AbstractModel,
+    AbstractObjective,
+    AbstractSequentialModel,
+)
 from homeostat.distributions import (
     Categorical,
     ConditionalFlow,
@@ -28,7 +34,6 @@ from homeostat.distributions import (
 from homeostat.models.static import Gaussian, LatentGaussian, latent_gaussian
 from homeostat.nn import MLP
 from homeostat.objectives import Evidence, FreeEnergy
-from homeostat.results import BadInputError
 from path_problems import path_problem
 
 
@@ -42,9 +47,6 @@ class LinearModel(AbstractModel):
 
     def initial(self):
         return dist.MultivariateNormal(self.prior_mean, scale_tril=self.prior_factor)
-
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one: use a sequential model.")
 
     def emission(self, state):
         return dist.Normal(self.weights @ state, self.noise).to_event(1)
@@ -60,9 +62,6 @@ class MixtureModel(AbstractModel):
     def initial(self):
         return dist.Categorical(logits=self.logits).to_event(self.logits.ndim - 1)
 
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one: use a sequential model.")
-
     def emission(self, state):
         chosen = self.centres[jnp.arange(state.size), state.ravel()]
         return dist.Normal(jnp.sum(chosen, axis=0), self.noise).to_event(1)
@@ -77,9 +76,6 @@ class BoundedModel(AbstractModel):
     def initial(self):
         size = self.weights.shape[1]
         return dist.Uniform(-jnp.ones(size), jnp.ones(size)).to_event(1)
-
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one: use a sequential model.")
 
     def emission(self, state):
         return dist.Normal(self.weights @ state, self.noise).to_event(1)
@@ -114,7 +110,7 @@ def two_levels() -> LatentGaussian:
     return latent_gaussian(Gaussian((3,)), (1, 1), key=jr.key(2), mapping=mapping)
 
 
-class Steered(AbstractModel):
+class Steered(AbstractMarkovModel):
     """z' ~ N(0.9 z + b a, 0.2^2) in the plane under one number a; x ~ N(z, 0.5^2)."""
 
     gain: jax.Array
@@ -143,16 +139,16 @@ class Remembering(AbstractSequentialModel):
     from_observation: jax.Array
     from_action: jax.Array
 
-    def begin(self):
+    def init_carry(self):
         return self.start
 
     def prior(self, carry):
         return dist.Normal(self.predict @ carry, self.state_scale).to_event(1)
 
-    def likelihood(self, carry, state):
+    def emission_given(self, carry, state):
         return dist.Normal(self.observe @ state + self.read @ carry, self.noise).to_event(1)
 
-    def advance(self, carry, state, observation, action):
+    def next_carry(self, carry, state, observation, action):
         moved = self.keep @ carry + self.from_state @ state + self.from_observation @ observation
         return moved if action is None else moved + self.from_action @ action
 

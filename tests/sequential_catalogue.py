@@ -26,19 +26,19 @@ from homeostat.inference.filters import (
     InteractingModels,
     Kalman,
     Particle,
-    PastSamples,
+    SampledHistories,
     Unscented,
     VariationalFilter,
 )
 from homeostat.models.sequential import (
     Conditioned,
-    Elapsed,
     GaussianEmissions,
     HiddenMarkov,
     LinearDynamics,
     LinearGaussian,
     NonlinearGaussian,
     SwitchingLinear,
+    TimedAction,
     TransitionMatrix,
     WithNoise,
     pendulum,
@@ -80,7 +80,7 @@ MARKOV_MODELS: dict[str, Callable[[], ModelCase]] = {
     "linear Gaussian": lambda: ModelCase(linear_gaussian(), jnp.ones(1)),
     "hidden Markov": lambda: ModelCase(_hidden_markov(), jnp.zeros(0)),
     "nonlinear Gaussian": lambda: ModelCase(
-        NonlinearGaussian.networks(2, 3, 1, width=4, depth=1, key=jr.key(0)), Elapsed(0.7, jnp.ones(1))
+        NonlinearGaussian.networks(2, 3, 1, width=4, depth=1, key=jr.key(0)), TimedAction(0.7, jnp.ones(1))
     ),
     "switching linear": lambda: ModelCase(_switching(), jnp.ones(1)),
     "conditioned": lambda: ModelCase(Conditioned(remembering(), jnp.ones(3))),
@@ -128,7 +128,7 @@ FILTERS: dict[str, Callable[[], FilterCase]] = {
     "particle": lambda: FilterCase(Particle(256), linear_gaussian(), jnp.ones(1), jnp.ones(1)),
     "particle, with a past": lambda: FilterCase(Particle(64), remembering(), jnp.ones(1), jnp.ones(2)),
     "variational, sampled pasts": lambda: FilterCase(
-        VariationalFilter(engines.NaturalGradient(1.0), DiagonalGaussian(2), propagation=PastSamples(3)),
+        VariationalFilter(engines.NaturalGradient(1.0), DiagonalGaussian(2), propagation=SampledHistories(3)),
         remembering(),
         jnp.ones(1),
         jnp.ones(2),
@@ -151,7 +151,7 @@ def _sequences(count: int = 3) -> SequenceBatch:
 def _filtering(**options: Any) -> FilteringDescent:
     inputs = (engines.Estimate(), engines.InferenceGradient())
     engine = engines.Iterative(encoder_like(2, 4), inputs, engines.Residual(0.01))
-    method = VariationalFilter(engine, DiagonalGaussian(2), 1, MonteCarlo(1), PastSamples(1))
+    method = VariationalFilter(engine, DiagonalGaussian(2), 1, MonteCarlo(1), SampledHistories(1))
     return FilteringDescent(ModelWithFilter(remembering(), method), optax.adam(1e-3), **options)
 
 

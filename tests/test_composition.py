@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 import catalogue
-from homeostat.control import Bounded, ModelPredictive, Sequences, Unbounded
+from homeostat.control import ActionSequences, GaussianPlan, ModelPredictive, SquashedPlan
 from homeostat.inference import infer
 from homeostat.inference.filters import VariationalFilter
 from homeostat.results import BadInputError
@@ -99,9 +99,9 @@ def test_product_of_engines_and_filters(engine, family, key):
 
 
 PLANS = {
-    "numbers": lambda: Unbounded(1, 3),
-    "bounded numbers": lambda: Bounded(1, 3),
-    "sequences": lambda: Sequences(jnp.array([[-1.0], [0.0], [1.0]]), 2),
+    "numbers": lambda: GaussianPlan(1, 3),
+    "bounded numbers": lambda: SquashedPlan(1, 3),
+    "sequences": lambda: ActionSequences(jnp.array([[-1.0], [0.0], [1.0]]), 2),
 }
 
 

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from homeostat.control import Factored, Sequences, TargetState, active_inference
+from homeostat.control import Factored, ActionSequences, TargetState, active_inference
 from homeostat.inference.engines import CrossEntropy
 from homeostat.inference.filters import GaussianBelief, Kalman
 from homeostat.models.sequential import LinearDynamics, LinearGaussian
@@ -19,7 +19,7 @@ preference = TargetState(jnp.array([3.0, -2.0]), 0.5)
 
 # All 81 sequences of two moves among nine; or a search over each component by itself, three steps ahead.
 moves = jnp.asarray(list(itertools.product((-1, 0, 1), repeat=2)))
-exhaustive = active_inference(preference, Sequences(moves, 2), Kalman())
+exhaustive = active_inference(preference, ActionSequences(moves, 2), Kalman())
 plans = Factored(jnp.asarray((-1, 0, 1)), action_dim=2, horizon=3)
 search = active_inference(preference, plans, Kalman(), engine=CrossEntropy(128, 16), num_steps=3)
 

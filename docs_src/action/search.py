@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from homeostat.core import AbstractModel
+from homeostat.core import AbstractMarkovModel
 from homeostat.inference.filters import ParticleBelief
 from homeostat.objectives import FiniteOutcomes, NestedMonteCarlo
 
 
-class Boxes(AbstractModel):
+class Boxes(AbstractMarkovModel):
     """A thing is in one of four boxes; state (box, where the agent looks). A look tells, 9 times in 10, if it is there."""
 
     def initial(self):

@@ -7,11 +7,11 @@ import numpyro.distributions as dist
 from homeostat.control import PreferredOutcomes, PreferredStates
 from homeostat.inference.filters import GaussianBelief, Kalman
 from homeostat.models.sequential import LinearDynamics, LinearGaussian
-from homeostat.objectives import ExpectedFreeEnergy, Prospect
+from homeostat.objectives import ExpectedFreeEnergy, PlanningContext
 
 dynamics = LinearDynamics(jnp.eye(2), jnp.eye(2), 0.3 * jnp.eye(2))
 model = LinearGaussian(jnp.zeros(2), jnp.eye(2), dynamics, jnp.array([[1.0, 0.5]]), 0.2 * jnp.eye(1))
-prospect = Prospect(model, GaussianBelief(jnp.array([1.0, -1.0]), 0.5 * jnp.eye(2)))
+prospect = PlanningContext(model, GaussianBelief(jnp.array([1.0, -1.0]), 0.5 * jnp.eye(2)))
 plan = jnp.array([[0.5, 0.0], [0.0, 0.5]])
 
 

@@ -9,7 +9,7 @@ from homeostat.data import (
     SequenceFormat,
     Standardization,
     TableColumns,
-    Whole,
+    FullLength,
     Windows,
     open_sequences,
     sequence_batches,
@@ -40,7 +40,7 @@ splits = standardized(splits, Standardization.by_entry(splits.train))
 # Training: pieces of 8 steps, one shape. Evaluation: every sequence whole, filled up to one of three lengths.
 for batch in sequence_batches(splits.train, Windows(8), 16, seed=0, epoch=0):
     assert batch.values.shape == (16, 8, 2) and batch.elapsed.shape == (16, 7)
-whole = Whole.fitted(splits.test.lengths, 3)
+whole = FullLength.fitted(splits.test.lengths, 3)
 batches = list(whole_batches(splits.test, whole, 4))
 assert sum(batch.num_rows for batch in batches) == len(splits.test)
 print(f"test sequences are filled up to {whole.bounds} steps")

@@ -7,11 +7,11 @@ from homeostat import smooth
 from homeostat.distributions import Cubature
 from homeostat.inference import RauchTungStriebel
 from homeostat.inference.filters import Extended, Unscented
-from homeostat.models.sequential import Elapsed, pendulum
+from homeostat.models.sequential import TimedAction, pendulum
 
 swing = pendulum(process_scale=0.2)
 times = jnp.cumsum(jax.random.uniform(jax.random.key(0), (80,), minval=0.02, maxval=0.2))
-steps = Elapsed.between(times)  # Refuses times that are unsorted or occur twice.
+steps = TimedAction.between(times)  # Refuses times that are unsorted or occur twice.
 
 
 # One path of the pendulum itself, and what a noisy camera saw of it.

@@ -9,7 +9,7 @@ from homeostat import AbstractModel, infer
 from homeostat.distributions import Cubature, FullGaussian
 from homeostat.inference.engines import NaturalGradient
 from homeostat.objectives import Evidence, FreeEnergy
-from homeostat.results import RESULTS, BadInputError
+from homeostat.results import RESULTS
 
 
 class Mixing(AbstractModel):
@@ -19,9 +19,6 @@ class Mixing(AbstractModel):
 
     def initial(self):
         return dist.Normal(jnp.zeros(2), 1.0).to_event(1)
-
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one.")
 
     def emission(self, state):
         return dist.Normal(self.weights @ state, 0.3).to_event(1)

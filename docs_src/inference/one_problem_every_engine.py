@@ -9,7 +9,6 @@ from homeostat import AbstractModel, infer
 from homeostat.distributions import Cubature, DiagonalGaussian
 from homeostat.inference.engines import CrossEntropy, Gradient, NaturalGradient
 from homeostat.objectives import Evidence, FreeEnergy
-from homeostat.results import BadInputError
 
 
 class Thermometer(AbstractModel):
@@ -17,9 +16,6 @@ class Thermometer(AbstractModel):
 
     def initial(self):
         return dist.Normal(jnp.full(1, 20.0), 5.0).to_event(1)
-
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one.")
 
     def emission(self, state):
         return dist.Normal(jnp.broadcast_to(state, (3,)), 0.5).to_event(1)

@@ -7,9 +7,8 @@ import optax
 
 from homeostat import AbstractModel, infer
 from homeostat.distributions import Cubature, DiagonalGaussian
-from homeostat.inference.engines import Direct, Gradient, Sequence
+from homeostat.inference.engines import Direct, Gradient, Chain
 from homeostat.objectives import Evidence, FreeEnergy
-from homeostat.results import BadInputError
 
 
 class Sine(AbstractModel):
@@ -17,9 +16,6 @@ class Sine(AbstractModel):
 
     def initial(self):
         return dist.Normal(jnp.zeros(1), 1.0).to_event(1)
-
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one.")
 
     def emission(self, state):
         return dist.Normal(jnp.sin(state), 0.1).to_event(1)
@@ -32,7 +28,7 @@ def encoder(evidence):
 
 objective = FreeEnergy(Sine(), Cubature())
 evidence = Evidence(jnp.array([0.8]))
-semi_amortized = Sequence((Direct(encoder), Gradient(optax.adam(0.05))), num_steps=(1,))
+semi_amortized = Chain((Direct(encoder), Gradient(optax.adam(0.05))), num_steps=(1,))
 posterior = infer(objective, semi_amortized, DiagonalGaussian(1), evidence, key=jax.random.key(0), num_steps=101)
 
 print(f"after the encoder {posterior.path_nats[1]:.3f} nats, after 100 steps {posterior.energy_nats:.3f} nats")

@@ -21,9 +21,6 @@ class Scaled(AbstractModel):
     def initial(self):
         return dist.Normal(jnp.zeros(1), 1.0).to_event(1)
 
-    def transition(self, state, action):
-        raise NotImplementedError("a static model")
-
     def emission(self, state):
         return dist.Normal(2.0 * state, 0.5).to_event(1)
 

@@ -11,7 +11,7 @@ import optax
 from homeostat import infer
 from homeostat.distributions import Delta
 from homeostat.inference import FreeEnergyDescent, ModelWithEngine
-from homeostat.inference.engines import Direct, PredictiveCoding, Sequence
+from homeostat.inference.engines import Direct, PredictiveCoding, Chain
 from homeostat.models.static import Gaussian, latent_gaussian
 from homeostat.nn import MLP
 from homeostat.objectives import Evidence, FreeEnergy
@@ -72,7 +72,7 @@ def energy(observation, engine, num_steps):
 coding = PredictiveCoding(optax.sgd(0.02))
 alone, pass_only, both = (
     energy(x, engine, steps).mean()
-    for engine, steps in ((coding, 9), (encoder, 1), (Sequence((encoder, coding), (1,)), 9))
+    for engine, steps in ((coding, 9), (encoder, 1), (Chain((encoder, coding), (1,)), 9))
 )
 print(f"9 steps of predictive coding {alone:.2f} nats; the encoder alone {pass_only:.2f}; it and 8 steps {both:.2f}")
 assert both < pass_only

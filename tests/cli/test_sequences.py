@@ -14,7 +14,7 @@ from homeostat.cli._sequence_commands import _array
 from homeostat.cli._sequence_fitted import Tally, parts, rows_at_once, summarize_sequences
 from homeostat.cli._sequence_training import SequenceFeed
 from homeostat.cli._sequences import about_sequences
-from homeostat.data import Sequences, Whole, Windows, whole_batches
+from homeostat.data import FullLength, Sequences, Windows, whole_batches
 from homeostat.presets import SequenceFitConfig, describe_sequences, outline_sequence_system
 from homeostat.results import BadInputError
 
@@ -317,5 +317,7 @@ def test_every_model_with_every_filter_fits_together(model, engine, kind):
         learner: Any = system.learner()
         assert learner.learned.model is system.learned.model
         assert (learner.detach is jax.lax.stop_gradient) == (engine == "amortized")
-    stored = observations.restore(np.asarray(observations.batch(next(whole_batches(sequences, Whole((3,)), 2)))[0]))
+    stored = observations.restore(
+        np.asarray(observations.batch(next(whole_batches(sequences, FullLength((3,)), 2)))[0])
+    )
     np.testing.assert_allclose(stored, values, rtol=1e-12)

@@ -13,27 +13,27 @@ import optax
 import pytest
 
 from homeostat.control import (
-    Bounded,
+    ActionSequences,
+    ConstantAction,
     Factored,
-    Held,
+    GaussianPlan,
     ModelPredictive,
     MostLikely,
     PreferredStates,
     Sampled,
-    Sequences,
+    SquashedPlan,
     TargetState,
-    Unbounded,
     active_inference,
     rollout,
     target_image,
 )
 from homeostat.core import AbstractEnvironment
 from homeostat.distributions import CategoricalParams, DiagonalGaussianParams, FullGaussian
-from homeostat.inference.engines import CrossEntropy, Exhaustive, Gradient, NaturalGradient, PathIntegral
+from homeostat.inference.engines import MPPI, CrossEntropy, Enumerate, Gradient, NaturalGradient
 from homeostat.inference.filters import GaussianBelief, Kalman, VariationalFilter
 from homeostat.models.sequential import LinearDynamics, LinearGaussian
 from homeostat.models.static import SpatialTransformer
-from homeostat.objectives import Linearized, PathEnergy, PragmaticEpistemic, Prospect, RiskAmbiguity
+from homeostat.objectives import Linearized, PathEnergy, PlanningContext, PragmaticEpistemic, RiskAmbiguity
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA, FINITE_DIFFERENCES
 
@@ -77,9 +77,11 @@ def distance_cost(state, action):
 
 PREFERENCE = TargetState(GOAL, 0.5)
 AGENTS = {
-    "exhaustive, two steps": active_inference(PREFERENCE, Sequences(MOVES, 2), Kalman(), engine=Exhaustive(0.01)),
-    "held action": active_inference(PREFERENCE, Held(MOVES, 2), Kalman()),
-    "pragmatic and epistemic": active_inference(PREFERENCE, Held(MOVES, 1), Kalman(), functional=PragmaticEpistemic()),
+    "exhaustive, two steps": active_inference(PREFERENCE, ActionSequences(MOVES, 2), Kalman(), engine=Enumerate(0.01)),
+    "held action": active_inference(PREFERENCE, ConstantAction(MOVES, 2), Kalman()),
+    "pragmatic and epistemic": active_inference(
+        PREFERENCE, ConstantAction(MOVES, 1), Kalman(), functional=PragmaticEpistemic()
+    ),
     "cross-entropy, factored": active_inference(
         PREFERENCE,
         Factored(jnp.asarray((-1, 0, 1), jnp.int32), 2, 2),
@@ -88,13 +90,13 @@ AGENTS = {
         num_steps=3,
     ),
     "cross-entropy, Gaussian, cost": ModelPredictive(
-        PathEnergy(distance_cost, num_paths=1), CrossEntropy(64, 8), Bounded(2, 3), num_steps=4
+        PathEnergy(distance_cost, num_paths=1), CrossEntropy(64, 8), SquashedPlan(2, 3), num_steps=4
     ),
     "path integral, Gaussian, cost": ModelPredictive(
-        PathEnergy(distance_cost, num_paths=1, temperature=0.5), PathIntegral(128, 1.0), Bounded(2, 3), num_steps=4
+        PathEnergy(distance_cost, num_paths=1, temperature=0.5), MPPI(128, 1.0), SquashedPlan(2, 3), num_steps=4
     ),
     "gradient, relaxed actions": active_inference(
-        PREFERENCE, Bounded(2, 3), Kalman(), engine=Gradient(optax.adam(0.2)), num_steps=20
+        PREFERENCE, SquashedPlan(2, 3), Kalman(), engine=Gradient(optax.adam(0.2)), num_steps=20
     ),
 }
 
@@ -189,14 +191,14 @@ def test_plans_of_equal_energy_are_sampled_equally_often(key):
     """Indifferent to the second coordinate, the agent moves it in every direction; the mode never would."""
     model, belief = plane(), GaussianBelief(jnp.zeros(2), 0.2 * jnp.eye(2))
     careless = TargetState(GOAL, jnp.array([0.5, jnp.inf]))
-    agent = active_inference(careless, Held(MOVES, 1), Kalman(), engine=Exhaustive(0.01), choice=Sampled())
+    agent = active_inference(careless, ConstantAction(MOVES, 1), Kalman(), engine=Enumerate(0.01), choice=Sampled())
     act = jax.jit(jax.vmap(lambda k: agent.act(model, belief, agent.init(), key=k)[0].action))
     actions = np.asarray(act(jr.split(key, 300)))
     assert (actions[:, 0] == 1).all()
     counts = np.bincount(actions[:, 1] + 1, minlength=3)
     # Three equal chances in 300: five standard deviations are 41.
     assert np.all(np.abs(counts - 100) < 41)
-    steady = active_inference(careless, Held(MOVES, 1), Kalman(), choice=MostLikely())
+    steady = active_inference(careless, ConstantAction(MOVES, 1), Kalman(), choice=MostLikely())
     first = jax.jit(jax.vmap(lambda k: steady.act(model, belief, steady.init(), key=k)[0].action))(jr.split(key, 2))
     np.testing.assert_array_equal(first[0], first[1])
 
@@ -207,7 +209,7 @@ def test_a_mixture_of_places_sends_the_agent_to_the_nearer_one(key):
         dist.Categorical(probs=jnp.array([0.5, 0.5])),
         dist.MultivariateNormal(places, scale_tril=0.3 * jnp.eye(2)[None]),
     )
-    agent = active_inference(PreferredStates(mixture), Sequences(MOVES, 1), Kalman())
+    agent = active_inference(PreferredStates(mixture), ActionSequences(MOVES, 1), Kalman())
     run = eqx.filter_jit(lambda key: rollout(Plane(GOAL), plane(), Kalman(), agent, key=key, num_steps=4))
     np.testing.assert_allclose(run(key).state, places[1], atol=ALGEBRA)
 
@@ -233,17 +235,17 @@ def test_make_it_look_like_this(key):
 
 
 def test_plans_decode_shift_and_start():
-    sequences = Sequences(MOVES, 3, 1.0)
+    sequences = ActionSequences(MOVES, 3, 1.0)
     value = jnp.array([0, 4, 8])
     np.testing.assert_array_equal(sequences.decode(value), MOVES[value])
     logits = jnp.log(jnp.full((3, 9), 0.1 / 8).at[jnp.arange(3), value].set(0.9))
     shifted = sequences.shift(CategoricalParams(logits))
     np.testing.assert_array_equal(sequences.mode(shifted)[:2], value[1:])
     np.testing.assert_allclose(shifted.logits[2], 0.0, atol=ALGEBRA)
-    halved = Sequences(MOVES, 3, 0.5).shift(CategoricalParams(logits))
+    halved = ActionSequences(MOVES, 3, 0.5).shift(CategoricalParams(logits))
     np.testing.assert_allclose(halved.logits, 0.5 * shifted.logits, atol=ALGEBRA)
 
-    held = Held(MOVES, 4)
+    held = ConstantAction(MOVES, 4)
     np.testing.assert_array_equal(held.decode(jnp.array(5)), jnp.tile(MOVES[5], (4, 1)))
     np.testing.assert_allclose(held.shift(CategoricalParams(jnp.arange(9.0))).logits, 0.0, atol=ALGEBRA)
 
@@ -251,13 +253,13 @@ def test_plans_decode_shift_and_start():
     np.testing.assert_array_equal(factored.decode(jnp.array([[0, 2], [1, 1]])), [[-1, 1], [0, 0]])
     assert factored.family.shape == (2, 2)
 
-    unbounded = Unbounded(2, 3, 0.3)
+    unbounded = GaussianPlan(2, 3, 0.3)
     moved = unbounded.shift(DiagonalGaussianParams(jnp.arange(6.0), jnp.full(6, -5.0)))
     np.testing.assert_allclose(moved.loc, [2.0, 3.0, 4.0, 5.0, 0.0, 0.0], atol=ALGEBRA)
     np.testing.assert_allclose(moved.log_scale, np.log(0.3), atol=ALGEBRA)
     np.testing.assert_allclose(unbounded.decode(jnp.arange(6.0)), np.arange(6.0).reshape(3, 2), atol=ALGEBRA)
 
-    bounded = Bounded(1, 2, low=-2.0, high=4.0)
+    bounded = SquashedPlan(1, 2, low=-2.0, high=4.0)
     samples = jax.jit(jax.vmap(bounded.family(bounded.init()).sample))(jr.split(jr.key(0), 200))
     assert float(jnp.min(samples)) > -2.0 and float(jnp.max(samples)) < 4.0
     np.testing.assert_allclose(bounded.mode(DiagonalGaussianParams(jnp.zeros(2), jnp.zeros(2))), 1.0, atol=ALGEBRA)
@@ -268,11 +270,13 @@ def test_plans_decode_shift_and_start():
 def test_a_variational_filter_predicts_like_the_exact_one(key):
     variational = VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(2))
     model, belief = plane(), GaussianBelief(jnp.array([1.0, 1.0]), 0.2 * jnp.eye(2))
-    plans = Held(MOVES, 2)
+    plans = ConstantAction(MOVES, 2)
     exact, other = (active_inference(PREFERENCE, plans, f) for f in (Kalman(), variational))
     energies = [
         jax.jit(
-            jax.vmap(lambda i, a=a: a.objective.explain(plans.decode(i), Prospect(model, belief), key=key).energy_nats)
+            jax.vmap(
+                lambda i, a=a: a.objective.explain(plans.decode(i), PlanningContext(model, belief), key=key).energy_nats
+            )
         )(jnp.arange(9))
         for a in (exact, other)
     ]
@@ -281,10 +285,10 @@ def test_a_variational_filter_predicts_like_the_exact_one(key):
 
 def test_settings_that_cannot_work_are_refused():
     with pytest.raises(BadInputError, match="horizon of at least one"):
-        Sequences(MOVES, 0)
+        ActionSequences(MOVES, 0)
     with pytest.raises(BadInputError, match="in \\[0, 1\\]"):
         Factored(jnp.arange(3), 2, 1, memory=1.5)
     with pytest.raises(BadInputError, match="at least one engine step"):
-        active_inference(PREFERENCE, Held(MOVES, 1), Kalman(), num_steps=0)
+        active_inference(PREFERENCE, ConstantAction(MOVES, 1), Kalman(), num_steps=0)
     with pytest.raises(BadInputError, match="one period for each coordinate"):
         TargetState(jnp.zeros(3), 1.0, jnp.ones(2))

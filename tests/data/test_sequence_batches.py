@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from homeostat.data import (
-    AbstractCut,
+    AbstractCropping,
     Crop,
+    FullLength,
     Sequences,
-    Whole,
     Windows,
     num_batches,
     sequence_batches,
@@ -42,7 +42,7 @@ def check_rows(batch, rows):
     np.testing.assert_array_equal(np.isnan(batch.missing_as_nan()), ~batch.observed)
 
 
-@pytest.mark.parametrize("cut", [Crop(6), Windows(6), Whole((5, 9, 40)), Whole((30,))], ids=repr)
+@pytest.mark.parametrize("cut", [Crop(6), Windows(6), FullLength((5, 9, 40)), FullLength((30,))], ids=repr)
 def test_every_piece_comes_and_a_run_goes_on_where_it_stopped(sequences, cut):
     count = num_batches(sequences, cut, 3)
     batches = list(sequence_batches(sequences, cut, 3, seed=4, epoch=2))
@@ -81,14 +81,14 @@ def test_windows_lie_side_by_side_inside_their_sequence():
 
 
 def test_whole_sequences_for_evaluation_come_once(sequences):
-    batches = list(whole_batches(sequences, Whole((5, 17, 30)), 3))
+    batches = list(whole_batches(sequences, FullLength((5, 17, 30)), 3))
     counted = [int(index) for batch in batches for index in batch.indices[: batch.num_rows]]
     assert counted == [0, 1, 5, 2, 4, 6, 3]
     assert [batch.num_rows for batch in batches] == [3, 3, 1] and {len(batch.values) for batch in batches} == {3}
     for batch in batches:
         check_rows(batch, 3)
     with pytest.raises(BadInputError, match="up to 9 steps, the last of the bounds, got one of 30"):
-        list(whole_batches(sequences, Whole((5, 9)), 3))
+        list(whole_batches(sequences, FullLength((5, 9)), 3))
 
 
 @pytest.mark.parametrize("num_bounds", [1, 2, 3, 10])
@@ -101,9 +101,9 @@ def test_bounds_waste_the_least(num_bounds):
 
     choices = itertools.combinations(sizes[:-1], min(num_bounds, sizes.size) - 1)
     best = min(padding([*choice, 30]) for choice in choices)
-    found = Whole.fitted(lengths, num_bounds)
+    found = FullLength.fitted(lengths, num_bounds)
     assert padding(found.bounds) == best and len(found.bounds) <= num_bounds
-    assert found.shapes(lengths) == found.bounds and Whole((2, 4, 30)).shapes(np.array([2, 17])) == (2, 30)
+    assert found.shapes(lengths) == found.bounds and FullLength((2, 4, 30)).shapes(np.array([2, 17])) == (2, 30)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_bounds_waste_the_least(num_bounds):
     [
         (lambda: Crop(1), "at least two steps"),
         (lambda: Windows(0), "at least two steps"),
-        (lambda: Whole((5, 4)), "rising"),
-        (lambda: Whole(()), "rising"),
-        (lambda: Whole.fitted(LENGTHS, 0), "one or more bounds"),
+        (lambda: FullLength((5, 4)), "rising"),
+        (lambda: FullLength(()), "rising"),
+        (lambda: FullLength.fitted(LENGTHS, 0), "one or more bounds"),
     ],
 )
 def test_impossible_cuts(make, message):
@@ -137,7 +137,7 @@ def test_more_rows_than_sequences_repeat_them(sequences):
 
 
 def test_a_user_may_cut_in_another_way(sequences):
-    class FirstTwo(AbstractCut):
+    class FirstTwo(AbstractCropping):
         def pieces(self, lengths, *, seed, epoch):
             return Crop(2).pieces(lengths, seed=seed, epoch=epoch)._replace(starts=0 * lengths, stops=0 * lengths + 2)
 

@@ -37,9 +37,6 @@ class Banana(AbstractModel):
     def initial(self):
         return dist.Normal(jnp.zeros(2), jnp.ones(2)).to_event(1)
 
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one.")
-
     def emission(self, state):
         return dist.Normal(state[1:] - state[:1] ** 2, 0.3).to_event(1)
 

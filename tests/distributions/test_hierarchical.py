@@ -15,7 +15,7 @@ from homeostat.distributions import (
     Ladder,
     level_divergences,
 )
-from homeostat.models.static import Chain, ConditionalLevel, Skip, StandardLevel
+from homeostat.models.static import ConditionalLevel, NoSkip, Skip, StandardLevel
 from homeostat.results import BadInputError
 from problems import mapping
 from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
@@ -52,12 +52,12 @@ def test_the_joint_density_is_that_of_the_dense_gaussian(linear_prior, key):
     np.testing.assert_allclose(jnp.cov(samples.T), joint_covariance(), atol=error)
 
 
-@pytest.mark.parametrize("wiring", [Chain(), Skip()])
+@pytest.mark.parametrize("wiring", [NoSkip(), Skip()])
 def test_what_is_handed_down_is_what_the_wiring_says(wiring, key):
     first, second = jr.split(key)
     middle = ConditionalLevel(mapping(1, 4, key=first), None, mapping(1, 3, key=second), wiring, 2)
     width = 2 + 3 + (1 if isinstance(wiring, Skip) else 0)
-    lowest = ConditionalLevel(mapping(width, 2, key=key), None, None, Chain(), 1)
+    lowest = ConditionalLevel(mapping(width, 2, key=key), None, None, NoSkip(), 1)
     prior = Hierarchical((lowest, middle, StandardLevel(1)))
     value = jnp.array([0.3, -0.1, 0.2, 0.9])
     descent = prior.descend(value)

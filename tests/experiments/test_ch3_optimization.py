@@ -24,13 +24,13 @@ from homeostat.experiments.ch3._optimum import Grid, best_points, bound_on_grid,
 from homeostat.experiments.ch3._semi import direct_method, refining_methods, update_seconds
 from homeostat.inference import FreeEnergyDescent
 from homeostat.inference.engines import (
+    Chain,
     Direct,
     Estimate,
     Gradient,
     InferenceGradient,
     Iterative,
     LogGradient,
-    Sequence,
     WeightedErrors,
 )
 from homeostat.models.static import Bernoulli, Gaussian, LatentGaussian, StandardLevel
@@ -121,7 +121,7 @@ def test_a_race_takes_the_step_size_that_ends_highest(linear, key):
 
 
 def first_of(engine):
-    assert isinstance(engine, Sequence)
+    assert isinstance(engine, Chain)
     return engine.engines[0]
 
 
@@ -129,7 +129,7 @@ def gradients(method, data, batch, key):
     learned = method.build(key=key)
     learner = FreeEnergyDescent(
         learned, DiagonalGaussian(2), optax.sgd(1.0), Cubature(), method.num_steps,
-        engine_credit=method.engine_credit, model_credit=method.model_credit,
+        engine_weights=method.engine_weights, model_weights=method.model_weights,
     )  # fmt: skip
     return learned, eqx.filter_jit(learner.gradient)(learned, batch, weighting=None, key=key)[0]
 

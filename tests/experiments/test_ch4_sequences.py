@@ -36,10 +36,10 @@ from homeostat.experiments.ch4._contest import (
     even_batch,
     stage_name,
 )
-from homeostat.experiments.ch4._primed import Primed, primed, scored_steps
+from homeostat.experiments.ch4._primed import ConditionedOnFirst, primed, scored_steps
 from homeostat.inference import FilteringDescent, ModelWithFilter, filter
 from homeostat.inference.engines import NaturalGradient, ScaledGradient
-from homeostat.inference.filters import PastSamples, VariationalFilter, srnn_filter
+from homeostat.inference.filters import SampledHistories, VariationalFilter, srnn_filter
 from homeostat.models.sequential import (
     SRNN_MUSIC,
     SRNN_SPEECH,
@@ -67,7 +67,7 @@ def tiny(*, key):
 @pytest.fixture(scope="module")
 def learned():
     model = tiny(key=jr.key(1))
-    return ModelWithFilter(Primed(model), srnn_filter(model, SIZES, key=jr.key(2)))
+    return ModelWithFilter(ConditionedOnFirst(model), srnn_filter(model, SIZES, key=jr.key(2)))
 
 
 def splits_of(parts):
@@ -224,11 +224,11 @@ def test_standings_weigh_steps_or_sequences(learned):
 @pytest.mark.slow
 def test_energies_along_iterations_end_where_inference_ends(key):
     """One natural-gradient step is exact where the step is linear and Gaussian, so that a second changes nothing."""
-    method = VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(2), 2, Cubature(), PastSamples(1))
+    method = VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(2), 2, Cubature(), SampledHistories(1))
     values = jr.normal(jr.key(4), (3, 4, 2))
     model = remembering()
     clips = primed(values, jnp.asarray([4, 4, 3]))
-    path = iterations.energy_path(ModelWithFilter(Primed(model), method), clips, key=key)
+    path = iterations.energy_path(ModelWithFilter(ConditionedOnFirst(model), method), clips, key=key)
     assert path.shape == (3,)
     assert path[1] < path[0]
     np.testing.assert_allclose(path[2], path[1], rtol=AUTODIFF)

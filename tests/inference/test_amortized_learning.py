@@ -20,7 +20,7 @@ from homeostat.distributions import (
     ScoreFunction,
 )
 from homeostat.inference import (
-    EveryIteration,
+    AllIterations,
     FirstIteration,
     FreeEnergyDescent,
     LastIteration,
@@ -29,6 +29,7 @@ from homeostat.inference import (
 )
 from homeostat.inference.engines import (
     BoundLogScale,
+    Chain,
     Data,
     Direct,
     Estimate,
@@ -39,7 +40,6 @@ from homeostat.inference.engines import (
     LevelwiseIterative,
     Normalized,
     PredictionErrors,
-    Sequence,
     WeightedErrors,
 )
 from homeostat.models.static import Bernoulli, LearnedLevel, latent_gaussian
@@ -135,16 +135,16 @@ def encoder():
 
 def test_credits_say_which_iteration_teaches(batch, key):
     """A refined encoder learns from its own estimate, and the model from the refined one."""
-    engine = Sequence((encoder(), Gradient(optax.sgd(0.1))), (1,))
-    semi = learner(engine, num_steps=4, engine_credit=FirstIteration(), model_credit=LastIteration())
+    engine = Chain((encoder(), Gradient(optax.sgd(0.1))), (1,))
+    semi = learner(engine, num_steps=4, engine_weights=FirstIteration(), model_weights=LastIteration())
     alone = learner(engine, num_steps=1)
     gradients = eqx.filter_jit(semi.gradient)(semi.learned, batch, weighting=None, key=key)
     first = eqx.filter_jit(alone.gradient)(alone.learned, batch, weighting=None, key=key)
     assert close(gradients[0].engine, first[0].engine)
     assert not close(gradients[0].model, first[0].model, 1e-6)
     assert gradients[1].free_energy_nats < first[1].free_energy_nats
-    with_every = learner(engine, num_steps=2, engine_credit=EveryIteration(), model_credit=EveryIteration())
-    assert with_every.engine_credit.weights(2) == (0.5, 0.5)
+    with_every = learner(engine, num_steps=2, engine_weights=AllIterations(), model_weights=AllIterations())
+    assert with_every.engine_weights.weights(2) == (0.5, 0.5)
 
 
 def test_training_lowers_the_bound_and_reports_it_apart_from_the_weighting(batch, key):

@@ -9,7 +9,7 @@ import pytest
 from homeostat.distributions import FullGaussian
 from homeostat.inference import filter, forecast, length_mask, sample_sequence
 from homeostat.inference.engines import NaturalGradient
-from homeostat.inference.filters import Kalman, Particle, PastSamples, VariationalFilter
+from homeostat.inference.filters import Kalman, Particle, SampledHistories, VariationalFilter
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, Measurement, StateSpace
 from homeostat.results import BadInputError
 from problems import remembering
@@ -144,7 +144,7 @@ def test_forecasts_go_on_from_sampled_pasts(key):
     """For a model that is not Markov, from a belief in the middle of a padded sequence."""
     model, actions = remembering(), jnp.ones((TIME - 1, 1))
     observations = jr.normal(jr.key(3), (TIME, 2))
-    method = VariationalFilter(NaturalGradient(1.0), FullGaussian(2), propagation=PastSamples(2_000))
+    method = VariationalFilter(NaturalGradient(1.0), FullGaussian(2), propagation=SampledHistories(2_000))
     mask = length_mask(jnp.array(2), TIME)
     filtered = filter(method, model, observations, actions, key=key, mask=mask)
     found = forecast(model, filtered, actions[1:3], horizon=2, key=key, num_samples=2_000, at=1)

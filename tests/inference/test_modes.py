@@ -36,9 +36,6 @@ class Linear(AbstractModel):
     def initial(self):
         return dist.Normal(jnp.zeros(2), jnp.ones(2)).to_event(1)
 
-    def transition(self, state, action):
-        raise BadInputError("static")
-
     def emission(self, state):
         return dist.Normal(self.matrix @ state, 1.0).to_event(1)
 
@@ -51,9 +48,6 @@ class Square(AbstractModel):
 
     def initial(self):
         return dist.Normal(jnp.zeros(1), jnp.ones(1)).to_event(1)
-
-    def transition(self, state, action):
-        raise BadInputError("static")
 
     def emission(self, state):
         return dist.Normal(state**2, self.sigma).to_event(1)

@@ -19,17 +19,17 @@ from homeostat.inference import (
 )
 from homeostat.inference._filter import masked
 from homeostat.inference._sequence_batch import time_major
-from homeostat.inference.engines import Direct, Gradient, PathNaturalGradient, Sequence
-from homeostat.inference.filters import PastSamples, VariationalFilter
+from homeostat.inference.engines import Chain, Direct, Gradient, PathNaturalGradient
+from homeostat.inference.filters import SampledHistories, VariationalFilter
 from homeostat.inference.smoothers import Bidirectional, DirectForm, ProductForm, Structured
 from homeostat.inference.smoothers._recognition import in_order
 from homeostat.models.sequential import (
     ContinuousLinearDynamics,
-    Elapsed,
     HiddenMarkov,
     LinearGaussian,
     Measurement,
     PoissonEmissions,
+    TimedAction,
     lorenz_63,
 )
 from homeostat.nn import GRU, Dense
@@ -56,8 +56,8 @@ DURATIONS = jnp.array([0.5, 1.0, 0.0, 0.0])
 
 
 def test_steps_beyond_the_end_may_last_no_time(model, values, key):
-    padded = PathEvidence.of(values, Elapsed(DURATIONS), SHORT)
-    alone = PathEvidence.of(values[:SHORT], Elapsed(DURATIONS[: SHORT - 1]))
+    padded = PathEvidence.of(values, TimedAction(DURATIONS), SHORT)
+    alone = PathEvidence.of(values[:SHORT], TimedAction(DURATIONS[: SHORT - 1]))
     energy = jax.value_and_grad(PathFreeEnergy(model).pointwise)
     run = eqx.filter_jit(lambda path: (energy(path, padded, key=key), energy(path[:SHORT], alone, key=key)))
     (value, gradient), (expected, slope) = run(jnp.zeros((LONG, 2)).at[:SHORT].set(jr.normal(key, (SHORT, 2))))
@@ -68,9 +68,9 @@ def test_steps_beyond_the_end_may_last_no_time(model, values, key):
 
 def test_irregular_sequences_are_learned_from(key):
     """A ragged batch, and padded once more to a multiple of the truncation."""
-    method = VariationalFilter(Gradient(optax.sgd(0.01)), DiagonalGaussian(3), 1, MonteCarlo(1), PastSamples(1))
+    method = VariationalFilter(Gradient(optax.sgd(0.01)), DiagonalGaussian(3), 1, MonteCarlo(1), SampledHistories(1))
     durations = jnp.full((2, LONG - 1), 0.1).at[0, SHORT - 1 :].set(0.0)
-    batch = SequenceBatch(jr.normal(key, (2, LONG, 3)), Elapsed(durations), jnp.array([SHORT, LONG]))
+    batch = SequenceBatch(jr.normal(key, (2, LONG, 3)), TimedAction(durations), jnp.array([SHORT, LONG]))
     learner = FilteringDescent(ModelWithFilter(lorenz_63(num_substeps=1), method), optax.sgd(1e-6), truncation=4)
     state, metrics = eqx.filter_jit(learner.update)(learner.init(key=key), batch, key=key)
     assert metrics.failed_step == -1.0
@@ -112,7 +112,7 @@ def test_recognition_reads_the_noise_and_works_in_the_order_of_the_smoother(mode
     run = eqx.filter_jit(lambda network, noises: network(PathEvidence.of(Measurement(values, noises))))
     sequential, other = run(network, noises), run(network, noises.at[-1].set(0.1))
     assert jnp.abs(sequential.loc - other.loc).max() > 1e-3
-    method = in_order(Sequence((Direct(network), PathNaturalGradient()), (1,)), Parallel())
+    method = in_order(Chain((Direct(network), PathNaturalGradient()), (1,)), Parallel())
     moved = method.engines[0].encoder
     assert isinstance(moved.recursion, Parallel)
     assert jnp.abs(sequential.loc - run(moved, noises).loc).max() < ALGEBRA

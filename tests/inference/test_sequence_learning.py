@@ -29,7 +29,7 @@ from homeostat.inference.engines import (
     LogGradient,
     Residual,
 )
-from homeostat.inference.filters import Kalman, MomentMatching, PastSamples, VariationalFilter
+from homeostat.inference.filters import Kalman, MomentMatching, SampledHistories, VariationalFilter
 from homeostat.models.sequential import LinearDynamics, LinearGaussian
 from homeostat.nn import MLP
 from homeostat.objectives import Annealing
@@ -60,7 +60,9 @@ class Reads(eqx.Module):
 
 def points(**options):
     """A learner in which nothing is random: its posteriors are points."""
-    method = VariationalFilter(Direct(Reads(mapping(5, 2, key=jr.key(4)))), Delta(2), 1, MonteCarlo(1), PastSamples(1))
+    method = VariationalFilter(
+        Direct(Reads(mapping(5, 2, key=jr.key(4)))), Delta(2), 1, MonteCarlo(1), SampledHistories(1)
+    )
     return FilteringDescent(ModelWithFilter(remembering(), method), optax.sgd(RATE), **options)
 
 
@@ -71,14 +73,14 @@ def batch() -> SequenceBatch:
 
 
 def energy(model, carry, state, x):
-    return -model.prior(carry).log_prob(state) - model.likelihood(carry, state).log_prob(x)
+    return -model.prior(carry).log_prob(state) - model.emission_given(carry, state).log_prob(x)
 
 
 def written_out(learned, batch, detach=stopped, cuts=(), lengths=LENGTHS):
     """Sum of step energies of point posteriors, with gradients cut off where the learner says it cuts them."""
     model, encoder, total = learned.model, learned.filter.engine.encoder.network, 0.0
     for index, length in enumerate(lengths):
-        carry = model.begin()
+        carry = model.init_carry()
         for t in range(length):
             if t in cuts:
                 carry = stopped(carry)
@@ -86,7 +88,7 @@ def written_out(learned, batch, detach=stopped, cuts=(), lengths=LENGTHS):
             state = encoder(jnp.concatenate([x, detach(carry)]))
             total += energy(model, carry, state, x)
             if t < TIME - 1:
-                carry = model.advance(carry, detach(state), x, batch.actions[index, t])
+                carry = model.next_carry(carry, detach(state), x, batch.actions[index, t])
     return total
 
 
@@ -134,7 +136,7 @@ def test_an_encoder_may_learn_at_every_step(batch):
     state = descent.init(key=jr.key(0))
     after, _ = eqx.filter_jit(lambda s, b: descent.update(s, b, key=jr.key(0)))(state, batch)
     model, encoder = descent.learned.model, descent.learned.filter.engine.encoder.network
-    carries = [model.begin()] * BATCH
+    carries = [model.init_carry()] * BATCH
 
     @eqx.filter_grad
     def slope(network, carries, observations):
@@ -150,7 +152,7 @@ def test_an_encoder_may_learn_at_every_step(batch):
         for index, x in zip(going, observations, strict=True):
             if t < TIME - 1:
                 state_at = old(jnp.concatenate([x, carries[index]]))
-                carries[index] = model.advance(carries[index], state_at, x, batch.actions[index, t])
+                carries[index] = model.next_carry(carries[index], state_at, x, batch.actions[index, t])
     assert close(
         eqx.filter(after.learned.filter.engine.encoder.network, eqx.is_inexact_array),
         eqx.filter(encoder, eqx.is_inexact_array),
@@ -189,7 +191,11 @@ def iterative(detach, num_steps=3):
     network = mapping(10, 4, key=jr.key(3))
     encodings = (Estimate(), InferenceGradient(), Data(features))
     method = VariationalFilter(
-        Iterative(network, encodings, Residual(0.1), detach), DiagonalGaussian(2), num_steps, Cubature(), PastSamples(2)
+        Iterative(network, encodings, Residual(0.1), detach),
+        DiagonalGaussian(2),
+        num_steps,
+        Cubature(),
+        SampledHistories(2),
     )
     return FilteringDescent(ModelWithFilter(remembering(), method), optax.sgd(RATE))
 

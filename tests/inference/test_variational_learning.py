@@ -28,9 +28,6 @@ class FactorAnalysis(AbstractModel):
     def initial(self):
         return dist.Normal(jnp.zeros(1), jnp.ones(1)).to_event(1)
 
-    def transition(self, state, action):
-        raise BadInputError("A static model has no dynamics.")
-
     def emission(self, state):
         return dist.Normal(self.loading * state[0] + self.offset, jnp.exp(self.log_sigma)).to_event(1)
 

@@ -35,9 +35,6 @@ class Chain(AbstractModel):
     def initial(self):
         return Hierarchical([Level(jnp.full((1, 1), 2.0), 1), Level(jnp.zeros((1, 0)), 1)])
 
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one.")
-
     def emission(self, state):
         return dist.Normal(state[:1], 0.5).to_event(1)
 

@@ -37,9 +37,6 @@ class Linear(AbstractModel):
     def initial(self):
         return dist.Normal(jnp.zeros(2), jnp.ones(2)).to_event(1)
 
-    def transition(self, state, action):
-        raise BadInputError("A static model has no dynamics.")
-
     def emission(self, state):
         return dist.Normal(self.matrix @ state, 0.5).to_event(1)
 

@@ -12,14 +12,16 @@ from jax.flatten_util import ravel_pytree
 from homeostat.distributions import Cubature, DiagonalGaussian, MonteCarlo
 from homeostat.inference import infer
 from homeostat.inference.engines import Gradient, NaturalGradient
-from homeostat.metrics import LongRun, inference_gaps
+from homeostat.metrics import ReferenceOptimum, inference_gaps
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import BadInputError
 from problems import linear_model
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
 OBSERVATIONS = jnp.linspace(-1.0, 2.0, 3)[None, :] + 0.5 * jr.normal(jr.key(5), (3, 3))
-EXACT = LongRun(num_starts=2, num_steps=60, expectation=Cubature(), num_polish_steps=20, polish_expectation=Cubature())
+EXACT = ReferenceOptimum(
+    num_starts=2, num_steps=60, expectation=Cubature(), num_polish_steps=20, polish_expectation=Cubature()
+)
 
 
 def precision(model) -> np.ndarray:
@@ -76,7 +78,9 @@ def test_a_bad_optimisation_shows_and_does_not_hide_behind_its_start(key):
     model, family, evidence = linear_model(), DiagonalGaussian(2), Evidence(OBSERVATIONS[0])
     exact = FreeEnergy(model, Cubature())
     optimum = infer(exact, NaturalGradient(rate=1.0), family, evidence, key=key, num_steps=10)
-    wild = LongRun(num_starts=1, num_steps=20, learning_rate=3.0, expectation=MonteCarlo(1), num_polish_steps=0)
+    wild = ReferenceOptimum(
+        num_starts=1, num_steps=20, learning_rate=3.0, expectation=MonteCarlo(1), num_polish_steps=0
+    )
     found = eqx.filter_jit(wild)(model, family, evidence, first=optimum.params, key=key)
     ended = family(ravel_pytree(family.init())[1](found.flat))
     assert exact(ended, evidence, key=key) > optimum.energy_nats + 0.1
@@ -86,4 +90,4 @@ def test_a_bad_optimisation_shows_and_does_not_hide_behind_its_start(key):
 
 def test_options_are_checked():
     with pytest.raises(BadInputError, match="20 steps"):
-        LongRun(num_steps=5)
+        ReferenceOptimum(num_steps=5)

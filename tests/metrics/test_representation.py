@@ -44,9 +44,6 @@ class Deep(AbstractModel):
         weights = jnp.asarray([[1.0, 0.5, 0.0], [0.0, -1.0, 0.0]])
         return Hierarchical([Level(weights, 2), Level(jnp.zeros((3, 0)), 3)])
 
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one.")
-
     def emission(self, state):
         return dist.Normal(state[:2], 0.3).to_event(1)
 
@@ -56,9 +53,6 @@ class Partial(AbstractModel):
 
     def initial(self):
         return dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1)
-
-    def transition(self, state, action):
-        raise BadInputError("Expected a model with dynamics, got a static one.")
 
     def emission(self, state):
         return dist.Normal(state[jnp.asarray([0, 2])], 0.5).to_event(1)

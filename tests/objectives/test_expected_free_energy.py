@@ -11,23 +11,23 @@ import numpyro.distributions as dist
 import pytest
 
 from homeostat.control import PreferredOutcomes, PreferredStates, TargetState
-from homeostat.core import AbstractModel
+from homeostat.core import AbstractMarkovModel
 from homeostat.distributions import FullGaussian, MonteCarlo
 from homeostat.inference.engines import NaturalGradient
 from homeostat.inference.filters import GaussianBelief, Kalman, ParticleBelief, VariationalFilter
 from homeostat.models.sequential import BayesianLinearDynamics, LinearDynamics, LinearGaussian, StateSpace
 from homeostat.objectives import (
-    AllPoints,
-    Drawn,
     ExpectedFreeEnergy,
     FiniteOutcomes,
     Linearized,
     MomentMatched,
     NestedMonteCarlo,
+    PlanningContext,
     PragmaticEpistemic,
-    Prospect,
     RiskAmbiguity,
+    SampledPoints,
     UncertainDynamics,
+    WeightedPoints,
     forecast,
 )
 from homeostat.results import BadInputError
@@ -83,7 +83,7 @@ def test_linear_gaussian_terms_equal_dense_algebra(linear, key, estimator, filte
     goal, goal_tril = jnp.asarray(rng.standard_normal(4)), tril(rng, 4)
     preference = PreferredOutcomes(dist.MultivariateNormal(goal, scale_tril=goal_tril))
     energy = ExpectedFreeEnergy(preference, filter, estimator)
-    account = eqx.filter_jit(energy.explain)(actions, Prospect(model, belief), key=key)
+    account = eqx.filter_jit(energy.explain)(actions, PlanningContext(model, belief), key=key)
     for t, (mean, cov, obs_mean, obs_cov, noise) in enumerate(dense_predictions(model, belief, actions)):
         goal_cov = np.asarray(goal_tril @ goal_tril.T)
         gap = obs_mean - np.asarray(goal)
@@ -115,7 +115,7 @@ def test_preferences_over_states_bound_those_over_observations(linear, key):
     rng = np.random.default_rng(7)
     goal, goal_tril = rng.standard_normal(3), np.asarray(tril(rng, 3))
     goal_cov = goal_tril @ goal_tril.T
-    prospect = Prospect(model, belief)
+    prospect = PlanningContext(model, belief)
     over_states = PreferredStates(dist.MultivariateNormal(jnp.asarray(goal), scale_tril=jnp.asarray(goal_tril)))
     c = np.asarray(model.emission_matrix)
     r = np.asarray(model.emission_scale_tril @ model.emission_scale_tril.T)
@@ -141,7 +141,7 @@ def test_preferences_over_states_bound_those_over_observations(linear, key):
         assert abs(difference) > 0.1
 
 
-class Curved(AbstractModel):
+class Curved(AbstractMarkovModel):
     """A nonlinear emission whose noise grows with the first coordinate."""
 
     image: bool = eqx.field(static=True, default=False)
@@ -196,14 +196,14 @@ def test_nested_monte_carlo_agrees_with_the_linear_gaussian_closed_form(linear, 
     """With drawn states the estimate is a lower bound that tightens: at 2,048 states it is within sampling error."""
     model, belief, _ = linear
     exact = Linearized().information(model, belief, key=key)
-    estimator = NestedMonteCarlo(64, Drawn(2_048))
+    estimator = NestedMonteCarlo(64, SampledPoints(2_048))
     nested = jax.jit(jax.vmap(lambda k: estimator.information(model, belief, key=k)))(jr.split(key, 24))
     error = float(jnp.std(nested.epistemic_nats)) / np.sqrt(24)
     assert (
         abs(float(jnp.mean(nested.epistemic_nats) - exact.epistemic_nats))
         < MONTE_CARLO_STANDARD_ERRORS * error + FINITE_DIFFERENCES
     )
-    few = jax.jit(jax.vmap(lambda k: NestedMonteCarlo(64, Drawn(4)).information(model, belief, key=k)))(
+    few = jax.jit(jax.vmap(lambda k: NestedMonteCarlo(64, SampledPoints(4)).information(model, belief, key=k)))(
         jr.split(key, 24)
     )
     assert float(jnp.max(few.epistemic_nats)) <= np.log(4.0) + ALGEBRA
@@ -213,7 +213,9 @@ def test_nested_monte_carlo_agrees_with_the_linear_gaussian_closed_form(linear, 
 def test_gaussian_estimators_approach_monte_carlo_when_the_belief_is_narrow(key):
     """Both expansions against the nested estimator on a curved emission with state-dependent noise."""
     model, belief = Curved(), GaussianBelief(jnp.array([0.3, -0.2, 0.8]), jnp.diag(jnp.array([0.1, 0.05, 0.08])))
-    estimate = jax.jit(jax.vmap(lambda k: NestedMonteCarlo(128, Drawn(1_024)).information(model, belief, key=k)))
+    estimate = jax.jit(
+        jax.vmap(lambda k: NestedMonteCarlo(128, SampledPoints(1_024)).information(model, belief, key=k))
+    )
     nested = estimate(jr.split(key, 32))
     error = float(jnp.std(nested.epistemic_nats)) / np.sqrt(32)
     for estimator in (Linearized(), MomentMatched()):
@@ -262,7 +264,7 @@ def test_preferences_that_are_not_gaussian_are_sampled(linear, key):
     np.testing.assert_allclose(identity, 0.0, atol=ALGEBRA)
 
 
-class Signs(AbstractModel):
+class Signs(AbstractMarkovModel):
     """A state on a short line; three noisy symbols tell where it is, and better on the right."""
 
     def initial(self):
@@ -317,9 +319,9 @@ def test_enumeration_equals_sums_over_the_joint_table(key):
 def test_discrete_states_have_discrete_entropy(key):
     weights = np.array([0.5, 0.25, 0.25, 0.0])
     belief = ParticleBelief(jnp.arange(4.0)[:, None], jnp.log(jnp.asarray(weights)))
-    np.testing.assert_allclose(AllPoints().entropy(belief, key=key), 1.5 * np.log(2.0), atol=ALGEBRA)
+    np.testing.assert_allclose(WeightedPoints().entropy(belief, key=key), 1.5 * np.log(2.0), atol=ALGEBRA)
     with pytest.raises(BadInputError, match="weighted points"):
-        AllPoints().points(GaussianBelief(jnp.zeros(1), jnp.eye(1)), key=key)
+        WeightedPoints().points(GaussianBelief(jnp.zeros(1), jnp.eye(1)), key=key)
 
 
 def test_target_state_uses_the_nearest_branch(key):
@@ -354,7 +356,7 @@ def test_parameter_information_is_the_average_over_the_belief(key):
     belief = GaussianBelief(jnp.asarray(rng.standard_normal(3)), 0.5 * jnp.eye(3))
     actions = jnp.asarray(rng.standard_normal((2, 2)))
     energy = ExpectedFreeEnergy(TargetState(jnp.zeros(3), 1.0), FILTER, parameters=UncertainDynamics(dynamics))
-    prospect = Prospect(model, belief)
+    prospect = PlanningContext(model, belief)
     account = eqx.filter_jit(energy.explain)(actions, prospect, key=key)
     states = jax.vmap(lambda k: belief.sample(key=k))(jr.split(key, 4_000))
     gains = jax.jit(jax.vmap(lambda s: dynamics.information_gain(s, actions[0])))(states)
@@ -374,7 +376,7 @@ def test_expectation_over_plans_and_transforms(linear, key):
     model, belief, actions = linear
     preference = TargetState(jnp.zeros(3), 1.0)
     energy = ExpectedFreeEnergy(preference, Kalman(), expectation=MonteCarlo(8))
-    prospect = Prospect(model, belief)
+    prospect = PlanningContext(model, belief)
     plans = dist.Normal(actions, 0.3).to_event(2)
     value = eqx.filter_jit(energy)(plans, prospect, key=key)
     samples = energy.expectation.points(plans, key=jr.split(key)[0]).values
@@ -394,4 +396,4 @@ def test_emissions_that_do_not_fit_are_refused(linear, key):
     with pytest.raises(BadInputError, match="Gaussian emission"):
         Linearized().information(Signs(), GaussianBelief(jnp.zeros(1), jnp.eye(1)), key=key)
     with pytest.raises(BadInputError, match="finitely many"):
-        FiniteOutcomes(Drawn(3)).information(Curved(), belief, key=key)
+        FiniteOutcomes(SampledPoints(3)).information(Curved(), belief, key=key)

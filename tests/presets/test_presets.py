@@ -15,7 +15,7 @@ from homeostat.inference import infer
 from homeostat.inference.engines import Iterative, LevelwiseIterative
 from homeostat.models.static import (
     Bernoulli,
-    Categorical,
+    CategoricalOutput,
     ConditionalGaussian,
     DiscretizedGaussian,
     FactorAnalysis,
@@ -146,7 +146,7 @@ def test_names_make_the_objects_they_say():
         (COUNTS, {}, "multinomial", Multinomial),
         (REAL, {"scale": "conditional"}, "gaussian", ConditionalGaussian),
         (COUNTS - 2, {"scale": "conditional"}, "gaussian", ConditionalGaussian),
-        (CATEGORIES, {"likelihood": "categorical"}, "categorical", Categorical),
+        (CATEGORIES, {"likelihood": "categorical"}, "categorical", CategoricalOutput),
     ],
 )
 def test_the_likelihood_fits_the_data(array, options, name, kind):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from homeostat.data import Sequences, Whole, sequence_batches
+from homeostat.data import FullLength, Sequences, sequence_batches
 from homeostat.presets import (
     SequenceFitConfig,
     build_sequence_system,
@@ -109,7 +109,7 @@ def learning():
     sequences = walks(count=4)
     observations = described(sequences, LINEAR)
     system = build_sequence_system(LINEAR, observations, key=jax.random.key(0))
-    batch = observations.batch(next(iter(sequence_batches(sequences, Whole((12,)), 4, seed=0))))
+    batch = observations.batch(next(iter(sequence_batches(sequences, FullLength((12,)), 4, seed=0))))
     learner = system.learner()
     return system, learner, batch, jax.jit(lambda state, batch: learner.update(state, batch, key=jax.random.key(0)))
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..data import AbstractSequences, PaddedBatch, SoundSequences, Whole, sequence_batches
+from ..data import AbstractSequences, FullLength, PaddedBatch, SoundSequences, sequence_batches
 from ..inference import SequenceBatch, filter
 from ..presets import SequenceObservations, SequenceSystem, Tracker
 from ..presets._sequence_data import GREY_LEVELS
@@ -70,12 +70,12 @@ def outputs(tracker: Tracker, batch: SequenceBatch, key: jax.Array, num_samples:
     def draw(step: jax.Array, one_key: jax.Array) -> tuple[tuple[jax.Array, jax.Array], ...]:
         before_key, state_key, after_key = jax.random.split(one_key, 3)
         before = jax.tree.map(lambda leaf: leaf[step], found.beliefs).snapshot(key=before_key)
-        carry = model.begin() if before.carry is None else before.carry
+        carry = model.init_carry() if before.carry is None else before.carry
         action = None if actions is None else actions[step]
-        carry = model.advance(carry, before.state, before.observation, action)
-        ahead = model.likelihood(carry, model.prior(carry).sample(state_key))
+        carry = model.next_carry(carry, before.state, before.observation, action)
+        ahead = model.emission_given(carry, model.prior(carry).sample(state_key))
         after = jax.tree.map(lambda leaf: leaf[step + 1], found.beliefs).snapshot(key=after_key)
-        now = model.likelihood(model.begin() if after.carry is None else after.carry, after.state)
+        now = model.emission_given(model.init_carry() if after.carry is None else after.carry, after.state)
         shape = x.shape[1:]
         return tuple((expected(one), jnp.broadcast_to(one.variance, shape)) for one in (ahead, now))
 
@@ -176,7 +176,7 @@ def _is_sound(sequences: AbstractSequences) -> bool:
 def _beginning(sequences: AbstractSequences, steps: int) -> PaddedBatch:
     """So many steps of the first sequence."""
     length = int(sequences.lengths[0])
-    whole = next(iter(sequence_batches(sequences.select([0]), Whole((length,)), 1, seed=0)))
+    whole = next(iter(sequence_batches(sequences.select([0]), FullLength((length,)), 1, seed=0)))
     return whole._replace(
         values=whole.values[:, :steps],
         observed=whole.observed[:, :steps],

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..data import AbstractSequences, PaddedBatch, Whole, open_sequences, whole_batches
+from ..data import AbstractSequences, FullLength, PaddedBatch, open_sequences, whole_batches
 from ..inference import SequenceBatch, filter, forecast, sample_sequence
 from ..presets import (
     SequenceFitConfig,
@@ -149,7 +149,7 @@ def parts(
     sequences: AbstractSequences, observations: SequenceObservations, num_bounds: int, most: int = _AT_ONCE
 ) -> Iterator[Part]:
     """All sequences whole, at most `most` at once, those of similar length together, so that few programs serve all."""
-    whole = Whole.fitted(sequences.lengths, num_bounds)
+    whole = FullLength.fitted(sequences.lengths, num_bounds)
     for padded in whole_batches(sequences, whole, min(most, len(sequences))):
         yield Part(padded, observations.batch(padded), padded.num_rows)
 

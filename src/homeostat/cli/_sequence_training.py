@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..data import AbstractCut, AbstractSequences, Whole, Windows, num_batches, sequence_batches
+from ..data import AbstractCropping, AbstractSequences, FullLength, Windows, num_batches, sequence_batches
 from ..inference import SequenceBatch
 from ..presets import SequenceKept, SequenceObservations, SequenceSystem
 from ..results import BadInputError
@@ -27,7 +27,7 @@ class SequenceFeed(AbstractFeed):
     def __init__(
         self,
         sequences: AbstractSequences,
-        cut: AbstractCut,
+        cut: AbstractCropping,
         observations: SequenceObservations,
         batch_size: int,
         seed: int,
@@ -63,7 +63,7 @@ class WholeFeed(AbstractFeed):
     """All sequences whole, side by side on the device, in every step."""
 
     def __init__(self, sequences: AbstractSequences, observations: SequenceObservations, seed: int):
-        longest = Whole((int(sequences.lengths.max()),))
+        longest = FullLength((int(sequences.lengths.max()),))
         self._batch = observations.batch(next(iter(sequence_batches(sequences, longest, len(sequences), seed=seed))))
 
     def fixed(self) -> SequenceBatch:

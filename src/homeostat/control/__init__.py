@@ -2,19 +2,19 @@
 
 from ._model_predictive import (
     AbstractChoice as AbstractChoice,
-    Deliberation as Deliberation,
     ModelPredictive as ModelPredictive,
     MostLikely as MostLikely,
+    PlanInfo as PlanInfo,
     Sampled as Sampled,
     active_inference as active_inference,
 )
 from ._plans import (
     AbstractPlan as AbstractPlan,
-    Bounded as Bounded,
+    ActionSequences as ActionSequences,
+    ConstantAction as ConstantAction,
     Factored as Factored,
-    Held as Held,
-    Sequences as Sequences,
-    Unbounded as Unbounded,
+    GaussianPlan as GaussianPlan,
+    SquashedPlan as SquashedPlan,
 )
 from ._preferences import (
     PreferredOutcomes as PreferredOutcomes,
@@ -22,4 +22,4 @@ from ._preferences import (
     TargetState as TargetState,
     target_image as target_image,
 )
-from ._rollout import Moment as Moment, Rollout as Rollout, rollout as rollout
+from ._rollout import Rollout as Rollout, Transition as Transition, rollout as rollout

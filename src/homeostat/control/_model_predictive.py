@@ -6,10 +6,10 @@ from typing import NamedTuple, final
 import equinox as eqx
 import jax.random as jr
 
-from ..core import AbstractBelief, AbstractController, AbstractEngine, AbstractFilter, AbstractModel, Decision
+from ..core import AbstractBelief, AbstractController, AbstractEngine, AbstractFilter, AbstractMarkovModel, Decision
 from ..distributions import AbstractExpectation
 from ..inference import infer
-from ..inference.engines import Exhaustive
+from ..inference.engines import Enumerate
 from ..objectives import (
     AbstractEstimator,
     AbstractFunctional,
@@ -17,9 +17,9 @@ from ..objectives import (
     AbstractPlanEnergy,
     AbstractPreference,
     ExpectedFreeEnergy,
-    KnownParameters,
     Linearized,
-    Prospect,
+    NoParameterGain,
+    PlanningContext,
     RiskAmbiguity,
 )
 from ..results import BadInputError
@@ -51,12 +51,12 @@ class Sampled(AbstractChoice):
         return plan.family(params).sample(key)
 
 
-class Deliberation(NamedTuple):
+class PlanInfo(NamedTuple):
     """What stands behind a decision.
 
     Attributes:
         actions: the chosen plan, [horizon, ...].
-        account: terms of its energy (`PlanAccount` or `PathAccount`).
+        account: terms of its energy (`EFEInfo` or `ReturnInfo`).
         energies_nats: objective before each engine step.
     """
 
@@ -73,10 +73,10 @@ class _Decoded(AbstractPlanEnergy):
     plan: AbstractPlan
     expectation: AbstractExpectation
 
-    def pointwise(self, value: Array, args: Prospect, *, key: Key) -> Energy:
+    def pointwise(self, value: Array, args: PlanningContext, *, key: Key) -> Energy:
         return self.energy.pointwise(self.plan.decode(value), args, key=key)
 
-    def explain(self, value: Array, args: Prospect, *, key: Key) -> PyTree:
+    def explain(self, value: Array, args: PlanningContext, *, key: Key) -> PyTree:
         return self.energy.explain(self.plan.decode(value), args, key=key)
 
 
@@ -107,9 +107,11 @@ class ModelPredictive(AbstractController[Params]):
     def init(self) -> Params:
         return self.plan.init()
 
-    def act(self, model: AbstractModel, belief: AbstractBelief, carry: Params, *, key: Key) -> tuple[Decision, Params]:
+    def act(
+        self, model: AbstractMarkovModel, belief: AbstractBelief, carry: Params, *, key: Key
+    ) -> tuple[Decision, Params]:
         infer_key, choice_key, explain_key = jr.split(key, 3)
-        prospect = Prospect(model, belief)
+        prospect = PlanningContext(model, belief)
         objective = _Decoded(self.objective, self.plan, self.objective.expectation)
         posterior = infer(
             objective,
@@ -124,7 +126,7 @@ class ModelPredictive(AbstractController[Params]):
         value = self.choice(self.plan, posterior.params, key=choice_key)
         actions = self.plan.decode(value)
         account = objective.explain(value, prospect, key=explain_key)
-        decision = Decision(actions[0], Deliberation(actions, account, posterior.path_nats))
+        decision = Decision(actions[0], PlanInfo(actions, account, posterior.path_nats))
         return decision, self.plan.shift(posterior.params)
 
 
@@ -158,7 +160,7 @@ def active_inference(
         filter,
         Linearized() if estimator is None else estimator,
         RiskAmbiguity() if functional is None else functional,
-        KnownParameters() if parameters is None else parameters,
+        NoParameterGain() if parameters is None else parameters,
     )
-    engine = Exhaustive() if engine is None else engine
+    engine = Enumerate() if engine is None else engine
     return ModelPredictive(objective, engine, plan, MostLikely() if choice is None else choice, num_steps)

@@ -51,7 +51,7 @@ class AbstractPlan(eqx.Module, Generic[Params]):
 
 
 @final
-class Sequences(AbstractPlan[CategoricalParams]):
+class ActionSequences(AbstractPlan[CategoricalParams]):
     """A choice among `alternatives` at every step, each step on its own: n^H plans.
 
     Attributes:
@@ -86,7 +86,7 @@ class Sequences(AbstractPlan[CategoricalParams]):
 
 
 @final
-class Held(AbstractPlan[CategoricalParams]):
+class ConstantAction(AbstractPlan[CategoricalParams]):
     """One choice among `alternatives`, held for the whole horizon: n plans, however far they look.
 
     Attributes:
@@ -156,7 +156,7 @@ class Factored(AbstractPlan[CategoricalParams]):
 
 
 @final
-class Unbounded(AbstractPlan[DiagonalGaussianParams]):
+class GaussianPlan(AbstractPlan[DiagonalGaussianParams]):
     """Independent Gaussian components.
 
     Attributes:
@@ -190,7 +190,7 @@ class Unbounded(AbstractPlan[DiagonalGaussianParams]):
 
 
 @final
-class Bounded(AbstractPlan[DiagonalGaussianParams]):
+class SquashedPlan(AbstractPlan[DiagonalGaussianParams]):
     """Squashed Gaussian components in [low, high].
 
     Attributes:

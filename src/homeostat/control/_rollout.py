@@ -12,7 +12,7 @@ from ..core import (
     AbstractController,
     AbstractEnvironment,
     AbstractFilter,
-    AbstractModel,
+    AbstractMarkovModel,
     Decision,
     FilterInfo,
 )
@@ -20,7 +20,7 @@ from ..results import BadInputError
 from ..typing import Array, Bool, Key, Observation, PyTree, Scalar, State
 
 
-class Moment(NamedTuple):
+class Transition(NamedTuple):
     """One step of an episode.
 
     Attributes:
@@ -46,7 +46,7 @@ class Rollout(NamedTuple):
     """An episode.
 
     Attributes:
-        moments: what `keep` kept of every step, with a leading time axis; a `Moment` by default.
+        moments: what `keep` kept of every step, with a leading time axis; a `Transition` by default.
         state: of the environment, after the last action.
         belief: about it, before it was observed.
     """
@@ -56,13 +56,13 @@ class Rollout(NamedTuple):
     belief: AbstractBelief
 
 
-def _everything(moment: Moment) -> Moment:
+def _everything(moment: Transition) -> Transition:
     return moment
 
 
 def rollout(
     environment: AbstractEnvironment,
-    model: AbstractModel,
+    model: AbstractMarkovModel,
     filter: AbstractFilter,
     controller: AbstractController,
     *,
@@ -70,7 +70,7 @@ def rollout(
     num_steps: int,
     state: State | None = None,
     belief: AbstractBelief | None = None,
-    keep: Callable[[Moment], PyTree] = _everything,
+    keep: Callable[[Transition], PyTree] = _everything,
 ) -> Rollout:
     """Run an agent for a number of steps; the world goes on after a terminal state.
 
@@ -108,7 +108,7 @@ def rollout(
         decision, carry = controller.act(model, updated, carry, key=act_key)
         after = environment.transition(state, decision.action, key=move_key)
         reward = environment.reward(state, decision.action, after)
-        moment = Moment(state, observation, updated, filtering, decision, reward, environment.terminal(after))
+        moment = Transition(state, observation, updated, filtering, decision, reward, environment.terminal(after))
         predicted = filter.predict(model, updated, decision.action, key=predict_key)
         return after, predicted, carry, keep(moment)
 

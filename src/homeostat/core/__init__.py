@@ -11,5 +11,9 @@ from ._filter import (
     Snapshot as Snapshot,
 )
 from ._learner import AbstractLearner as AbstractLearner
-from ._model import AbstractModel as AbstractModel, AbstractSequentialModel as AbstractSequentialModel
+from ._model import (
+    AbstractMarkovModel as AbstractMarkovModel,
+    AbstractModel as AbstractModel,
+    AbstractSequentialModel as AbstractSequentialModel,
+)
 from ._objective import AbstractObjective as AbstractObjective, Errors as Errors

@@ -53,11 +53,11 @@ from ._rcv1 import load_rcv1 as load_rcv1
 from ._rows import AbstractRows as AbstractRows, ArrayRows as ArrayRows, SelectedRows as SelectedRows
 from ._scaled import ScaledSequences as ScaledSequences, Standardization as Standardization
 from ._sequence_batches import (
-    AbstractCut as AbstractCut,
+    AbstractCropping as AbstractCropping,
     Crop as Crop,
+    FullLength as FullLength,
     PaddedBatch as PaddedBatch,
     Pieces as Pieces,
-    Whole as Whole,
     Windows as Windows,
     num_batches as num_batches,
     sequence_batches as sequence_batches,

@@ -68,7 +68,7 @@ class Pieces(NamedTuple):
     padded: np.ndarray
 
 
-class AbstractCut(abc.ABC):
+class AbstractCropping(abc.ABC):
     """Which parts of the sequences an epoch consists of."""
 
     @abc.abstractmethod
@@ -87,7 +87,7 @@ def _check_length(length: int) -> None:
 
 @final
 @dataclass(frozen=True)
-class Crop(AbstractCut):
+class Crop(AbstractCropping):
     """One piece of every sequence, beginning at random; a shorter sequence is filled up.
 
     Attributes:
@@ -115,7 +115,7 @@ class Crop(AbstractCut):
 
 @final
 @dataclass(frozen=True)
-class Windows(AbstractCut):
+class Windows(AbstractCropping):
     """Pieces of every sequence one after the other, floor(T / length) of them, the first beginning at random.
 
     For long recordings, of which a crop would show little in an epoch. A shorter sequence is one piece and filled up.
@@ -145,7 +145,7 @@ class Windows(AbstractCut):
 
 @final
 @dataclass(frozen=True)
-class Whole(AbstractCut):
+class FullLength(AbstractCropping):
     """Every sequence whole, filled up to the next of a few lengths.
 
     Attributes:
@@ -160,7 +160,7 @@ class Whole(AbstractCut):
             raise BadInputError(f"Expected rising lengths of at least 2, got bounds={self.bounds}.")
 
     @staticmethod
-    def fitted(lengths: np.ndarray, num_bounds: int) -> "Whole":
+    def fitted(lengths: np.ndarray, num_bounds: int) -> "FullLength":
         """The bounds, at most so many, for which the sequences are filled up by the fewest steps in all.
 
         Args:
@@ -185,7 +185,7 @@ class Whole(AbstractCut):
                 break
             bounds.append(int(sizes[end - 1]))
             end = int(choice[end - 1])
-        return Whole(tuple(reversed(bounds)))
+        return FullLength(tuple(reversed(bounds)))
 
     def pieces(self, lengths: np.ndarray, *, seed: int, epoch: int) -> Pieces:
         longest = int(lengths.max(initial=0))
@@ -206,14 +206,14 @@ def _random_below(limits: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     return np.minimum((uniforms(limits.size, seed, epoch, 2) * limits).astype(np.int64), limits - 1)
 
 
-def num_batches(sequences: AbstractSequences, cut: AbstractCut, batch_size: int) -> int:
+def num_batches(sequences: AbstractSequences, cut: AbstractCropping, batch_size: int) -> int:
     """Batches in one epoch, the same in every epoch."""
     pieces = cut.pieces(sequences.lengths, seed=0, epoch=0)
     return len(_planned(pieces, batch_size, np.arange(pieces.indices.size)))
 
 
 def sequence_batches(
-    sequences: AbstractSequences, cut: AbstractCut, batch_size: int, *, seed: int, epoch: int = 0, start: int = 0
+    sequences: AbstractSequences, cut: AbstractCropping, batch_size: int, *, seed: int, epoch: int = 0, start: int = 0
 ) -> Iterator[PaddedBatch]:
     """One epoch of shuffled batches of `batch_size` pieces; those of one batch have one length.
 
@@ -243,7 +243,7 @@ def sequence_batches(
     return (_batch(sequences, pieces, filled(planned[i]), batch_size) for i in order[start:])
 
 
-def whole_batches(sequences: AbstractSequences, whole: Whole, batch_size: int) -> Iterator[PaddedBatch]:
+def whole_batches(sequences: AbstractSequences, whole: FullLength, batch_size: int) -> Iterator[PaddedBatch]:
     """Every sequence once and whole, for evaluation; in the order of the lengths' bounds, then of the sequences.
 
     The last batch of a length may count less than `batch_size` rows (`num_rows`).

@@ -8,12 +8,6 @@ from ._amortized_learning import (
     ModelWithEngine as ModelWithEngine,
 )
 from ._baum_welch import LearnedStates as LearnedStates, StateParts as StateParts, baum_welch as baum_welch
-from ._credit import (
-    AbstractCredit as AbstractCredit,
-    EveryIteration as EveryIteration,
-    FirstIteration as FirstIteration,
-    LastIteration as LastIteration,
-)
 from ._expectation_maximization import (
     Learned as Learned,
     Parts as Parts,
@@ -39,6 +33,12 @@ from ._forecast import (
     sample_sequence as sample_sequence,
 )
 from ._infer import Posterior as Posterior, infer as infer
+from ._iteration_weights import (
+    AbstractIterationWeights as AbstractIterationWeights,
+    AllIterations as AllIterations,
+    FirstIteration as FirstIteration,
+    LastIteration as LastIteration,
+)
 from ._modes import (
     AbstractMerging as AbstractMerging,
     KeepAll as KeepAll,

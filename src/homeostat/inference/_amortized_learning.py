@@ -25,7 +25,7 @@ from ..distributions import AbstractExpectation, MonteCarlo
 from ..objectives import AbstractWeighting, Evidence, FreeEnergy, FreeEnergyTerms, Unweighted, Weighted
 from ..results import BadInputError
 from ..typing import Any, Array, Bool, Float, Int, Key, Params, PyTree, Scalar
-from ._credit import AbstractCredit, EveryIteration, LastIteration
+from ._iteration_weights import AbstractIterationWeights, AllIterations, LastIteration
 from ._start import standard_start
 from .engines import AbstractFeedbackEngine, feedback_at
 
@@ -129,8 +129,8 @@ class FreeEnergyDescent(AbstractLearner[FreeEnergyDescentState, DescentMetrics],
     expectation: AbstractExpectation = MonteCarlo(1)
     num_steps: int = eqx.field(static=True, default=1)
     weighting: AbstractWeighting = Unweighted()
-    engine_credit: AbstractCredit = EveryIteration()
-    model_credit: AbstractCredit = LastIteration()
+    engine_weights: AbstractIterationWeights = AllIterations()
+    model_weights: AbstractIterationWeights = LastIteration()
     start: Callable[..., PyTree] = eqx.field(static=True, default=standard_start)
     prepare: Callable[..., PyTree] | None = eqx.field(static=True, default=None)
     unroll: int = eqx.field(static=True, default=4)
@@ -188,8 +188,8 @@ class FreeEnergyDescent(AbstractLearner[FreeEnergyDescentState, DescentMetrics],
             and engine.detach is jax.lax.stop_gradient
             # A memory carries gradients from one iteration to the next, which the thrifty path has no place for.
             and not jax.tree.leaves(engine.start())
-            and isinstance(self.engine_credit, EveryIteration)
-            and isinstance(self.model_credit, LastIteration)
+            and isinstance(self.engine_weights, AllIterations)
+            and isinstance(self.model_weights, LastIteration)
             and learned.family is None
         )
         return (self._reusing if reuses else self._differentiating)(learned, batch, weighting, key)
@@ -209,8 +209,8 @@ class FreeEnergyDescent(AbstractLearner[FreeEnergyDescentState, DescentMetrics],
         """Reverse mode through the iterations as the engine runs them."""
         num = jax.tree.leaves(batch)[0].shape[0]
         start_key, *step_keys = jr.split(key, self.num_steps + 1)
-        engine_weights = self.engine_credit.weights(self.num_steps)
-        model_weights = self.model_credit.weights(self.num_steps)
+        engine_weights = self.engine_weights.weights(self.num_steps)
+        model_weights = self.model_weights.weights(self.num_steps)
         unravel = ravel_pytree(self.family.init())[1]
 
         def run(learned: ModelWithEngine, flat: Array, evidence: Evidence, keys: Array) -> Float[Array, "steps k"]:

@@ -11,10 +11,10 @@ from jax.core import Tracer
 
 from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel, FilterInfo
 from ..distributions import Masked, known_entries
-from ..models.sequential import Measurement, idle
+from ..models.sequential import Measurement, pad_actions
 from ..results import RESULTS, BadInputError
 from ..typing import Action, Array, Bool, Float, Int, Key, Observation, PyTree, Scalar
-from .filters import AbstractWholeFilter, ParticleBelief
+from .filters import AbstractOfflineFilter, ParticleBelief
 
 
 class Filtered(NamedTuple):
@@ -73,8 +73,8 @@ def filter(
     """
     sequence_length(observations, actions)
     observations = observations if mask is None else masked(observations, mask)
-    if isinstance(method, AbstractWholeFilter):
-        beliefs, predictions, info = method.run(model, observations, actions)
+    if isinstance(method, AbstractOfflineFilter):
+        beliefs, predictions, info = method.filter(model, observations, actions)
     else:
         beliefs, predictions, info = _step_by_step(method, model, observations, actions, key=key)
     if throw:
@@ -100,7 +100,7 @@ def _step_by_step(
     first_key, keys = keys[0], keys[1:].reshape(length, 2)
     # The last prediction of the scan is thrown away, so its action does not matter; it only completes the array.
     padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf, jnp.zeros((1, *leaf.shape[1:]), leaf.dtype)]), actions)
-    padded = idle(padded, jnp.arange(length) < length - 1)
+    padded = pad_actions(padded, jnp.arange(length) < length - 1)
 
     def body(prediction, inputs):
         observation, action, step_keys = inputs
@@ -273,7 +273,7 @@ def match_structure(start: PyTree, after: PyTree, name: str) -> PyTree:
         raise BadInputError(
             f"Expected what is carried from step to step to keep its structure, got for {name} first "
             f"{jax.tree.structure(start)} with shapes {before}, then {jax.tree.structure(after)} with shapes {later}: let "
-            f"begin() and advance() (of a Markov model: initial() and transition()) give the same kind, such as two "
+            f"init_carry() and next_carry() (of a Markov model: initial() and transition()) give the same kind, such as two "
             f"MultivariateNormal, or use MomentMatching or `Particle`, which do not carry distributions."
         )
     return jax.tree.map(lambda leaf, like: jnp.asarray(leaf).astype(like.dtype), start, after)

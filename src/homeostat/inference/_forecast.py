@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractBelief, AbstractModel, AbstractSequentialModel
+from ..core import AbstractBelief, AbstractMarkovModel, AbstractSequentialModel
 from ..results import BadInputError
 from ..typing import Action, Array, Carry, Float, Int, Key, Observation, State
 from ._filter import Filtered
@@ -51,7 +51,7 @@ class Forecast(NamedTuple):
 def sample_sequence(
     model: AbstractSequentialModel, num_steps: int, actions: Action | None = None, *, key: Key
 ) -> SampledSequence:
-    """Ancestral sampling: z_t ~ p(z_t | h_t), x_t ~ p(x_t | h_t, z_t), h_{t+1} = advance(h_t, z_t, x_t, a_t).
+    """Ancestral sampling: z_t ~ p(z_t | h_t), x_t ~ p(x_t | h_t, z_t), h_{t+1} = next_carry(h_t, z_t, x_t, a_t).
 
     Unbatched; for many sequences `jax.vmap` over keys.
 
@@ -65,7 +65,7 @@ def sample_sequence(
         BadInputError: fewer than one step, or another number of actions than steps between observations.
     """
     _check_actions(actions, num_steps - 1, num_steps)
-    return _continue(model, model.begin(), actions, num_steps, key)
+    return _continue(model, model.init_carry(), actions, num_steps, key)
 
 
 @eqx.filter_jit
@@ -109,14 +109,14 @@ def forecast(
     def future(one_key: Key) -> SampledSequence:
         now_key, rest_key = jr.split(one_key)
         now = present.snapshot(key=now_key)
-        if now.carry is None and not isinstance(model, AbstractModel):
+        if now.carry is None and not isinstance(model, AbstractMarkovModel):
             raise BadInputError(
                 f"Expected a belief that keeps the past, as {type(model).__name__} needs to go on, got "
                 f"{type(present).__name__}: filter with propagation=PastSamples(n) or with `Particle`."
             )
-        carry = model.begin() if now.carry is None else now.carry
+        carry = model.init_carry() if now.carry is None else now.carry
         first, rest = (jax.tree.map(cut, actions) for cut in (lambda leaf: leaf[0], lambda leaf: leaf[1:]))
-        carry = model.advance(carry, now.state, now.observation, first)
+        carry = model.next_carry(carry, now.state, now.observation, first)
         return _continue(model, carry, rest, horizon, rest_key)
 
     futures = jax.vmap(future)(jr.split(key, num_samples))
@@ -139,13 +139,13 @@ def _continue(
     def draw(carry: Carry, one_key: Key) -> tuple[State, Observation]:
         state_key, observation_key = jr.split(one_key)
         state = model.prior(carry).sample(state_key)
-        return state, model.likelihood(carry, state).sample(observation_key)
+        return state, model.emission_given(carry, state).sample(observation_key)
 
     state, observation = draw(carry, first_key)
     first = jax.tree.map(lambda leaf: leaf[None], SampledSequence(state, observation))
     if num_steps == 1:
         return first
-    carry = model.advance(carry, state, observation, jax.tree.map(lambda leaf: leaf[0], actions))
+    carry = model.next_carry(carry, state, observation, jax.tree.map(lambda leaf: leaf[0], actions))
     keys = jr.split(rest_key, num_steps - 1)
     # Inside the loop a step draws from its carry and then moves it; the last move is never used.
     following = jax.tree.map(lambda leaf: jnp.concatenate([leaf[1:], leaf[-1:]]), actions)
@@ -153,7 +153,7 @@ def _continue(
     def step(carry, inputs):
         action, one_key = inputs
         state, observation = draw(carry, one_key)
-        moved = model.advance(carry, state, observation, action)
+        moved = model.next_carry(carry, state, observation, action)
         return jax.tree.map(lambda new, old: new.astype(old.dtype), moved, carry), SampledSequence(state, observation)
 
     _, rest = jax.lax.scan(step, carry, (following, keys))

@@ -113,7 +113,7 @@ class PredictiveCodingLearning(AbstractLearner[PredictiveCodingState, Predictive
     Attributes:
         model: where learning starts.
         optimizer: for the parameters of the model, precisions included.
-        engine: settles the latents; `PredictiveCoding`, or a `Sequence` that starts with a feedforward pass.
+        engine: settles the latents; `PredictiveCoding`, or a `Chain` that starts with a feedforward pass.
         num_steps: engine steps on each datum; enough of them to come near equilibrium, or the weights learn from errors that
             inference would still have explained (`PredictiveCodingMetrics.unrest_nats` tells).
         learnable: maps the model to a tree of booleans: which leaves are learned.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core import AbstractSequentialModel
-from ..models.sequential import idle
+from ..models.sequential import pad_actions
 from ..results import BadInputError
 from ..typing import Array, Bool, Int, PyTree
 from ._filter import length_mask, masked
@@ -96,7 +96,7 @@ def time_major(batch: SequenceBatch | StreamBatch, multiple: int | None = None) 
         whole = jnp.ones((num, time), bool) if mask is None else mask
         mask = jax.tree.map(lambda leaf: _pad(leaf, extra), whole)
         observations, actions = jax.tree.map(lambda leaf: _pad(leaf, extra), (observations, actions))
-    actions = idle(actions, _taken(batch, num, time, extra))
+    actions = pad_actions(actions, _taken(batch, num, time, extra))
     if isinstance(batch, SequenceBatch):
         _check_leading("models", eqx.filter(batch.models, eqx.is_array), (num,))
     if mask is not None:

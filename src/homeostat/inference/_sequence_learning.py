@@ -1,6 +1,6 @@
 """Learning a sequential model and what its filter learns: variational filtering expectation maximisation.
 
-    for t = 1..T:   q_t = engine(F_t, started at p(z_t | h_t)),   z_t ~ q_t,   h_{t+1} = advance(h_t, z_t, x_t, a_t)
+    for t = 1..T:   q_t = engine(F_t, started at p(z_t | h_t)),   z_t ~ q_t,   h_{t+1} = next_carry(h_t, z_t, x_t, a_t)
     phi   <- phi   - optimizer(grad_phi   mean_t sum_k a_k F_t(lambda_{t,k}(phi)))    local to the step
     theta <- theta - optimizer(grad_theta mean_t F_t(lambda_{t,K}; theta))            through the carries h
 
@@ -23,10 +23,10 @@ from ..objectives import AbstractWeighting, FreeEnergyTerms, Unweighted
 from ..results import BadInputError
 from ..typing import Any, Array, Bool, Int, Key, PyTree, Scalar
 from ._amortized_learning import Failure
-from ._credit import AbstractCredit, EveryIteration
 from ._filter import match_structure
+from ._iteration_weights import AbstractIterationWeights, AllIterations
 from ._sequence_batch import SequenceBatch, TimeMajor, num_steps, time_major
-from ._sequence_step import StepAccount, StepRule, constant, learned_step
+from ._sequence_step import LossOptions, StepLoss, constant, learned_step
 from .filters import VariationalFilter
 
 
@@ -128,7 +128,7 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
     optimizer: optax.GradientTransformation = eqx.field(static=True)
     truncation: int | None = eqx.field(static=True, default=None)
     weighting: AbstractWeighting = Unweighted()
-    engine_credit: AbstractCredit = EveryIteration()
+    engine_weights: AbstractIterationWeights = AllIterations()
     detach: Callable[[Array], Array] = eqx.field(static=True, default=jax.lax.stop_gradient)
     online: optax.GradientTransformation | None = eqx.field(static=True, default=None)
     prepare: Callable[..., PyTree] | None = eqx.field(static=True, default=None)
@@ -173,7 +173,7 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
 
     def begin(self, learned: ModelWithFilter, num: int, models: PyTree | None = None, *, key: Key) -> AbstractBelief:
         """The beliefs before anything was seen, of so many sequences."""
-        start = learned.filter.propagation.begin
+        start = learned.filter.propagation.init
 
         def one(own: PyTree | None, k: Key) -> AbstractBelief:
             return start(_own(learned.model, own), learned.filter.memory, key=k)
@@ -227,7 +227,7 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
         models: PyTree | None = None,
         *,
         key: Key,
-    ) -> tuple[PyTree, StepAccount, Progress]:
+    ) -> tuple[PyTree, StepLoss, Progress]:
         """Sums over steps and sequences of the gradient and of what it was taken of, and where the sequences have got to."""
         target = self._arrays(state.learned)
         time = num_steps(sequences)
@@ -235,12 +235,10 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
         method = eqx.filter(state.learned.filter, eqx.is_inexact_array)
         beliefs = self._settled(state, sequences, constant(beliefs), models, key=key)
 
-        def chunk(
-            progress: Progress, inputs: tuple[TimeMajor, Array, Key]
-        ) -> tuple[Progress, tuple[PyTree, StepAccount]]:
+        def chunk(progress: Progress, inputs: tuple[TimeMajor, Array, Key]) -> tuple[Progress, tuple[PyTree, StepLoss]]:
             steps, fresh, chunk_key = inputs
 
-            def loss(target: PyTree) -> tuple[Scalar, tuple[StepAccount, Progress]]:
+            def loss(target: PyTree) -> tuple[Scalar, tuple[StepLoss, Progress]]:
                 learned = self._with_arrays(state.learned, target, progress.method)
                 account, after = self._scan(learned, state.weighting, steps, progress, fresh, key=chunk_key)
                 return account.loss, (account, after)
@@ -274,7 +272,7 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
         fresh: Bool[Array, " batch"],
         *,
         key: Key,
-    ) -> tuple[StepAccount, Progress]:
+    ) -> tuple[StepLoss, Progress]:
         """Sums over the steps of one chunk; differentiable in the model, and in the filter unless it learns online."""
         begin_key, scan_key = jr.split(key)
         num = fresh.shape[0]
@@ -283,10 +281,10 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
         beliefs = jax.tree.map(lambda new, old: _choose(fresh, new, old), begun, progress.beliefs)
         run = self.rematerialize(lambda *args: self._step(weighting, progress.models, *args))
 
-        def together(beliefs: AbstractBelief, inputs: Any) -> tuple[AbstractBelief, StepAccount]:
+        def together(beliefs: AbstractBelief, inputs: Any) -> tuple[AbstractBelief, StepLoss]:
             return run(learned, beliefs, *inputs)
 
-        def online(carry: Progress, inputs: Any) -> tuple[Progress, StepAccount]:
+        def online(carry: Progress, inputs: Any) -> tuple[Progress, StepLoss]:
             method = eqx.combine(carry.method, eqx.filter(learned.filter, eqx.is_inexact_array, inverse=True))
             beliefs, account = run(ModelWithFilter(learned.model, method), carry.beliefs, *inputs)
             fixed, past = constant(learned.model), constant(carry.beliefs)
@@ -317,16 +315,16 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
         observation: Any,
         action: Any,
         key: Key,
-    ) -> tuple[AbstractBelief, StepAccount]:
+    ) -> tuple[AbstractBelief, StepLoss]:
         """One step of every sequence, summed over them."""
         method = learned.filter
-        rule = StepRule(self.weighting, weighting, self.engine_credit, self.detach)
+        rule = LossOptions(self.weighting, weighting, self.engine_weights, self.detach)
 
-        def one(own: PyTree, belief: AbstractBelief, x: Any, a: Any, k: Key) -> tuple[AbstractBelief, StepAccount]:
+        def one(own: PyTree, belief: AbstractBelief, x: Any, a: Any, k: Key) -> tuple[AbstractBelief, StepLoss]:
             model = _own(learned.model, own)
             step_key, move_key = jr.split(k)
             account, belief = learned_step(model, method, belief, x, rule, key=step_key)
-            return method.propagation.move(model, belief, a, key=move_key), account
+            return method.propagation.predict(model, belief, a, key=move_key), account
 
         num = jax.tree.leaves(observation)[0].shape[0]
         beliefs, accounts = jax.vmap(one)(models, beliefs, observation, action, jr.split(key, num))

@@ -19,10 +19,10 @@ import jax.random as jr
 from jax.flatten_util import ravel_pytree
 
 from ..core import AbstractBelief, AbstractModel, AbstractSequentialModel
-from ..models.sequential import take_noise
+from ..models.sequential import with_own_noise
 from ..objectives import AbstractWeighting, FreeEnergy, FreeEnergyTerms, Weighted
 from ..typing import Any, Array, Carry, Float, Key, Observation, PyTree, Scalar
-from ._credit import AbstractCredit
+from ._iteration_weights import AbstractIterationWeights
 from .engines import AbstractFeedbackEngine, feedback_at
 from .filters import VariationalFilter
 from .filters._variational import StepProblem, step_problem
@@ -31,7 +31,7 @@ Cut = Callable[[Array], Array]
 """`jax.lax.stop_gradient`, or the identity where gradients flow through the past."""
 
 
-class StepAccount(NamedTuple):
+class StepLoss(NamedTuple):
     """What a step contributes; zero where nothing was observed.
 
     Attributes:
@@ -47,7 +47,7 @@ class StepAccount(NamedTuple):
     count: Scalar
 
 
-class StepRule(NamedTuple):
+class LossOptions(NamedTuple):
     """How a step is learned from.
 
     Attributes:
@@ -59,7 +59,7 @@ class StepRule(NamedTuple):
 
     weighting: AbstractWeighting
     weighting_state: PyTree
-    credit: AbstractCredit
+    credit: AbstractIterationWeights
     cut: Cut
 
 
@@ -74,15 +74,15 @@ def learned_step(
     method: VariationalFilter,
     belief: AbstractBelief,
     observation: Observation,
-    rule: StepRule,
+    rule: LossOptions,
     *,
     key: Key,
-) -> tuple[StepAccount, AbstractBelief]:
+) -> tuple[StepLoss, AbstractBelief]:
     """Run inference on one observation; the account to descend, and the belief after it."""
-    model, observation = take_noise(model, observation)
+    model, observation = with_own_noise(model, observation)
     each_key, draw_key = jr.split(key)
 
-    def one(carry: Carry, memory: PyTree, past_key: Key) -> tuple[StepAccount, PyTree, PyTree]:
+    def one(carry: Carry, memory: PyTree, past_key: Key) -> tuple[StepLoss, PyTree, PyTree]:
         infer_key, energy_key = jr.split(past_key)
         problem = step_problem(
             constant(model, rule.cut), constant(carry, rule.cut), constant(memory, rule.cut), observation, method.memory
@@ -97,7 +97,7 @@ def learned_step(
         terms = objective.terms(family(unravel(taught)), live.evidence, key=energy_key)
         weighted = rule.weighting(terms, rule.weighting_state)
         observed = problem.observed
-        account = StepAccount(
+        account = StepLoss(
             jnp.where(observed, weighted + teaching, 0.0),
             jax.tree.map(lambda leaf: jnp.where(observed, leaf, 0.0), terms),
             jnp.where(observed, weighted, 0.0),
@@ -106,19 +106,19 @@ def learned_step(
         params = unravel(jax.tree.map(rule.cut, flat))
         return account, params, problem.evidence.context.memory
 
-    accounts, params, memory = method.propagation.each(one, belief, key=each_key)
+    accounts, params, memory = method.propagation.map(one, belief, key=each_key)
     # Several pasts are an average over them (Eq. 4.5); one past may come without an axis.
     average = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0) if jnp.ndim(accounts.loss) else leaf, accounts)
-    belief = method.propagation.conclude(model, method.family, belief, params, memory, observation, key=draw_key)
+    belief = method.propagation.posterior(model, method.family, belief, params, memory, observation, key=draw_key)
     return average, belief
 
 
-def _objective(static: AbstractModel, method: VariationalFilter, rule: StepRule) -> Weighted:
+def _objective(static: AbstractModel, method: VariationalFilter, rule: LossOptions) -> Weighted:
     return Weighted(FreeEnergy(static, method.expectation), rule.weighting, rule.weighting_state)
 
 
 def _infer(
-    method: VariationalFilter, problem: StepProblem, rule: StepRule, *, key: Key
+    method: VariationalFilter, problem: StepProblem, rule: LossOptions, *, key: Key
 ) -> tuple[Float[Array, " k"], Scalar, Callable[[Array], Any]]:
     """The last estimate, a number of value zero whose gradient teaches all iterations but the last, and the way back to params."""
     start_key, value_key, *keys = jr.split(key, method.num_steps + 2)

@@ -40,7 +40,6 @@ from ._likelihood import (
     perplexity as perplexity,
     summarize_weights as summarize_weights,
 )
-from ._long_run import LongRun as LongRun, Optimum as Optimum
 from ._pareto import pareto_shape as pareto_shape, tail_length as tail_length
 from ._rate_distortion import (
     InformationBounds as InformationBounds,
@@ -48,6 +47,7 @@ from ._rate_distortion import (
     information_bounds as information_bounds,
     rate_distortion as rate_distortion,
 )
+from ._reference_optimum import Optimum as Optimum, ReferenceOptimum as ReferenceOptimum
 from ._representation import (
     Codes as Codes,
     LevelStatistics as LevelStatistics,

@@ -25,8 +25,8 @@ from ..objectives import Evidence, FreeEnergy
 from ..typing import Array, Distribution, Float, Key, Observation, Params
 from ._evaluate import count_rows, map_rows
 from ._likelihood import mean_with_error
-from ._long_run import LongRun, Optimum
 from ._pareto import pareto_shape
+from ._reference_optimum import Optimum, ReferenceOptimum
 from ._statistics import Estimated
 
 
@@ -115,7 +115,7 @@ def inference_gaps(
     num_steps: int = 1,
     num_samples: int = 5_000,
     reference: AbstractFamily | None = None,
-    long_run: LongRun | None = None,
+    long_run: ReferenceOptimum | None = None,
     objective: AbstractObjective | None = None,
     start: Params | None = None,
     batch_size: int = 16,
@@ -132,7 +132,7 @@ def inference_gaps(
         num_steps: engine steps on each row.
         num_samples: samples of z for each bound; the same random numbers for all, so their differences are less noisy.
         reference: the richer family; `FullGaussian` over the same vector by default.
-        long_run: how the optima are sought; `LongRun()` by default.
+        long_run: how the optima are sought; `ReferenceOptimum()` by default.
         objective: what the engine descends; `FreeEnergy(model)` by default.
         start: the engine's first parameters; `family.init()` by default.
         batch_size: rows worked on at once.
@@ -147,7 +147,7 @@ def inference_gaps(
     start = family.init() if start is None else start
     objective = FreeEnergy(model) if objective is None else objective
     families = family, reference.given(model.initial())
-    arguments = (model, engine, families, objective, LongRun() if long_run is None else long_run, start)
+    arguments = (model, engine, families, objective, ReferenceOptimum() if long_run is None else long_run, start)
     size = min(batch_size, count_rows(observations))
     return _gaps_of_rows(arguments, observations, key, num_steps, num_samples, size, chunk)
 

@@ -4,10 +4,10 @@ from ._expected_free_energy import (
     AbstractFunctional as AbstractFunctional,
     AbstractParameterInformation as AbstractParameterInformation,
     AbstractPreference as AbstractPreference,
+    EFEInfo as EFEInfo,
     EFETerms as EFETerms,
     ExpectedFreeEnergy as ExpectedFreeEnergy,
-    KnownParameters as KnownParameters,
-    PlanAccount as PlanAccount,
+    NoParameterGain as NoParameterGain,
     PragmaticEpistemic as PragmaticEpistemic,
     Preferred as Preferred,
     RiskAmbiguity as RiskAmbiguity,
@@ -22,20 +22,20 @@ from ._free_energy import (
 from ._information import (
     AbstractEstimator as AbstractEstimator,
     AbstractSupport as AbstractSupport,
-    AllPoints as AllPoints,
-    Drawn as Drawn,
     FiniteOutcomes as FiniteOutcomes,
     Information as Information,
     Linearized as Linearized,
     MomentMatched as MomentMatched,
     NestedMonteCarlo as NestedMonteCarlo,
+    SampledPoints as SampledPoints,
+    WeightedPoints as WeightedPoints,
 )
 from ._path_curvature import (
     AbstractPathCurvature as AbstractPathCurvature,
     PathFisher as PathFisher,
     PathHessian as PathHessian,
 )
-from ._path_energy import PathAccount as PathAccount, PathEnergy as PathEnergy
+from ._path_energy import PathEnergy as PathEnergy, ReturnInfo as ReturnInfo
 from ._path_free_energy import (
     AbstractPathExpectation as AbstractPathExpectation,
     Neighbours as Neighbours,
@@ -48,7 +48,11 @@ from ._path_free_energy import (
     at_paths as at_paths,
     within as within,
 )
-from ._prospect import AbstractPlanEnergy as AbstractPlanEnergy, Prospect as Prospect, forecast as forecast
+from ._planning_context import (
+    AbstractPlanEnergy as AbstractPlanEnergy,
+    PlanningContext as PlanningContext,
+    forecast as forecast,
+)
 from ._weighted import (
     AbstractWeighting as AbstractWeighting,
     Annealing as Annealing,

@@ -32,12 +32,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractBelief, AbstractFilter, AbstractModel
+from ..core import AbstractBelief, AbstractFilter, AbstractMarkovModel
 from ..distributions import AbstractExpectation, MonteCarlo
 from ..models.sequential import BayesianLinearDynamics
 from ..typing import Action, Array, Energy, Float, Key, Scalar
 from ._information import AbstractEstimator, Linearized
-from ._prospect import AbstractPlanEnergy, Prospect, forecast
+from ._planning_context import AbstractPlanEnergy, PlanningContext, forecast
 
 
 class EFETerms(NamedTuple):
@@ -58,7 +58,7 @@ class EFETerms(NamedTuple):
     parameter_information_nats: Float[Array, " horizon"]
 
 
-class PlanAccount(NamedTuple):
+class EFEInfo(NamedTuple):
     """Why a plan has the energy that it has.
 
     Attributes:
@@ -86,7 +86,7 @@ class AbstractPreference(eqx.Module):
 
     @abc.abstractmethod
     def compare(
-        self, estimator: AbstractEstimator, model: AbstractModel, belief: AbstractBelief, *, key: Key
+        self, estimator: AbstractEstimator, model: AbstractMarkovModel, belief: AbstractBelief, *, key: Key
     ) -> Preferred:
         """Risk and pragmatic value of a predicted belief."""
 
@@ -147,7 +147,7 @@ class AbstractParameterInformation(eqx.Module):
 
 
 @final
-class KnownParameters(AbstractParameterInformation):
+class NoParameterGain(AbstractParameterInformation):
     """The parameters are taken as known: nothing to learn."""
 
     def __call__(self, estimator: AbstractEstimator, belief: AbstractBelief, action: Action, *, key: Key) -> Scalar:
@@ -192,21 +192,21 @@ class ExpectedFreeEnergy(AbstractPlanEnergy):
     filter: AbstractFilter
     estimator: AbstractEstimator = Linearized()
     functional: AbstractFunctional = RiskAmbiguity()
-    parameters: AbstractParameterInformation = KnownParameters()
+    parameters: AbstractParameterInformation = NoParameterGain()
     expectation: AbstractExpectation = MonteCarlo(1)
 
-    def pointwise(self, value: Array, args: Prospect, *, key: Key) -> Energy:
+    def pointwise(self, value: Array, args: PlanningContext, *, key: Key) -> Energy:
         """G of one plan. Terms that the functional does not read are not computed under `jit`."""
         return jnp.sum(self.functional(self._evaluate(value, args, key=key)[0]))
 
-    def explain(self, value: Array, args: Prospect, *, key: Key) -> PlanAccount:
+    def explain(self, value: Array, args: PlanningContext, *, key: Key) -> EFEInfo:
         """Every term of one plan, and the states that it predicts."""
         terms, beliefs = self._evaluate(value, args, key=key)
         mean = jax.vmap(lambda belief: belief.mean)(beliefs)
         variance = jax.vmap(lambda belief: jnp.diagonal(belief.covariance))(beliefs)
-        return PlanAccount(jnp.sum(self.functional(terms)), terms, mean, jnp.sqrt(variance))
+        return EFEInfo(jnp.sum(self.functional(terms)), terms, mean, jnp.sqrt(variance))
 
-    def _evaluate(self, actions: Array, args: Prospect, *, key: Key) -> tuple[EFETerms, AbstractBelief]:
+    def _evaluate(self, actions: Array, args: PlanningContext, *, key: Key) -> tuple[EFETerms, AbstractBelief]:
         forecast_key, step_key = jr.split(key)
         beliefs = forecast(self.filter, args, actions, key=forecast_key)
         before = jax.tree.map(

@@ -162,7 +162,7 @@ class AbstractSupport(eqx.Module):
 
 
 @final
-class Drawn(AbstractSupport):
+class SampledPoints(AbstractSupport):
     """States sampled from the belief, equally weighted.
 
     The entropy is that of the Gaussian with the belief's covariance, an upper bound for beliefs that are not Gaussian.
@@ -182,7 +182,7 @@ class Drawn(AbstractSupport):
 
 
 @final
-class AllPoints(AbstractSupport):
+class WeightedPoints(AbstractSupport):
     """The belief's own weighted points (`particles`, `log_weights`): exact where the belief is a finite set of states.
 
     The entropy is -sum w log w, so a preference over states is then a probability (not a density) of each state. States
@@ -193,7 +193,7 @@ class AllPoints(AbstractSupport):
         particles, log_weights = getattr(belief, "particles", None), getattr(belief, "log_weights", None)
         if particles is None or log_weights is None:
             raise BadInputError(
-                f"Expected a belief made of weighted points (a ParticleBelief), got {type(belief).__name__}: use `Drawn` to "
+                f"Expected a belief made of weighted points (a ParticleBelief), got {type(belief).__name__}: use `SampledPoints` to "
                 f"sample states from it."
             )
         return Points(particles, jax.nn.softmax(log_weights))
@@ -220,7 +220,7 @@ class NestedMonteCarlo(AbstractPointEstimator):
     """I(s; x) ~ mean_k [log p(x_k | s_k) - log sum_j w_j p(x_k | s_j)],  s_k ~ q(s),  x_k ~ p(x | s_k).
 
     The inner sum runs over all points of the support, with s_k among them. On a support that is the whole belief
-    (`AllPoints`) the estimate is unbiased; with N drawn states its expectation is a lower bound, below log N.
+    (`WeightedPoints`) the estimate is unbiased; with N drawn states its expectation is a lower bound, below log N.
 
     Attributes:
         num_outcomes: sampled observations x_k; their states are drawn systematically, one for each share of the weights.
@@ -232,7 +232,7 @@ class NestedMonteCarlo(AbstractPointEstimator):
     """
 
     num_outcomes: int = eqx.field(static=True, default=32)
-    support: AbstractSupport = AllPoints()
+    support: AbstractSupport = WeightedPoints()
 
     def __check_init__(self):
         if self.num_outcomes < 1:
@@ -279,7 +279,7 @@ class FiniteOutcomes(AbstractPointEstimator):
         support: the states.
     """
 
-    support: AbstractSupport = AllPoints()
+    support: AbstractSupport = WeightedPoints()
 
     def information(self, model: AbstractModel, belief: AbstractBelief, *, key: Key) -> Information:
         points, _, conditional, marginal = self._outcomes(model, belief, key=key)

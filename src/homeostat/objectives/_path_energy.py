@@ -11,10 +11,10 @@ import jax.random as jr
 from ..distributions import AbstractExpectation, MonteCarlo
 from ..results import BadInputError
 from ..typing import Action, Array, Energy, Float, Key, Scalar, State
-from ._prospect import AbstractPlanEnergy, Prospect
+from ._planning_context import AbstractPlanEnergy, PlanningContext
 
 
-class PathAccount(NamedTuple):
+class ReturnInfo(NamedTuple):
     """Where the energy of a plan comes from.
 
     Attributes:
@@ -66,10 +66,10 @@ class PathEnergy(AbstractPlanEnergy):
         if isinstance(self.temperature, float | int) and not self.temperature > 0.0:
             raise BadInputError(f"Expected a temperature above zero, got {self.temperature}.")
 
-    def pointwise(self, value: Array, args: Prospect, *, key: Key) -> Energy:
+    def pointwise(self, value: Array, args: PlanningContext, *, key: Key) -> Energy:
         return self.explain(value, args, key=key).energy_nats
 
-    def explain(self, value: Array, args: Prospect, *, key: Key) -> PathAccount:
+    def explain(self, value: Array, args: PlanningContext, *, key: Key) -> ReturnInfo:
         def path(path_key):
             keys = jr.split(path_key, value.shape[0] + 1)
             start = args.belief.sample(key=keys[0])
@@ -85,4 +85,4 @@ class PathEnergy(AbstractPlanEnergy):
         states, costs, terminal = jax.vmap(path)(jr.split(key, self.num_paths))
         expected = jnp.mean(costs, axis=0)
         energy = (jnp.sum(expected) + jnp.mean(terminal)) / self.temperature
-        return PathAccount(energy, expected, jnp.mean(states, axis=0), jnp.std(states, axis=0))
+        return ReturnInfo(energy, expected, jnp.mean(states, axis=0), jnp.std(states, axis=0))

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 
-from ..core import AbstractModel, AbstractObjective
+from ..core import AbstractMarkovModel, AbstractObjective
 from ..distributions import (
     AbstractExpectation,
     BlockPrecision,
@@ -27,7 +27,7 @@ from ..distributions import (
     known_entries,
     partial_log_prob,
 )
-from ..models.sequential import Measurement, idle, measured
+from ..models.sequential import Measurement, measured, pad_actions
 from ..results import BadInputError
 from ..typing import Action, Array, Bool, Distribution, Energy, Float, Int, Key, Observation, PyTree, Scalar
 from ._free_energy import FreeEnergyTerms
@@ -80,8 +80,8 @@ class PathEvidence(eqx.Module):
             return leaf & inside.reshape(time, *(1,) * (leaf.ndim - 1))
 
         observed = jax.tree.map(lambda leaf: jnp.ones(jnp.shape(leaf), bool), value) if observed is None else observed
-        # Transitions beyond the end do not count, but have to be regular: see `idle`.
-        actions = idle(actions, inside[1:])
+        # Transitions beyond the end do not count, but have to be regular: see `pad_actions`.
+        actions = pad_actions(actions, inside[1:])
         return cls(value, actions, jax.tree.map(within, observed), noise, jnp.asarray(length, jnp.int32))
 
     @property
@@ -208,7 +208,7 @@ class PathFreeEnergy(AbstractObjective):
         Archer et al., "Black box variational inference for state space models", 2015, Eq. 2.
     """
 
-    model: AbstractModel
+    model: AbstractMarkovModel
     expectation: AbstractPathExpectation = Neighbours()
 
     def pointwise(self, value: Float[Array, "time d"], args: PathEvidence, *, key: Key) -> Energy:

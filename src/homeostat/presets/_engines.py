@@ -21,13 +21,13 @@ from ..distributions import (
     MonteCarlo,
     NormalizingFlow,
 )
-from ..inference import AbstractCredit, EveryIteration, FirstIteration, LastIteration
+from ..inference import AbstractIterationWeights, AllIterations, FirstIteration, LastIteration
 from ..inference.engines import (
     AbstractEncoding,
     AbstractUpdateRule,
     BoundLogScale,
+    Chain,
     Data,
-    Detached,
     Direct,
     Estimate,
     Feedback,
@@ -43,7 +43,7 @@ from ..inference.engines import (
     PredictionErrors,
     PredictiveCoding,
     Residual,
-    Sequence,
+    StopGradient,
     WeightedErrors,
 )
 from ..models.static import LatentGaussian
@@ -69,7 +69,7 @@ class Inference(NamedTuple):
     engine: AbstractEngine
     family: AbstractFamily
     num_steps: int
-    engine_credit: AbstractCredit
+    engine_weights: AbstractIterationWeights
 
     @property
     def learned_family(self) -> AbstractFamily | None:
@@ -163,30 +163,30 @@ def make_inference(
     name, dim = config.engine, sum(latent_dims(config))
     rate, steps = config.inference_rate, config.iterations
     if name == "direct":
-        return Inference(_direct(config, observations, family, key), family, 1, EveryIteration())
+        return Inference(_direct(config, observations, family, key), family, 1, AllIterations())
     if name == "ladder":
         if not isinstance(model, LatentGaussian) or len(model.dims) < 2:
             raise BadInputError(
                 "Expected at least two levels for --engine ladder, got one: say --latents 64,32, or use --engine direct."
             )
         ladder = Ladder(model.levels)
-        return Inference(_direct(config, observations, ladder, key), ladder, 1, EveryIteration())
+        return Inference(_direct(config, observations, ladder, key), ladder, 1, AllIterations())
     if name == "semi-amortized":
         first = _direct(config, observations, family, key)
-        return Inference(Sequence((first, Gradient(optax.adam(rate))), (1,)), family, 1 + steps, FirstIteration())
+        return Inference(Chain((first, Gradient(optax.adam(rate))), (1,)), family, 1 + steps, FirstIteration())
     if name == "iterative":
         engine = _iterative(config, observations, _feedback(observations, family, dim), _bound(family), key)
-        return Inference(engine, family, steps, EveryIteration())
+        return Inference(engine, family, steps, AllIterations())
     if name == "levelwise":
         engine = _levelwise(model, config, observations, family, key)
-        return Inference(engine, family, steps, EveryIteration())
+        return Inference(engine, family, steps, AllIterations())
     if name == "gradient":
-        return Inference(Detached(Gradient(optax.adam(rate))), family, steps, LastIteration())
+        return Inference(StopGradient(Gradient(optax.adam(rate))), family, steps, LastIteration())
     if name == "natural-gradient":
         engine = NaturalGradient(rate, expectation=MonteCarlo(config.samples))
-        return Inference(Detached(engine), family, steps, LastIteration())
+        return Inference(StopGradient(engine), family, steps, LastIteration())
     if name == "predictive-coding":
-        return Inference(Detached(PredictiveCoding(optax.adam(rate))), Delta(dim), steps, LastIteration())
+        return Inference(StopGradient(PredictiveCoding(optax.adam(rate))), Delta(dim), steps, LastIteration())
     # On a linear-Gaussian model one full natural-gradient step is the exact posterior.
     exact = NaturalGradient(1.0, expectation=Cubature())
     return Inference(exact, FullGaussian(dim), 1, LastIteration())
@@ -207,7 +207,7 @@ def for_reporting(inference: Inference, dim: int, iterations: int | None) -> Inf
     steps = inference.num_steps if iterations is None else iterations
     if isinstance(inference.family, Delta):
         engine = PointWithSpread(inference.engine, steps)
-        return Inference(engine, DiagonalGaussian(dim), 1, inference.engine_credit)
+        return Inference(engine, DiagonalGaussian(dim), 1, inference.engine_weights)
     return inference._replace(num_steps=steps)
 
 

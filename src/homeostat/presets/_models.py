@@ -8,8 +8,7 @@ from ..core import AbstractModel
 from ..models.static import (
     AbstractLikelihood,
     Bernoulli,
-    Categorical,
-    Chain,
+    CategoricalOutput,
     ConditionalDiscretizedGaussian,
     ConditionalGaussian,
     DiscretizedGaussian,
@@ -17,6 +16,7 @@ from ..models.static import (
     Gaussian,
     LearnedLevel,
     Multinomial,
+    NoSkip,
     ProbabilisticPCA,
     Skip,
     SparseCoding,
@@ -69,7 +69,7 @@ def make_likelihood(config: FitConfig, observations: Observations) -> AbstractLi
             return ConditionalDiscretizedGaussian(shape, width, link=jax.nn.sigmoid)
         return DiscretizedGaussian(shape, jnp.full(shape, -1.0), width, link=jax.nn.sigmoid)
     if name == "categorical":
-        return Categorical(shape, observations.num_classes)
+        return CategoricalOutput(shape, observations.num_classes)
     return Multinomial(shape[0], observations.total_count)
 
 
@@ -90,7 +90,7 @@ def make_model(config: FitConfig, observations: Observations, *, key: Key) -> Ab
         key=key,
         mapping=make_mapping(config, observations, likelihood.num_features),
         units=config.units,
-        wiring=Skip() if config.wiring == "skip" else Chain(),
+        wiring=Skip() if config.wiring == "skip" else NoSkip(),
         conditional_scale=jnp.zeros if config.level_scale == "constant" else lambda dim: None,
         top=LearnedLevel if config.prior == "learned" else StandardLevel,
     )

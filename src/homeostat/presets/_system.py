@@ -112,8 +112,8 @@ class System(NamedTuple):
             MonteCarlo(self.config.samples),
             self.inference.num_steps,
             self.weighting,
-            engine_credit=self.inference.engine_credit,
-            model_credit=LastIteration(),
+            engine_weights=self.inference.engine_weights,
+            model_weights=LastIteration(),
             prepare=BINARIZE if self.observations.binarized else None,
         )
 

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.random as jr
 
-from ..core import AbstractBelief, AbstractController, AbstractModel
+from ..core import AbstractBelief, AbstractController, AbstractMarkovModel
 from ..typing import Key, PyTree
 from ._assertions import assert_close, assert_finite, assert_same_structure, check_transforms
 from ._tolerances import Tolerances
@@ -11,7 +11,7 @@ from ._tolerances import Tolerances
 
 def check_controller(
     controller: AbstractController,
-    model: AbstractModel,
+    model: AbstractMarkovModel,
     belief: AbstractBelief,
     *,
     key: Key,

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jax.flatten_util import ravel_pytree
 
-from ..core import AbstractModel, AbstractSequentialModel
-from ..results import BadInputError
+from ..core import AbstractMarkovModel, AbstractModel, AbstractSequentialModel
 from ..typing import Action, Array, Carry, Distribution, Key, PyTree
 from ._assertions import assert_close, assert_finite, assert_same_structure, assert_zero_mean, check_transforms
 from ._tolerances import Tolerances
@@ -28,13 +27,12 @@ def check_model(
 
     Laws: the joint density of a sampled state and observation is a finite scalar that obeys the transform laws; its
     gradients in the state and in the model's parameters are finite; observations are drawn from the density that the
-    model gives them (their score in the state has mean zero); the next state has the structure of the first; a static
-    model refuses to move, by `BadInputError`.
+    model gives them (their score in the state has mean zero); the next state of a Markov model has the structure of the first.
 
     Args:
         model: what to check.
         key: random key.
-        action: an action that the model understands; None for a static model.
+        action: an action that the model understands; None for a model without actions.
         num_samples: size of the Monte Carlo checks.
         tolerances: see `Tolerances`.
 
@@ -60,8 +58,7 @@ def check_model(
     if jnp.issubdtype(jnp.result_type(state), jnp.inexact):
         assert_finite(jax.grad(joint)(state, observation), f"{name}: gradient of log p(x, z) in z")
         _check_score(model.emission, state, draw_key, num_samples, tolerances, f"{name}.emission")
-    if action is None:
-        _check_static(model, state)
+    if not isinstance(model, AbstractMarkovModel):
         return
     moved = model.transition(state, action).sample(move_key)
     assert_same_structure(moved, state, f"{name}.transition: gives a state like that of initial")
@@ -89,10 +86,10 @@ def check_sequential_model(
 ) -> None:
     """Run every law of `AbstractSequentialModel` on `model`.
 
-    Laws: `advance` preserves the structure, shapes and types of the carry, and moves it to finite numbers; one step (density of a
+    Laws: `next_carry` preserves the structure, shapes and types of the carry, and moves it to finite numbers; one step (density of a
     state and an observation, and the carry after them) obeys the transform laws, and a loop over steps gives what the same steps
     give one by one; gradients in the model's parameters are finite, through several steps; ancestral samples come from the
-    densities (the score of the likelihood in the state, and that of the prior in the carry, have mean zero).
+    densities (the score of the emission in the state, and that of the prior in the carry, have mean zero).
 
     Args:
         model: what to check.
@@ -110,16 +107,16 @@ def check_sequential_model(
     def draw(m: AbstractSequentialModel, carry: Carry, k: Key) -> tuple[PyTree, PyTree]:
         state_key, observation_key = jr.split(k)
         state = m.prior(carry).sample(state_key)
-        return state, m.likelihood(carry, state).sample(observation_key)
+        return state, m.emission_given(carry, state).sample(observation_key)
 
     def step(m: AbstractSequentialModel, carry: Carry, k: Key) -> tuple[Carry, Array]:
         state, observation = jax.lax.stop_gradient(draw(m, carry, k))
-        log_density = m.prior(carry).log_prob(state) + m.likelihood(carry, state).log_prob(observation)
-        return m.advance(carry, state, observation, action), log_density
+        log_density = m.prior(carry).log_prob(state) + m.emission_given(carry, state).log_prob(observation)
+        return m.next_carry(carry, state, observation, action), log_density
 
-    start = model.begin()
+    start = model.init_carry()
     other, _ = step(model, start, second_key)
-    assert_same_structure(other, start, f"{name}.advance: gives a carry like that of begin")
+    assert_same_structure(other, start, f"{name}.next_carry: gives a carry like that of init_carry")
     assert_finite((start, other), f"{name}: carries")
     _, value = check_transforms(
         lambda carry, k: step(model, carry, k),
@@ -131,17 +128,21 @@ def check_sequential_model(
     if jnp.shape(value) != ():
         raise AssertionError(f"{name}: expected a scalar log p(x, z | h), got shape {jnp.shape(value)}.")
     keys = jr.split(loop_key, 3)
-    looped = eqx.filter_jit(lambda m: jax.lax.scan(lambda h, k: step(m, h, k), m.begin(), keys)[1])(model)
+    looped = eqx.filter_jit(lambda m: jax.lax.scan(lambda h, k: step(m, h, k), m.init_carry(), keys)[1])(model)
     carry, singly = start, []
     for k in keys:
         carry, log_density = step(model, carry, k)
         singly.append(log_density)
     assert_close(looped, jnp.stack(singly), tolerances.algebra, f"{name}: a loop over steps = steps one by one")
-    _check_parameter_gradients(model, lambda m: jnp.sum(jax.lax.scan(lambda h, k: step(m, h, k), m.begin(), keys)[1]))
+    _check_parameter_gradients(
+        model, lambda m: jnp.sum(jax.lax.scan(lambda h, k: step(m, h, k), m.init_carry(), keys)[1])
+    )
     state, _ = draw(model, other, score_key)
     if not jnp.issubdtype(jnp.result_type(state), jnp.inexact):
         return
-    _check_score(lambda z: model.likelihood(other, z), state, score_key, num_samples, tolerances, f"{name}.likelihood")
+    _check_score(
+        lambda z: model.emission_given(other, z), state, score_key, num_samples, tolerances, f"{name}.emission_given"
+    )
     flat, unravel = ravel_pytree(eqx.filter(other, eqx.is_inexact_array))
     rest = eqx.filter(other, eqx.is_inexact_array, inverse=True)
     if flat.size:
@@ -172,14 +173,8 @@ def _check_score(
     assert_zero_mean(scores, tolerances.standard_errors, f"{name}: samples come from its density (mean score)")
 
 
-def _check_parameter_gradients(model: AbstractSequentialModel, log_density: Callable[[Any], Array]) -> None:
+def _check_parameter_gradients(
+    model: AbstractModel | AbstractSequentialModel, log_density: Callable[[Any], Array]
+) -> None:
     gradients = eqx.filter_jit(eqx.filter_grad(log_density))(model)
     assert_finite(gradients, f"{type(model).__name__}: gradients in the model's parameters")
-
-
-def _check_static(model: AbstractModel, state: PyTree) -> None:
-    try:
-        model.transition(state, jnp.zeros(1))
-    except BadInputError:
-        return
-    raise AssertionError(f"{type(model).__name__}: expected a static model to raise BadInputError when moved.")

@@ -21,16 +21,16 @@ from homeostat.inference import (
     infer,
     local_gradients,
 )
-from homeostat.inference.engines import ConstantGain, Direct, Gradient, PredictiveCoding, Sequence
+from homeostat.inference.engines import Chain, ConstantGain, Direct, Gradient, PredictiveCoding
 from homeostat.models.static import (
     Bernoulli,
-    Categorical,
-    Chain,
+    CategoricalOutput,
     ConditionalGaussian,
     DiscretizedGaussian,
     FactorAnalysis,
     Gaussian,
     LearnedLevel,
+    NoSkip,
     ProbabilisticPCA,
     Skip,
     SparseCoding,
@@ -46,7 +46,7 @@ SIZE, DIMS = 4, (3, 2, 2)
 NETWORK = partial(MLP, width=4, depth=1, activation=jax.nn.tanh)
 
 
-def deep(likelihood, wiring=Chain(), dims=DIMS, units=0):
+def deep(likelihood, wiring=NoSkip(), dims=DIMS, units=0):
     return latent_gaussian(
         likelihood, dims, key=jr.key(3), mapping=NETWORK, units=units, wiring=wiring, top=LearnedLevel
     )
@@ -176,7 +176,7 @@ def test_a_feedforward_pass_gives_the_start(key):
     model, x = factors(), observations()[0]
     exact = model.posterior(x).loc
     encoder = Direct(lambda evidence: model.posterior(evidence.observation).loc + 0.01)
-    engine = Sequence((encoder, PredictiveCoding(optax.sgd(0.01))), (1,))
+    engine = Chain((encoder, PredictiveCoding(optax.sgd(0.01))), (1,))
     amortised = run(engine, model, x, key, 4, record=True)
     np.testing.assert_allclose(amortised.path.loc[1], exact + 0.01, rtol=ALGEBRA)
     cold = run(PredictiveCoding(optax.sgd(0.01)), model, x, key, 4)
@@ -295,7 +295,7 @@ def test_what_is_not_finite_stops_learning_and_keeps_the_model(key):
 def test_an_encoder_can_be_trained_beside_it(key):
     # The learner of other engines differentiates through the steps as they run.
     encoder = Direct(Encoder(MLP(SIZE, 2, 4, 1, key=key)))
-    engine = Sequence((encoder, PredictiveCoding(optax.sgd(0.01))), (1,))
+    engine = Chain((encoder, PredictiveCoding(optax.sgd(0.01))), (1,))
     learner = FreeEnergyDescent(ModelWithEngine(factors(), engine), Delta(2), optax.adam(1e-2), num_steps=2)
     update = eqx.filter_jit(learner.update)
     state, first = update(learner.init(key=key), observations(), key=key)
@@ -320,7 +320,7 @@ def test_refuses_what_it_cannot_do(key):
     with pytest.raises(BadInputError, match="a hierarchy of levels"):
         infer(FreeEnergy(model), engine, Delta(7), Evidence(x, deep(Gaussian((SIZE,))).initial()), key=key)
     with pytest.raises(BadInputError, match="Bernoulli output"):
-        run(engine, deep(Categorical((SIZE,), 3)), x, key)
+        run(engine, deep(CategoricalOutput((SIZE,), 3)), x, key)
     with pytest.raises(BadInputError, match="Expected a value of shape"):
         run(engine, model, observations(), key)
     with pytest.raises(BadInputError, match="a gain for each level"):

@@ -13,7 +13,7 @@ import references
 from homeostat.core import AbstractObjective
 from homeostat.distributions import Categorical, DiagonalGaussian, Enumeration, FullGaussian, gaussian_moments
 from homeostat.inference import infer
-from homeostat.inference.engines import CrossEntropy, Exhaustive, PathIntegral
+from homeostat.inference.engines import MPPI, CrossEntropy, Enumerate
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import BadInputError
 from homeostat.testing import assert_zero_mean
@@ -48,7 +48,7 @@ def test_path_integral_converges_to_the_posterior(key):
 
     family = FullGaussian(2)
     prior = family.from_scale_tril(model.prior_mean, model.prior_factor)
-    engine = PathIntegral(population=4000)
+    engine = MPPI(population=4000)
 
     def once(k):
         posterior = infer(Likelihood(), engine, family, evidence, key=k, params=prior, throw=False)
@@ -62,7 +62,7 @@ def test_path_integral_converges_to_the_posterior(key):
 
 
 def test_path_integral_weights_are_boltzmann():
-    weights = PathIntegral(4, 2.0).weights(jnp.array([0.0, 2.0, 4.0, jnp.inf]))
+    weights = MPPI(4, 2.0).weights(jnp.array([0.0, 2.0, 4.0, jnp.inf]))
     expected = np.exp([0.0, -1.0, -2.0, -np.inf])
     np.testing.assert_allclose(weights, expected / expected.sum(), rtol=ALGEBRA)
 
@@ -93,7 +93,7 @@ def test_impossible_points_get_no_weight(key):
         def __call__(self, distribution, args, *, key):
             return jnp.zeros(())
 
-    for engine in (CrossEntropy(64, 8), PathIntegral(64)):
+    for engine in (CrossEntropy(64, 8), MPPI(64)):
         posterior = infer(Fence(), engine, DiagonalGaussian(1), None, key=key, num_steps=10)
         assert float(posterior.params.loc[0]) > 0.0
         assert bool(jnp.all(jnp.isfinite(posterior.path_nats)))
@@ -102,7 +102,7 @@ def test_impossible_points_get_no_weight(key):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_exhaustive_is_boltzmann(temperature, key):
     energies = jnp.array([0.3, -1.0, 2.0, jnp.inf])
-    posterior = infer(Table(energies), Exhaustive(temperature), Categorical(4), None, key=key, throw=False)
+    posterior = infer(Table(energies), Enumerate(temperature), Categorical(4), None, key=key, throw=False)
     expected = np.exp(-np.asarray(energies) / temperature)
     probabilities = jax.nn.softmax(posterior.params.logits)
     np.testing.assert_allclose(probabilities, expected / expected.sum(), rtol=ALGEBRA, atol=ALGEBRA)
@@ -114,17 +114,17 @@ def test_exhaustive_reaches_the_evidence(key):
         float(model.initial().log_prob(jnp.asarray(z)) + model.emission(jnp.asarray(z)).log_prob(evidence.observation))
         for z in range(3)
     ]
-    posterior = infer(FreeEnergy(model, Enumeration()), Exhaustive(), Categorical(3), evidence, key=key)
+    posterior = infer(FreeEnergy(model, Enumeration()), Enumerate(), Categorical(3), evidence, key=key)
     np.testing.assert_allclose(posterior.energy_nats, -np.log(np.sum(np.exp(joint))), rtol=ALGEBRA)
 
 
 def test_exhaustive_finds_the_best_plan_and_the_marginals(key):
     energies = jr.normal(key, (3, 3))
     family = Categorical(3, (2,))
-    cold = infer(Table(energies), Exhaustive(1e-3), family, None, key=key)
+    cold = infer(Table(energies), Enumerate(1e-3), family, None, key=key)
     best = np.unravel_index(int(np.argmin(energies)), (3, 3))
     np.testing.assert_array_equal(jnp.argmax(cold.params.logits, axis=-1), best)
-    warm = infer(Table(energies), Exhaustive(), family, None, key=key)
+    warm = infer(Table(energies), Enumerate(), family, None, key=key)
     joint = np.exp(-np.asarray(energies))
     joint /= joint.sum()
     marginals = np.stack([joint.sum(1), joint.sum(0)])
@@ -133,13 +133,13 @@ def test_exhaustive_finds_the_best_plan_and_the_marginals(key):
 
 def test_exhaustive_refuses_an_infinite_support(key):
     with pytest.raises(BadInputError, match="Expected a Categorical family for Exhaustive, got DiagonalGaussian"):
-        infer(Table(jnp.zeros(3)), Exhaustive(), DiagonalGaussian(1), None, key=key)
+        infer(Table(jnp.zeros(3)), Enumerate(), DiagonalGaussian(1), None, key=key)
 
 
 def test_bad_options():
     with pytest.raises(BadInputError, match="elites=9 and population=8"):
         CrossEntropy(8, 9)
-    for engine in (PathIntegral, Exhaustive):
+    for engine in (MPPI, Enumerate):
         with pytest.raises(BadInputError, match="temperature above zero, got 0.0"):
             engine(temperature=0.0)
 
@@ -150,7 +150,7 @@ def test_population_is_drawn_from_the_family(key):
     start = family.from_moments(jnp.array([2.0]), jnp.array([[4.0]]))
 
     def once(k):
-        engine = PathIntegral(100, 1e12)
+        engine = MPPI(100, 1e12)
         evidence = Evidence(jnp.zeros(3), dist.Normal(jnp.zeros(1), jnp.ones(1)).to_event(1))
         model = catalogue.linear_model(1)
         return infer(FreeEnergy(model), engine, family, evidence, key=k, params=start, throw=False).params.loc

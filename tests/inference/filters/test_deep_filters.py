@@ -81,7 +81,7 @@ def test_amortized_variational_filtering_takes_any_model(name, key):
     assert np.isfinite(value)
     for leaf in jax.tree.leaves(eqx.filter(gradient.engine.network, eqx.is_inexact_array)):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
-    assert isinstance(model.prior(model.begin()), Hierarchical) == (name == "two time scales")
+    assert isinstance(model.prior(model.init_carry()), Hierarchical) == (name == "two time scales")
 
 
 def test_a_filter_maps_over_sequences_and_is_traced_once(key):
@@ -112,7 +112,7 @@ def test_encoders_read_what_was_published(key):
     x = jnp.asarray([0.5, -1.0, 2.0, 0.0, 1.0])
     model = vrnn(VECTOR, VRNN_TINY, key=key)
     encoder = vrnn_filter(model, VRNN_TINY, key=jr.key(1)).engine.encoder
-    carry = model.advance(model.begin(), jnp.ones(2), -x, None)
+    carry = model.next_carry(model.init_carry(), jnp.ones(2), -x, None)
     read = np.maximum(dense(encoder.reader.network.layers[0], np.asarray(x)), 0.0)
     inputs = np.concatenate([read, carry.memory.top])
     expected = dense(encoder.network.head, np.maximum(dense(encoder.network.features.layers[0], inputs), 0.0))
@@ -121,7 +121,7 @@ def test_encoders_read_what_was_published(key):
 
     model = srnn(VECTOR, SRNN_TINY, key=key)
     encoder = srnn_filter(model, SRNN_TINY, key=jr.key(1)).engine.encoder
-    carry = model.advance(model.begin(), jnp.ones(2), -x, None)
+    carry = model.next_carry(model.init_carry(), jnp.ones(2), -x, None)
     inputs = dense(encoder.network.features.layers[0], np.concatenate([x, carry.memory.top]))
     expected = dense(encoder.network.head, np.clip(np.where(inputs > 0, inputs, inputs / 3), -3, 3))
     got = encoder(Evidence(x, model.prior(carry), StepContext(carry, None)))

@@ -24,13 +24,13 @@ from homeostat.inference.filters import (
 )
 from homeostat.models.sequential import (
     ContinuousLinearDynamics,
-    Elapsed,
     LinearDynamics,
     LinearGaussian,
     Measurement,
     PoissonEmission,
     StateSpace,
     SwitchingLinear,
+    TimedAction,
     TransitionMatrix,
     pendulum,
     stochastic_volatility,
@@ -45,7 +45,7 @@ TIME = 6
 class Case(NamedTuple):
     model: LinearGaussian
     observations: Measurement
-    actions: Elapsed
+    actions: TimedAction
     dense: object
 
 
@@ -86,7 +86,7 @@ def case(key) -> Case:
         jnp.array([[0.5, 0.0], [0.2, 0.4]]),
         jnp.array([0.3, -0.1]),
     )
-    actions = Elapsed(jnp.array([0.3, 0.9, 0.0, 0.1, 1.7]), jr.normal(keys[1], (TIME - 1, 1)))
+    actions = TimedAction(jnp.array([0.3, 0.9, 0.0, 0.1, 1.7]), jr.normal(keys[1], (TIME - 1, 1)))
     values = model.sample(actions, key=keys[2]).observations
     values = values.at[1].set(jnp.nan).at[2, 0].set(jnp.nan).at[5, 1].set(jnp.nan)
     noises = (0.5 + jr.uniform(keys[3], (TIME,)))[:, None, None] * model.emission_scale_tril[None]
@@ -106,10 +106,10 @@ def test_a_continuous_step_is_the_matrix_exponential(case):
         assert np.abs(_square(found.scale_tril) - matrix @ block[:2, 2:]).max() < ALGEBRA
         assert np.abs(found.control - integral @ np.asarray(dynamics.control)).max() < ALGEBRA
         assert np.abs(found.offset - integral @ np.asarray(dynamics.offset)).max() < ALGEBRA
-    still = dynamics.step(Elapsed(0.0, jnp.ones(1)))
+    still = dynamics.step(TimedAction(0.0, jnp.ones(1)))
     assert jnp.abs(still.matrix - jnp.eye(2)).max() == 0.0
     assert jnp.abs(still.shift).max() + jnp.abs(still.scale_tril).max() == 0.0
-    gradient = jax.grad(lambda t: jnp.sum(dynamics.step(Elapsed(t)).scale_tril))(0.0)
+    gradient = jax.grad(lambda t: jnp.sum(dynamics.step(TimedAction(t)).scale_tril))(0.0)
     assert jnp.isfinite(gradient)
 
 
@@ -144,7 +144,7 @@ def test_all_are_exact_where_all_is_linear(case, key, name):
 @pytest.mark.parametrize("recursion", [Kalman().recursion, Parallel()], ids=["sequential", "parallel"])
 def test_a_whole_run_is_the_steps(case, recursion):
     method = Kalman(recursion=recursion)
-    found = jax.jit(lambda x, a: method.run(case.model, x, a))(case.observations, case.actions)
+    found = jax.jit(lambda x, a: method.filter(case.model, x, a))(case.observations, case.actions)
     prediction = method.init(case.model)
     for t in range(TIME):
         belief, info = method.update(case.model, prediction, jax.tree.map(lambda leaf, t=t: leaf[t], case.observations))
@@ -359,7 +359,7 @@ def test_a_regime_that_cannot_be_reached_has_finite_derivatives(key):
 
 
 def test_bad_input_is_refused(case, key):
-    model, none = case.model, Elapsed(jnp.zeros(0), jnp.zeros((0, 1)))
+    model, none = case.model, TimedAction(jnp.zeros(0), jnp.zeros((0, 1)))
     refused = [
         (lambda: Extended(0), "iteration"),
         (lambda: Unscented(MonteCarlo(5)), "rule"),
@@ -371,8 +371,8 @@ def test_bad_input_is_refused(case, key):
         (lambda: Ensemble(5).update(model, Ensemble(5).init(model, key=key), jnp.zeros(3), key=key), "2 entries"),
         (lambda: Extended().update(model, Extended().init(model), jnp.zeros(3)), "2 entries"),
         (lambda: InteractingModels().init(model), "SwitchingLinear"),
-        (lambda: Kalman(recursion=Parallel()).run(model, jnp.zeros((3, 5))), "observations of shape"),
-        (lambda: filter(Kalman(), model, jnp.zeros((3, 2)), jnp.zeros((2, 1)), key=key), "Elapsed"),
+        (lambda: Kalman(recursion=Parallel()).filter(model, jnp.zeros((3, 5))), "observations of shape"),
+        (lambda: filter(Kalman(), model, jnp.zeros((3, 2)), jnp.zeros((2, 1)), key=key), "TimedAction"),
         (lambda: smooth(RauchTungStriebel(Ensemble(5)), model, jnp.zeros((1, 2))), "key"),
         (lambda: smooth(RauchTungStriebel(Ensemble(5)), model, jnp.zeros((1, 2)), none, key=key), "Gaussian beliefs"),
     ]

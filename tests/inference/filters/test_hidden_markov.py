@@ -14,11 +14,11 @@ from homeostat.models.sequential import (
     BernoulliEmissions,
     CategoricalEmissions,
     ControlledTransitions,
-    Elapsed,
     GaussianEmissions,
     HiddenMarkov,
     JumpProcess,
     PoissonEmissions,
+    TimedAction,
     TransitionMatrix,
     pendulum,
 )
@@ -73,7 +73,7 @@ def test_smoothing_is_the_sum_over_all_paths(model, values, key, recursion):
     method = Forward(recursion)
     found = smooth(ForwardBackward(method), model, values)
     _close(found, truth)
-    whole = jax.jit(lambda x: method.run(model, x))(values)
+    whole = jax.jit(lambda x: method.filter(model, x))(values)
     assert jnp.abs(whole.beliefs.probabilities - found.filtered.beliefs.probabilities).max() < ALGEBRA
     assert jnp.abs(whole.predictions.probabilities - found.filtered.predictions.probabilities).max() < ALGEBRA
     assert jnp.abs(whole.info.free_energy_nats - found.filtered.info.free_energy_nats).max() < ALGEBRA
@@ -106,7 +106,7 @@ def test_chains_may_be_steered_or_run_in_continuous_time(model, values):
     ends, vectors = np.linalg.eig(generator)
     matrices = [(vectors @ np.diag(np.exp(ends * t)) @ np.linalg.inv(vectors)).real for t in np.asarray(durations)]
     _close(
-        smooth(ForwardBackward(), jumping, values, Elapsed(durations)),
+        smooth(ForwardBackward(), jumping, values, TimedAction(durations)),
         enumerate_paths(np.asarray(INITIAL), matrices, likelihoods),
     )
 
@@ -226,10 +226,10 @@ def test_bad_input_is_refused(model, values, key):
         (lambda: TransitionMatrix.from_probabilities(jnp.ones((2, 2))), "sum to one"),
         (lambda: HiddenMarkov(jnp.zeros(2), model.transitions, model.observation), "initial logits"),
         (lambda: HiddenMarkov(jnp.zeros(3), model.transitions, PoissonEmissions(jnp.zeros((2, 1)))), "3 states"),
-        (lambda: smooth(ForwardBackward(), jumps, values, jnp.zeros((TIME - 1, 1))), "Elapsed"),
+        (lambda: smooth(ForwardBackward(), jumps, values, jnp.zeros((TIME - 1, 1))), "TimedAction"),
         (lambda: baum_welch(plain, jnp.zeros((1, 3))), "AbstractEmissions"),
         (lambda: baum_welch(plain, jnp.zeros(3), parts=StateParts(observation=False)), "leading axis"),
-        (lambda: baum_welch(jumps, values[None], Elapsed(jnp.ones((1, TIME - 1)))), "closed-form"),
+        (lambda: baum_welch(jumps, values[None], TimedAction(jnp.ones((1, TIME - 1)))), "closed-form"),
         (lambda: baum_welch(model, values[None], num_steps=-1), "num_steps"),
         (lambda: Forward().init(pendulum()), "HiddenMarkov"),
         (lambda: PoissonEmissions(jnp.zeros((3, 1))).maximise(values[:, :1], jnp.ones((TIME, 3)), 0.0), "prior_count"),

@@ -12,13 +12,13 @@ from homeostat.distributions import DiagonalGaussian, FullGaussian
 from homeostat.inference import FilteringDescent, ModelWithFilter, RauchTungStriebel, SequenceBatch, filter, smooth
 from homeostat.inference.engines import Gradient, NaturalGradient
 from homeostat.inference.filters import (
-    AtBound,
-    FromFilter,
+    BoundScore,
     GuidedParticle,
     Kalman,
     Particle,
-    PastSamples,
+    SampledHistories,
     VariationalFilter,
+    VariationalProposal,
 )
 from homeostat.inference.smoothers import ParticleSmoother
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, Measurement, PoissonEmission, StateSpace
@@ -57,7 +57,7 @@ def test_a_variational_filter_is_exact(model, measurements, key):
 def test_particles_are_unbiased(model, measurements, key):
     """Evidence of a bootstrap and of a guided filter, and means of paths that were drawn backwards."""
     exact = smooth(RauchTungStriebel(), model, measurements)
-    guided = GuidedParticle(FromFilter(EXACT), AtBound(), num_particles=16)
+    guided = GuidedParticle(VariationalProposal(EXACT), BoundScore(), num_particles=16)
     repeats = 200
 
     @eqx.filter_jit
@@ -82,7 +82,7 @@ def test_particles_are_unbiased(model, measurements, key):
 def test_filters_learn_from_measurements(model, measurements, key):
     """With the model's noise as each measurement's own the update is that of plain observations, otherwise another."""
     values, lengths = jnp.nan_to_num(measurements.value)[None], jnp.array([TIME - 1])
-    method = VariationalFilter(Gradient(optax.sgd(0.1)), DiagonalGaussian(DIM), propagation=PastSamples(2))
+    method = VariationalFilter(Gradient(optax.sgd(0.1)), DiagonalGaussian(DIM), propagation=SampledHistories(2))
     learner = FilteringDescent(ModelWithFilter(model, method), optax.sgd(0.1))
 
     @eqx.filter_jit

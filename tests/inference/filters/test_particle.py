@@ -13,21 +13,21 @@ import pytest
 from cuthbertlib.resampling import autodiff, ess_decorator, multinomial
 from cuthbertlib.smc.smoothing import mcmc, tracing
 
-from homeostat.core import AbstractModel, AbstractSequentialModel
+from homeostat.core import AbstractMarkovModel, AbstractSequentialModel
 from homeostat.distributions import DiagonalGaussian, FullGaussian
 from homeostat.inference import RauchTungStriebel, filter, smooth
 from homeostat.inference.engines import Direct, Gradient, NaturalGradient
 from homeostat.inference.filters import (
-    AtBound,
-    AtMean,
-    FromFilter,
-    FromPrior,
+    AuxiliaryScore,
+    BootstrapProposal,
+    BoundScore,
     GuidedParticle,
     Kalman,
     NoLookahead,
     Particle,
     ParticleBelief,
     VariationalFilter,
+    VariationalProposal,
     auxiliary_particle,
     systematic,
 )
@@ -70,8 +70,10 @@ FILTERS = {
     "bootstrap": Particle(64),
     "bootstrap, multinomial": Particle(64, multinomial.resampling),
     "auxiliary": auxiliary_particle(64),
-    "guided": GuidedParticle(FromFilter(ROUGH_STEP), num_particles=32),
-    "guided, bound ahead": GuidedParticle(FromFilter(ROUGH_STEP), AtBound(), num_particles=32, resampling=systematic),
+    "guided": GuidedParticle(VariationalProposal(ROUGH_STEP), num_particles=32),
+    "guided, bound ahead": GuidedParticle(
+        VariationalProposal(ROUGH_STEP), BoundScore(), num_particles=32, resampling=systematic
+    ),
 }
 
 
@@ -92,7 +94,7 @@ def test_the_evidence_is_unbiased(model, data, key, name):
 def test_an_exact_proposal_makes_every_weight_the_same(model, data, key):
     """Fully adapted: proposals p(z | h, x) and scores p(x | h), so nothing but the choice of ancestors is random."""
     values, actions = data
-    method = GuidedParticle(FromFilter(EXACT_STEP), AtBound(), num_particles=16, resampling=systematic)
+    method = GuidedParticle(VariationalProposal(EXACT_STEP), BoundScore(), num_particles=16, resampling=systematic)
     found = filter(method, model, values, actions, key=key)
     assert jnp.abs(found.beliefs.log_weights + jnp.log(16.0)).max() < ALGEBRA
     one = filter(method, model, values[:1], actions[:0], key=key)
@@ -102,7 +104,7 @@ def test_an_exact_proposal_makes_every_weight_the_same(model, data, key):
 
 def test_better_proposals_waste_fewer_particles(model, data, key):
     values, actions = data
-    guided = GuidedParticle(FromFilter(EXACT_STEP), num_particles=64)
+    guided = GuidedParticle(VariationalProposal(EXACT_STEP), num_particles=64)
     sizes = [
         jnp.mean(jax.vmap(lambda b: b.effective_size)(filter(m, model, values, actions, key=key).beliefs)[:2])
         for m in (Particle(64), guided)
@@ -138,7 +140,7 @@ class Window(dist.Distribution):
         return jnp.where(jnp.abs(value - self.centre)[0] < 1.0, -jnp.log(2.0), -jnp.inf)
 
 
-class Boxed(AbstractModel):
+class Boxed(AbstractMarkovModel):
     """A walk seen through a window: observations outside the window of every particle are impossible."""
 
     def initial(self):
@@ -174,7 +176,7 @@ def test_the_bound_teaches_model_and_proposal(model, data, key):
     def method(layer, resampling=systematic):
         encode = lambda args: 0.1 * layer(args.observation)  # noqa: E731
         step = VariationalFilter(Direct(encode), DiagonalGaussian(DIM))
-        return GuidedParticle(FromFilter(step), num_particles=16, resampling=resampling)
+        return GuidedParticle(VariationalProposal(step), num_particles=16, resampling=resampling)
 
     def bound(learned, keys, resampling=systematic):
         layer, model = learned
@@ -219,7 +221,9 @@ SMOOTHERS = {
     "backward simulation": ParticleSmoother(Particle(400), 400),
     "backward, by chains": ParticleSmoother(Particle(400), 400, partial(mcmc.simulate, n_steps=10)),
     "genealogy": ParticleSmoother(Particle(20_000), 20_000, tracing.simulate),
-    "backward through guided": ParticleSmoother(GuidedParticle(FromFilter(EXACT_STEP), num_particles=400), 400),
+    "backward through guided": ParticleSmoother(
+        GuidedParticle(VariationalProposal(EXACT_STEP), num_particles=400), 400
+    ),
 }
 
 
@@ -242,16 +246,16 @@ def test_paths_have_the_exact_moments(model, data, key, name):
 class Wandering(AbstractSequentialModel):
     """The carry adds up all that was seen: not Markov in z."""
 
-    def begin(self):
+    def init_carry(self):
         return jnp.zeros(1)
 
     def prior(self, carry):
         return dist.Normal(0.5 * carry, 1.0).to_event(1)
 
-    def likelihood(self, carry, state):
+    def emission_given(self, carry, state):
         return dist.Normal(state + carry, 0.5).to_event(1)
 
-    def advance(self, carry, state, observation, action):
+    def next_carry(self, carry, state, observation, action):
         return 0.5 * (carry + observation)
 
 
@@ -263,7 +267,7 @@ def test_models_with_a_past_are_filtered_and_traced(key):
         exact.append(dist.Normal(1.5 * carry, (1.0 + 0.25) ** 0.5).log_prob(value))
         carry = 0.5 * (carry + value)
     step = VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(1))
-    method = GuidedParticle(FromFilter(step), AtBound(), num_particles=8)
+    method = GuidedParticle(VariationalProposal(step), BoundScore(), num_particles=8)
     found = smooth(ParticleSmoother(method, 8, tracing.simulate), Wandering(), values, key=key)
     assert jnp.abs(found.log_evidence_nats - sum(exact)) < ALGEBRA
     with pytest.raises(BadInputError, match="Markov"):
@@ -287,11 +291,11 @@ def test_predictions_without_a_mean_are_refused():
     regime = LinearGaussian(jnp.zeros(1), jnp.eye(1), LinearDynamics(jnp.eye(1)), jnp.eye(1), jnp.eye(1))
     switching = SwitchingLinear(jnp.zeros(2), TransitionMatrix(jnp.zeros((2, 2))), (regime, regime))
     for model in (chain, switching):
-        step = step_problem(model, model.begin(), None, jnp.ones(1))
-        proposed = FromPrior().propose(step.model, step.evidence, key=jr.key(0))
+        step = step_problem(model, model.init_carry(), None, jnp.ones(1))
+        proposed = BootstrapProposal().propose(step.model, step.evidence, key=jr.key(0))
         assert NoLookahead()(step.model, step.evidence, proposed) == 0.0
         with pytest.raises(BadInputError, match=r"lookahead=NoLookahead\(\), or AtBound"):
-            AtMean()(step.model, step.evidence, proposed)
+            AuxiliaryScore()(step.model, step.evidence, proposed)
 
 
 def test_bad_input_is_refused(model):

@@ -17,8 +17,8 @@ from homeostat.inference.filters import (
     Kalman,
     MomentMatching,
     Particle,
-    PastSamples,
     RecurrentMemory,
+    SampledHistories,
     VariationalFilter,
 )
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, StateSpace
@@ -48,7 +48,7 @@ def _holes(observations):
 
 
 def _sampled(num_samples, family=FullGaussian(2), **options):
-    return VariationalFilter(NaturalGradient(1.0), family, propagation=PastSamples(num_samples), **options)
+    return VariationalFilter(NaturalGradient(1.0), family, propagation=SampledHistories(num_samples), **options)
 
 
 def _filtering_bound(model, observations, actions):
@@ -144,7 +144,7 @@ def test_a_filter_may_have_a_memory_of_its_own(case, key):
     """It reads every observation once, and stays as it is where there was none."""
     network = GRU(2 + 3, 4, 3, key=jr.key(5))
     memory = RecurrentMemory(network, lambda e: jnp.concatenate([e.observation, e.context.carry]), 4)
-    method = VariationalFilter(Direct(Read()), DiagonalGaussian(2), propagation=PastSamples(1), memory=memory)
+    method = VariationalFilter(Direct(Read()), DiagonalGaussian(2), propagation=SampledHistories(1), memory=memory)
     observations = case.observations.at[2].set(jnp.nan)
     found = filter(method, case.model, observations, case.actions, key=key)
     hidden, carries = network.init(), found.predictions.past.carry[:, 0]
@@ -161,7 +161,7 @@ def test_what_does_not_fit_together_is_refused(case, key):
     with pytest.raises(BadInputError, match="Gaussian family"):
         VariationalFilter(NaturalGradient(1.0), Delta(2), propagation=MomentMatching())
     with pytest.raises(BadInputError, match="at least one sample"):
-        PastSamples(0)
+        SampledHistories(0)
     with pytest.raises(BadInputError, match="Expected a key"):
         _sampled(2).init(case.model)
     particles = Particle(4).init(case.model, key=key)

@@ -8,10 +8,12 @@ import numpyro.distributions as dist
 import optax
 import pytest
 
-from homeostat.core import AbstractModel
+from homeostat.core import AbstractMarkovModel
 from homeostat.distributions import Antithetic, DiagonalGaussian, FullGaussian, MonteCarlo
 from homeostat.inference import filter
 from homeostat.inference.engines import (
+    MPPI,
+    Chain,
     CrossEntropy,
     Data,
     Direct,
@@ -20,9 +22,7 @@ from homeostat.inference.engines import (
     Iterative,
     LogGradient,
     NaturalGradient,
-    PathIntegral,
     Residual,
-    Sequence,
 )
 from homeostat.inference.filters import Kalman, MomentMatching, VariationalFilter
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, StateSpace
@@ -47,8 +47,8 @@ ENGINES = {
     "gradient": (Gradient(optax.adam(0.05)), 5),
     "natural gradient": (NaturalGradient(rate=0.5, momentum=0.2), 5),
     "cross-entropy": (CrossEntropy(64, 16), 3),
-    "path integral": (PathIntegral(64, 1.0), 2),
-    "semi-amortized": (Sequence((Direct(_encode), Gradient(optax.adam(0.05))), (1,)), 5),
+    "path integral": (MPPI(64, 1.0), 2),
+    "semi-amortized": (Chain((Direct(_encode), Gradient(optax.adam(0.05))), (1,)), 5),
 }
 
 
@@ -83,7 +83,7 @@ def test_gradient_descent_converges_to_the_kalman_filter(model, key):
     assert jnp.abs(result.info.free_energy_nats - exact.info.free_energy_nats).max() < AUTODIFF
 
 
-class Pendulum(AbstractModel):
+class Pendulum(AbstractMarkovModel):
     """A damped pendulum whose noise grows with its speed, seen through a sine."""
 
     def initial(self):

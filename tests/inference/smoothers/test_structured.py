@@ -9,18 +9,18 @@ import numpyro.distributions as dist
 import optax
 import pytest
 
-from homeostat.core import AbstractModel
+from homeostat.core import AbstractMarkovModel
 from homeostat.distributions import FullGaussian, GaussianMoments, Masked, Parallel, path_divergence
 from homeostat.inference import ModelWithEngine, RauchTungStriebel, filter, smooth
 from homeostat.inference.engines import (
-    Detached,
+    Chain,
     Direct,
     Gradient,
     Hessian,
     NaturalGradient,
     PathNaturalGradient,
     PathNewton,
-    Sequence,
+    StopGradient,
 )
 from homeostat.inference.filters import VariationalFilter
 from homeostat.inference.smoothers import (
@@ -141,7 +141,7 @@ def test_sites_of_the_natural_gradient_are_diagonal(linear, key):
     assert jnp.abs(rate - divergence) < ALGEBRA
 
 
-class Counts(AbstractModel):
+class Counts(AbstractMarkovModel):
     """Linear dynamics seen through Poisson counts with rates exp(C z + b)."""
 
     linear: LinearGaussian
@@ -157,7 +157,7 @@ class Counts(AbstractModel):
         return dist.Poisson(jnp.exp(0.3 * self.linear.emission_matrix @ state + self.offset)).to_event(1)
 
 
-class Bent(AbstractModel):
+class Bent(AbstractMarkovModel):
     """One nonlinear state: z' ~ N(z + sin z, 0.4^2), counts with rate exp(z)."""
 
     def initial(self):
@@ -314,13 +314,13 @@ def test_semi_amortized_and_expectation_maximisation(linear, key):
     """An encoder refined by one natural step is exact here, and its gradient in the model is that of the evidence."""
     values, actions = data(linear, key)
     recognition = ProductForm.networks(SIZE, DIM, actions=1, width=4, key=jr.key(1))
-    engine = Sequence((Direct(recognition), PathNaturalGradient()), (1,))
+    engine = Chain((Direct(recognition), PathNaturalGradient()), (1,))
     found = eqx.filter_jit(Structured(engine, 2).smooth)(linear, values, actions, key=key)
     assert gap(found, smooth(RauchTungStriebel(), linear, values, actions)) < ALGEBRA
 
     batch = jax.tree.map(lambda leaf: leaf[None], PathEvidence.of(values, actions))
     learner = SmoothingDescent(
-        ModelWithEngine(linear, Detached(PathNaturalGradient())), optax.sgd(1.0), expectation=Neighbours()
+        ModelWithEngine(linear, StopGradient(PathNaturalGradient())), optax.sgd(1.0), expectation=Neighbours()
     )
     state, metrics = eqx.filter_jit(learner.update)(learner.init(key=key), batch, key=key)
     moved = state.learned.model.dynamics.matrix - linear.dynamics.matrix

@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from deep_problems import DEEP_MODELS, SVG_TINY, VECTOR, VRNN_TINY
-from homeostat.core import AbstractModel
+from homeostat.core import AbstractMarkovModel
 from homeostat.distributions import level_divergences
 from homeostat.models.sequential import (
     SRNN_MUSIC,
@@ -21,10 +21,10 @@ from homeostat.models.sequential import (
     SVG_ROBOT,
     VRNN_LOG_VARIANCE,
     VRNN_SPEECH,
-    Elapsed,
     GatedTransition,
     SRNNSizes,
     SVGSizes,
+    TimedAction,
     VRNNSizes,
     deep_markov,
     music_density,
@@ -62,19 +62,19 @@ def sample(model, actions, *, key):
         action, step_key = inputs
         z_key, x_key = jr.split(step_key)
         state = model.prior(carry).sample(z_key)
-        observation = model.likelihood(carry, state).sample(x_key)
-        return model.advance(carry, state, observation, action), (state, observation)
+        observation = model.emission_given(carry, state).sample(x_key)
+        return model.next_carry(carry, state, observation, action), (state, observation)
 
-    return jax.lax.scan(step, model.begin(), (actions, jr.split(key, actions.shape[0])))[1]
+    return jax.lax.scan(step, model.init_carry(), (actions, jr.split(key, actions.shape[0])))[1]
 
 
 def log_density(model, states, observations, actions):
     def step(carry, inputs):
         state, observation, action = inputs
-        value = model.prior(carry).log_prob(state) + model.likelihood(carry, state).log_prob(observation)
-        return model.advance(carry, state, observation, action), value
+        value = model.prior(carry).log_prob(state) + model.emission_given(carry, state).log_prob(observation)
+        return model.next_carry(carry, state, observation, action), value
 
-    return jnp.sum(jax.lax.scan(step, model.begin(), (states, observations, actions))[1])
+    return jnp.sum(jax.lax.scan(step, model.init_carry(), (states, observations, actions))[1])
 
 
 def drawn(name, key, action_dim=2, length=4):
@@ -206,18 +206,18 @@ def test_log_density_is_that_of_a_loop_by_hand_and_learns_everywhere(name, key):
 @pytest.mark.parametrize("name", DEEP_MODELS)
 def test_no_action_counts_as_zero_and_wrong_inputs_are_refused(name, key):
     model = DEEP_MODELS[name](key=key, action_dim=2)
-    carry, state = model.begin(), 0.3 * jnp.ones(model.dim)
+    carry, state = model.init_carry(), 0.3 * jnp.ones(model.dim)
     seen = jnp.zeros(model.density.shape)
-    kept, without = (model.advance(carry, state, seen, action) for action in (jnp.zeros(2, int), None))
+    kept, without = (model.next_carry(carry, state, seen, action) for action in (jnp.zeros(2, int), None))
     for a, b, c in zip(*map(jax.tree.leaves, (carry, kept, without)), strict=True):
         assert np.array_equal(b, c) and (a.shape, a.dtype) == (b.shape, b.dtype)
     with pytest.raises(BadInputError, match=r"action of shape \(2,\), got \(3,\)"):
-        model.advance(carry, state, seen, jnp.zeros(3))
+        model.next_carry(carry, state, seen, jnp.zeros(3))
     with pytest.raises(BadInputError, match="how long a step lasts as one more number"):
-        model.advance(carry, state, seen, Elapsed(0.5, jnp.zeros(2)))
-    if not isinstance(model, AbstractModel):  # The next state of a Markov model does not depend on what was seen.
+        model.next_carry(carry, state, seen, TimedAction(0.5, jnp.zeros(2)))
+    if not isinstance(model, AbstractMarkovModel):  # The next state of a Markov model does not depend on what was seen.
         with pytest.raises(BadInputError, match="one observation of"):
-            model.advance(carry, state, jnp.zeros((2, *model.density.shape)), None)
+            model.next_carry(carry, state, jnp.zeros((2, *model.density.shape)), None)
     for wrong in ({"action_dim": -1},):
         with pytest.raises(BadInputError, match="action_dim=-1"):
             DEEP_MODELS[name](key=key, **wrong)
@@ -239,37 +239,37 @@ def test_a_vrnn_without_recurrence_is_a_static_model(key):
         return model.decoder(jnp.concatenate([model.latent_features(z), jnp.zeros(4)]))
 
     static = LatentGaussian((level,), decoder, VECTOR)
-    carry = model.begin()
+    carry = model.init_carry()
     for state, observation, action in zip(states, observations, actions, strict=True):
         np.testing.assert_allclose(model.prior(carry).log_prob(state), static.initial().log_prob(state), rtol=ALGEBRA)
         np.testing.assert_allclose(
-            model.likelihood(carry, state).log_prob(observation),
+            model.emission_given(carry, state).log_prob(observation),
             static.emission(state).log_prob(observation),
             rtol=ALGEBRA,
         )
-        carry = model.advance(carry, state, observation, action)
-    assert np.abs(carry.memory.top - model.begin().memory.top).max() > 0
+        carry = model.next_carry(carry, state, observation, action)
+    assert np.abs(carry.memory.top - model.init_carry().memory.top).max() > 0
 
 
 def test_slow_latents_change_every_third_step_only(key):
     model, states, observations, actions = drawn("two time scales", key, length=7)
-    carry, held, remembered = model.begin(), [], []
+    carry, held, remembered = model.init_carry(), [], []
     for t, (state, observation, action) in enumerate(zip(states, observations, actions, strict=True)):
         assert int(carry.clock) == t % 3
         prior, other = model.prior(carry), state.at[2].add(1.0)
-        moved = model.likelihood(carry, other).mean - model.likelihood(carry, state).mean
+        moved = model.emission_given(carry, other).mean - model.emission_given(carry, state).mean
         # A standard normal posterior of idle latents costs nothing.
         rates = level_divergences(prior, prior, state)
         np.testing.assert_allclose(rates, np.zeros(2), atol=ALGEBRA)
         if t % 3:
             assert not np.any(moved)
-            idle = prior.descend(state).conditionals[1]
-            assert idle.mean.tolist() == [0.0] and idle.variance.tolist() == [1.0]
+            pad_actions = prior.descend(state).conditionals[1]
+            assert pad_actions.mean.tolist() == [0.0] and pad_actions.variance.tolist() == [1.0]
         else:
             assert np.any(moved)
         held.append(float(model.split(carry, state)[1][0]))
         remembered.append(np.asarray(carry.slow.hidden))
-        carry = model.advance(carry, state, observation, action)
+        carry = model.next_carry(carry, state, observation, action)
     assert held[0] == held[1] == held[2] == float(states[0, 2])
     assert held[3] == held[4] == held[5] == float(states[3, 2]) and held[6] == float(states[6, 2])
     for t in range(1, 7):

@@ -14,7 +14,6 @@ from homeostat.models.sequential import (
     AffineMap,
     ContinuousLinearDynamics,
     Diffusion,
-    Elapsed,
     Euler,
     LinearDynamics,
     LinearGaussian,
@@ -24,6 +23,7 @@ from homeostat.models.sequential import (
     RungeKutta,
     StateSpace,
     SwitchingLinear,
+    TimedAction,
     TransitionMatrix,
     growth_inputs,
     lorenz_63,
@@ -43,20 +43,20 @@ def test_integrators_follow_a_known_solution():
     start, push = jnp.array([2.0]), jnp.array([1.0])
     for duration in (0.4, 1.3):
         exact = 1.0 + np.exp(-duration)
-        found = RungeKutta(drift, num_substeps=20)(start, Elapsed(duration, push))
+        found = RungeKutta(drift, num_substeps=20)(start, TimedAction(duration, push))
         assert jnp.abs(found[0] - exact) < AUTODIFF
-        coarse, fine = (Euler(drift, num_substeps=n)(start, Elapsed(duration, push))[0] - exact for n in (200, 400))
+        coarse, fine = (Euler(drift, num_substeps=n)(start, TimedAction(duration, push))[0] - exact for n in (200, 400))
         assert jnp.abs(coarse / fine - 2.0) < 0.02  # First order: half the step, half the error.
     assert jnp.abs(Euler(drift, 0.1)(start, push) - 1.9).max() < ALGEBRA
     half = RungeKutta(drift, 0.5)(start, push)
-    assert jnp.abs(half - RungeKutta(drift)(start, Elapsed(0.5, push))).max() < ALGEBRA
+    assert jnp.abs(half - RungeKutta(drift)(start, TimedAction(0.5, push))).max() < ALGEBRA
 
 
 def test_noise_of_a_random_walk_grows_with_the_root_of_time():
     noise = Diffusion(jnp.array([[2.0, 0.0], [1.0, 0.0]]), 0.25)
     assert jnp.abs(noise() - 0.5 * noise.scale_tril).max() < ALGEBRA
-    assert jnp.abs(noise(Elapsed(4.0)) - 2.0 * noise.scale_tril).max() < ALGEBRA
-    assert jnp.abs(jax.grad(lambda t: jnp.sum(noise(Elapsed(t))))(0.0)) < ALGEBRA
+    assert jnp.abs(noise(TimedAction(4.0)) - 2.0 * noise.scale_tril).max() < ALGEBRA
+    assert jnp.abs(jax.grad(lambda t: jnp.sum(noise(TimedAction(t))))(0.0)) < ALGEBRA
 
 
 def test_systems_are_their_formulas(key):
@@ -178,27 +178,27 @@ def test_networks_move_little_at_first_and_know_the_time(key):
     step = Residual.mlp(2, 1, width=4, depth=1, key=key)
     state, push = jnp.array([0.3, -0.4]), jnp.array([0.2])
     change = step(state, push) - state
-    assert jnp.abs(step(state, Elapsed(0.5, push)) - state - 0.5 * change).max() < ALGEBRA
-    assert jnp.abs(step(state, Elapsed(0.0, push)) - state).max() == 0.0
+    assert jnp.abs(step(state, TimedAction(0.5, push)) - state - 0.5 * change).max() < ALGEBRA
+    assert jnp.abs(step(state, TimedAction(0.0, push)) - state).max() == 0.0
 
 
 def test_late_times_keep_their_differences():
     """Seconds since 1970 have no fractions in 32 bits; differences are taken before."""
     with jax.enable_x64(False):
-        steps = Elapsed.between(1.7e9 + np.array([0.0, 0.125, 0.5, 0.75]))
+        steps = TimedAction.between(1.7e9 + np.array([0.0, 0.125, 0.5, 0.75]))
         assert steps.duration.dtype == jnp.float32
         assert steps.duration.tolist() == [0.125, 0.375, 0.25]
-        assert Elapsed.between([1_700_000_000, 1_700_000_001]).duration.tolist() == [1.0]
+        assert TimedAction.between([1_700_000_000, 1_700_000_001]).duration.tolist() == [1.0]
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Elapsed(-1.0), "not negative"),
-        (lambda: Elapsed(jnp.nan), "finite"),
-        (lambda: Elapsed.between(jnp.array([0.0, 2.0, 1.0])), r"\[2.0, 1.0\] at positions 1 and 2"),
-        (lambda: Elapsed.between(jnp.array([0.0, 0.0])), "strictly increasing"),
-        (lambda: Elapsed.between(jnp.zeros((2, 2))), "one time for each"),
+        (lambda: TimedAction(-1.0), "not negative"),
+        (lambda: TimedAction(jnp.nan), "finite"),
+        (lambda: TimedAction.between(jnp.array([0.0, 2.0, 1.0])), r"\[2.0, 1.0\] at positions 1 and 2"),
+        (lambda: TimedAction.between(jnp.array([0.0, 0.0])), "strictly increasing"),
+        (lambda: TimedAction.between(jnp.zeros((2, 2))), "one time for each"),
         (lambda: AffineMap(jnp.ones(3)), "matrix of shape"),
         (lambda: AffineMap(jnp.ones((2, 3)), jnp.ones(3)), "offset of shape"),
         (lambda: RungeKutta(lambda z, a: z, -1.0), "positive duration"),
@@ -208,9 +208,9 @@ def test_late_times_keep_their_differences():
         (lambda: ContinuousLinearDynamics(jnp.ones(3)), "square drift"),
         (lambda: ContinuousLinearDynamics(jnp.eye(2), diffusion=jnp.ones((3, 1))), "diffusion L"),
         (lambda: ContinuousLinearDynamics(jnp.eye(2), num_doublings=-1), "num_doublings"),
-        (lambda: ContinuousLinearDynamics(jnp.eye(2)).step(None), "Elapsed"),
-        (lambda: ContinuousLinearDynamics(jnp.eye(2)).step(Elapsed(1.0, jnp.ones(1))), "action of shape"),
-        (lambda: LinearDynamics(jnp.eye(2)).step(Elapsed(1.0)), "ContinuousLinearDynamics"),
+        (lambda: ContinuousLinearDynamics(jnp.eye(2)).step(None), "TimedAction"),
+        (lambda: ContinuousLinearDynamics(jnp.eye(2)).step(TimedAction(1.0, jnp.ones(1))), "action of shape"),
+        (lambda: LinearDynamics(jnp.eye(2)).step(TimedAction(1.0)), "ContinuousLinearDynamics"),
         (lambda: LinearDynamics(jnp.eye(2)).rollout(jnp.zeros(2), None, key=jr.key(0)), "leading time axis"),
         (
             lambda: NonlinearGaussian(jnp.zeros(2), jnp.eye(2), lambda z, a: z, jnp.eye(2), lambda z: z, jnp.eye(3)),

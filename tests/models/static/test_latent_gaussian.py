@@ -12,16 +12,12 @@ import pytest
 from homeostat.distributions import Hierarchical
 from homeostat.models.static import (
     Bernoulli,
-    ConditionalLevel,
-    LatentGaussian,
     LearnedLevel,
     Multinomial,
     Skip,
-    StandardLevel,
     latent_gaussian,
 )
 from homeostat.nn import MLP, Dense, HighwayMLP
-from homeostat.results import BadInputError
 from tolerances import ALGEBRA
 
 
@@ -71,18 +67,3 @@ def test_word_counts_have_no_length_of_their_own(key):
     np.testing.assert_allclose(
         model.emission(z).log_prob(counts), counts @ jax.nn.log_softmax(model.features(z)), rtol=ALGEBRA
     )
-
-
-def test_parts_that_do_not_fit_are_refused(key):
-    with pytest.raises(BadInputError, match="at least one level"):
-        latent_gaussian(Bernoulli((5,)), (), key=key)
-    with pytest.raises(BadInputError, match="at least one latent variable"):
-        latent_gaussian(Bernoulli((5,)), (0,), key=key)
-    with pytest.raises(BadInputError, match="decoder with 5 outputs"):
-        LatentGaussian((StandardLevel(2),), Dense(2, 4, key=key), Bernoulli((5,)))
-    with pytest.raises(BadInputError, match="one log scale"):
-        ConditionalLevel(Dense(1, 2, key=key), jnp.zeros(3), dim=2)
-    with pytest.raises(BadInputError, match="network with 4 outputs"):
-        ConditionalLevel(Dense(1, 2, key=key), dim=2).conditional(jnp.zeros(1))
-    with pytest.raises(BadInputError, match="without dynamics"):
-        latent_gaussian(Bernoulli((5,)), (2,), key=key).transition(jnp.zeros(2), jnp.zeros(1))

@@ -14,7 +14,7 @@ import scipy.stats
 from homeostat.models.static import (
     AbstractLikelihood,
     Bernoulli,
-    Categorical,
+    CategoricalOutput,
     ConditionalDiscretizedGaussian,
     ConditionalGaussian,
     DiscretizedGaussian,
@@ -37,7 +37,7 @@ LIKELIHOODS: dict[str, AbstractLikelihood] = {
     "discretized Gaussian": DiscretizedGaussian(SHAPE),
     "discretized Gaussian, a scale for each entry": DiscretizedGaussian(SHAPE, jnp.full(SHAPE, -1.0), low=None),
     "conditional discretized Gaussian": ConditionalDiscretizedGaussian(SHAPE, link=jax.nn.sigmoid),
-    "categorical": Categorical(SHAPE, 4),
+    "categorical": CategoricalOutput(SHAPE, 4),
     "multinomial": Multinomial(7, total_count=20),
 }
 
@@ -83,7 +83,7 @@ def test_samples_come_from_the_density(likelihood, key):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_the_precision_of_the_features_is_kept(likelihood, dtype):
     cast = jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, likelihood)
-    value = jnp.zeros(likelihood.shape, jnp.int32 if isinstance(likelihood, Categorical) else dtype)
+    value = jnp.zeros(likelihood.shape, jnp.int32 if isinstance(likelihood, CategoricalOutput) else dtype)
 
     def log_density(features):
         return cast(features).log_prob(value)
@@ -139,7 +139,7 @@ def test_discretized_masses_sum_to_one(key):
 
 
 def test_categorical_masses_sum_to_one(key):
-    distribution = Categorical((2,), 3)(jr.normal(key, (6,)))
+    distribution = CategoricalOutput((2,), 3)(jr.normal(key, (6,)))
     values = jnp.asarray(list(itertools.product(range(3), repeat=2)))
     np.testing.assert_allclose(jnp.sum(jnp.exp(jax.vmap(distribution.log_prob)(values))), 1.0, rtol=ALGEBRA)
 
@@ -187,7 +187,7 @@ def test_wrong_sizes_are_refused():
     with pytest.raises(BadInputError, match="at least one entry"):
         Bernoulli((0,))
     with pytest.raises(BadInputError, match="at least one class"):
-        Categorical(SHAPE, 0)
+        CategoricalOutput(SHAPE, 0)
     with pytest.raises(BadInputError, match="bins"):
         DiscretizedGaussian(SHAPE, bin_width=0.3)
     with pytest.raises(BadInputError, match="number of words"):

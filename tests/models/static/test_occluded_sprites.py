@@ -10,7 +10,6 @@ from homeostat.inference import infer_modes
 from homeostat.inference.engines import NaturalGradient
 from homeostat.models.static import ExplainingAway, OccludedSprites, Similarity, SpriteCoordinates, sample_template
 from homeostat.objectives import Evidence, FreeEnergy
-from homeostat.results import BadInputError
 from tolerances import ALGEBRA
 
 
@@ -100,11 +99,3 @@ def test_one_grey_object_on_its_own_is_found_to_a_pixel(templates):
     pose = model.coordinates(start)
     assert abs(pose.x - 26.0) <= 1.0 and abs(pose.y - 30.0) <= 1.0 and abs(pose.scale - 0.8) < 0.11
     assert abs(np.angle(np.exp(1j * (float(pose.angle) - 0.4)))) < 0.25
-
-
-def test_wrong_images_are_refused(templates):
-    model = scene(templates, [[1.0, 0.2, 0.1], [0.1, 0.3, 1.0]])
-    with pytest.raises(BadInputError, match=r"shape \(64, 64, 3\)"):
-        ExplainingAway()(model, jnp.zeros((64, 64)))
-    with pytest.raises(BadInputError, match="without dynamics"):
-        model.transition(jnp.zeros(8), jnp.zeros(1))

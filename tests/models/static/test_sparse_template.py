@@ -114,10 +114,3 @@ def test_energy_is_differentiable_in_the_dictionary(model, key):
     up, down = energy(model.dictionary + step * direction), energy(model.dictionary - step * direction)
     # The energy is quadratic in the dictionary, so central differences are exact up to rounding.
     np.testing.assert_allclose(jnp.sum(gradient * direction), (up - down) / (2 * step), rtol=AUTODIFF)
-
-
-def test_mistakes_are_refused(model):
-    with pytest.raises(BadInputError, match="leading axis"):
-        SparseTemplate(model.mean, jnp.zeros((3, 8, 8)))
-    with pytest.raises(BadInputError, match="without dynamics"):
-        model.transition(jnp.zeros(7), jnp.zeros(1))

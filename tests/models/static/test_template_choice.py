@@ -18,7 +18,6 @@ from homeostat.models.static import (
     stack_models,
 )
 from homeostat.objectives import Evidence, FreeEnergy
-from homeostat.results import BadInputError
 from tolerances import ALGEBRA, AUTODIFF
 
 
@@ -109,16 +108,3 @@ def test_any_engine_runs_on_the_mixture(choice, key):
     )
     assert posterior.energy_nats < posterior.path_nats[0] - 1.0
     np.testing.assert_array_less(np.abs(posterior.params.loc - truth), 0.2)
-
-
-def test_mistakes_are_refused(choice):
-    first = choice.chosen(0)
-    smaller = SpatialTransformer(jnp.zeros((8, 8)), extent=10.0)
-    with pytest.raises(BadInputError, match="one structure"):
-        stack_models((first, smaller))
-    with pytest.raises(BadInputError, match="at least one"):
-        stack_models(())
-    with pytest.raises(BadInputError, match="one logit"):
-        TemplateChoice(choice.models, jnp.zeros(3))
-    with pytest.raises(BadInputError, match="without dynamics"):
-        choice.transition(jnp.zeros(4), jnp.zeros(1))

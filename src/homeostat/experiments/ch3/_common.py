@@ -24,8 +24,8 @@ import optax
 from ...core import AbstractEngine, AbstractFamily, AbstractModel
 from ...distributions import AbstractExpectation, MonteCarlo
 from ...inference import (
-    AbstractCredit,
-    EveryIteration,
+    AbstractIterationWeights,
+    AllIterations,
     FreeEnergyDescent,
     LastIteration,
     ModelWithEngine,
@@ -100,8 +100,8 @@ def train(
     num_iterations: int = 1,
     family: AbstractFamily | None = None,
     expectation: AbstractExpectation = MonteCarlo(1),
-    engine_credit: AbstractCredit = EveryIteration(),
-    model_credit: AbstractCredit = LastIteration(),
+    engine_weights: AbstractIterationWeights = AllIterations(),
+    model_weights: AbstractIterationWeights = LastIteration(),
     weighting: AbstractWeighting = Unweighted(),
     start: Callable[..., PyTree] = standard_start,
     every: int = 100,
@@ -140,8 +140,8 @@ def train(
             expectation,
             num_iterations,
             weighting,
-            engine_credit,
-            model_credit,
+            engine_weights,
+            model_weights,
             start,
             data.prepare,
         )

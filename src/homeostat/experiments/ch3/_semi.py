@@ -14,14 +14,14 @@ import optax
 from ...core import AbstractEngine
 from ...distributions import AbstractExpectation
 from ...inference import (
-    AbstractCredit,
-    EveryIteration,
+    AbstractIterationWeights,
+    AllIterations,
     FirstIteration,
     FreeEnergyDescent,
     LastIteration,
     ModelWithEngine,
 )
-from ...inference.engines import Detached, Estimate, Gradient, InferenceGradient, Normalized, Sequence as InSequence
+from ...inference.engines import Chain, Estimate, Gradient, InferenceGradient, Normalized, StopGradient
 from ...typing import Array, Float, Key, PyTree
 from ._common import (
     Observations,
@@ -57,8 +57,8 @@ class Method(NamedTuple):
     name: str
     build: Callable[..., ModelWithEngine]
     num_steps: int
-    engine_credit: AbstractCredit
-    model_credit: AbstractCredit
+    engine_weights: AbstractIterationWeights
+    model_weights: AbstractIterationWeights
     passes: int
 
 
@@ -68,7 +68,7 @@ def direct_method(data: Observations, sizes: Sizes) -> Method:
     def build(*, key: Key) -> ModelWithEngine:
         return with_direct(data, sizes, key=key)
 
-    return Method("direct", build, 1, EveryIteration(), LastIteration(), 1)
+    return Method("direct", build, 1, AllIterations(), LastIteration(), 1)
 
 
 def refining_methods(
@@ -95,9 +95,9 @@ def refining_methods(
     def refined(gradient: AbstractEngine, *, key: Key) -> ModelWithEngine:
         model_key, engine_key = jr.split(key)
         first = direct_engine(data, sizes, key=engine_key)
-        return ModelWithEngine(build_model(data, sizes, key=model_key), InSequence((first, gradient), (1,)))
+        return ModelWithEngine(build_model(data, sizes, key=model_key), Chain((first, gradient), (1,)))
 
-    every, first, last = EveryIteration(), FirstIteration(), LastIteration()
+    every, first, last = AllIterations(), FirstIteration(), LastIteration()
     steps_through = num_iterations // 2
     return (
         Method(
@@ -112,7 +112,7 @@ def refining_methods(
         ),
         Method(
             "semi-amortized (Krishnan et al.)",
-            lambda *, key: refined(Detached(Gradient(plain)), key=key),
+            lambda *, key: refined(StopGradient(Gradient(plain)), key=key),
             num_iterations, first, last, num_iterations + 1,
         ),
         Method(
@@ -154,8 +154,8 @@ def update_seconds(
             training.optimizer(),
             expectation,
             method.num_steps,
-            engine_credit=method.engine_credit,
-            model_credit=method.model_credit,
+            engine_weights=method.engine_weights,
+            model_weights=method.model_weights,
             prepare=data.prepare,
         )
         arrays, static = eqx.partition(learner.init(key=key), eqx.is_array)

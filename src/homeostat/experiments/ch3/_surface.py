@@ -14,7 +14,7 @@ from ...core import AbstractModel
 from ...distributions import Delta, DeltaParams, DiagonalGaussian, DiagonalGaussianParams, MonteCarlo
 from ...inference import ModelWithEngine
 from ...inference.engines import Gradient
-from ...metrics import LongRun
+from ...metrics import ReferenceOptimum
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Float, Key
 from ._common import estimates
@@ -112,7 +112,7 @@ def gaussian_gaps(
         key: random key.
     """
     family = DiagonalGaussian(2)
-    search = LongRun(2, 300, 0.05, MonteCarlo(8), 10, MonteCarlo(128))
+    search = ReferenceOptimum(2, 300, 0.05, MonteCarlo(8), 10, MonteCarlo(128))
     measured = FreeEnergy(learned.model, MonteCarlo(512))
 
     def gap(pair: tuple[Array, Key]) -> Array:

@@ -25,7 +25,7 @@ import optax
 from ... import viz
 from ...distributions import MonteCarlo
 from ...inference import ModelWithEngine
-from ...inference.engines import Gradient, Sequence as InSequence
+from ...inference.engines import Chain, Gradient
 from ...typing import Array, Float, Key
 from .._claims import AtLeast, Claim
 from .._protocol import AbstractRunContext, Minutes
@@ -187,8 +187,8 @@ def choose_rates(
     """Step sizes with the highest bound after refinement on training rows: for Krishnan's steps and for Kim's."""
     rows = data.prepared(data.train, config.num_tuning, key=key)
 
-    def refine(setting: Array) -> InSequence:
-        return InSequence((pilot.engine, Gradient(optax.sgd(setting))), (1,))
+    def refine(setting: Array) -> Chain:
+        return Chain((pilot.engine, Gradient(optax.sgd(setting))), (1,))
 
     def search(key: Key) -> tuple[float, float]:
         moments = jnp.asarray([config.num_iterations, 1 + config.num_iterations // 2])
@@ -217,8 +217,8 @@ def learn(
             key=jr.fold_in(key, seed),
             num_iterations=method.num_steps,
             expectation=MonteCarlo(config.num_samples),
-            engine_credit=method.engine_credit,
-            model_credit=method.model_credit,
+            engine_weights=method.engine_weights,
+            model_weights=method.model_weights,
             every=config.every,
         )
         for seed in range(config.num_seeds)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ...data import AbstractSequences, SequenceSplits, Whole
+from ...data import AbstractSequences, FullLength, SequenceSplits
 from ...inference import SequenceBatch
 from ...models.static import AbstractLikelihood, ConditionalDiscretizedGaussian
 from ...results import BadInputError
@@ -129,7 +129,7 @@ def _kept_type(sequences: AbstractSequences) -> np.dtype:
 
 
 def _groups(sequences: AbstractSequences, num_groups: int) -> tuple[Clips, ...]:
-    padded = Whole.fitted(sequences.lengths, num_groups).pieces(sequences.lengths, seed=0, epoch=0).padded
+    padded = FullLength.fitted(sequences.lengths, num_groups).pieces(sequences.lengths, seed=0, epoch=0).padded
     return tuple(
         _padded(sequences.select(np.flatnonzero(padded == length)), 0, int(length)) for length in np.unique(padded)
     )

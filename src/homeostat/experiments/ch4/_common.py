@@ -21,8 +21,8 @@ import optax
 
 from ...core import AbstractFilter, AbstractLearner, AbstractSequentialModel
 from ...inference import (
-    AbstractCredit,
-    EveryIteration,
+    AbstractIterationWeights,
+    AllIterations,
     FilteringDescent,
     ModelWithFilter,
     SequenceBatch,
@@ -104,7 +104,7 @@ def train(
     *,
     key: Key,
     fixed_model: bool = False,
-    engine_credit: AbstractCredit = EveryIteration(),
+    engine_weights: AbstractIterationWeights = AllIterations(),
     weighting: AbstractWeighting = Unweighted(),
     detach: Callable[[Array], Array] = jax.lax.stop_gradient,
     online: optax.GradientTransformation | None = None,
@@ -147,7 +147,7 @@ def train(
             filter_alone(optimizer) if fixed_model else optimizer,
             training.truncation or None,
             weighting,
-            engine_credit,
+            engine_weights,
             detach,
             online,
             prepare,

@@ -30,7 +30,7 @@ from .._protocol import AbstractRunContext
 from ..ch3._comparison import count_weights
 from ._clips import Clips, Recordings
 from ._common import SequenceBounds, Trained, Training, per_step, sequence_bounds, train
-from ._primed import Primed, scored_steps
+from ._primed import ConditionedOnFirst, scored_steps
 
 
 class Update(enum.StrEnum):
@@ -123,7 +123,7 @@ class Contest(NamedTuple):
         """Model and filter with first weights; the model's do not depend on the filter. Without a key, for shapes alone."""
         model_key, filter_key = jr.split(jr.key(0) if key is None else key)
         model = self.model(key=model_key)
-        return ModelWithFilter(Primed(model), contender.filter(model, key=filter_key))
+        return ModelWithFilter(ConditionedOnFirst(model), contender.filter(model, key=filter_key))
 
 
 def contenders(
@@ -168,7 +168,7 @@ class KeepBest(AbstractLearner[KeepBestState, FilteringMetrics]):
 
     Attributes:
         learner: the learner.
-        validation: sequences for a `Primed` model.
+        validation: sequences for a `ConditionedOnFirst` model.
         every: updates between two looks; the first is after so many.
     """
 

@@ -14,16 +14,16 @@ from ...distributions import Cubature, DiagonalGaussian, FullGaussian, GaussHerm
 from ...inference import RauchTungStriebel, filter, smooth
 from ...inference.engines import Gradient, NaturalGradient, PathNaturalGradient, PathNewton
 from ...inference.filters import (
-    AtBound,
+    BoundScore,
     Ensemble,
     Extended,
-    FromFilter,
     GuidedParticle,
     Kalman,
     Particle,
-    PastSamples,
+    SampledHistories,
     Unscented,
     VariationalFilter,
+    VariationalProposal,
     auxiliary_particle,
 )
 from ...inference.smoothers import AbstractSmoother, ParticleSmoother, Structured
@@ -90,7 +90,7 @@ def loose_filters(dim: int) -> dict[str, AbstractFilter]:
     return {
         "natural gradient, diagonal": VariationalFilter(NaturalGradient(rate=0.5), DiagonalGaussian(dim), 20),
         "natural gradient, 100 samples of the past": VariationalFilter(
-            NaturalGradient(rate=1.0), FullGaussian(dim), 1, propagation=PastSamples(100)
+            NaturalGradient(rate=1.0), FullGaussian(dim), 1, propagation=SampledHistories(100)
         ),
     }
 
@@ -101,7 +101,9 @@ def sampling_filters(dim: int, num_particles: int) -> dict[str, AbstractFilter]:
     return {
         "particle": Particle(num_particles),
         "auxiliary particle": auxiliary_particle(num_particles),
-        "particle, variational proposals": GuidedParticle(FromFilter(exact), AtBound(), num_particles // 10),
+        "particle, variational proposals": GuidedParticle(
+            VariationalProposal(exact), BoundScore(), num_particles // 10
+        ),
         "ensemble": Ensemble(num_particles),
     }
 

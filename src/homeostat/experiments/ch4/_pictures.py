@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ...inference import Filtered, ModelWithFilter, filter
-from ...inference.filters import PastBelief
+from ...inference.filters import MixtureBelief
 from ...results import BadInputError
 from ...typing import Array, Carry, Float, Key
 from ._clips import Clips, Recordings
@@ -53,13 +53,13 @@ def predictions_and_updates(
 @eqx.filter_jit
 def _outputs(learned: ModelWithFilter, values: Array, actions: object, mask: Array, key: Key) -> tuple[Array, Array]:
     found: Filtered = filter(learned.filter, learned.model, values, actions, key=key, mask=mask, throw=False)
-    if not isinstance(found.predictions, PastBelief):
+    if not isinstance(found.predictions, MixtureBelief):
         raise BadInputError(
             f"Expected a filter that samples the past (PastSamples), got beliefs of type {type(found.predictions).__name__}."
         )
     carries = jax.tree.map(lambda leaf: leaf[:, 0], found.predictions.past.carry)
 
     def mean(carry: Carry, state: Array) -> Array:
-        return learned.model.likelihood(carry, state).mean
+        return learned.model.emission_given(carry, state).mean
 
     return jax.vmap(mean)(carries, found.predictions.mean), jax.vmap(mean)(carries, found.beliefs.mean)

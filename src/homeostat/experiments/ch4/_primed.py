@@ -1,6 +1,6 @@
 """Sequences whose first step is given and not scored, as in the experiments of chapter 4.
 
-    p(x_2, ..., x_T | x_1) = E_{p(z_1)} [ p(x_2, ..., x_T | h_2) ],   h_2 = advance(h_1, z_1, x_1, a_1),   z_1 ~ p(z_1 | h_1)
+    p(x_2, ..., x_T | x_1) = E_{p(z_1)} [ p(x_2, ..., x_T | h_2) ],   h_2 = next_carry(h_1, z_1, x_1, a_1),   z_1 ~ p(z_1 | h_1)
 
 The first frame only moves the memory of the model: nothing is inferred from it, and the bound has T - 1 terms.
 """
@@ -27,7 +27,7 @@ class Given(NamedTuple):
 
 
 @final
-class Primed(AbstractSequentialModel):
+class ConditionedOnFirst(AbstractSequentialModel):
     """A model that takes a first step which is given from its actions; see `primed`.
 
     Attributes:
@@ -36,22 +36,22 @@ class Primed(AbstractSequentialModel):
 
     model: AbstractSequentialModel
 
-    def begin(self) -> Carry:
-        return self.model.begin()
+    def init_carry(self) -> Carry:
+        return self.model.init_carry()
 
     def prior(self, carry: Carry) -> Distribution:
         return self.model.prior(carry)
 
-    def likelihood(self, carry: Carry, state: State) -> Distribution:
-        return self.model.likelihood(carry, state)
+    def emission_given(self, carry: Carry, state: State) -> Distribution:
+        return self.model.emission_given(carry, state)
 
-    def advance(self, carry: Carry, state: State, observation: Observation, action: Action) -> Carry:
+    def next_carry(self, carry: Carry, state: State, observation: Observation, action: Action) -> Carry:
         seen = jnp.where(action.given, action.values, observation)
-        return self.model.advance(carry, state, seen, None)
+        return self.model.next_carry(carry, state, seen, None)
 
 
 def primed(values: Float[Array, "batch time *shape"], lengths: Int[Array, " batch"]) -> SequenceBatch:
-    """Sequences for a `Primed` model: the first step is hidden from inference and handed on as an action.
+    """Sequences for a `ConditionedOnFirst` model: the first step is hidden from inference and handed on as an action.
 
     Args:
         values: padded sequences.

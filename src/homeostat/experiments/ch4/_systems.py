@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ...core import AbstractModel
+from ...core import AbstractMarkovModel
 from ...distributions import AbstractExpectation, Cubature, GaussHermite
 from ...inference import sample_sequence
 from ...models.sequential import (
@@ -35,7 +35,7 @@ class System(NamedTuple):
     """
 
     name: str
-    model: AbstractModel
+    model: AbstractMarkovModel
     dim: int
     observed: int
     actions: Float[Array, "steps a"] | None

@@ -18,7 +18,7 @@ import jax.random as jr
 import numpy as np
 
 from ...inference import ModelWithFilter, SequenceBatch, filter
-from ...inference.filters import PastBelief, StepContext
+from ...inference.filters import MixtureBelief, StepContext
 from ...models.sequential import Conditioned
 from ...objectives import Evidence, FreeEnergy
 from ...results import BadInputError
@@ -127,12 +127,12 @@ def energy_path(
 
     Args:
         learned: model and filter.
-        clips: sequences for a `Primed` model.
+        clips: sequences for a `ConditionedOnFirst` model.
         key: random key; inference sees other numbers than the measurement, which has the same at every moment.
         batch_size: sequences worked on at once.
 
     Raises:
-        BadInputError: the clips are not those of a `Primed` model.
+        BadInputError: the clips are not those of a `ConditionedOnFirst` model.
     """
     method, model = learned.filter, learned.model
     if clips.lengths is None or clips.mask is None:
@@ -140,7 +140,7 @@ def energy_path(
             "Expected clips with lengths and a mask that hides the first step: make them with `primed`."
         )
 
-    def step(belief: PastBelief, observation: Array, step_key: Key) -> Float[Array, " moments"]:
+    def step(belief: MixtureBelief, observation: Array, step_key: Key) -> Float[Array, " moments"]:
         carry = jax.tree.map(lambda leaf: leaf[0], belief.past.carry)
         infer_key, measure_key = jr.split(step_key)
         static = Conditioned(model, carry)

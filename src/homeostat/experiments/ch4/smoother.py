@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from ... import viz
-from ...core import AbstractModel
+from ...core import AbstractMarkovModel
 from ...inference import ModelWithEngine, RauchTungStriebel, sample_sequence, smooth
 from ...inference.engines import Direct, PathNaturalGradient, PathNewton
 from ...inference.filters import Particle
@@ -173,7 +173,7 @@ def linear(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     )
 
 
-def drawn(model: AbstractModel, num: int, length: int, *, key: Key) -> Float[Array, "num time m"]:
+def drawn(model: AbstractMarkovModel, num: int, length: int, *, key: Key) -> Float[Array, "num time m"]:
     """Observations of so many sequences."""
     return jax.vmap(lambda k: sample_sequence(model, length, key=k).observations.astype(float))(jr.split(key, num))
 

@@ -12,8 +12,8 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 
-from ...control import Factored, ModelPredictive, Sequences, TargetState, active_inference, rollout
-from ...core import AbstractBelief, AbstractController, AbstractModel, Decision
+from ...control import ActionSequences, Factored, ModelPredictive, TargetState, active_inference, rollout
+from ...core import AbstractBelief, AbstractController, AbstractMarkovModel, Decision
 from ...distributions import FullGaussian
 from ...environments import DSprites, SpriteState
 from ...inference.engines import CrossEntropy, NaturalGradient
@@ -123,7 +123,9 @@ class Explore(AbstractController[None]):
     def init(self) -> None:
         return None
 
-    def act(self, model: AbstractModel, belief: AbstractBelief, carry: None, *, key: Key) -> tuple[Decision, None]:
+    def act(
+        self, model: AbstractMarkovModel, belief: AbstractBelief, carry: None, *, key: Key
+    ) -> tuple[Decision, None]:
         scale, _, x, y = SpriteCoordinates()(belief.mean)
         place = jnp.stack([(scale - 0.5) / 0.1, 2.0, (x - 16.0) * 31.0 / 32.0, (y - 16.0) * 31.0 / 32.0])
         last = jnp.asarray([5.0, 4.0, 31.0, 31.0], place.dtype)
@@ -219,7 +221,7 @@ Agent = Callable[[Config, TargetState], ModelPredictive]
 def exhaustive_agent(config: Config, preference: TargetState) -> ModelPredictive:
     """All 81 actions, one step ahead: factors move apart from one another, so that greedy is optimal."""
     actions = jnp.asarray(list(itertools.product((-1, 0, 1), repeat=4)), jnp.int32)
-    return active_inference(preference, Sequences(actions), perception_filter(config.filter_steps))
+    return active_inference(preference, ActionSequences(actions), perception_filter(config.filter_steps))
 
 
 def searching_agent(config: Config, preference: TargetState) -> ModelPredictive:

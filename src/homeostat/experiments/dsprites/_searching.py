@@ -11,10 +11,10 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 
-from ...control import Held, ModelPredictive, Sampled, TargetState, active_inference, rollout
-from ...core import AbstractBelief, AbstractController, AbstractEnvironment, AbstractModel, Decision
+from ...control import ConstantAction, ModelPredictive, Sampled, TargetState, active_inference, rollout
+from ...core import AbstractBelief, AbstractController, AbstractEnvironment, AbstractMarkovModel, Decision
 from ...environments import DSprites, Fovea, FoveaState, PixelExact, PixelNoise, SpriteGrid
-from ...inference.engines import Exhaustive
+from ...inference.engines import Enumerate
 from ...inference.filters import Particle, ParticleBelief
 from ...objectives import EFETerms, NestedMonteCarlo, PragmaticEpistemic
 from ...typing import Action, Array, Bool, Distribution, Float, Int, Key, PyTree, Scalar
@@ -83,7 +83,7 @@ class Retina(AbstractEnvironment[FoveaState]):
 
 
 @final
-class GazeModel(AbstractModel):
+class GazeModel(AbstractMarkovModel):
     """State (x, y, gaze column, gaze row), all known to move exactly; what is seen is a table look-up with noise.
 
     Attributes:
@@ -145,7 +145,7 @@ class Scripted(AbstractController):
     def init(self):
         return self.controller.init(), jnp.zeros((), jnp.int32)
 
-    def act(self, model: AbstractModel, belief: AbstractBelief, carry, *, key: Key):
+    def act(self, model: AbstractMarkovModel, belief: AbstractBelief, carry, *, key: Key):
         inner, time = carry
         decision, inner = self.controller.act(model, belief, inner, key=key)
         action = jnp.concatenate([decision.action[:4], self.script[time]])
@@ -159,9 +159,9 @@ def make_agent(config: Config, goal: Int[Array, "5"], epistemic_weight: float) -
     target = TargetState(jnp.concatenate([goal[3:], jnp.zeros(2, goal.dtype)]).astype(jnp.float32), away)
     return active_inference(
         target,
-        Held(jnp.asarray(list(moves), jnp.int32), config.horizon),
+        ConstantAction(jnp.asarray(list(moves), jnp.int32), config.horizon),
         EXACT,
-        engine=Exhaustive(config.temperature),
+        engine=Enumerate(config.temperature),
         estimator=NestedMonteCarlo(config.num_outcomes),
         functional=PragmaticEpistemic(epistemic_weight),
         choice=Sampled(),

@@ -7,7 +7,7 @@ from ._amortized import (
     LevelwiseIterative as LevelwiseIterative,
     feedback_at as feedback_at,
 )
-from ._detached import Detached as Detached
+from ._chain import Chain as Chain
 from ._encodings import (
     AbstractEncoding as AbstractEncoding,
     Data as Data,
@@ -40,13 +40,13 @@ from ._predictive_coding import (
     PredictiveCoding as PredictiveCoding,
 )
 from ._sampling import (
+    MPPI as MPPI,
     AbstractSamplingEngine as AbstractSamplingEngine,
     CrossEntropy as CrossEntropy,
-    Exhaustive as Exhaustive,
-    PathIntegral as PathIntegral,
+    Enumerate as Enumerate,
 )
 from ._scaled_update import ScaledGradient as ScaledGradient
-from ._sequence import Sequence as Sequence
+from ._stop_gradient import StopGradient as StopGradient
 from ._updates import (
     AbstractUpdateRule as AbstractUpdateRule,
     BoundLogScale as BoundLogScale,

@@ -77,7 +77,7 @@ class CrossEntropy(AbstractSamplingEngine[Params]):
 
 
 @final
-class PathIntegral(AbstractSamplingEngine[Params]):
+class MPPI(AbstractSamplingEngine[Params]):
     """Weigh samples by exp(-U / temperature): the model-predictive path-integral update.
 
     Attributes:
@@ -100,7 +100,7 @@ class PathIntegral(AbstractSamplingEngine[Params]):
 
 
 @final
-class Exhaustive(AbstractEngine[CategoricalParams, None]):
+class Enumerate(AbstractEngine[CategoricalParams, None]):
     """Evaluate every point of a categorical support: the exact minimiser q(x) ~ exp(-U(x) / temperature).
 
     For a support of several entries the exact joint has no factorised form; the engine returns the factors that

@@ -25,15 +25,16 @@ from ._forward import Forward as Forward
 from ._guided import (
     AbstractLookahead as AbstractLookahead,
     AbstractProposal as AbstractProposal,
-    AtBound as AtBound,
-    AtMean as AtMean,
-    FromFilter as FromFilter,
-    FromPrior as FromPrior,
+    AuxiliaryScore as AuxiliaryScore,
+    BootstrapProposal as BootstrapProposal,
+    BoundScore as BoundScore,
     GuidedParticle as GuidedParticle,
     NoLookahead as NoLookahead,
     Proposed as Proposed,
+    VariationalProposal as VariationalProposal,
     auxiliary_particle as auxiliary_particle,
 )
+from ._history import History as History
 from ._interacting import InteractingModels as InteractingModels
 from ._joint import AbstractGaussianFilter as AbstractGaussianFilter, Backward as Backward, Joint as Joint
 from ._kalman import Kalman as Kalman
@@ -43,15 +44,14 @@ from ._memory import (
     RecurrentState as RecurrentState,
     StepContext as StepContext,
 )
+from ._offline import AbstractOfflineFilter as AbstractOfflineFilter, FilterRun as FilterRun
 from ._particle import Particle as Particle
-from ._past import Past as Past
 from ._propagation import (
     AbstractPropagation as AbstractPropagation,
+    MixtureBelief as MixtureBelief,
     MomentMatching as MomentMatching,
-    PastBelief as PastBelief,
-    PastSamples as PastSamples,
+    SampledHistories as SampledHistories,
 )
 from ._resampling import systematic as systematic
 from ._unscented import Unscented as Unscented
 from ._variational import VariationalFilter as VariationalFilter
-from ._whole import AbstractWholeFilter as AbstractWholeFilter, WholeRun as WholeRun

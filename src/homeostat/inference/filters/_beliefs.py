@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 
 from ...core import AbstractBelief, Snapshot
 from ...typing import Array, Distribution, Float, Int, Key, PyTree, Scalar
-from ._past import Past
+from ._history import History
 
 
 @final
@@ -56,7 +56,7 @@ class ParticleBelief(AbstractBelief):
 
     particles: Float[Array, "n ..."] | Int[Array, "n ..."]
     log_weights: Float[Array, " n"]
-    past: Past | None = None
+    past: History | None = None
     ancestors: Int[Array, " n"] | None = None
 
     @property

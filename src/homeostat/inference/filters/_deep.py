@@ -44,7 +44,7 @@ from ._encoders import (
     ObservationFeatures,
 )
 from ._memory import AbstractMemory, RecurrentMemory
-from ._propagation import PastSamples
+from ._propagation import SampledHistories
 from ._variational import VariationalFilter
 
 NORM_EPSILON = 1e-7
@@ -200,7 +200,7 @@ def _filter(
 ) -> VariationalFilter:
     # One sample of the latents of a step for each past, as in the chapter; no gradient passes through where inference starts.
     return VariationalFilter(
-        engine, DiagonalGaussian(dim), num_steps, MonteCarlo(1), PastSamples(num_samples), memory, start_at_prior
+        engine, DiagonalGaussian(dim), num_steps, MonteCarlo(1), SampledHistories(num_samples), memory, start_at_prior
     )
 
 
@@ -208,9 +208,9 @@ def _example(model: AbstractSequentialModel) -> tuple[PyTree, PyTree]:
     """Shapes and types of a state and of an observation."""
 
     def draw() -> tuple[Array, Array]:
-        carry = model.begin()
+        carry = model.init_carry()
         state = model.prior(carry).sample(jr.key(0))
-        return state, model.likelihood(carry, state).sample(jr.key(0))
+        return state, model.emission_given(carry, state).sample(jr.key(0))
 
     return eqx.filter_eval_shape(draw)
 

@@ -11,11 +11,11 @@ from ...models.sequential import HiddenMarkov
 from ...results import BadInputError
 from ...typing import Action, Array, Float, Key, Observation
 from ._categorical_belief import CategoricalBelief, normalised
-from ._whole import AbstractWholeFilter, WholeRun, length_of
+from ._offline import AbstractOfflineFilter, FilterRun, length_of
 
 
 @final
-class Forward(AbstractWholeFilter):
+class Forward(AbstractOfflineFilter):
     """Exact recursive inference in a `HiddenMarkov` model, with any emission.
 
         p(z_t | x_{1:t}) ~ p(x_t | z_t) sum_{z_{t-1}} p(z_t | z_{t-1}, a_{t-1}) p(z_{t-1} | x_{1:t-1})
@@ -61,7 +61,7 @@ class Forward(AbstractWholeFilter):
         log_probabilities, log_evidence = normalised(belief.log_probabilities + likelihoods)
         return CategoricalBelief(log_probabilities), FilterInfo(-log_evidence)
 
-    def run(self, model: AbstractSequentialModel, observations: Observation, actions: Action = None) -> WholeRun:
+    def filter(self, model: AbstractSequentialModel, observations: Observation, actions: Action = None) -> FilterRun:
         """All beliefs; the likelihoods of all times are computed at once."""
         model = require_hidden_markov(model)
         likelihoods = jax.vmap(model.log_likelihoods)(observations)
@@ -74,7 +74,7 @@ class Forward(AbstractWholeFilter):
             evidence = jax.nn.logsumexp(predictions + likelihoods, axis=-1)
         else:
             beliefs, predictions, evidence = _sequential(start, likelihoods, matrices)
-        return WholeRun(CategoricalBelief(beliefs), CategoricalBelief(predictions), FilterInfo(-evidence))
+        return FilterRun(CategoricalBelief(beliefs), CategoricalBelief(predictions), FilterInfo(-evidence))
 
 
 def _sequential(

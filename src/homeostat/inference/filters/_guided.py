@@ -18,13 +18,13 @@ from cuthbertlib.resampling import Resampling, ess_decorator
 
 from ...core import AbstractFilter, AbstractSequentialModel, FilterInfo
 from ...distributions import any_observed, gaussian_moments, is_gaussian, known_entries, partial_log_prob
-from ...models.sequential import Conditioned, take_noise
+from ...models.sequential import Conditioned, with_own_noise
 from ...objectives import Evidence, FreeEnergy
 from ...results import BadInputError
 from ...typing import Action, Array, Carry, Distribution, Key, Observation, PyTree, Scalar
 from .._infer import infer
 from ._beliefs import ParticleBelief
-from ._past import Past, advance, first_past, remember
+from ._history import History, first_past, next_carries, remember
 from ._resampling import systematic, weigh
 from ._variational import VariationalFilter, step_problem
 
@@ -58,7 +58,7 @@ class AbstractProposal(eqx.Module):
 
 
 @final
-class FromPrior(AbstractProposal):
+class BootstrapProposal(AbstractProposal):
     """q(z) = p(z | h), which does not see the observation."""
 
     def propose(self, model: Conditioned, evidence: Evidence, *, key: Key) -> Proposed:
@@ -73,7 +73,7 @@ class FromPrior(AbstractProposal):
 
 
 @final
-class FromFilter(AbstractProposal):
+class VariationalProposal(AbstractProposal):
     """q(z) of a variational filter's step: its engine run for every particle on the free energy given that particle's past.
 
     With it the negative free energy of the particle filter is the bound of FIVO and VSMC, differentiable in the model and in the
@@ -133,7 +133,7 @@ class NoLookahead(AbstractLookahead):
 
 
 @final
-class AtMean(AbstractLookahead):
+class AuxiliaryScore(AbstractLookahead):
     """log s = log p(x_t | h, E[z | h]): the auxiliary particle filter. For predictions that have a mean, so not for discrete ones.
 
     References:
@@ -146,7 +146,7 @@ class AtMean(AbstractLookahead):
 
 
 @final
-class AtBound(AbstractLookahead):
+class BoundScore(AbstractLookahead):
     """log s = -F(q), a lower bound on log p(x_t | h) which is tight for an exact proposal: then every weight is the same."""
 
     def __call__(self, model: Conditioned, evidence: Evidence, proposed: Proposed) -> Scalar:
@@ -171,7 +171,7 @@ class GuidedParticle(AbstractFilter):
         Doucet, Godsill and Andrieu, "On sequential Monte Carlo sampling methods for Bayesian filtering", 2000.
     """
 
-    proposal: AbstractProposal = FromPrior()
+    proposal: AbstractProposal = BootstrapProposal()
     lookahead: AbstractLookahead = NoLookahead()
     num_particles: int = eqx.field(static=True, default=1_000)
     resampling: Resampling = eqx.field(static=True, default=ess_decorator(systematic, 0.5))
@@ -197,15 +197,15 @@ class GuidedParticle(AbstractFilter):
         self, model: AbstractSequentialModel, belief: ParticleBelief, action: Action, *, key: Key
     ) -> ParticleBelief:
         """Every past one step further."""
-        past = advance(model, _past(belief), belief.particles, action)
+        past = next_carries(model, _history(belief), belief.particles, action)
         return ParticleBelief(_draw(model, past.carry, key), belief.log_weights, past, belief.ancestors)
 
     def update(
         self, model: AbstractSequentialModel, belief: ParticleBelief, observation: Observation, *, key: Key
     ) -> tuple[ParticleBelief, FilterInfo]:
         """Propose, choose ancestors, draw, weigh."""
-        model, observation = take_noise(model, observation)
-        count, carried = self.num_particles, _past(belief)
+        model, observation = with_own_noise(model, observation)
+        count, carried = self.num_particles, _history(belief)
         propose_key, resample_key, draw_key, fill_key = jr.split(key, 4)
         value, observed = known_entries(observation)
         some = any_observed(observed)
@@ -226,8 +226,8 @@ class GuidedParticle(AbstractFilter):
             prior = model.prior(carry)
             proposal = self.proposal.distribution(flat, prior)
             state = jnp.where(some, proposal.sample(one_key), prior.sample(one_key))
-            likelihood = partial_log_prob(model.likelihood(carry, state), value, observed)
-            ratio = likelihood + self.proposal.log_ratio(flat, prior, state)
+            emission_given = partial_log_prob(model.emission_given(carry, state), value, observed)
+            ratio = emission_given + self.proposal.log_ratio(flat, prior, state)
             return state, jnp.where(some, ratio, 0.0)
 
         states, ratios = jax.vmap(drawn)(past.carry, params, jr.split(draw_key, count))
@@ -246,7 +246,7 @@ class GuidedParticle(AbstractFilter):
 
 def auxiliary_particle(num_particles: int = 1_000) -> GuidedParticle:
     """The auxiliary particle filter: ancestors are chosen by the likelihood at the mean of their prediction."""
-    return GuidedParticle(lookahead=AtMean(), num_particles=num_particles)
+    return GuidedParticle(lookahead=AuxiliaryScore(), num_particles=num_particles)
 
 
 def _mean(prior: Distribution) -> Array:
@@ -263,7 +263,7 @@ def _mean(prior: Distribution) -> Array:
     )
 
 
-def _past(belief: ParticleBelief) -> Past:
+def _history(belief: ParticleBelief) -> History:
     if belief.past is None:
         raise BadInputError(
             "Expected a belief of a GuidedParticle, got particles without a past: start with its `init`."

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 
-from ...core import AbstractFilter, AbstractModel, AbstractSequentialModel, FilterInfo
+from ...core import AbstractFilter, AbstractMarkovModel, AbstractSequentialModel, FilterInfo
 from ...distributions import gaussian_moments, is_gaussian, known_entries, positive_tria
 from ...models.sequential import Measurement
 from ...results import BadInputError
@@ -66,13 +66,13 @@ class AbstractGaussianFilter(AbstractFilter):
         """The joint of z_t ~ belief and z_{t+1}."""
 
 
-def markov(model: AbstractSequentialModel) -> AbstractModel:
+def markov(model: AbstractSequentialModel) -> AbstractMarkovModel:
     """The model, if its next state depends on the last one alone.
 
     Raises:
         BadInputError: it remembers more.
     """
-    if not isinstance(model, AbstractModel):
+    if not isinstance(model, AbstractMarkovModel):
         raise BadInputError(
             f"Expected a Markov model (initial, transition, emission), got {type(model).__name__}, which carries its past along: use "
             f"`Particle` or `VariationalFilter`."

@@ -16,7 +16,7 @@ from ...results import BadInputError
 from ...typing import Action, Array, Bool, Float, Key, Scalar
 from ._beliefs import GaussianBelief
 from ._joint import AbstractGaussianFilter, Joint
-from ._whole import AbstractWholeFilter, WholeRun, length_of
+from ._offline import AbstractOfflineFilter, FilterRun, length_of
 
 LinearObservation = Array | Measurement | Masked
 """What a linear-Gaussian model can be given."""
@@ -37,7 +37,7 @@ class Rows(NamedTuple):
 
 
 @final
-class Kalman(AbstractGaussianFilter, AbstractWholeFilter):
+class Kalman(AbstractGaussianFilter, AbstractOfflineFilter):
     """Exact recursive inference in a `LinearGaussian` model.
 
     Observations are arrays [m], which the model's own noise R applies to, or a `Measurement` with its own. NaN entries are
@@ -110,7 +110,9 @@ class Kalman(AbstractGaussianFilter, AbstractWholeFilter):
             value = self.periodic.nearest(value, matrix @ belief.loc + offset)
         return _update(belief, Rows(matrix, offset, measurement.scale_tril, value, jnp.isnan(value)))
 
-    def run(self, model: AbstractSequentialModel, observations: LinearObservation, actions: Action = None) -> WholeRun:
+    def filter(
+        self, model: AbstractSequentialModel, observations: LinearObservation, actions: Action = None
+    ) -> FilterRun:
         """All beliefs; missing entries are sorted out and predictions made for all times at once."""
         model = require_linear_gaussian(model)
         shape = jax.tree.leaves(observations)[0].shape
@@ -128,21 +130,21 @@ class Kalman(AbstractGaussianFilter, AbstractWholeFilter):
         predictions = jax.vmap(_predict)(earlier, steps)
         predictions = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, predictions)
         info = jax.vmap(_energy)(predictions, rows)
-        return WholeRun(beliefs, predictions, FilterInfo(info))
+        return FilterRun(beliefs, predictions, FilterInfo(info))
 
     def _one_by_one(
         self, model: LinearGaussian, first: GaussianBelief, observations: LinearObservation, steps: AffineStep
-    ) -> WholeRun:
+    ) -> FilterRun:
         def body(prediction, inputs):
             observation, step = inputs
             belief, info = self.update(model, prediction, observation)
             return _predict(belief, step), (belief, prediction, info)
 
         # The prediction after the last observation is not used; any step completes the array.
-        idle = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape[1:]), leaf.dtype), steps)
-        padded = jax.tree.map(lambda leaf, end: jnp.concatenate([leaf, end]), steps, idle)
+        pad_actions = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape[1:]), leaf.dtype), steps)
+        padded = jax.tree.map(lambda leaf, end: jnp.concatenate([leaf, end]), steps, pad_actions)
         first = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), first, _predict(first, _first(padded)))
-        return WholeRun(*jax.lax.scan(body, first, (observations, padded))[1])
+        return FilterRun(*jax.lax.scan(body, first, (observations, padded))[1])
 
 
 def _update(belief: GaussianBelief, rows: Rows) -> tuple[GaussianBelief, FilterInfo]:

@@ -10,13 +10,13 @@ import numpyro.distributions as dist
 from cuthbertlib.resampling import Resampling, ess_decorator
 from numpyro.distributions.batch_util import promote_batch_shape
 
-from ...core import AbstractFilter, AbstractModel, AbstractSequentialModel, FilterInfo
+from ...core import AbstractFilter, AbstractMarkovModel, AbstractSequentialModel, FilterInfo
 from ...distributions import known_entries, partial_log_prob
-from ...models.sequential import take_noise
+from ...models.sequential import with_own_noise
 from ...results import BadInputError
 from ...typing import Action, Array, Distribution, Key, Observation
 from ._beliefs import ParticleBelief
-from ._past import Past, advance, first_past, remember
+from ._history import History, first_past, next_carries, remember
 from ._resampling import systematic, weigh
 
 
@@ -52,8 +52,8 @@ class Particle(AbstractFilter):
             raise BadInputError(
                 "Expected a key: the first particles are drawn from the prior. Pass key=jax.random.key(...)."
             )
-        particles = jax.vmap(model.prior(model.begin()).sample)(jr.split(key, self.num_particles))
-        past = None if isinstance(model, AbstractModel) else first_past(model, self.num_particles)
+        particles = jax.vmap(model.prior(model.init_carry()).sample)(jr.split(key, self.num_particles))
+        past = None if isinstance(model, AbstractMarkovModel) else first_past(model, self.num_particles)
         equal = jnp.full(self.num_particles, -jnp.log(float(self.num_particles)))
         return ParticleBelief(particles, equal, past, jnp.arange(self.num_particles))
 
@@ -69,10 +69,10 @@ class Particle(AbstractFilter):
         if belief.ancestors is None:
             # A belief that somebody made without ancestors keeps its structure.
             ancestors = None
-        if isinstance(model, AbstractModel):
+        if isinstance(model, AbstractMarkovModel):
             predictions = jax.vmap(lambda state: model.transition(state, action))(particles)
             return ParticleBelief(_draw(predictions, move_key, self.num_particles), log_weights, None, ancestors)
-        past = advance(model, past, particles, action)
+        past = next_carries(model, past, particles, action)
         predictions = jax.vmap(model.prior)(past.carry)
         return ParticleBelief(_draw(predictions, move_key, self.num_particles), log_weights, past, ancestors)
 
@@ -85,14 +85,14 @@ class Particle(AbstractFilter):
         key: Key | None = None,
     ) -> tuple[ParticleBelief, FilterInfo]:
         """Weigh each particle by its likelihood; the key fills in what is missing for a model that is not Markov."""
-        model, observation = take_noise(model, observation)
+        model, observation = with_own_noise(model, observation)
         value, observed = known_entries(observation)
 
-        def log_likelihood(past: Past | None, state: Array) -> Array:
-            if isinstance(model, AbstractModel):
+        def log_likelihood(past: History | None, state: Array) -> Array:
+            if isinstance(model, AbstractMarkovModel):
                 return partial_log_prob(model.emission(state), value, observed)
-            likelihood = model.likelihood(None if past is None else past.carry, state)
-            return partial_log_prob(likelihood, value, observed)
+            emission_given = model.emission_given(None if past is None else past.carry, state)
+            return partial_log_prob(emission_given, value, observed)
 
         log_weights, log_evidence = weigh(belief.log_weights + jax.vmap(log_likelihood)(belief.past, belief.particles))
         past = belief.past

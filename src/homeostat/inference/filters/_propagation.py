@@ -3,7 +3,7 @@
     F_t = E_{q(z_{<t})}[ E_{q(z_t)}[-log p(x_t | h_t, z_t)] + KL(q(z_t) || p(z_t | h_t)) ]
 
 is the expected step bound, minus Eq. 4.7 averaged as in Eq. 4.5. `MomentMatching` puts one Gaussian prediction in the place of
-p(z_t | h_t), which takes a Markov model; `PastSamples` draws z_{<t}, so that every past has its own carry h_t, prior and
+p(z_t | h_t), which takes a Markov model; `SampledHistories` draws z_{<t}, so that every past has its own carry h_t, prior and
 posterior, as q(z_t | x_{<=t}, z_{<t}) in Eq. 4.4 asks.
 """
 
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ...core import AbstractBelief, AbstractFamily, AbstractModel, AbstractSequentialModel, Snapshot
+from ...core import AbstractBelief, AbstractFamily, AbstractMarkovModel, AbstractSequentialModel, Snapshot
 from ...distributions import (
     AbstractExpectation,
     AbstractGaussianFamily,
@@ -32,21 +32,19 @@ from ...distributions import (
 from ...results import BadInputError
 from ...typing import Action, Array, Carry, Distribution, Float, Key, Observation, PyTree
 from ._beliefs import GaussianBelief
+from ._history import History, first_past, next_carries, remember, repeat
 from ._memory import AbstractMemory
-from ._past import Past, advance, first_past, remember, repeat
 
 
 class AbstractPropagation(eqx.Module):
     """What is kept of the past, and how one step of inference runs for each part of it.
 
-    A filter calls `begin`, and then in turn `each` and `conclude` for an observation and `move` for an action; `describe` completes a
+    A filter calls `init`, and then in turn `map` and `posterior` for an observation and `predict` for an action; `with_moments` completes a
     prediction with its moments, for readers.
     """
 
     @abc.abstractmethod
-    def begin(
-        self, model: AbstractSequentialModel, memory: AbstractMemory | None, *, key: Key | None
-    ) -> AbstractBelief:
+    def init(self, model: AbstractSequentialModel, memory: AbstractMemory | None, *, key: Key | None) -> AbstractBelief:
         """What is known before anything was seen.
 
         Raises:
@@ -54,17 +52,17 @@ class AbstractPropagation(eqx.Module):
         """
 
     @abc.abstractmethod
-    def describe(
+    def with_moments(
         self, model: AbstractSequentialModel, family: AbstractFamily, belief: AbstractBelief, *, key: Key | None
     ) -> AbstractBelief:
         """The prediction with its moments filled in."""
 
     @abc.abstractmethod
-    def each(self, step: Callable[[Carry, PyTree, Key], Any], belief: AbstractBelief, *, key: Key) -> Any:
+    def map(self, step: Callable[[Carry, PyTree, Key], Any], belief: AbstractBelief, *, key: Key) -> Any:
         """`step(carry, memory, key)` for every past, its results with a leading axis where there are several."""
 
     @abc.abstractmethod
-    def conclude(
+    def posterior(
         self,
         model: AbstractSequentialModel,
         family: AbstractFamily,
@@ -78,7 +76,7 @@ class AbstractPropagation(eqx.Module):
         """The belief after x_t, from the posterior's parameters for every past; the prediction if nothing was observed."""
 
     @abc.abstractmethod
-    def move(
+    def predict(
         self, model: AbstractSequentialModel, belief: AbstractBelief, action: Action, *, key: Key
     ) -> AbstractBelief:
         """The prediction of the next state, not yet described."""
@@ -94,10 +92,8 @@ class MomentMatching(AbstractPropagation):
 
     expectation: AbstractExpectation = Cubature()
 
-    def begin(
-        self, model: AbstractSequentialModel, memory: AbstractMemory | None, *, key: Key | None
-    ) -> GaussianBelief:
-        if not isinstance(model, AbstractModel):
+    def init(self, model: AbstractSequentialModel, memory: AbstractMemory | None, *, key: Key | None) -> GaussianBelief:
+        if not isinstance(model, AbstractMarkovModel):
             raise BadInputError(
                 f"Expected a Markov model (an AbstractModel) for a prediction by MomentMatching, got {type(model).__name__}, "
                 f"which remembers more than its state: pass propagation=PastSamples(1), or use `Particle`."
@@ -105,15 +101,15 @@ class MomentMatching(AbstractPropagation):
         moments = gaussian_moments(model.initial())
         return GaussianBelief(moments.loc, moments.scale_tril, None if memory is None else memory.init())
 
-    def describe(
+    def with_moments(
         self, model: AbstractSequentialModel, family: AbstractFamily, belief: GaussianBelief, *, key: Key | None
     ) -> GaussianBelief:
         return belief
 
-    def each(self, step: Callable[[Carry, PyTree, Key], Any], belief: GaussianBelief, *, key: Key) -> Any:
+    def map(self, step: Callable[[Carry, PyTree, Key], Any], belief: GaussianBelief, *, key: Key) -> Any:
         return step(belief.distribution, belief.memory, key)
 
-    def conclude(
+    def posterior(
         self,
         model: AbstractSequentialModel,
         family: AbstractFamily,
@@ -131,7 +127,7 @@ class MomentMatching(AbstractPropagation):
         )
         return GaussianBelief(loc, scale_tril, memory)
 
-    def move(
+    def predict(
         self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action, *, key: Key
     ) -> GaussianBelief:
         """The Gaussian with the mean and covariance of z' = transition(z), z ~ belief."""
@@ -146,7 +142,7 @@ class MomentMatching(AbstractPropagation):
 
 
 @final
-class PastBelief(AbstractBelief):
+class MixtureBelief(AbstractBelief):
     """(1/n) sum_i q(z_t | x_{<=t}, z_{<t}^i): one component for every sampled past. Sequences have a leading time axis.
 
     Attributes:
@@ -157,7 +153,7 @@ class PastBelief(AbstractBelief):
         scale: standard deviations [n, d], or lower Cholesky factors [n, d, d], as the family has them.
     """
 
-    past: Past
+    past: History
     memory: PyTree
     states: Array
     loc: Float[Array, "... n d"] | None
@@ -196,13 +192,13 @@ class PastBelief(AbstractBelief):
     def _described(self) -> tuple[Array, Array]:
         if self.loc is None or self.scale is None:
             raise BadInputError(
-                "Expected a described belief, got one within a learner: call `describe` of the propagation."
+                "Expected a described belief, got one within a learner: call `with_moments` of the propagation."
             )
         return self.loc, self.scale
 
 
 @final
-class PastSamples(AbstractPropagation):
+class SampledHistories(AbstractPropagation):
     """n samples of the latents so far, each with its own carry and its own posterior. For any sequential model.
 
     With n = 1 this is how VRNN, SRNN and SVG are filtered and trained; more samples make the estimate of the bound less noisy.
@@ -220,36 +216,36 @@ class PastSamples(AbstractPropagation):
         if self.num_samples < 1:
             raise BadInputError(f"Expected at least one sample of the past, got num_samples={self.num_samples}.")
 
-    def begin(self, model: AbstractSequentialModel, memory: AbstractMemory | None, *, key: Key | None) -> PastBelief:
+    def init(self, model: AbstractSequentialModel, memory: AbstractMemory | None, *, key: Key | None) -> MixtureBelief:
         start = None if memory is None else repeat(memory.init(), self.num_samples)
-        state = jax.eval_shape(lambda: model.prior(model.begin()).sample(jr.key(0)))
+        state = jax.eval_shape(lambda: model.prior(model.init_carry()).sample(jr.key(0)))
         states = jnp.zeros((self.num_samples, *state.shape), state.dtype)
-        return PastBelief(first_past(model, self.num_samples), start, states, None, None)
+        return MixtureBelief(first_past(model, self.num_samples), start, states, None, None)
 
-    def describe(
-        self, model: AbstractSequentialModel, family: AbstractFamily, belief: PastBelief, *, key: Key | None
-    ) -> PastBelief:
+    def with_moments(
+        self, model: AbstractSequentialModel, family: AbstractFamily, belief: MixtureBelief, *, key: Key | None
+    ) -> MixtureBelief:
         if key is None:
             raise BadInputError("Expected a key: samples of the past are random. Pass key=jax.random.key(...).")
         full = isinstance(family, FullGaussian)
         keys = jr.split(key, self.num_samples)
         loc, scale = jax.vmap(lambda carry, k: _moments(model.prior(carry), full, key=k))(belief.past.carry, keys)
-        return PastBelief(belief.past, belief.memory, belief.states, loc, scale)
+        return MixtureBelief(belief.past, belief.memory, belief.states, loc, scale)
 
-    def each(self, step: Callable[[Carry, PyTree, Key], Any], belief: PastBelief, *, key: Key) -> Any:
+    def map(self, step: Callable[[Carry, PyTree, Key], Any], belief: MixtureBelief, *, key: Key) -> Any:
         return jax.vmap(step)(belief.past.carry, belief.memory, jr.split(key, self.num_samples))
 
-    def conclude(
+    def posterior(
         self,
         model: AbstractSequentialModel,
         family: AbstractFamily,
-        belief: PastBelief,
+        belief: MixtureBelief,
         params: PyTree,
         memory: PyTree,
         observation: Observation,
         *,
         key: Key,
-    ) -> PastBelief:
+    ) -> MixtureBelief:
         value, observed = known_entries(observation)
         some, full = any_observed(observed), isinstance(family, FullGaussian)
 
@@ -266,12 +262,14 @@ class PastSamples(AbstractPropagation):
         draw_key, fill_key = jr.split(key)
         states, loc, scale = jax.vmap(one)(belief.past.carry, params, jr.split(draw_key, self.num_samples))
         past = remember(model, belief.past, states, value, observed, key=fill_key)
-        return PastBelief(past, memory, states, loc, scale)
+        return MixtureBelief(past, memory, states, loc, scale)
 
-    def move(self, model: AbstractSequentialModel, belief: PastBelief, action: Action, *, key: Key) -> PastBelief:
+    def predict(
+        self, model: AbstractSequentialModel, belief: MixtureBelief, action: Action, *, key: Key
+    ) -> MixtureBelief:
         """Every carry one step further, from its own draw of z_t."""
-        past = advance(model, belief.past, belief.states, action)
-        return PastBelief(past, belief.memory, belief.states, None, None)
+        past = next_carries(model, belief.past, belief.states, action)
+        return MixtureBelief(past, belief.memory, belief.states, None, None)
 
 
 def _moments(distribution: Distribution, full: bool, *, key: Key) -> tuple[Array, Array]:
@@ -289,8 +287,8 @@ def _moments(distribution: Distribution, full: bool, *, key: Key) -> tuple[Array
     return sample, jnp.zeros((*sample.shape, *sample.shape[-1:]) if full else sample.shape, sample.dtype)
 
 
-def _markov(model: AbstractSequentialModel) -> AbstractModel:
-    if not isinstance(model, AbstractModel):
+def _markov(model: AbstractSequentialModel) -> AbstractMarkovModel:
+    if not isinstance(model, AbstractMarkovModel):
         raise BadInputError(f"Expected a Markov model (an AbstractModel), got {type(model).__name__}.")
     return model
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ...core import AbstractBelief, AbstractEngine, AbstractFamily, AbstractFilter, AbstractSequentialModel, FilterInfo
 from ...distributions import AbstractExpectation, Cubature, any_observed, known_entries
-from ...models.sequential import Conditioned, take_noise
+from ...models.sequential import Conditioned, with_own_noise
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Action, Array, Bool, Carry, Key, Observation, PyTree, Scalar
 from .._infer import infer
@@ -61,14 +61,14 @@ class VariationalFilter(AbstractFilter):
     With `Iterative(network)` this is amortized variational filtering; with `Direct(encoder)` the filtering side of
     recurrent latent variable models; with `NaturalGradient(rate=1.0)` one step is a Kalman update where the model is
     linear and Gaussian. How the past enters is for the propagation to say: by default the prediction matches the mean and
-    covariance of the transition over the belief; `PastSamples(n)` samples past latents and takes any sequential model.
+    covariance of the transition over the belief; `SampledHistories(n)` samples past latents and takes any sequential model.
 
     Attributes:
         engine: any engine; an encoder reads `args.observation`, `args.prior` and `args.context` (a `StepContext`).
         family: of q, over the state; Gaussian for `MomentMatching`.
         num_steps: engine steps for each observation.
         expectation: rule for E_q in the free energy; `MonteCarlo` for states of many variables.
-        propagation: `MomentMatching()` or `PastSamples(n)`.
+        propagation: `MomentMatching()` or `SampledHistories(n)`.
         memory: a recurrence of the filter's own, for encoders that have one.
         start: gives the first estimate of a step, from the step as a static model; the prediction by default.
 
@@ -90,22 +90,22 @@ class VariationalFilter(AbstractFilter):
             require_gaussian_family(self.family)
 
     def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> AbstractBelief:
-        belief = self.propagation.begin(model, self.memory, key=key)
-        return self.propagation.describe(model, self.family, belief, key=key)
+        belief = self.propagation.init(model, self.memory, key=key)
+        return self.propagation.with_moments(model, self.family, belief, key=key)
 
     def predict(
         self, model: AbstractSequentialModel, belief: AbstractBelief, action: Action, *, key: Key
     ) -> AbstractBelief:
         """The propagation's prediction."""
         move_key, describe_key = jax.random.split(key)
-        moved = self.propagation.move(model, belief, action, key=move_key)
-        return self.propagation.describe(model, self.family, moved, key=describe_key)
+        moved = self.propagation.predict(model, belief, action, key=move_key)
+        return self.propagation.with_moments(model, self.family, moved, key=describe_key)
 
     def update(
         self, model: AbstractSequentialModel, belief: AbstractBelief, observation: Observation, *, key: Key
     ) -> tuple[AbstractBelief, FilterInfo]:
         """Run the engine on the free energy of one observation, for every past."""
-        model, observation = take_noise(model, observation)
+        model, observation = with_own_noise(model, observation)
         each_key, draw_key = jax.random.split(key)
 
         def step(carry: Carry, memory: PyTree, step_key: Key) -> tuple[PyTree, PyTree, Scalar]:
@@ -124,6 +124,6 @@ class VariationalFilter(AbstractFilter):
             )
             return posterior.params, evidence.context.memory, jnp.where(some, posterior.energy_nats, 0.0)
 
-        params, memory, energies = self.propagation.each(step, belief, key=each_key)
-        belief = self.propagation.conclude(model, self.family, belief, params, memory, observation, key=draw_key)
+        params, memory, energies = self.propagation.map(step, belief, key=each_key)
+        belief = self.propagation.posterior(model, self.family, belief, params, memory, observation, key=draw_key)
         return belief, FilterInfo(jnp.mean(energies))

@@ -3,7 +3,7 @@
     theta, phi <- descend   sum_n F(q_phi(x^n); theta) / sum_n T_n
 
 over a batch of sequences that may be ragged (padded, with lengths) and may have missing entries. With `Direct(recognition)` this
-is stochastic variational inference with an amortized structured posterior; with `Detached(PathNaturalGradient())` variational
+is stochastic variational inference with an amortized structured posterior; with `StopGradient(PathNaturalGradient())` variational
 expectation maximisation, in which inference is run and not differentiated.
 """
 

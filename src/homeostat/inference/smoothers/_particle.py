@@ -9,7 +9,7 @@ import jax.random as jr
 from cuthbertlib.smc.smoothing import exact_sampling, tracing
 from cuthbertlib.smc.smoothing.protocols import BackwardSampling
 
-from ...core import AbstractModel, AbstractSequentialModel
+from ...core import AbstractMarkovModel, AbstractSequentialModel
 from ...results import RESULTS, BadInputError
 from ...typing import Action, Array, Float, Key, Observation, Scalar
 from .._filter import Filtered, filter
@@ -96,7 +96,7 @@ class ParticleSmoother(AbstractSmoother):
         Raises:
             BadInputError: the model is not Markov, and the backward step is not the genealogy.
         """
-        if not isinstance(model, AbstractModel) and self.backward is not tracing.simulate:
+        if not isinstance(model, AbstractMarkovModel) and self.backward is not tracing.simulate:
             raise BadInputError(
                 f"Expected a Markov model for backward sampling, got {type(model).__name__}: what a particle's future was depends on "
                 f"all of its past. Pass backward=cuthbertlib.smc.smoothing.tracing.simulate."
@@ -115,7 +115,7 @@ class ParticleSmoother(AbstractSmoother):
 
             def log_density(state: Array, following: Array) -> Scalar:
                 # Only a genealogy goes on without a Markov model, and it asks for no density.
-                if not isinstance(model, AbstractModel):
+                if not isinstance(model, AbstractMarkovModel):
                     return jnp.zeros(())
                 return model.transition(state, action).log_prob(following)
 
@@ -126,13 +126,13 @@ class ParticleSmoother(AbstractSmoother):
         inputs = (kept.particles[:-1], kept.log_weights[:-1], genealogy[:-1], actions, jr.split(keys[2], steps))
         _, earlier = jax.lax.scan(body, (last, genealogy[-1][ends]), inputs, reverse=True)
         paths = jnp.swapaxes(jnp.concatenate([earlier, last[None]]), 0, 1)
-        if isinstance(model, AbstractModel) and self.backward is not tracing.simulate:
+        if isinstance(model, AbstractMarkovModel) and self.backward is not tracing.simulate:
             paths = _checked(model, paths, actions, throw=throw)
         return SmoothedParticles(paths, filtered)
 
 
 def _checked(
-    model: AbstractModel, paths: Float[Array, "paths time d"], actions: Action, *, throw: bool
+    model: AbstractMarkovModel, paths: Float[Array, "paths time d"], actions: Action, *, throw: bool
 ) -> Float[Array, "paths time d"]:
     """The paths, if each of their steps has a finite density; by densities that are not numbers nothing was drawn."""
 

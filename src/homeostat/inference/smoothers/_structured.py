@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ...core import AbstractEngine, AbstractModel, AbstractSequentialModel
+from ...core import AbstractEngine, AbstractMarkovModel, AbstractSequentialModel
 from ...distributions import (
     AbstractRecursion,
     BlockTridiagonal,
@@ -110,7 +110,7 @@ class Structured(AbstractSmoother):
         Raises:
             BadInputError: the model is not Markov, or its state is no vector.
         """
-        if not isinstance(model, AbstractModel):
+        if not isinstance(model, AbstractMarkovModel):
             raise BadInputError(
                 f"Expected a Markov model (initial, transition, emission), got {type(model).__name__}: the energy of a path of a "
                 f"recurrent model is not a sum over neighbours. Use `VariationalFilter`, or a `ParticleSmoother` with a genealogy."
@@ -133,7 +133,7 @@ class Structured(AbstractSmoother):
 
 
 def path_family(
-    model: AbstractModel, evidence: PathEvidence, recursion: AbstractRecursion = Sequential()
+    model: AbstractMarkovModel, evidence: PathEvidence, recursion: AbstractRecursion = Sequential()
 ) -> PathGaussian:
     """The family of paths of a model, as long as the evidence."""
     shape = jax.eval_shape(lambda: model.initial().mean).shape
@@ -143,7 +143,7 @@ def path_family(
 
 
 def prior_path(
-    model: AbstractModel, evidence: PathEvidence, recursion: AbstractRecursion = Sequential()
+    model: AbstractMarkovModel, evidence: PathEvidence, recursion: AbstractRecursion = Sequential()
 ) -> BlockTridiagonal:
     """The prior linearised around the path of its means; the prior itself where the dynamics are linear and Gaussian."""
     first = model.initial().mean

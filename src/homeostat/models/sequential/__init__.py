@@ -3,7 +3,6 @@
 from ._bayesian_dynamics import BayesianLinearDynamics as BayesianLinearDynamics
 from ._conditioned import Conditioned as Conditioned
 from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics
-from ._elapsed import Elapsed as Elapsed, idle as idle
 from ._hidden_markov import HiddenMarkov as HiddenMarkov
 from ._linear_dynamics import (
     AbstractLinearDynamics as AbstractLinearDynamics,
@@ -48,6 +47,7 @@ from ._systems import (
     stochastic_volatility as stochastic_volatility,
     univariate_growth as univariate_growth,
 )
+from ._timed_action import TimedAction as TimedAction, pad_actions as pad_actions
 from ._transitions import (
     AbstractTransitions as AbstractTransitions,
     ControlledTransitions as ControlledTransitions,
@@ -55,7 +55,7 @@ from ._transitions import (
     TransitionMatrix as TransitionMatrix,
 )
 from ._validation import scale_tril_of as scale_tril_of
-from ._with_noise import WithNoise as WithNoise, measured as measured, take_noise as take_noise
+from ._with_noise import WithNoise as WithNoise, measured as measured, with_own_noise as with_own_noise
 from .deep import (
     OUTPUT_LOG_VARIANCE as OUTPUT_LOG_VARIANCE,
     SPEECH_BIN_WIDTH as SPEECH_BIN_WIDTH,

@@ -3,15 +3,14 @@
 from typing import final
 
 from ...core import AbstractModel, AbstractSequentialModel
-from ...results import BadInputError
-from ...typing import Action, Carry, Distribution, State
+from ...typing import Carry, Distribution, State
 
 
 @final
 class Conditioned(AbstractModel):
     """p(z | h) p(x | h, z) at a fixed carry h, so that energies and engines of static models work on one step as they are.
 
-        initial() = prior(h),   emission(z) = likelihood(h, z)
+        initial() = prior(h),   emission(z) = emission_given(h, z)
 
     With it `FreeEnergy(Conditioned(model, h))` is minus the step bound L_t for the past in h.
 
@@ -29,10 +28,5 @@ class Conditioned(AbstractModel):
     def initial(self) -> Distribution:
         return self.model.prior(self.carry)
 
-    def transition(self, state: State, action: Action) -> Distribution:
-        raise BadInputError(
-            "Expected a model with dynamics, got one step of it (`Conditioned`): use `advance` of the whole model."
-        )
-
     def emission(self, state: State) -> Distribution:
-        return self.model.likelihood(self.carry, state)
+        return self.model.emission_given(self.carry, state)

@@ -24,8 +24,8 @@ import numpy as np
 from ...distributions import positive_tria
 from ...results import BadInputError
 from ...typing import Action, Array, Float
-from ._elapsed import Elapsed
 from ._linear_dynamics import AbstractLinearDynamics, AffineStep, LinearDynamics
+from ._timed_action import TimedAction
 from ._validation import check_shape
 
 TERMS = 20
@@ -37,7 +37,7 @@ NODES = 8
 
 @final
 class ContinuousLinearDynamics(AbstractLinearDynamics):
-    """dz = (F z + G u + c) dt + L dW; its action is an `Elapsed`, which says how long the step lasts.
+    """dz = (F z + G u + c) dt + L dW; its action is an `TimedAction`, which says how long the step lasts.
 
     Attributes:
         drift: F, [d, d], in 1 / time.
@@ -94,12 +94,12 @@ class ContinuousLinearDynamics(AbstractLinearDynamics):
         """e^{Ft}, Phi (G u + c) and Q^(1/2).
 
         Raises:
-            BadInputError: the action is no `Elapsed`, or what was done has another shape than (a,).
+            BadInputError: the action is no `TimedAction`, or what was done has another shape than (a,).
         """
-        if not isinstance(action, Elapsed):
+        if not isinstance(action, TimedAction):
             raise BadInputError(
-                f"Expected an `Elapsed` as the action of dynamics in continuous time, got {type(action).__name__}: say how "
-                f"long each step lasts, `Elapsed(duration, action)` or `Elapsed.between(times, actions)`."
+                f"Expected an `TimedAction` as the action of dynamics in continuous time, got {type(action).__name__}: say how "
+                f"long each step lasts, `TimedAction(duration, action)` or `TimedAction.between(times, actions)`."
             )
         push = self.offset
         if action.action is not None:

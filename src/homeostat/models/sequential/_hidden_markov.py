@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from ...core import AbstractModel
+from ...core import AbstractMarkovModel
 from ...distributions import known_entries, partial_log_prob
 from ...results import BadInputError
 from ...typing import Action, Array, Callable, Distribution, Float, Int, Observation
@@ -16,7 +16,7 @@ from ._validation import check_shape
 
 
 @final
-class HiddenMarkov(AbstractModel):
+class HiddenMarkov(AbstractMarkovModel):
     """z_1 ~ Categorical(pi),  p(z' | z, a) a matrix,  x ~ p(x | z); z is one of 0, ..., K - 1.
 
     Attributes:

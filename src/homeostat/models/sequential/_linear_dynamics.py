@@ -10,7 +10,7 @@ import jax.random as jr
 
 from ...results import BadInputError
 from ...typing import Action, Array, Distribution, Float, Key
-from ._elapsed import Elapsed
+from ._timed_action import TimedAction
 from ._validation import check_noise_tril, check_shape, normal_unchecked
 
 
@@ -135,9 +135,9 @@ class LinearDynamics(AbstractLinearDynamics):
         """B u + c, what is added to A z; no action counts as zero."""
         if action is None:
             return self.offset
-        if isinstance(action, Elapsed):
+        if isinstance(action, TimedAction):
             raise BadInputError(
-                "Expected an array as the action of LinearDynamics, whose steps all last equally long, got Elapsed: use "
+                "Expected an array as the action of LinearDynamics, whose steps all last equally long, got TimedAction: use "
                 "`ContinuousLinearDynamics` for irregular times."
             )
         action = jnp.asarray(action, self.offset.dtype)

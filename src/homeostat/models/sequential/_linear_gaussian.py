@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 from numpyro.distributions.util import cholesky_of_inverse
 
-from ...core import AbstractModel
+from ...core import AbstractMarkovModel
 from ...distributions import GaussianMoments
 from ...results import BadInputError
 from ...typing import Action, Array, Distribution, Float, Key
@@ -79,7 +79,7 @@ class Trajectory(NamedTuple):
 
 
 @final
-class LinearGaussian(AbstractModel):
+class LinearGaussian(AbstractMarkovModel):
     """z_1 ~ N(m, P),  z' = A z + B u + c + L eps,  x = C z + d + R^(1/2) eps.
 
     Attributes:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ...nn import MLP
 from ...results import BadInputError
 from ...typing import Action, Array, Callable, Float, Key
-from ._elapsed import Elapsed, duration_and_action
+from ._timed_action import TimedAction, duration_and_action
 from ._validation import check_noise_tril, check_shape
 
 Drift = Callable[[Array, Action], Array]
@@ -49,7 +49,7 @@ class AffineMap(eqx.Module):
 class Residual(eqx.Module):
     """z' = z + f(z, u), with a network f that reads state and action side by side.
 
-    An `Elapsed` action multiplies the change by the duration and is read without it, which makes f a velocity.
+    An `TimedAction` action multiplies the change by the duration and is read without it, which makes f a velocity.
 
     Attributes:
         network: from d + a numbers to d.
@@ -74,7 +74,7 @@ class RungeKutta(eqx.Module):
 
     Attributes:
         drift: f.
-        duration: of a step, where the action is no `Elapsed`.
+        duration: of a step, where the action is no `TimedAction`.
         num_substeps: equal parts that a step is divided into.
     """
 
@@ -105,7 +105,7 @@ class Euler(eqx.Module):
 
     Attributes:
         drift: f.
-        duration: of a step, where the action is no `Elapsed`.
+        duration: of a step, where the action is no `TimedAction`.
         num_substeps: equal parts that a step is divided into.
     """
 
@@ -128,7 +128,7 @@ class Diffusion(eqx.Module):
 
     Attributes:
         scale_tril: L, the factor after one unit of time, [d, d].
-        duration: of a step, where the action is no `Elapsed`.
+        duration: of a step, where the action is no `TimedAction`.
     """
 
     scale_tril: Float[Array, "d d"]
@@ -139,7 +139,7 @@ class Diffusion(eqx.Module):
         _check_steps(self.duration, 1)
 
     def __call__(self, action: Action = None) -> Float[Array, "d d"]:
-        if not isinstance(action, Elapsed):
+        if not isinstance(action, TimedAction):
             return self.duration**0.5 * self.scale_tril
         passed = action.duration > 0.0
         return jnp.where(passed, jnp.sqrt(jnp.where(passed, action.duration, 1.0)), 0.0) * self.scale_tril

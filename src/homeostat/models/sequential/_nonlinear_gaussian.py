@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 
-from ...core import AbstractModel
+from ...core import AbstractMarkovModel
 from ...nn import MLP
 from ...results import BadInputError
 from ...typing import Action, Array, Callable, Distribution, Float, Key
@@ -16,10 +16,10 @@ from ._validation import check_noise_tril, check_scale_tril, normal_unchecked
 
 
 @final
-class NonlinearGaussian(AbstractModel):
+class NonlinearGaussian(AbstractMarkovModel):
     """z_1 ~ N(m, P),  z' = f(z, a) + L(a) eps,  x = g(z) + R^(1/2) eps.
 
-    f and g are functions or networks. Steps of different durations come in as `Elapsed` actions: `RungeKutta` and `Euler` turn
+    f and g are functions or networks. Steps of different durations come in as `TimedAction` actions: `RungeKutta` and `Euler` turn
     a drift into f, `Diffusion` gives noise that grows with the square root of time. L may be singular, see `LinearDynamics`.
 
     Attributes:

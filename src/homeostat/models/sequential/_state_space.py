@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import final
 
-from ...core import AbstractModel
+from ...core import AbstractMarkovModel, AbstractModel
 from ...typing import Action, Distribution, State
 
 
 @final
-class StateSpace(AbstractModel):
+class StateSpace(AbstractMarkovModel):
     """p(z_1), p(z' | z, a) and p(x | z), each given by any module: `StateSpace(first, LinearDynamics(...), sprites.emission)`.
 
     Attributes:

@@ -13,7 +13,7 @@ import jax.random as jr
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from ...core import AbstractModel
+from ...core import AbstractMarkovModel
 from ...results import BadInputError
 from ...typing import Action, Array, Distribution, Float, Int, Key, Scalar
 from ._linear_gaussian import LinearGaussian
@@ -78,7 +78,7 @@ class RegimeMixture(dist.Distribution):
 
 
 @final
-class SwitchingLinear(AbstractModel):
+class SwitchingLinear(AbstractMarkovModel):
     """s a Markov chain;  z' = A_s' z + B_s' u + c_s' + L_s' eps;  x = C_s z + d_s + R_s^(1/2) eps.
 
     The first state has the prior N(m_s, P_s) of its regime, and a step is taken with the dynamics of the regime it leads to.

@@ -124,10 +124,10 @@ def lorenz_63(
     process_scale: float = 1.0,
     observation_scale: float = 2.0**0.5,
 ) -> NonlinearGaussian:
-    """The chaotic convection of Lorenz with noise, observed linearly; `Elapsed` actions give irregular times.
+    """The chaotic convection of Lorenz with noise, observed linearly; `TimedAction` actions give irregular times.
 
     Args:
-        duration: of a step whose action is no `Elapsed`, in units of model time.
+        duration: of a step whose action is no `TimedAction`, in units of model time.
         num_substeps: of the integrator in one step.
         integrator: `RungeKutta` or `Euler`.
         emission_matrix: C, [m, 3]; all three coordinates by default.

@@ -11,7 +11,7 @@ from jax.core import Tracer
 
 from ...results import BadInputError
 from ...typing import Action, Array, Float
-from ._elapsed import Elapsed
+from ._timed_action import TimedAction
 from ._validation import check_shape
 
 
@@ -107,7 +107,7 @@ class ControlledTransitions(AbstractTransitions):
 class JumpProcess(AbstractTransitions):
     """A Markov chain in continuous time: p(z' | z) = exp(t Q) with rates Q_ij > 0 for i != j and rows that sum to zero.
 
-    Its action is an `Elapsed`.
+    Its action is an `TimedAction`.
 
     Attributes:
         log_rates: log Q_ij in 1 / time, [K, K]; the diagonal is not read.
@@ -120,9 +120,9 @@ class JumpProcess(AbstractTransitions):
         return self.log_rates.shape[-1]
 
     def log_matrix(self, action: Action = None) -> Float[Array, "k k"]:
-        if not isinstance(action, Elapsed):
+        if not isinstance(action, TimedAction):
             raise BadInputError(
-                f"Expected an `Elapsed` as the action of a chain in continuous time, got {type(action).__name__}: say how "
+                f"Expected an `TimedAction` as the action of a chain in continuous time, got {type(action).__name__}: say how "
                 f"long each step lasts."
             )
         rates = jnp.where(jnp.eye(self.num_states, dtype=bool), 0.0, jnp.exp(self.log_rates))

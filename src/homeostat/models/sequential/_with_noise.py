@@ -5,7 +5,7 @@ from typing import NamedTuple, final
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from ...core import AbstractModel, AbstractSequentialModel
+from ...core import AbstractMarkovModel, AbstractSequentialModel
 from ...distributions import is_gaussian
 from ...results import BadInputError
 from ...typing import Action, Array, Carry, Distribution, Float, Observation, State
@@ -26,20 +26,20 @@ class WithNoise(AbstractSequentialModel):
     model: AbstractSequentialModel
     scale_tril: Float[Array, "m m"]
 
-    def begin(self) -> Carry:
-        return self.model.begin()
+    def init_carry(self) -> Carry:
+        return self.model.init_carry()
 
     def prior(self, carry: Carry) -> Distribution:
         return self.model.prior(carry)
 
-    def likelihood(self, carry: Carry, state: State) -> Distribution:
+    def emission_given(self, carry: Carry, state: State) -> Distribution:
         # A Markov model's emission does not read the carry, which filters then need not have.
         model = self.model
-        own = model.emission(state) if isinstance(model, AbstractModel) else model.likelihood(carry, state)
+        own = model.emission(state) if isinstance(model, AbstractMarkovModel) else model.emission_given(carry, state)
         return measured(own, self.scale_tril)
 
-    def advance(self, carry: Carry, state: State, observation: Observation, action: Action) -> Carry:
-        return self.model.advance(carry, state, observation, action)
+    def next_carry(self, carry: Carry, state: State, observation: Observation, action: Action) -> Carry:
+        return self.model.next_carry(carry, state, observation, action)
 
 
 class NoiseTaken(NamedTuple):
@@ -54,7 +54,7 @@ class NoiseTaken(NamedTuple):
     observation: Observation
 
 
-def take_noise(model: AbstractSequentialModel, observation: Observation) -> NoiseTaken:
+def with_own_noise(model: AbstractSequentialModel, observation: Observation) -> NoiseTaken:
     """The model with the noise of a `Measurement` of one step, and the value of the latter; other observations as they are."""
     if not isinstance(observation, Measurement):
         return NoiseTaken(model, observation)
@@ -65,16 +65,16 @@ def take_noise(model: AbstractSequentialModel, observation: Observation) -> Nois
     return NoiseTaken(WithNoise(model, jnp.where(usable, scale_tril, eye)), value)
 
 
-def measured(likelihood: Distribution, scale_tril: Float[Array, "m m"]) -> Distribution:
-    """The Gaussian around the mean of `likelihood` with a noise factor of its own.
+def measured(emission: Distribution, scale_tril: Float[Array, "m m"]) -> Distribution:
+    """The Gaussian around the mean of `emission` with a noise factor of its own.
 
     Raises:
-        BadInputError: the likelihood is not a Gaussian over one vector of m entries.
+        BadInputError: the emission is not a Gaussian over one vector of m entries.
     """
-    shape = tuple(likelihood.event_shape)
-    if not is_gaussian(likelihood) or shape != scale_tril.shape[:1]:
+    shape = tuple(emission.event_shape)
+    if not is_gaussian(emission) or shape != scale_tril.shape[:1]:
         raise BadInputError(
             f"Expected a model with Gaussian observations of {scale_tril.shape[0]} entries for measurements that bring their own "
-            f"noise, got {type(likelihood).__name__} with event shape {shape}: pass plain observations to this model."
+            f"noise, got {type(emission).__name__} with event shape {shape}: pass plain observations to this model."
         )
-    return dist.MultivariateNormal(likelihood.mean, scale_tril=scale_tril, validate_args=False)
+    return dist.MultivariateNormal(emission.mean, scale_tril=scale_tril, validate_args=False)

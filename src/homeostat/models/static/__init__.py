@@ -10,16 +10,16 @@ from ._factor_analysis import (
 from ._latent_gaussian import LatentGaussian as LatentGaussian, latent_gaussian as latent_gaussian
 from ._levels import (
     AbstractWiring as AbstractWiring,
-    Chain as Chain,
     ConditionalLevel as ConditionalLevel,
     LearnedLevel as LearnedLevel,
+    NoSkip as NoSkip,
     Skip as Skip,
     StandardLevel as StandardLevel,
 )
 from ._likelihoods import (
     AbstractLikelihood as AbstractLikelihood,
     Bernoulli as Bernoulli,
-    Categorical as Categorical,
+    CategoricalOutput as CategoricalOutput,
     ConditionalDiscretizedGaussian as ConditionalDiscretizedGaussian,
     ConditionalGaussian as ConditionalGaussian,
     DiscretizedGaussian as DiscretizedGaussian,
@@ -27,7 +27,7 @@ from ._likelihoods import (
     Multinomial as Multinomial,
 )
 from ._observations import (
-    CrossEntropy as CrossEntropy,
+    BernoulliLikelihood as BernoulliLikelihood,
     WordCounts as WordCounts,
     log_multinomial_coefficient as log_multinomial_coefficient,
 )

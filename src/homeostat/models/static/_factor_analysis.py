@@ -22,8 +22,7 @@ from numpyro.distributions.util import cholesky_of_inverse
 
 from ...core import AbstractModel
 from ...results import BadInputError
-from ...typing import Action, Array, Distribution, Float, Scalar, State
-from ._spatial_transformer import no_dynamics
+from ...typing import Array, Distribution, Float, Scalar
 
 
 class AbstractLinearFactors(AbstractModel):
@@ -50,9 +49,6 @@ class AbstractLinearFactors(AbstractModel):
     def initial(self) -> Distribution:
         zeros = jnp.zeros(self.dim, self.loadings.dtype)
         return dist.Normal(zeros, jnp.ones_like(zeros), validate_args=False).to_event(1)
-
-    def transition(self, state: State, action: Action) -> Distribution:
-        raise no_dynamics(self)
 
     def emission(self, state: Float[Array, " d"]) -> Distribution:
         return dist.Normal(self.loadings @ state + self.offset, self.noise_scale, validate_args=False).to_event(1)

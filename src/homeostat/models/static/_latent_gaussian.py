@@ -18,10 +18,9 @@ from ...core import AbstractModel
 from ...distributions import AbstractLevel, Hierarchical
 from ...nn import MLP
 from ...results import BadInputError
-from ...typing import Action, Array, Distribution, Float, Key, State
-from ._levels import AbstractWiring, Chain, ConditionalLevel, Mapping, StandardLevel
+from ...typing import Array, Distribution, Float, Key
+from ._levels import AbstractWiring, ConditionalLevel, Mapping, NoSkip, StandardLevel
 from ._likelihoods import AbstractLikelihood
-from ._spatial_transformer import no_dynamics
 
 
 @final
@@ -75,9 +74,6 @@ class LatentGaussian(AbstractModel):
             return self.levels[0].conditional(jnp.zeros(0))
         return Hierarchical(self.levels)
 
-    def transition(self, state: State, action: Action) -> Distribution:
-        raise no_dynamics(self)
-
     def features(self, state: Float[Array, " d"]) -> Float[Array, " n"]:
         """What the decoder says about `state`."""
         return self.decoder(Hierarchical(self.levels).descend(state).context)
@@ -93,7 +89,7 @@ def latent_gaussian(
     key: Key,
     mapping: Callable[..., Mapping] | None = None,
     units: int = 0,
-    wiring: AbstractWiring = Chain(),
+    wiring: AbstractWiring = NoSkip(),
     conditional_scale: Callable[[int], Float[Array, " d"] | None] = lambda dim: None,
     top: Callable[[int], AbstractLevel] = StandardLevel,
 ) -> LatentGaussian:
@@ -106,7 +102,7 @@ def latent_gaussian(
         mapping: `mapping(in_size, out_size, key=...)` builds a network, such as `functools.partial(MLP, width=512, depth=2)` (the
             default) or the same of `HighwayMLP`.
         units: deterministic units of every level but the top.
-        wiring: what a level hands down: `Chain()` or `Skip()`.
+        wiring: what a level hands down: `NoSkip()` or `Skip()`.
         conditional_scale: gives the constant log scales of a level of so many variables; `None`, the default, for scales that
             depend on the context; `jax.numpy.zeros` for learned constant ones.
         top: builds the topmost level; `StandardLevel` or `LearnedLevel`.

@@ -28,7 +28,7 @@ class AbstractWiring(eqx.Module):
 
 
 @final
-class Chain(AbstractWiring):
+class NoSkip(AbstractWiring):
     """[z^l, d^l]: every level sees only the one above."""
 
     def __call__(self, context: Array, value: Array, units: Array) -> Float[Array, " below"]:
@@ -109,7 +109,7 @@ class ConditionalLevel(AbstractLevel):
     mean: Mapping
     log_scale: Float[Array, " d"] | None = None
     units: Mapping | None = None
-    wiring: AbstractWiring = Chain()
+    wiring: AbstractWiring = NoSkip()
     dim: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):

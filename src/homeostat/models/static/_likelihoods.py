@@ -17,7 +17,7 @@ import numpyro.distributions as dist
 from ...distributions import DiscretizedNormal
 from ...results import BadInputError
 from ...typing import Array, Distribution, Float, Nonlinearity
-from ._observations import CrossEntropy, WordCounts
+from ._observations import BernoulliLikelihood, WordCounts
 from ._sparse_template import identity
 
 MINIMUM_SCALE = math.sqrt(1e-5)
@@ -99,7 +99,7 @@ class Bernoulli(AbstractLikelihood):
         return "numbers in [0, 1]"
 
     def __call__(self, features: Float[Array, " num_features"]) -> Distribution:
-        return CrossEntropy(self._shaped(features, self.shape)).to_event(len(self.shape))
+        return BernoulliLikelihood(self._shaped(features, self.shape)).to_event(len(self.shape))
 
 
 @final
@@ -247,7 +247,7 @@ class ConditionalDiscretizedGaussian(AbstractLikelihood):
 
 
 @final
-class Categorical(AbstractLikelihood):
+class CategoricalOutput(AbstractLikelihood):
     """Every entry of x is one of `num_classes` alternatives, with probabilities softmax(f).
 
     Attributes:

@@ -13,7 +13,7 @@ from ...typing import Array, Float, Int, Key, Scalar
 
 
 @final
-class CrossEntropy(dist.BernoulliLogits):
+class BernoulliLikelihood(dist.BernoulliLogits):
     """A Bernoulli whose log probability, x l - softplus(l), also takes fractions x and is smooth in the logits l.
 
     The one of numpyro is written with max(l, 0) and |l|, whose derivatives at l = 0 add up to x instead of x - 1/2: a decoder

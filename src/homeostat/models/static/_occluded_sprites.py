@@ -17,10 +17,9 @@ import numpyro.distributions as dist
 
 from ...core import AbstractModel
 from ...results import BadInputError
-from ...typing import Action, Array, Distribution, Float, Int, State
+from ...typing import Array, Distribution, Float, Int
 from ._coordinates import Similarity, SpriteCoordinates
 from ._sampling import sample_template
-from ._spatial_transformer import no_dynamics
 
 
 @final
@@ -59,9 +58,6 @@ class OccludedSprites(AbstractModel):
 
     def initial(self) -> Distribution:
         return dist.Normal(jnp.zeros(self.dim), jnp.ones(self.dim)).to_event(1)
-
-    def transition(self, state: State, action: Action) -> Distribution:
-        raise no_dynamics(self)
 
     def emission(self, state: Float[Array, " d"]) -> Distribution:
         image = self.image(state)

@@ -14,8 +14,7 @@ import numpyro.distributions as dist
 
 from ...core import AbstractModel
 from ...results import BadInputError
-from ...typing import Action, Array, Distribution, Float, Scalar, State
-from ._spatial_transformer import no_dynamics
+from ...typing import Array, Distribution, Float, Scalar
 
 
 @final
@@ -56,9 +55,6 @@ class SparseCoding(AbstractModel):
         zeros = jnp.zeros(self.dim, self.dictionary.dtype)
         width = jnp.broadcast_to(jnp.exp(self.log_width), zeros.shape)
         return dist.Laplace(zeros, width, validate_args=False).to_event(1)
-
-    def transition(self, state: State, action: Action) -> Distribution:
-        raise no_dynamics(self)
 
     def emission(self, state: Float[Array, " atoms"]) -> Distribution:
         return dist.Normal(self.dictionary @ state, jnp.exp(self.log_sigma), validate_args=False).to_event(1)

@@ -18,11 +18,10 @@ import numpyro.distributions as dist
 
 from ...core import AbstractModel
 from ...results import BadInputError
-from ...typing import Action, Array, Distribution, Float, Nonlinearity, State
+from ...typing import Array, Distribution, Float, Nonlinearity
 from ._blocks import Blocks
 from ._coordinates import SpriteCoordinates
 from ._sampling import sample_template
-from ._spatial_transformer import no_dynamics
 
 
 class PoseAndWeights(NamedTuple):
@@ -94,9 +93,6 @@ class SparseTemplate(AbstractModel):
         zeros = jnp.zeros(self.num_atoms, width.dtype)
         pose = dist.Normal(jnp.zeros(4, width.dtype), jnp.ones(4, width.dtype)).to_event(1)
         return Blocks((pose, self.sparsity(zeros, jnp.broadcast_to(width, zeros.shape)).to_event(1)))
-
-    def transition(self, state: State, action: Action) -> Distribution:
-        raise no_dynamics(self)
 
     def emission(self, state: Float[Array, " d"]) -> Distribution:
         return dist.Normal(self.image(state), jnp.exp(self.log_sigma)).to_event(2)

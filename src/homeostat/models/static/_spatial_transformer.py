@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from ...core import AbstractModel
-from ...results import BadInputError
-from ...typing import Action, Array, Distribution, Float, State
+from ...typing import Array, Distribution, Float
 from ._coordinates import SpriteCoordinates
 from ._sampling import sample_template
 
@@ -43,19 +42,9 @@ class SpatialTransformer(AbstractModel):
     def initial(self) -> Distribution:
         return dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1)
 
-    def transition(self, state: State, action: Action) -> Distribution:
-        raise no_dynamics(self)
-
     def emission(self, state: Float[Array, "4"]) -> Distribution:
         return dist.Normal(self.image(state), jnp.exp(self.log_sigma)).to_event(2)
 
     def image(self, state: Float[Array, "4"]) -> Float[Array, "size size"]:
         """O, the noise-free image of z."""
         return sample_template(self.template, self.coordinates(state), size=self.size, extent=self.extent)
-
-
-def no_dynamics(model: AbstractModel) -> BadInputError:
-    """The mistake of asking a static model for a transition."""
-    return BadInputError(
-        f"A {type(model).__name__} is a static model without dynamics: compose it with dynamics in a `StateSpace`."
-    )

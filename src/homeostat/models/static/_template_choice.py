@@ -20,8 +20,8 @@ import numpyro.distributions as dist
 
 from ...core import AbstractModel
 from ...results import BadInputError
-from ...typing import Action, Array, Distribution, Energy, Float, Int, State
-from ._spatial_transformer import SpatialTransformer, no_dynamics
+from ...typing import Array, Distribution, Energy, Float, Int
+from ._spatial_transformer import SpatialTransformer
 
 Model = TypeVar("Model", bound=AbstractModel)
 
@@ -84,9 +84,6 @@ class TemplateChoice(AbstractModel):
 
     def initial(self) -> Distribution:
         return dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1)
-
-    def transition(self, state: State, action: Action) -> Distribution:
-        raise no_dynamics(self)
 
     def emission(self, state: Float[Array, "4"]) -> Distribution:
         images = eqx.filter_vmap(lambda model: model.image(state))(self.models)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 
-from ....core import AbstractModel
+from ....core import AbstractMarkovModel
 from ....nn import MLP, Dense
 from ....typing import Action, Array, Distribution, Float, Key, Nonlinearity
 from ...static import AbstractLikelihood
@@ -88,7 +88,7 @@ class GatedTransition(eqx.Module):
 
 
 @final
-class DeepMarkov(AbstractModel):
+class DeepMarkov(AbstractMarkovModel):
     """z_1 ~ N(m, s^2), z' ~ gated transition of (z, a), x ~ p(x | decoder(z)); m and s are learned.
 
     Attributes:

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 from ....nn import RELU_GAIN, Dense, Features
 from ....results import BadInputError
 from ....typing import Action, Array, Distribution, Float, Key, Nonlinearity, Observation
-from .._elapsed import Elapsed
+from .._timed_action import TimedAction
 
 LATENT_LOG_VARIANCE = (-15.0, 5.0)
 """Where the log variance of a latent is clipped, as in the code of Marino, Cvitkovic and Yue (2018)."""
@@ -104,13 +104,13 @@ def action_vector(action: Action, dim: int, like: Array) -> Float[Array, " a"]:
     """The action as a vector of the type of `like`; no action counts as zero.
 
     Raises:
-        BadInputError: it is an `Elapsed`, or has another shape than (dim,).
+        BadInputError: it is an `TimedAction`, or has another shape than (dim,).
     """
     if action is None:
         return jnp.zeros(dim, like.dtype)
-    if isinstance(action, Elapsed):
+    if isinstance(action, TimedAction):
         raise BadInputError(
-            "Expected an array as the action of a deep model, whose steps have no duration of their own, got Elapsed: let the "
+            "Expected an array as the action of a deep model, whose steps have no duration of their own, got TimedAction: let the "
             "network read how long a step lasts as one more number, jnp.concatenate([duration[:, None], actions], axis=1), and "
             "build the model with an action_dim larger by one."
         )

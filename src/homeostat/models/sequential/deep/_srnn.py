@@ -84,16 +84,16 @@ class SRNN(AbstractSequentialModel):
         """Number of latent variables of a step."""
         return self.latent_prior.dim
 
-    def begin(self) -> SRNNCarry:
+    def init_carry(self) -> SRNNCarry:
         return SRNNCarry(self.memory.init(), self.start)
 
     def prior(self, carry: SRNNCarry) -> Distribution:
         return self.latent_prior(jnp.concatenate([carry.memory.top, carry.state]))
 
-    def likelihood(self, carry: SRNNCarry, state: Float[Array, " d"]) -> Distribution:
+    def emission_given(self, carry: SRNNCarry, state: Float[Array, " d"]) -> Distribution:
         return self.density(self.decoder(jnp.concatenate([carry.memory.top, state])))
 
-    def advance(
+    def next_carry(
         self, carry: SRNNCarry, state: Float[Array, " d"], observation: Observation, action: Action
     ) -> SRNNCarry:
         inputs = [self._read(observation), action_vector(action, self.action_dim, self.start)]

@@ -99,14 +99,14 @@ class SVG(AbstractSequentialModel):
         """Number of latent variables of a step."""
         return self.latent_prior.dim
 
-    def begin(self) -> SVGCarry:
+    def init_carry(self) -> SVGCarry:
         code = jnp.concatenate([self.start, jnp.zeros(self.action_dim, self.start.dtype)])
         return SVGCarry(code, self.prior_memory(code, self.prior_memory.init())[1], self.predictor.init())
 
     def prior(self, carry: SVGCarry) -> Distribution:
         return self.latent_prior(carry.prior.top)
 
-    def likelihood(self, carry: SVGCarry, state: Float[Array, " d"]) -> Distribution:
+    def emission_given(self, carry: SVGCarry, state: Float[Array, " d"]) -> Distribution:
         predicted = jnp.tanh(self.projection(self._predict(carry, state).top))
         image = self.decoder(predicted)
         # Channels that belong to one kind of feature (means, log variances) stand together in the flat vector.
@@ -114,7 +114,9 @@ class SVG(AbstractSequentialModel):
         parts = image.reshape(*image.shape[:2], kinds, -1)
         return self.density(jnp.moveaxis(parts, 2, 0).ravel())
 
-    def advance(self, carry: SVGCarry, state: Float[Array, " d"], observation: Observation, action: Action) -> SVGCarry:
+    def next_carry(
+        self, carry: SVGCarry, state: Float[Array, " d"], observation: Observation, action: Action
+    ) -> SVGCarry:
         code = jnp.concatenate([self._read(observation), action_vector(action, self.action_dim, self.start)])
         return SVGCarry(code, self.prior_memory(code, carry.prior)[1], self._predict(carry, state))
 

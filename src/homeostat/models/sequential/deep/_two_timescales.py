@@ -136,18 +136,18 @@ class TwoTimescales(AbstractSequentialModel):
         """Number of latent variables of a step."""
         return sum(self.dims)
 
-    def begin(self) -> TwoTimescalesCarry:
+    def init_carry(self) -> TwoTimescalesCarry:
         fast, slow = self.fast_memory.init(), self.slow_memory.init()
         return TwoTimescalesCarry(jnp.zeros((), jnp.int32), fast, slow, jnp.zeros(self.dims[1], fast.hidden.dtype))
 
     def prior(self, carry: TwoTimescalesCarry) -> Distribution:
         return Hierarchical((FastLevel(self.fast_prior, carry.fast.top), self._slow_level(carry)))
 
-    def likelihood(self, carry: TwoTimescalesCarry, state: Float[Array, " d"]) -> Distribution:
+    def emission_given(self, carry: TwoTimescalesCarry, state: Float[Array, " d"]) -> Distribution:
         fast, slow = self.split(carry, state)
         return self.density(self.decoder(jnp.concatenate([fast, slow, carry.fast.top])))
 
-    def advance(
+    def next_carry(
         self, carry: TwoTimescalesCarry, state: Float[Array, " d"], observation: Observation, action: Action
     ) -> TwoTimescalesCarry:
         like = carry.held

@@ -86,17 +86,17 @@ class VRNN(AbstractSequentialModel):
         """Number of latent variables of a step."""
         return self.latent_prior.dim
 
-    def begin(self) -> VRNNCarry:
+    def init_carry(self) -> VRNNCarry:
         return VRNNCarry(self.memory.init())
 
     def prior(self, carry: VRNNCarry) -> Distribution:
         return self.latent_prior(carry.memory.top)
 
-    def likelihood(self, carry: VRNNCarry, state: Float[Array, " d"]) -> Distribution:
+    def emission_given(self, carry: VRNNCarry, state: Float[Array, " d"]) -> Distribution:
         context = jnp.concatenate([self.latent_features(state), carry.memory.top])
         return self.density(self.decoder(context))
 
-    def advance(
+    def next_carry(
         self, carry: VRNNCarry, state: Float[Array, " d"], observation: Observation, action: Action
     ) -> VRNNCarry:
         hidden = carry.memory.top

@@ -35,7 +35,7 @@ class Optimum(NamedTuple):
 
 
 @final
-class LongRun(eqx.Module):
+class ReferenceOptimum(eqx.Module):
     """Adam from several starts with a rate that falls to a thousandth, then quasi-Newton steps; the best of all ends counts.
 
     The second stage (L-BFGS) sees one fixed set of random numbers, which makes the energy a smooth function. It is exact for

@@ -14,7 +14,7 @@ from ...typing import Action, Array, Bool, Float
 
 
 @final
-class Elapsed(eqx.Module):
+class TimedAction(eqx.Module):
     """A step of its own duration, with what was done during it.
 
     Models in continuous time take it as their action; sequences have a leading axis on every leaf, like all actions.
@@ -44,7 +44,7 @@ class Elapsed(eqx.Module):
                 )
 
     @classmethod
-    def between(cls, times: Array | np.ndarray | Sequence[int | float], actions: Action = None) -> "Elapsed":
+    def between(cls, times: Array | np.ndarray | Sequence[int | float], actions: Action = None) -> "TimedAction":
         """The steps between observations at strictly increasing `times` [time].
 
         Differences of NumPy arrays and lists are taken in 64 bits, so that late times, such as seconds since 1970, do no harm;
@@ -71,12 +71,12 @@ class Elapsed(eqx.Module):
 
 def duration_and_action(action: Action, default: float) -> tuple[Float[Array, ""] | float, Action]:
     """Both parts of an action, which lasts `default` unless it says otherwise."""
-    if isinstance(action, Elapsed):
+    if isinstance(action, TimedAction):
         return action.duration, action.action
     return default, action
 
 
-def idle(actions: Action, inside: Bool[Array, "..."]) -> Action:
+def pad_actions(actions: Action, inside: Bool[Array, "..."]) -> Action:
     """The actions with the shortest of the durations that count wherever `inside` is False; with one if none counts.
 
     Padding with zeros would make those steps last no time at all: their transition would be singular, and its density, although
@@ -88,11 +88,11 @@ def idle(actions: Action, inside: Bool[Array, "..."]) -> Action:
     """
 
     def lasting(action: Action) -> Action:
-        if isinstance(action, Elapsed):
+        if isinstance(action, TimedAction):
             real = inside & (action.duration > 0.0)
             shortest = jnp.min(action.duration, where=real, initial=jnp.inf)
             filler = jax.lax.stop_gradient(jnp.where(jnp.isfinite(shortest), shortest, 1.0))
-            return Elapsed(jnp.where(inside, action.duration, filler), action.action)
+            return TimedAction(jnp.where(inside, action.duration, filler), action.action)
         return action
 
-    return jax.tree.map(lasting, actions, is_leaf=lambda node: isinstance(node, Elapsed))
+    return jax.tree.map(lasting, actions, is_leaf=lambda node: isinstance(node, TimedAction))

@@ -11,7 +11,7 @@ from ...results import BadInputError
 from ...typing import Array, Int, Key, Params, PyTree
 
 
-class SequenceState(NamedTuple):
+class ChainState(NamedTuple):
     """States of all engines, and the number of steps taken."""
 
     states: tuple[PyTree, ...]
@@ -19,7 +19,7 @@ class SequenceState(NamedTuple):
 
 
 @final
-class Sequence(AbstractEngine[Params, SequenceState]):
+class Chain(AbstractEngine[Params, ChainState]):
     """Run each engine for its number of steps, the last one for the rest: `Direct` then `Gradient` is semi-amortized.
 
     Attributes:
@@ -42,9 +42,9 @@ class Sequence(AbstractEngine[Params, SequenceState]):
 
     def init(
         self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
-    ) -> SequenceState:
+    ) -> ChainState:
         states = tuple(engine.init(objective, family, params, args) for engine in self.engines)
-        return SequenceState(states, jnp.zeros((), jnp.int32))
+        return ChainState(states, jnp.zeros((), jnp.int32))
 
     def step(
         self,
@@ -52,10 +52,10 @@ class Sequence(AbstractEngine[Params, SequenceState]):
         family: AbstractFamily[Params],
         params: Params,
         args: PyTree,
-        state: SequenceState,
+        state: ChainState,
         *,
         key: Key,
-    ) -> tuple[Params, SequenceState, StepInfo]:
+    ) -> tuple[Params, ChainState, StepInfo]:
         arrays, static = eqx.partition(state.states, eqx.is_array)
         boundaries = jnp.cumsum(jnp.asarray((*self.num_steps, 0), jnp.int32))[:-1]
 
@@ -73,4 +73,4 @@ class Sequence(AbstractEngine[Params, SequenceState]):
         active = jnp.sum(state.count >= boundaries)
         branches = [branch(index) for index in range(len(self.engines))]
         params, arrays, info = jax.lax.switch(active, branches, (params, arrays))
-        return params, SequenceState(eqx.combine(arrays, static), state.count + 1), info
+        return params, ChainState(eqx.combine(arrays, static), state.count + 1), info

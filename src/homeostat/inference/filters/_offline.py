@@ -9,7 +9,7 @@ from ...core import AbstractBelief, AbstractFilter, AbstractSequentialModel, Fil
 from ...typing import Action, Observation
 
 
-class WholeRun(NamedTuple):
+class FilterRun(NamedTuple):
     """Beliefs after and before every observation, and what each update measured; arrays have a leading time axis."""
 
     beliefs: AbstractBelief
@@ -17,11 +17,11 @@ class WholeRun(NamedTuple):
     info: FilterInfo
 
 
-class AbstractWholeFilter(AbstractFilter):
+class AbstractOfflineFilter(AbstractFilter):
     """A filter that runs over a whole sequence faster than one step after another; the results are the same."""
 
     @abc.abstractmethod
-    def run(self, model: AbstractSequentialModel, observations: Observation, actions: Action = None) -> WholeRun:
+    def filter(self, model: AbstractSequentialModel, observations: Observation, actions: Action = None) -> FilterRun:
         """What the verb `filter` would find step by step.
 
         Args:

@@ -6,7 +6,7 @@ from typing import final
 import equinox as eqx
 
 
-class AbstractCredit(eqx.Module):
+class AbstractIterationWeights(eqx.Module):
     """Which iterations teach."""
 
     @abc.abstractmethod
@@ -15,7 +15,7 @@ class AbstractCredit(eqx.Module):
 
 
 @final
-class EveryIteration(AbstractCredit):
+class AllIterations(AbstractIterationWeights):
     """1/K each: the average over iterations.
 
     References:
@@ -27,7 +27,7 @@ class EveryIteration(AbstractCredit):
 
 
 @final
-class LastIteration(AbstractCredit):
+class LastIteration(AbstractIterationWeights):
     """The last only: the best estimate there is."""
 
     def weights(self, num_steps: int) -> tuple[float, ...]:
@@ -35,7 +35,7 @@ class LastIteration(AbstractCredit):
 
 
 @final
-class FirstIteration(AbstractCredit):
+class FirstIteration(AbstractIterationWeights):
     """The first only: an encoder that is refined by something else learns from its own estimate.
 
     References:

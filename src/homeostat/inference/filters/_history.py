@@ -12,7 +12,7 @@ from ...results import BadInputError
 from ...typing import Action, Array, Carry, Key, Observation, PyTree
 
 
-class Past(NamedTuple):
+class History(NamedTuple):
     """The pasts of n samples; every array has a leading axis n.
 
     Attributes:
@@ -25,17 +25,17 @@ class Past(NamedTuple):
     observation: Observation
 
 
-def first_past(model: AbstractSequentialModel, num_samples: int) -> Past:
-    """n times begin(), and observations to be filled in.
+def first_past(model: AbstractSequentialModel, num_samples: int) -> History:
+    """n times init_carry(), and observations to be filled in.
 
     Raises:
         BadInputError: the likelihood cannot be sampled, so that the shape of an observation is not known.
     """
 
     def example() -> Observation:
-        carry = model.begin()
+        carry = model.init_carry()
         state = model.prior(carry).sample(jr.key(0))
-        return model.likelihood(carry, state).sample(jr.key(0))
+        return model.emission_given(carry, state).sample(jr.key(0))
 
     try:
         observation = jax.eval_shape(example)
@@ -45,32 +45,32 @@ def first_past(model: AbstractSequentialModel, num_samples: int) -> Past:
             f"observation looks like, and stand in for missing ones."
         ) from error
     empty = jax.tree.map(lambda leaf: jnp.zeros((num_samples, *leaf.shape), leaf.dtype), observation)
-    return Past(repeat(model.begin(), num_samples), empty)
+    return History(repeat(model.init_carry(), num_samples), empty)
 
 
 def remember(
     model: AbstractSequentialModel,
-    past: Past,
+    past: History,
     states: Array,
     value: Observation,
     observed: PyTree | None,
     *,
     key: Key,
-) -> Past:
+) -> History:
     """The pasts with x_t, completed for each sample by its own state."""
 
     def one(carry: Carry, state: Array, one_key: Key) -> Observation:
-        return complete(model.likelihood(carry, state), value, observed, key=one_key)
+        return complete(model.emission_given(carry, state), value, observed, key=one_key)
 
     if observed is None:
-        return Past(past.carry, repeat(value, states.shape[0]))
-    return Past(past.carry, jax.vmap(one)(past.carry, states, jr.split(key, states.shape[0])))
+        return History(past.carry, repeat(value, states.shape[0]))
+    return History(past.carry, jax.vmap(one)(past.carry, states, jr.split(key, states.shape[0])))
 
 
-def advance(model: AbstractSequentialModel, past: Past, states: Array, action: Action) -> Past:
+def next_carries(model: AbstractSequentialModel, past: History, states: Array, action: Action) -> History:
     """Every carry one step further."""
-    carry = jax.vmap(lambda h, z, x: model.advance(h, z, x, action))(past.carry, states, past.observation)
-    return Past(carry, past.observation)
+    carry = jax.vmap(lambda h, z, x: model.next_carry(h, z, x, action))(past.carry, states, past.observation)
+    return History(carry, past.observation)
 
 
 def repeat(tree: PyTree, num: int) -> PyTree:

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractBelief, AbstractFilter, AbstractModel, AbstractObjective
+from ..core import AbstractBelief, AbstractFilter, AbstractMarkovModel, AbstractObjective
 from ..distributions import AbstractExpectation
 from ..typing import Array, Distribution, Energy, Key, PyTree
 
 
 @final
-class Prospect(eqx.Module):
+class PlanningContext(eqx.Module):
     """What a plan is judged by.
 
     Attributes:
@@ -22,7 +22,7 @@ class Prospect(eqx.Module):
         belief: about the current state, from which the plan starts.
     """
 
-    model: AbstractModel
+    model: AbstractMarkovModel
     belief: AbstractBelief
 
 
@@ -36,10 +36,10 @@ class AbstractPlanEnergy(AbstractObjective):
     expectation: eqx.AbstractVar[AbstractExpectation]
 
     @abc.abstractmethod
-    def explain(self, value: Array, args: Prospect, *, key: Key) -> PyTree:
+    def explain(self, value: Array, args: PlanningContext, *, key: Key) -> PyTree:
         """A named record of the terms of the energy of one plan, in nats."""
 
-    def __call__(self, distribution: Distribution, args: Prospect, *, key: Key) -> Energy:
+    def __call__(self, distribution: Distribution, args: PlanningContext, *, key: Key) -> Energy:
         """E_q[U(plan) + log q(plan)]; all plans are compared on the same random numbers."""
         point_key, energy_key = jr.split(key)
         points = self.expectation.points(distribution, key=point_key)
@@ -49,7 +49,7 @@ class AbstractPlanEnergy(AbstractObjective):
         return points.weights @ energies
 
 
-def forecast(filter: AbstractFilter, prospect: Prospect, actions: Array, *, key: Key) -> AbstractBelief:
+def forecast(filter: AbstractFilter, prospect: PlanningContext, actions: Array, *, key: Key) -> AbstractBelief:
     """The beliefs q(s_1), ..., q(s_H) that a plan leads to, without observations on the way.
 
         q(s_t) = E_{q(s_{t-1})}[p(s_t | s_{t-1}, a_t)]

@@ -10,11 +10,11 @@ from ...typing import Key, Params, PyTree
 
 
 @final
-class Detached(AbstractEngine[Params, PyTree]):
+class StopGradient(AbstractEngine[Params, PyTree]):
     """Another engine's steps, through which no gradient flows: neither to where it starts, nor to the model, nor to itself.
 
     An engine that has nothing to learn is then only run, which is what variational expectation maximisation asks for, and an
-    encoder before it (`Sequence`) learns from its own estimate.
+    encoder before it (`Chain`) learns from its own estimate.
 
     Attributes:
         engine: makes the steps.
