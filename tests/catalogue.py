@@ -24,13 +24,11 @@ from homeostat.core import (
 )
 from homeostat.distributions import (
     Categorical,
-    ConditionalFlow,
     Cubature,
     Delta,
     DiagonalGaussian,
     FullGaussian,
     Ladder,
-    NormalizingFlow,
     PathGaussian,
     SquashedGaussian,
 )
@@ -45,6 +43,7 @@ from homeostat.environments import (
     SecondOrderMotion,
     SpriteScene,
 )
+from homeostat.flows import ConditionalFlow, NormalizingFlow
 from homeostat.inference import (
     FreeEnergyDescent,
     IndexedData,

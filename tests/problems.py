@@ -21,16 +21,15 @@ from homeostat.core import (
 )
 from homeostat.distributions import (
     Categorical,
-    ConditionalFlow,
     Cubature,
     Delta,
     Enumeration,
     Ladder,
     MonteCarlo,
-    NormalizingFlow,
     PathGaussian,
     SquashedGaussian,
 )
+from homeostat.flows import ConditionalFlow, NormalizingFlow
 from homeostat.models.static import Gaussian, LatentGaussian, latent_gaussian
 from homeostat.nn import MLP
 from homeostat.objectives import Evidence, FreeEnergy

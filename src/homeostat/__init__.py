@@ -49,6 +49,7 @@ _NAMESPACES = (
     "data",
     "distributions",
     "environments",
+    "flows",
     "inference",
     "metrics",
     "models",

@@ -10,7 +10,6 @@ import optax
 import pytest
 
 from homeostat.distributions import (
-    ConditionalFlow,
     Cubature,
     DiagonalGaussian,
     Hierarchical,
@@ -19,6 +18,7 @@ from homeostat.distributions import (
     MonteCarlo,
     ScoreFunction,
 )
+from homeostat.flows import ConditionalFlow
 from homeostat.inference import (
     AllIterations,
     FirstIteration,

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from homeostat.data import ArrayRows
-from homeostat.distributions import ConditionalFlow, Delta, FullGaussian, Ladder, NormalizingFlow
+from homeostat.distributions import Delta, FullGaussian, Ladder
+from homeostat.flows import ConditionalFlow, NormalizingFlow
 from homeostat.inference import infer
 from homeostat.inference.engines import Iterative, LevelwiseIterative
 from homeostat.models.static import (

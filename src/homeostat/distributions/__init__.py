@@ -35,14 +35,6 @@ from ._families import (
     SquashedGaussian as SquashedGaussian,
 )
 from ._fisher import fisher_information as fisher_information
-from ._flow import (
-    ConditionalFlow as ConditionalFlow,
-    ConditionalFlowParams as ConditionalFlowParams,
-    FlowDistribution as FlowDistribution,
-    FlowParams as FlowParams,
-    NormalizingFlow as NormalizingFlow,
-    coupling_layers as coupling_layers,
-)
 from ._gaussian import (
     AbstractGaussianFamily as AbstractGaussianFamily,
     DiagonalGaussian as DiagonalGaussian,

@@ -10,17 +10,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from ..core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective, Errors, StepInfo
-from ..distributions import (
-    ConditionalFlow,
-    Cubature,
-    Delta,
-    DiagonalGaussian,
-    DiagonalGaussianParams,
-    FullGaussian,
-    Ladder,
-    MonteCarlo,
-    NormalizingFlow,
-)
+from ..distributions import Cubature, Delta, DiagonalGaussian, DiagonalGaussianParams, FullGaussian, Ladder, MonteCarlo
+from ..flows import ConditionalFlow, NormalizingFlow
 from ..inference import AbstractIterationWeights, AllIterations, FirstIteration, LastIteration
 from ..inference.engines import (
     AbstractEncoding,

@@ -22,9 +22,9 @@ from numpyro.distributions import constraints
 from paramax import NonTrainable
 
 from ..core import AbstractFamily
+from ..distributions import DiagonalGaussian, DiagonalGaussianParams, FullGaussian
 from ..results import BadInputError
 from ..typing import Array, Callable, Distribution, Float, Key, Nonlinearity, Params, PyTree, Scalar
-from ._gaussian import DiagonalGaussian, DiagonalGaussianParams, FullGaussian
 
 
 class FlowParams(NamedTuple):
@@ -147,7 +147,7 @@ class NormalizingFlow(AbstractFamily[FlowParams]):
             minimum_scale: see the class.
             key: draws the hidden weights.
         """
-        layers = coupling_layers(
+        layers = _coupling_layers(
             dim, num_layers=num_layers, width=width, transformer=transformer, activation=activation, key=key
         )
         self.bijection = Chain([layers, TriangularAffine(jnp.zeros(dim), jnp.eye(dim))])
@@ -232,7 +232,7 @@ class ConditionalFlow(AbstractFamily[ConditionalFlowParams]):
         """
         if context_size < 1:
             raise BadInputError(f"Expected a context of at least one number, got context_size={context_size}.")
-        self.bijection = coupling_layers(
+        self.bijection = _coupling_layers(
             dim,
             num_layers=num_layers,
             width=width,
@@ -270,7 +270,7 @@ class ConditionalFlow(AbstractFamily[ConditionalFlowParams]):
         return _search(self, start, samples, weights, self.fit_steps, self.fit_rate)
 
 
-def coupling_layers(
+def _coupling_layers(
     dim: int,
     *,
     num_layers: int,

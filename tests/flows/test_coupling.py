@@ -13,14 +13,8 @@ from flowjax.bijections import RationalQuadraticSpline
 from jax.flatten_util import ravel_pytree
 
 from homeostat.core import AbstractModel
-from homeostat.distributions import (
-    ConditionalFlow,
-    ConditionalFlowParams,
-    FlowParams,
-    FullGaussian,
-    MonteCarlo,
-    NormalizingFlow,
-)
+from homeostat.distributions import FullGaussian, MonteCarlo
+from homeostat.flows import ConditionalFlow, ConditionalFlowParams, FlowParams, NormalizingFlow
 from homeostat.inference import infer
 from homeostat.inference.engines import Gradient
 from homeostat.objectives import Evidence, FreeEnergy
