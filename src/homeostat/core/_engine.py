@@ -22,9 +22,11 @@ class StepInfo(NamedTuple):
 
     Attributes:
         energy_nats: energy of the parameters *before* the step.
+        gradient: its gradient there, a constant of the parameters' structure; None where the engine has not computed one.
     """
 
     energy_nats: Energy
+    gradient: PyTree = None
 
 
 class AbstractEngine(eqx.Module, Generic[Params, EngineState]):

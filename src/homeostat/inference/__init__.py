@@ -74,6 +74,7 @@ from ._start import (
     start_at_prior as start_at_prior,
 )
 from ._stream_learning import StreamingDescent as StreamingDescent, StreamState as StreamState
+from ._unroll import Unrolled as Unrolled, unroll as unroll
 from ._variational_learning import (
     IndexedData as IndexedData,
     LearningMetrics as LearningMetrics,

@@ -1,4 +1,4 @@
-"""`infer`: run any engine on any objective. It is the only loop of inference in the library."""
+"""`infer`: run any engine on any objective, and keep its end."""
 
 from typing import Generic, final
 
@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractEngine, AbstractFamily, AbstractObjective
+from ..core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
 from ..results import RESULTS, BadInputError
 from ..typing import Array, Distribution, Energy, Float, Key, Params, PyTree
+from ._unroll import run
 
 
 @final
@@ -77,45 +78,15 @@ def infer(
     """
     if num_steps < 0:
         raise BadInputError(f"Expected num_steps >= 0, got {num_steps}.")
-    start = family.init() if params is None else params
-    _check_structure(family, start)
     final_key, *_ = keys = jr.split(key, num_steps + 1)
-    state = engine.init(objective, family, start, args) if state is None else state
-    state_arrays, state_static = eqx.partition(state, eqx.is_array)
 
-    def body(carry, step_key):
-        params, arrays = carry
-        new_params, new_state, info = engine.step(
-            objective, family, params, args, eqx.combine(arrays, state_static), key=step_key
-        )
-        return (new_params, eqx.filter(new_state, eqx.is_array)), (info.energy_nats, params if record else None)
+    def each(params: Params, info: StepInfo, key: Key) -> tuple[Energy, Params | None]:
+        return info.energy_nats, params if record else None
 
-    carry = _strengthen((start, state_arrays))
-    (end, arrays), (path_nats, path) = jax.lax.scan(body, carry, keys[1:])
+    end, state, (path_nats, path) = run(objective, engine, family, args, each, keys[1:], params=params, state=state)
     energy = objective(family(end), args, key=final_key)
     finite = jnp.isfinite(energy) & jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(end)]))
     result = RESULTS.where(finite, RESULTS.successful, RESULTS.nonfinite_energy)
     if throw:
         energy, path_nats = result.error_if((energy, path_nats), result != RESULTS.successful)
-    return Posterior(end, family, energy, path_nats, path, eqx.combine(arrays, state_static), result)
-
-
-def _check_structure(family: AbstractFamily, params: PyTree) -> None:
-    expected, got = jax.eval_shape(family.init), params
-    if jax.tree.structure(expected) != jax.tree.structure(got):
-        raise BadInputError(
-            f"Expected starting parameters like those of {type(family).__name__}.init(), "
-            f"{jax.tree.structure(expected)}, got {jax.tree.structure(got)}."
-        )
-    shapes = [leaf.shape for leaf in jax.tree.leaves(expected)]
-    got_shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(got)]
-    if shapes != got_shapes:
-        raise BadInputError(
-            f"Expected starting parameters of shapes {shapes} for {type(family).__name__}, got {got_shapes}: for a batch "
-            f"of problems, map `infer` with `eqx.filter_vmap`."
-        )
-
-
-def _strengthen(tree: PyTree) -> PyTree:
-    """Drop weak types, which would change between the first and the second step of a scan."""
-    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, jnp.result_type(leaf)), tree)
+    return Posterior(end, family, energy, path_nats, path, state, result)

@@ -58,8 +58,7 @@ class Direct(AbstractEngine[Params, None]):
 class AbstractFeedbackEngine(AbstractEngine[Params, PyTree]):
     """An engine that learns to turn errors and gradients at the estimate into the next estimate.
 
-    Splitting a step into feedback and proposal lets a learner use one gradient twice: as the training signal of one iteration
-    and as the input of the next.
+    One gradient serves twice: as the input of an iteration and, by `StepInfo.gradient`, as the training signal of the one before.
     """
 
     detach: eqx.AbstractVar[Callable[[Array], Array]]
@@ -88,15 +87,15 @@ class AbstractFeedbackEngine(AbstractEngine[Params, PyTree]):
         key: Key,
     ) -> tuple[Params, PyTree, StepInfo]:
         flat, unravel = ravel_pytree(params)
-        flat = self.detach(flat)
+        estimate = self.detach(flat)
 
         def energy(vector: Float[Array, " k"]) -> Scalar:
             return objective(family(unravel(vector)), args, key=key)
 
-        value, gradient = jax.value_and_grad(energy)(flat)
-        feedback = feedback_at(objective, family(unravel(flat)), flat, gradient, args, key=key)
+        value, gradient = jax.value_and_grad(energy)(estimate)
+        feedback = feedback_at(objective, family(unravel(estimate)), estimate, gradient, args, key=key)
         proposal, state = self.propose(feedback, state)
-        return unravel(proposal.astype(flat.dtype)), state, StepInfo(value)
+        return unravel(proposal.astype(flat.dtype)), state, StepInfo(value, unravel(jax.lax.stop_gradient(gradient)))
 
 
 def feedback_at(

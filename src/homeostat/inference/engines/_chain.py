@@ -66,7 +66,8 @@ class Chain(AbstractEngine[Params, ChainState]):
                 engine = self.engines[index]
                 params, new_state, info = engine.step(objective, family, params, args, states[index], key=key)
                 states = (*states[:index], new_state, *states[index + 1 :])
-                return params, eqx.filter(states, eqx.is_array), info
+                # Some engines compute a gradient and some do not, but branches must be alike.
+                return params, eqx.filter(states, eqx.is_array), StepInfo(info.energy_nats)
 
             return run
 

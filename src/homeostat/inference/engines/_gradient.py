@@ -41,4 +41,4 @@ class Gradient(AbstractEngine[Params, optax.OptState]):
         energy, gradient = jax.value_and_grad(lambda p: objective(family(p), args, key=key))(params)
         updates, state = self.optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)  # pyright: ignore[reportAssignmentType]
-        return params, state, StepInfo(energy)
+        return params, state, StepInfo(energy, jax.lax.stop_gradient(gradient))
