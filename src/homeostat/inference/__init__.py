@@ -24,6 +24,7 @@ from ._filter import (
     Filtered as Filtered,
     filter as filter,
     length_mask as length_mask,
+    masked as masked,
     predictive_log_likelihood as predictive_log_likelihood,
 )
 from ._forecast import (

@@ -56,4 +56,15 @@ from ._representation import (
     posterior_mean as posterior_mean,
     representation as representation,
 )
-from ._statistics import Estimated as Estimated, bootstrap as bootstrap, proportion as proportion
+from ._sequence_evaluation import (
+    SequenceEvaluation as SequenceEvaluation,
+    SequenceEvaluationMeans as SequenceEvaluationMeans,
+    evaluate_sequences as evaluate_sequences,
+    lead as lead,
+)
+from ._statistics import (
+    Estimated as Estimated,
+    bootstrap as bootstrap,
+    proportion as proportion,
+    ratio_with_error as ratio_with_error,
+)

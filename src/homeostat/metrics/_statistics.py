@@ -1,4 +1,4 @@
-"""Standard errors of proportions and of arbitrary statistics."""
+"""Standard errors of proportions, ratios and arbitrary statistics."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 
 from ..results import BadInputError
 from ..typing import Array, Bool, Key, PyTree, Scalar
@@ -31,6 +32,24 @@ def proportion(successes: Bool[Array, " n"]) -> Estimated:
     count = jnp.sum(successes)
     smoothed = (count + 0.5) / (num + 1.0)
     return Estimated(count / num, jnp.sqrt(smoothed * (1.0 - smoothed) / num))
+
+
+def ratio_with_error(totals: Array | np.ndarray, sizes: Array | np.ndarray) -> Estimated:
+    """A ratio of sums over paired rows with its standard error; no error (NaN) for a single row.
+
+        m = sum_n F_n / sum_n T_n,   se^2 = N / (N - 1) sum_n (F_n - m T_n)^2 / (sum_n T_n)^2
+
+    Args:
+        totals: F_n, such as the free energy of a sequence.
+        sizes: T_n, such as its steps.
+
+    References:
+        Cochran, Sampling Techniques (3rd ed., 1977), Sec. 2.11.
+    """
+    totals, sizes = np.asarray(totals, float), np.asarray(sizes, float)
+    mean, num = totals.sum() / sizes.sum(), len(totals)
+    variance = ((totals - mean * sizes) ** 2).sum() * num / (num - 1) if num > 1 else np.nan
+    return Estimated(jnp.asarray(mean), jnp.asarray(np.sqrt(variance) / sizes.sum()))
 
 
 def bootstrap(
