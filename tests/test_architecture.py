@@ -24,7 +24,7 @@ CHAIN = (
     ("inference",),
     ("control",),
     ("agents",),
-    ("presets",),
+    ("workflow",),
     ("adapters",),
     ("experiments",),
     ("cli",),
@@ -42,10 +42,10 @@ RAILS = {
 """What the packages beside the chain may see, besides the bottom."""
 
 RAIL_USERS = {
-    "train": {"agents", "presets", "adapters", "experiments", "cli"},
-    "data": {"environments", "presets", "adapters", "experiments", "cli"},
+    "train": {"agents", "workflow", "adapters", "experiments", "cli"},
+    "data": {"environments", "workflow", "adapters", "experiments", "cli"},
     "viz": {"experiments", "cli"},
-    "metrics": {"agents", "presets", "adapters", "experiments", "cli"},
+    "metrics": {"agents", "workflow", "adapters", "experiments", "cli"},
     "testing": set(),
 }
 """Which members of the chain may import a package beside it."""

@@ -89,8 +89,8 @@ def test_learner(name, key):
 def final_members(protocol):
     """Public final classes of the package that fulfil a protocol."""
     for module in pkgutil.walk_packages(homeostat.__path__, "homeostat."):
-        # Adapters need optional packages; experiments and presets are not members of anything.
-        if not {"adapters", "presets", "experiments", "cli", "__main__"} & set(module.name.split(".")):
+        # Adapters need optional packages; experiments and workflow are not members of anything.
+        if not {"adapters", "workflow", "experiments", "cli", "__main__"} & set(module.name.split(".")):
             importlib.import_module(module.name)
     found, waiting = set(), [protocol]
     while waiting:
@@ -103,7 +103,7 @@ def final_members(protocol):
         for kind in found
         if kind.__module__.startswith("homeostat.")
         # Experiments and presets have parts of their own, which nobody else uses.
-        and not kind.__module__.startswith(("homeostat.experiments.", "homeostat.presets."))
+        and not kind.__module__.startswith(("homeostat.experiments.", "homeostat.workflow."))
         and getattr(kind, "__final__", False)
         and not kind.__name__.startswith("_")
     }

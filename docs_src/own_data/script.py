@@ -5,7 +5,7 @@ import numpy as np
 
 from homeostat.data import open_rows
 from homeostat.metrics import evaluate
-from homeostat.presets import FitConfig, build_system, describe
+from homeostat.workflow import RowsOptions, build_rows_system, describe
 from homeostat.train import fit
 
 # Data of your own: here two noisy on-off patterns of 12 sensors.
@@ -17,8 +17,8 @@ np.savez("sensors.npz", train=sensors[:1200], test=sensors[1200:])
 # --8<-- [start:script]
 key = jax.random.key(0)
 train, test = (open_rows(f"sensors.npz:{name}") for name in ("train", "test"))
-config = FitConfig(model="latent-gaussian", engine="iterative", latents="2", width=32, depth=1, iterations=3)
-system = build_system(config, describe(train, train, config), key=key)
+config = RowsOptions(model="latent-gaussian", engine="iterative", latents="2", width=32, depth=1, iterations=3)
+system = build_rows_system(config, describe(train, train, config), key=key)
 data, new = (system.observations.prepare(rows.read(range(len(rows)))) for rows in (train, test))
 state = fit(system.learner(), data, num_steps=600, batch_size=64, key=key).state
 perception = system.perception(system.keep(state))

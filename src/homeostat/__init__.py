@@ -55,7 +55,7 @@ _NAMESPACES = (
     "models",
     "nn",
     "objectives",
-    "presets",
+    "workflow",
     "results",
     "testing",
     "train",

@@ -148,10 +148,10 @@ def test_a_killed_fit_goes_on_to_the_same_bits(fitted, place):
 def test_rows_in_memory_and_from_the_disk_come_in_the_same_order():
     from homeostat.cli._training import HeldFeed, StreamedFeed
     from homeostat.data import ArrayRows
-    from homeostat.presets import FitConfig, describe
+    from homeostat.workflow import RowsOptions, describe
 
     rows = ArrayRows(REAL)
-    observations = describe(rows, rows, FitConfig())
+    observations = describe(rows, rows, RowsOptions())
     held, streamed = (kind(rows, observations, 10, 3) for kind in (HeldFeed, StreamedFeed))
     for start, count in ((0, 4), (4, 5), (9, 1), (2, 3)):  # over the end of an epoch, and back as after a resume
         chosen = held.segment(start, count)

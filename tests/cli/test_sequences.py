@@ -15,8 +15,8 @@ from homeostat.cli._sequence_fitted import Tally, parts, rows_at_once, summarize
 from homeostat.cli._sequence_training import SequenceFeed
 from homeostat.cli._sequences import about_sequences
 from homeostat.data import FullLength, Sequences, Windows, whole_batches
-from homeostat.presets import SequenceFitConfig, describe_sequences, outline_sequence_system
 from homeostat.results import BadInputError
+from homeostat.workflow import SequencesOptions, describe_sequences, outline_sequences_system
 
 RANDOM = np.random.default_rng(3)
 LENGTHS = (6, 5, 7, 6, 7, 5)
@@ -153,8 +153,8 @@ def test_draws_that_need_too_much_memory_are_refused(place, exact):
         "forecast", place / "exact", "--data", place / "walk.csv", "--out", place / "much.npz", *options
     )
     assert status == 2 and "fit into 4 GiB" in err
-    observations = describe_sequences(walks := Sequences(RANDOM.normal(size=(2, 5, 3))), walks, SequenceFitConfig())
-    system = outline_sequence_system(SequenceFitConfig(latents=3), observations)
+    observations = describe_sequences(walks := Sequences(RANDOM.normal(size=(2, 5, 3))), walks, SequencesOptions())
+    system = outline_sequences_system(SequencesOptions(latents=3), observations)
     assert [rows_at_once(system, draws) for draws in (10, 2_000_000)] == [32, 1]
 
 
@@ -163,7 +163,7 @@ def test_bits_are_those_of_observed_numbers_and_steps_those_with_any():
     mask = np.ones(values.shape, bool)
     mask[0, 1], mask[1, 2, :2] = False, False
     sequences = Sequences(values.astype(np.uint8), observed=mask)
-    observations = describe_sequences(sequences, sequences, SequenceFitConfig())
+    observations = describe_sequences(sequences, sequences, SequencesOptions())
     tally = Tally([])
     for part in parts(sequences, observations, 1):
         tally = tally.with_part(part, np.ones((part.count, 4)))
@@ -272,7 +272,7 @@ def test_what_is_about_sequences(tmp_path):
 
 def test_a_feed_goes_on_where_it_stopped():
     sequences = Sequences([RANDOM.normal(size=(length, 2)) for length in LENGTHS])
-    config = SequenceFitConfig()
+    config = SequencesOptions()
     observations = describe_sequences(sequences, sequences, config)
 
     def feed():
@@ -283,7 +283,7 @@ def test_a_feed_goes_on_where_it_stopped():
         np.testing.assert_array_equal(one[6:], other)
     assert whole.observations.shape == (9, 4, 6, 2) and not whole.mask.all()
     with pytest.raises(BadInputError, match="bernoulli"):
-        describe_sequences(sequences, sequences, SequenceFitConfig(likelihood="bernoulli"))
+        describe_sequences(sequences, sequences, SequencesOptions(likelihood="bernoulli"))
 
 
 @pytest.mark.parametrize(
@@ -305,11 +305,11 @@ def test_every_model_with_every_filter_fits_together(model, engine, kind):
     values = RANDOM.random((2, 3, *shape))
     values = values > 0.5 if kind is bool else (200 * values).astype(kind)
     sequences = Sequences(values)
-    config = SequenceFitConfig(model, engine, latents=3, width=4, memory=5)
+    config = SequencesOptions(model, engine, latents=3, width=4, memory=5)
     observations = describe_sequences(sequences, sequences, config)
     names = {float: "gaussian", bool: "bernoulli", np.uint8: "discretized-gaussian"}
     assert observations.likelihood == names[kind]
-    system = outline_sequence_system(config, observations)
+    system = outline_sequences_system(config, observations)
     kept = system.start()
     assert system.closed_form == (engine == "exact") and kept.learned is system.learned
     assert observations.event_shape == shape

@@ -1,6 +1,6 @@
 """A scikit-learn face of the latent variable models: `fit`, `transform`, `score_samples`, `sample`.
 
-Needs scikit-learn: `pip install "homeostat[sklearn]"`. Everything a name stands for is built by `homeostat.presets`, as for the
+Needs scikit-learn: `pip install "homeostat[sklearn]"`. Everything a name stands for is built by `homeostat.workflow`, as for the
 command line, so an estimator and `homeostat fit` with the same options are the same model.
 """
 
@@ -21,20 +21,20 @@ from ..data import ArrayRows, check_rows
 from ..inference import infer
 from ..metrics import log_likelihood, posterior_mean
 from ..objectives import Evidence
-from ..presets import (
-    FitConfig,
+from ..results import BadInputError
+from ..train import fit
+from ..typing import Any, Array, Float, Key
+from ..workflow import (
+    InferenceSetup,
     Kept,
-    Perception,
-    build_system,
+    RowsOptions,
+    build_rows_system,
     closed_form_steps,
     describe,
     failure_text,
     fit_closed_form,
     requirements,
 )
-from ..results import BadInputError
-from ..train import fit
-from ..typing import Any, Array, Float, Key
 
 _ROWS_AT_ONCE = 64
 """Rows of one compiled call; fewer are filled up, so that one program serves all."""
@@ -116,7 +116,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         build_key, fit_key, self._key = jr.split(jr.key(seed), 3)
         config, rows = self._config(), ArrayRows(X, "X")
-        system = build_system(config, describe(rows, rows, config), key=build_key)
+        system = build_rows_system(config, describe(rows, rows, config), key=build_key)
         if system.closed_form:
             self.kept_, self.n_iter_ = fit_closed_form(system, rows).kept, closed_form_steps(config)
         else:
@@ -177,9 +177,9 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     def _n_features_out(self) -> int:
         return sum(self.system_.dims)
 
-    def _config(self) -> FitConfig:
+    def _config(self) -> RowsOptions:
         latents = [self.latents] if isinstance(self.latents, numbers.Integral) else list(self.latents)
-        return FitConfig(
+        return RowsOptions(
             model=self.model,
             engine=self.engine,
             posterior=self.posterior,
@@ -220,7 +220,7 @@ def _over_rows(function: Callable, block: Array, key: Key) -> Array:
     return jax.vmap(lambda row: function(row, key=key))(block)
 
 
-def _posterior(perception: Perception, row: Array, key: Key):
+def _posterior(perception: InferenceSetup, row: Array, key: Key):
     evidence = Evidence(row)
     found = infer(
         perception.objective,
@@ -234,13 +234,13 @@ def _posterior(perception: Perception, row: Array, key: Key):
     return found.distribution, evidence
 
 
-def _posterior_mean(perception: Perception, row: Array, *, key: Key) -> Float[Array, " d"]:
+def _posterior_mean(perception: InferenceSetup, row: Array, *, key: Key) -> Float[Array, " d"]:
     infer_key, draw_key = jr.split(key)
     q, _ = _posterior(perception, row, infer_key)
     return posterior_mean(q, key=draw_key)
 
 
-def _log_likelihood(perception: Perception, num_samples: int, row: Array, *, key: Key) -> Float[Array, ""]:
+def _log_likelihood(perception: InferenceSetup, num_samples: int, row: Array, *, key: Key) -> Float[Array, ""]:
     infer_key, weigh_key = jr.split(key)
     q, evidence = _posterior(perception, row, infer_key)
     chunk = min(250, num_samples)

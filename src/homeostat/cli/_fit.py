@@ -10,21 +10,21 @@ import numpy as np
 
 from ..data import AbstractRows, open_rows, train_validation_split
 from ..experiments import Experiment, Minutes
-from ..presets import (
-    FitConfig,
+from ..results import BadInputError
+from ..workflow import (
     Kept,
     Observations,
+    RowsOptions,
     System,
-    build_system,
-    check_config,
+    build_rows_system,
+    check_rows_options,
     closed_form_steps,
     describe,
     failure_text,
     fingerprint as fingerprint_of,
     fit_closed_form,
-    outline_system,
+    outline_rows_system,
 )
-from ..results import BadInputError
 from ._context import RunContext
 from ._fit_figures import show_model, show_training
 from ._fitted import (
@@ -53,7 +53,7 @@ class FitRequest:
     """
 
     data: str
-    options: FitConfig
+    options: RowsOptions
 
     def plain(self) -> dict[str, Any]:
         """One level of names, as a run keeps it."""
@@ -71,7 +71,7 @@ class _Splits(NamedTuple):
 def fit_experiment(request: FitRequest) -> Experiment:
     """The fit in the clothes of an experiment."""
     summary = f"{request.options.model} with {request.options.engine} inference on {request.data}"
-    return Experiment(FIT, summary, "", Minutes(0, 0, 0), (), FitConfig, _run)
+    return Experiment(FIT, summary, "", Minutes(0, 0, 0), (), RowsOptions, _run)
 
 
 def _run(request: FitRequest, context: RunContext, *, key: Any) -> None:
@@ -86,7 +86,7 @@ def _run(request: FitRequest, context: RunContext, *, key: Any) -> None:
         )
     _announce(context, observations, splits, config)
     build_key, train_key, measure_key, figure_key = jax.random.split(key, 4)
-    system = build_system(config, observations, key=build_key)
+    system = build_rows_system(config, observations, key=build_key)
     trained = (_closed_form if system.closed_form else _train)(system, splits, context, train_key)
     context.checkpoint("model", trained.kept)
     chosen = splits.validation if len(splits.validation) else splits.train
@@ -123,9 +123,9 @@ def _open(request: FitRequest, context: RunContext, seed: int) -> _Splits:
     return _Splits(rows, parts.train, parts.validation)  # pyright: ignore[reportArgumentType]
 
 
-def _describe(splits: _Splits, config: FitConfig) -> Observations:
+def _describe(splits: _Splits, config: RowsOptions) -> Observations:
     """All that can be refused is refused here, before anything is kept."""
-    check_config(config)
+    check_rows_options(config)
     found = describe(splits.everything, splits.train, config)
     if len(splits.train) < config.batch_size and config.engine != "exact":
         raise BadInputError(
@@ -133,11 +133,11 @@ def _describe(splits: _Splits, config: FitConfig) -> Observations:
             f"choose a smaller one."
         )
     # Shapes are enough to find what does not fit together.
-    outline_system(config, found)
+    outline_rows_system(config, found)
     return found
 
 
-def _announce(context: RunContext, observations: Observations, splits: _Splits, config: FitConfig) -> None:
+def _announce(context: RunContext, observations: Observations, splits: _Splits, config: RowsOptions) -> None:
     shape = " x ".join(map(str, observations.shape))
     chosen = "chosen from the data" if config.likelihood == "auto" else "as asked"
     scaled = ", each entry standardised by the training rows" if observations.standardized else ""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..presets import FitConfig, SequenceFitConfig
+from ..workflow import RowsOptions, SequencesOptions
 from ._options import (
     Parser,
     add_checkpoint_options,
@@ -46,7 +46,7 @@ class FitOptions(NamedTuple):
     json: bool
     cache: bool
     checkpoint_seconds: float
-    config: FitConfig | SequenceFitConfig
+    config: RowsOptions | SequencesOptions
 
 
 class FitKind(NamedTuple):
@@ -66,7 +66,7 @@ class FitKind(NamedTuple):
     description: str
     data: str
     missing: str
-    default: FitConfig | SequenceFitConfig
+    default: RowsOptions | SequencesOptions
 
 
 ROWS = FitKind(
@@ -75,7 +75,7 @@ ROWS = FitKind(
     "Fit a generative model with an inference engine to rows of data, and keep the model as a run.",
     "rows: .npy, .npz (FILE.npz:NAME if it holds several arrays), .csv, or a folder of images",
     "Expected rows to fit to, got no --data: name a .npy, .npz or .csv file, or a folder of images.",
-    FitConfig(),
+    RowsOptions(),
 )
 
 
@@ -134,12 +134,12 @@ def read_fit_options(arguments: list[str], kind: FitKind) -> FitOptions | None:
 
 def start_fit(options: FitOptions, terminal: Terminal, at_work: list[Path], output: Any, precision: int) -> int:
     """Fit to rows in a new run folder."""
-    from ..presets import check_config
+    from ..workflow import check_rows_options
     from ._fit import FitRequest
     from ._fitted import FIT
 
-    assert isinstance(options.config, FitConfig)
-    check_config(options.config)
+    assert isinstance(options.config, RowsOptions)
+    check_rows_options(options.config)
     fit = FitRequest(options.data, options.config)
     return start_run(options, fit, FIT, _work, terminal, at_work, output, precision)
 

@@ -11,9 +11,9 @@ from ..data import AbstractRows
 from ..distributions import DiagonalGaussian, Ladder
 from ..metrics import encode, representation
 from ..models.static import AbstractLinearFactors, SparseCoding
-from ..presets import Kept, Observations, Perception, System
 from ..train import read_json_lines
 from ..viz import plot_active_units, plot_samples
+from ..workflow import InferenceSetup, Kept, Observations, System
 from ._context import RunContext
 from ._fitted import LOOK_SAMPLES, Explained, block_size, blocks, device_rows, explain
 
@@ -33,7 +33,7 @@ def show_training(context: RunContext) -> None:
 
 
 def show_model(
-    system: System, perception: Perception, kept: Kept, rows: AbstractRows, context: RunContext, *, key: Any
+    system: System, perception: InferenceSetup, kept: Kept, rows: AbstractRows, context: RunContext, *, key: Any
 ) -> None:
     """Draw what was learned and put it into the report.
 
@@ -151,7 +151,7 @@ def _curves(context: RunContext) -> Figure | None:
     return figure
 
 
-def _explain_all(system: System, perception: Perception, rows: AbstractRows, key: Any) -> Explained:
+def _explain_all(system: System, perception: InferenceSetup, rows: AbstractRows, key: Any) -> Explained:
     """What inference says of all rows, by the program that looked at them in training."""
     observations, size = system.observations, block_size(len(rows))
     parts = []
@@ -163,7 +163,7 @@ def _explain_all(system: System, perception: Perception, rows: AbstractRows, key
 
 
 def _show_reconstructions(
-    system: System, perception: Perception, found: Explained, rows: AbstractRows, context: RunContext
+    system: System, perception: InferenceSetup, found: Explained, rows: AbstractRows, context: RunContext
 ) -> None:
     observations = system.observations
     shown = rows.read(np.arange(min(_SHOWN_ROWS, len(rows))))
@@ -215,7 +215,7 @@ def _show_samples(system: System, kept: Kept, context: RunContext, key: Any) -> 
     context.figure("samples", figure, caption="Rows drawn from the model.")
 
 
-def _show_units(system: System, perception: Perception, found: Explained, context: RunContext, key: Any) -> None:
+def _show_units(system: System, perception: InferenceSetup, found: Explained, context: RunContext, key: Any) -> None:
     """Active units, where the rate falls apart into those of single units."""
     gaussian = isinstance(perception.family, DiagonalGaussian | Ladder)
     if not gaussian or isinstance(perception.model, SparseCoding) or len(found.failed) < 2:

@@ -16,9 +16,9 @@ from ..distributions import MonteCarlo
 from ..inference import infer
 from ..metrics import bits_per_dimension, evaluate, mean_with_error, perplexity, posterior_mean
 from ..objectives import Evidence, FreeEnergy
-from ..presets import FitConfig, Kept, Observations, Perception, System, outline_system, requirements
 from ..results import RESULTS, BadInputError
 from ..train import has_checkpoint, load_checkpoint
+from ..workflow import InferenceSetup, Kept, Observations, RowsOptions, System, outline_rows_system, requirements
 from ._folder import Request, read_request
 from ._terminal import Terminal
 
@@ -70,10 +70,10 @@ class Explained(NamedTuple):
     failed: jax.Array
 
 
-def split_config(content: dict[str, Any]) -> tuple[str, FitConfig]:
+def split_config(content: dict[str, Any]) -> tuple[str, RowsOptions]:
     """The data's path and the options, from the configuration of a run."""
     options = dict(content)
-    return options.pop("data"), FitConfig(**options)
+    return options.pop("data"), RowsOptions(**options)
 
 
 def load_fitted(path: Path) -> Fitted:
@@ -83,7 +83,7 @@ def load_fitted(path: Path) -> Fitted:
         BadInputError: it is no such run, or not trained yet.
         CheckpointError: it is damaged, or from another version of the code.
     """
-    stored = read_stored(path, FIT, "", lambda content, rows: outline_system(split_config(content)[1], rows))
+    stored = read_stored(path, FIT, "", lambda content, rows: outline_rows_system(split_config(content)[1], rows))
     return Fitted(path, *stored)
 
 
@@ -165,7 +165,7 @@ def block_size(num_rows: int) -> int:
 
 @eqx.filter_jit
 def explain(
-    perception: Perception, block: jax.Array, numbers: jax.Array, key: jax.Array, binarized: bool, num_samples: int
+    perception: InferenceSetup, block: jax.Array, numbers: jax.Array, key: jax.Array, binarized: bool, num_samples: int
 ) -> Explained:
     """Infer every row of a block; what a row gets depends on its number and not on the block.
 
@@ -221,7 +221,7 @@ class Measured(NamedTuple):
 
 
 def measure(
-    perception: Perception,
+    perception: InferenceSetup,
     observations: Observations,
     rows: AbstractRows,
     *,

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data import AbstractSequences
-from ..presets import SequenceFitConfig, SequenceObservations, check_sequence_config
 from ..results import BadInputError
 from ..train import plain, write_bytes
+from ..workflow import SequencesDescription, SequencesOptions, check_sequences_options
 from ._arrays import new_file, write_arrays
 from ._fit_command import FitOptions, start_run, stored_fit
 from ._fitted import timed
@@ -47,8 +47,8 @@ def start_sequence_fit(
     options: FitOptions, terminal: Terminal, at_work: list[Path], output: Any, precision: int
 ) -> int:
     """Fit to sequences in a new run folder."""
-    assert isinstance(options.config, SequenceFitConfig)
-    check_sequence_config(options.config)
+    assert isinstance(options.config, SequencesOptions)
+    check_sequences_options(options.config)
     fit = SequenceFitRequest(options.data, options.config)
     return start_run(options, fit, SEQUENCE_FIT, _work, terminal, at_work, output, precision)
 
@@ -224,7 +224,7 @@ def _last_steps(sequences: AbstractSequences) -> np.ndarray:
     return values if last.observed is None else np.where(last.observed, values, np.nan)
 
 
-def _inputs(file: Path | None, observations: SequenceObservations, count: int, steps: int) -> jax.Array | None:
+def _inputs(file: Path | None, observations: SequencesDescription, count: int, steps: int) -> jax.Array | None:
     """Known inputs of the steps to come as the model takes them: the usual duration first, where durations are an input."""
     width = int(np.prod(observations.action_shape)) if observations.acted else 0
     if width and file is None:

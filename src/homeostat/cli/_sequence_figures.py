@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 
 from ..data import AbstractSequences, FullLength, PaddedBatch, SoundSequences, sequence_batches
 from ..inference import SequenceBatch, filter
-from ..presets import SequenceObservations, SequenceSystem, Tracker
-from ..presets._sequence_data import GREY_LEVELS
 from ..train import read_json_lines
 from ..viz import (
     BeliefBand,
@@ -25,6 +23,8 @@ from ..viz import (
     plot_quantile_fan,
     plot_whiteness,
 )
+from ..workflow import SequencesDescription, SequencesSystem, Tracker
+from ..workflow.sequences._describe import GREY_LEVELS
 from ._context import RunContext
 from ._fit_figures import expected
 
@@ -107,7 +107,7 @@ class _Scene(NamedTuple):
 
 
 def show_filtering(
-    system: SequenceSystem, learned: Tracker, sequences: AbstractSequences, context: RunContext, *, key: Any
+    system: SequencesSystem, learned: Tracker, sequences: AbstractSequences, context: RunContext, *, key: Any
 ) -> None:
     """Draw the beginning of the first sequence: predictions one step ahead, updates, beliefs, and the errors' pattern.
 
@@ -186,7 +186,7 @@ def _beginning(sequences: AbstractSequences, steps: int) -> PaddedBatch:
     )
 
 
-def _scene(padded: PaddedBatch, found: Outputs, observations: SequenceObservations) -> _Scene:
+def _scene(padded: PaddedBatch, found: Outputs, observations: SequencesDescription) -> _Scene:
     seen = np.where(padded.observed[0, 1:], padded.values[0, 1:].astype(np.float64), np.nan)
     scale = np.broadcast_to(observations.scale, observations.shape).reshape(1, -1)
 
@@ -203,7 +203,7 @@ def _scene(padded: PaddedBatch, found: Outputs, observations: SequenceObservatio
     )
 
 
-def _time(padded: PaddedBatch, observations: SequenceObservations, *, first: int) -> tuple[np.ndarray, str]:
+def _time(padded: PaddedBatch, observations: SequencesDescription, *, first: int) -> tuple[np.ndarray, str]:
     """Times where steps differ in duration, else numbers of steps from 1; from step `first` (from 0) on."""
     if observations.uneven and padded.times is not None:
         return padded.times[0, first:] - padded.times[0, 0], "time since the first step, in the unit of the data"
@@ -218,7 +218,7 @@ def most_varied(seen: np.ndarray) -> np.ndarray:
     return np.sort(np.argsort(-variance, kind="stable")[:_ENTRIES])
 
 
-def entry_name(observations: SequenceObservations, entry: int) -> str:
+def entry_name(observations: SequencesDescription, entry: int) -> str:
     """The name of the column, or the number of the entry."""
     return observations.columns[entry] if observations.columns else f"entry {entry}"
 
@@ -227,7 +227,7 @@ def _prediction_update(
     scene: _Scene,
     entries: np.ndarray,
     names: Sequence[str],
-    observations: SequenceObservations,
+    observations: SequencesDescription,
     sequences: AbstractSequences,
 ) -> Figure:
     """Figure 4.3 of the thesis for numbers, piano rolls, sounds or frames."""
@@ -257,7 +257,7 @@ def _prediction_update(
     )
 
 
-def _limits(observations: SequenceObservations) -> tuple[float, float]:
+def _limits(observations: SequencesDescription) -> tuple[float, float]:
     """Least and greatest number that can be observed."""
     if observations.likelihood == "bernoulli":
         return 0.0, 1.0
@@ -272,7 +272,7 @@ def _pictures(frames: np.ndarray, seen: np.ndarray, limits: tuple[float, float])
 
 
 def forecast_figure(
-    observations: SequenceObservations,
+    observations: SequencesDescription,
     seen: np.ndarray,
     quantiles: np.ndarray,
     probabilities: Sequence[float],

@@ -10,21 +10,21 @@ import numpy as np
 
 from ..data import AbstractSequences, open_sequences, split_sequences as split_at_random
 from ..experiments import Experiment, Minutes
-from ..presets import (
-    SequenceFitConfig,
+from ..results import BadInputError
+from ..workflow import (
     SequenceKept,
-    SequenceObservations,
-    SequenceSystem,
+    SequencesDescription,
+    SequencesOptions,
+    SequencesSystem,
     Tracker,
-    build_sequence_system,
-    check_sequence_config,
+    build_sequences_system,
+    check_sequences_options,
     describe_sequences,
     failure_text,
-    outline_sequence_system,
-    sequence_fingerprint,
+    outline_sequences_system,
     sequence_format,
+    sequences_fingerprint,
 )
-from ..results import BadInputError
 from ._context import RunContext
 from ._fit import _close as close_on_rows
 from ._sequence_figures import show_filtering, show_sequence_training
@@ -47,7 +47,7 @@ class SequenceFitRequest:
     """
 
     data: str
-    options: SequenceFitConfig
+    options: SequencesOptions
 
     def plain(self) -> dict[str, Any]:
         """One level of names, as a run keeps it."""
@@ -65,30 +65,30 @@ class _Parts(NamedTuple):
 def sequence_fit_experiment(request: SequenceFitRequest) -> Experiment:
     """The fit in the clothes of an experiment."""
     summary = f"{request.options.model} with {request.options.engine} filtering on {request.data}"
-    return Experiment(SEQUENCE_FIT, summary, "", Minutes(0, 0, 0), (), SequenceFitConfig, _run)
+    return Experiment(SEQUENCE_FIT, summary, "", Minutes(0, 0, 0), (), SequencesOptions, _run)
 
 
 def _run(request: SequenceFitRequest, context: RunContext, *, key: Any) -> None:
     config = request.options
-    check_sequence_config(config)
+    check_sequences_options(config)
     everything = open_sequences(request.data, sequence_format(config), message=context.say)
     splits = split_at_random(everything, validation=config.validation_fraction, test=0.0, seed=context.seed)
     data = _Parts(everything, splits.train, splits.validation)
 
-    def describe(key: Any) -> SequenceObservations:
+    def describe(key: Any) -> SequencesDescription:
         found = describe_sequences(everything, data.train, config)
-        outline_sequence_system(config, found)
+        outline_sequences_system(config, found)
         return found
 
-    observations: SequenceObservations = context.stage("describe", describe, key=key)
-    if sequence_fingerprint(everything) != observations.fingerprint:
+    observations: SequencesDescription = context.stage("describe", describe, key=key)
+    if sequences_fingerprint(everything) != observations.fingerprint:
         raise BadInputError(
             f"Expected the sequences that this run was started with in {request.data}, got others: the file has changed. Put "
             f"it back, or start a new run."
         )
     _announce(context, observations, data, config)
     build_key, train_key, measure_key, figure_key = jax.random.split(key, 4)
-    system = build_sequence_system(config, observations, key=build_key)
+    system = build_sequences_system(config, observations, key=build_key)
     trained = _train(system, data, context, train_key)
     context.checkpoint("model", trained.kept)
     chosen = data.validation if len(data.validation) else data.train
@@ -113,7 +113,7 @@ def _run(request: SequenceFitRequest, context: RunContext, *, key: Any) -> None:
     _close(system, context, trained, failed)
 
 
-def _announce(context: RunContext, observations: SequenceObservations, data: _Parts, config: SequenceFitConfig) -> None:
+def _announce(context: RunContext, observations: SequencesDescription, data: _Parts, config: SequencesOptions) -> None:
     shape = " x ".join(map(str, observations.shape))
     context.say(
         f"  sequences: {len(data.train)} to train on ({data.train.num_steps} steps), {len(data.validation)} to validate on "
@@ -124,7 +124,7 @@ def _announce(context: RunContext, observations: SequenceObservations, data: _Pa
     context.say(f"  likelihood: {observations.likelihood}, {chosen} (--likelihood names another){uneven}")
 
 
-def _train(system: SequenceSystem, data: _Parts, context: RunContext, key: Any) -> Trained:
+def _train(system: SequencesSystem, data: _Parts, context: RunContext, key: Any) -> Trained:
     validation = data.validation.select(np.arange(min(len(data.validation), _LOOKED_AT)))
     look_key, train_key = jax.random.split(key)
 
@@ -134,7 +134,7 @@ def _train(system: SequenceSystem, data: _Parts, context: RunContext, key: Any) 
     return train_on_sequences(system, data.train, validate if len(validation) else None, context, key=train_key)
 
 
-def _tally(system: SequenceSystem, learned: Tracker, sequences: AbstractSequences, key: Any) -> Tally:
+def _tally(system: SequencesSystem, learned: Tracker, sequences: AbstractSequences, key: Any) -> Tally:
     tally = Tally([])
     for part in parts(sequences, system.observations, system.config.bounds):
         found = track(learned, part.batch, jnp.asarray(part.padded.indices), key)
@@ -142,11 +142,11 @@ def _tally(system: SequenceSystem, learned: Tracker, sequences: AbstractSequence
     return tally
 
 
-def _measure(system: SequenceSystem, learned: Tracker, sequences: AbstractSequences, key: Any) -> dict[str, Any]:
+def _measure(system: SequencesSystem, learned: Tracker, sequences: AbstractSequences, key: Any) -> dict[str, Any]:
     return summarize_sequences(_tally(system, learned, sequences, key), system.observations.likelihood != "gaussian")
 
 
-def _failure(system: SequenceSystem, trained: Trained) -> str | None:
+def _failure(system: SequencesSystem, trained: Trained) -> str | None:
     """What was not finite, or None."""
     if trained.failure is None or not system.closed_form:
         return None if trained.failure is None else failure_text(trained.failure)
@@ -154,7 +154,7 @@ def _failure(system: SequenceSystem, trained: Trained) -> str | None:
     return f"step {int(trained.failure.step)} of expectation maximisation: {what} became NaN or infinite"
 
 
-def _close(system: SequenceSystem, context: RunContext, trained: Trained, failed: str | None) -> None:
+def _close(system: SequencesSystem, context: RunContext, trained: Trained, failed: str | None) -> None:
     if failed is None or not system.closed_form:
         close_on_rows(context, trained, failed)
         return

@@ -11,17 +11,17 @@ import numpy as np
 
 from ..data import AbstractSequences, FullLength, PaddedBatch, open_sequences, whole_batches
 from ..inference import SequenceBatch, filter, forecast, sample_sequence
-from ..presets import (
-    SequenceFitConfig,
+from ..results import BadInputError
+from ..workflow import (
     SequenceKept,
-    SequenceObservations,
-    SequenceSystem,
+    SequencesDescription,
+    SequencesOptions,
+    SequencesSystem,
     Tracker,
     check_sequences,
-    outline_sequence_system,
+    outline_sequences_system,
     sequence_format,
 )
-from ..results import BadInputError
 from ._fitted import read_stored
 from ._sequences import SEQUENCE_FIT
 from ._terminal import Terminal
@@ -45,11 +45,11 @@ class FittedSequences(NamedTuple):
     """
 
     path: Path
-    system: SequenceSystem
+    system: SequencesSystem
     kept: SequenceKept
 
     @property
-    def observations(self) -> SequenceObservations:
+    def observations(self) -> SequencesDescription:
         """What its sequences are."""
         return self.system.observations
 
@@ -112,10 +112,10 @@ class Tally(NamedTuple):
         return float(sum(one.sum() for one in self.energies)) / max(self.steps, 1)
 
 
-def split_sequence_config(content: dict[str, Any]) -> tuple[str, SequenceFitConfig]:
+def split_sequence_config(content: dict[str, Any]) -> tuple[str, SequencesOptions]:
     """The data's path and the options, from the configuration of a run."""
     options = dict(content)
-    return options.pop("data"), SequenceFitConfig(**options)
+    return options.pop("data"), SequencesOptions(**options)
 
 
 def load_fitted_sequences(path: Path) -> FittedSequences:
@@ -126,8 +126,8 @@ def load_fitted_sequences(path: Path) -> FittedSequences:
         CheckpointError: it is damaged, or from another version of the code.
     """
 
-    def outline(content: dict[str, Any], described: SequenceObservations) -> SequenceSystem:
-        return outline_sequence_system(split_sequence_config(content)[1], described)
+    def outline(content: dict[str, Any], described: SequencesDescription) -> SequencesSystem:
+        return outline_sequences_system(split_sequence_config(content)[1], described)
 
     stored = read_stored(path, SEQUENCE_FIT, " on sequences", outline)
     return FittedSequences(path, stored.system, stored.kept)
@@ -146,7 +146,7 @@ def open_new_sequences(fitted: FittedSequences, data: str, terminal: Terminal) -
 
 
 def parts(
-    sequences: AbstractSequences, observations: SequenceObservations, num_bounds: int, most: int = _AT_ONCE
+    sequences: AbstractSequences, observations: SequencesDescription, num_bounds: int, most: int = _AT_ONCE
 ) -> Iterator[Part]:
     """All sequences whole, at most `most` at once, those of similar length together, so that few programs serve all."""
     whole = FullLength.fitted(sequences.lengths, num_bounds)
@@ -154,7 +154,7 @@ def parts(
         yield Part(padded, observations.batch(padded), padded.num_rows)
 
 
-def rows_at_once(system: SequenceSystem, draws: int) -> int:
+def rows_at_once(system: SequencesSystem, draws: int) -> int:
     """How many sequences with so many drawn steps each are worked on together, so that memory stays bounded.
 
     Args:
@@ -281,7 +281,7 @@ def draw_sequences(
     return jax.vmap(one)(jax.random.split(key, number), actions)
 
 
-def free_energies(part: Part, tracked: Tracked, observations: SequenceObservations) -> np.ndarray:
+def free_energies(part: Part, tracked: Tracked, observations: SequencesDescription) -> np.ndarray:
     """Free energy of each step in the unit of the data, [rows that count, time]."""
     mask = np.asarray(part.batch.mask)[: part.count]
     axes = tuple(range(2, mask.ndim))

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..data import AbstractCropping, AbstractSequences, FullLength, Windows, num_batches, sequence_batches
 from ..inference import SequenceBatch
-from ..presets import SequenceKept, SequenceObservations, SequenceSystem
 from ..results import BadInputError
 from ..train import AbstractKeeper, LoopCheckpoint, SegmentReport
+from ..workflow import SequenceKept, SequencesDescription, SequencesSystem
 from ._context import RunContext
 from ._training import AbstractFeed, Trained, train_on_rows
 
@@ -28,7 +28,7 @@ class SequenceFeed(AbstractFeed):
         self,
         sequences: AbstractSequences,
         cut: AbstractCropping,
-        observations: SequenceObservations,
+        observations: SequencesDescription,
         batch_size: int,
         seed: int,
     ):
@@ -62,7 +62,7 @@ class SequenceFeed(AbstractFeed):
 class WholeFeed(AbstractFeed):
     """All sequences whole, side by side on the device, in every step."""
 
-    def __init__(self, sequences: AbstractSequences, observations: SequenceObservations, seed: int):
+    def __init__(self, sequences: AbstractSequences, observations: SequencesDescription, seed: int):
         longest = FullLength((int(sequences.lengths.max()),))
         self._batch = observations.batch(next(iter(sequence_batches(sequences, longest, len(sequences), seed=seed))))
 
@@ -118,7 +118,7 @@ class InDataUnit(AbstractKeeper):
 
 
 def train_on_sequences(
-    system: SequenceSystem,
+    system: SequencesSystem,
     train: AbstractSequences,
     validate: Callable[[SequenceKept], float] | None,
     context: RunContext,
@@ -167,7 +167,7 @@ def train_on_sequences(
     return trained
 
 
-def _require_memory(system: SequenceSystem, train: AbstractSequences) -> None:
+def _require_memory(system: SequencesSystem, train: AbstractSequences) -> None:
     """Expectation maximisation keeps a square matrix of states and numbers for every step."""
     padded = len(train) * int(train.lengths.max())
     width = system.config.latents + int(np.prod(system.observations.shape)) + 1

@@ -9,9 +9,9 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from ..presets import SEQUENCE_MODELS, FitConfig, SequenceFitConfig
-from ..presets._config import EngineName
-from ..presets._sequence_config import SequenceEngineName
+from ..workflow import SEQUENCE_MODELS, RowsOptions, SequencesOptions
+from ..workflow.rows._options import EngineName
+from ..workflow.sequences._options import SequenceEngineName
 from ._fit_command import FitKind, FitOptions, print_end, read_fit_options
 from ._fitted_options import _positive, _two
 from ._options import (
@@ -33,10 +33,8 @@ _FORMATS = (
     "sequences: .npz (FILE.npz:NAME) with lengths or mask, .csv or .parquet with columns of sequences and times, .wav, .mid, .mp4, "
     ".gif, or a folder of such files"
 )
-_ROWS_TOO = set(option_names(FitConfig()))
-_OPTIONS = {
-    f"--{no}{name}" for name in option_names(SequenceFitConfig()) if name not in _ROWS_TOO for no in ("", "no-")
-}
+_ROWS_TOO = set(option_names(RowsOptions()))
+_OPTIONS = {f"--{no}{name}" for name in option_names(SequencesOptions()) if name not in _ROWS_TOO for no in ("", "no-")}
 """Options that mean sequences: a fit to rows has no such options."""
 _ENGINES = set(get_args(SequenceEngineName)) - set(get_args(EngineName))
 _LOOKED_AT_BYTES = 1 << 22
@@ -97,7 +95,7 @@ def about_sequences(arguments: list[str]) -> bool:
         return _mentions(file, b"lengths.npy") or _mentions(file, b"mask.npy")
     if file.suffix.lower() == ".csv" and file.is_file():
         with contextlib.suppress(OSError, ValueError, csv.Error), open(file, newline="", encoding="utf-8-sig") as text:
-            return SequenceFitConfig().sequence_column in [name.strip() for name in next(csv.reader(text), [])]
+            return SequencesOptions().sequence_column in [name.strip() for name in next(csv.reader(text), [])]
     return file.suffix.lower() in _SUFFIXES
 
 
@@ -136,7 +134,7 @@ SEQUENCES = FitKind(
     "Fit a sequential model with a filter to sequences, and keep the model as a run.",
     _FORMATS,
     f"Expected sequences to fit to, got no --data: name {_FORMATS}.",
-    SequenceFitConfig(),
+    SequencesOptions(),
 )
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..core import AbstractLearner
 from ..data import AbstractRows, permutation
-from ..presets import Observations
 from ..train import AbstractKeeper, LoopCheckpoint, SegmentReport
+from ..workflow import Observations
 from ._fitted import device_rows
 
 

@@ -12,8 +12,8 @@ SEQUENCE_MODELS = ("linear-gaussian", "deep-markov", "vrnn", "srnn", "svg")
 
 
 @dataclass(frozen=True)
-class SequenceFitConfig:
-    """What to fit to sequences, and how. Every name is turned into an object by `build_sequence_system`, and nowhere else."""
+class SequencesOptions:
+    """What to fit to sequences, and how. Every name is turned into an object by `build_sequences_system`, and nowhere else."""
 
     model: SequenceModelName = "srnn"
     """Sequential model; svg for frames of 64 x 64."""

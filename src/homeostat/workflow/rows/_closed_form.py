@@ -6,10 +6,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ..data import AbstractRows
-from ..inference import fit_factor_analysis, fit_probabilistic_pca
-from ._config import FitConfig
-from ._observations import Observations
+from ...data import AbstractRows
+from ...inference import fit_factor_analysis, fit_probabilistic_pca
+from ._describe import Observations
+from ._options import RowsOptions
 from ._system import Kept, System
 
 _MAXIMIZATION_STEPS = 500
@@ -27,7 +27,7 @@ class ClosedForm(NamedTuple):
     free_energy_nats: np.ndarray
 
 
-def closed_form_steps(config: FitConfig) -> int:
+def closed_form_steps(config: RowsOptions) -> int:
     """Steps of expectation maximisation; 1 where there is a formula."""
     return 1 if config.model == "probabilistic-pca" else min(config.steps, _MAXIMIZATION_STEPS)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ..data import (
+from ...data import (
     AbstractSequences,
     Frames,
     PaddedBatch,
@@ -18,9 +18,9 @@ from ..data import (
     TableColumns,
     require_step_shape,
 )
-from ..inference import SequenceBatch
-from ..results import BadInputError
-from ._sequence_config import SequenceFitConfig
+from ...inference import SequenceBatch
+from ...results import BadInputError
+from ._options import SequencesOptions
 
 GREY_LEVELS = 256
 _WITNESSES = 16
@@ -28,7 +28,7 @@ _EVEN = 0.05
 """Share of a step by which times may stray from equal distances, and by which the usual durations of two data sets may differ."""
 
 
-class SequenceObservations(NamedTuple):
+class SequencesDescription(NamedTuple):
     """Sequences in a few numbers; plain, so that a run can keep them.
 
     Attributes:
@@ -104,7 +104,7 @@ class SequenceObservations(NamedTuple):
         return np.asarray(values, np.float64).reshape(*leading, *self.shape) * self.scale + self.mean
 
 
-def sequence_format(config: SequenceFitConfig, columns: tuple[str, ...] = ()) -> SequenceFormat:
+def sequence_format(config: SequencesOptions, columns: tuple[str, ...] = ()) -> SequenceFormat:
     """How files become sequences.
 
     Args:
@@ -135,8 +135,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def describe_sequences(
-    sequences: AbstractSequences, train: AbstractSequences, config: SequenceFitConfig
-) -> SequenceObservations:
+    sequences: AbstractSequences, train: AbstractSequences, config: SequencesOptions
+) -> SequencesDescription:
     """Look at all sequences once: choose a likelihood where none is named, and measure the units of the training sequences.
 
     Raises:
@@ -166,7 +166,7 @@ def describe_sequences(
             f"Expected frames of 64 x 64 for --model svg, got steps of shape {sequences.shape} in {sequences.name}: pass "
             f"--frame-size 64,64, or choose another model."
         )
-    return SequenceObservations(
+    return SequencesDescription(
         shape=tuple(sequences.shape),
         event_shape=tuple(sequences.shape) if framed else (math.prod(sequences.shape),),
         action_shape=() if sequences.action_shape is None else tuple(sequences.action_shape),
@@ -178,11 +178,11 @@ def describe_sequences(
         timed=sequences.timed,
         uneven=uneven,
         time_unit=unit,
-        fingerprint=sequence_fingerprint(sequences),
+        fingerprint=sequences_fingerprint(sequences),
     )
 
 
-def check_sequences(sequences: AbstractSequences, observations: SequenceObservations, *, of: str) -> None:
+def check_sequences(sequences: AbstractSequences, observations: SequencesDescription, *, of: str) -> None:
     """Check that new sequences can be explained by a model that was fitted to others.
 
     Raises:
@@ -203,7 +203,7 @@ def check_sequences(sequences: AbstractSequences, observations: SequenceObservat
     _require_range(observations.likelihood, low, high, whole, sequences.name)
 
 
-def sequence_fingerprint(sequences: AbstractSequences) -> int:
+def sequences_fingerprint(sequences: AbstractSequences) -> int:
     """A checksum of lengths and of some steps, to tell whether a file is still the same."""
     mark = zlib.crc32(np.ascontiguousarray(sequences.lengths).tobytes())
     for index in np.unique(np.linspace(0, len(sequences) - 1, _WITNESSES).astype(np.int64)).tolist():
@@ -212,7 +212,7 @@ def sequence_fingerprint(sequences: AbstractSequences) -> int:
     return mark
 
 
-def _require_duration(sequences: AbstractSequences, observations: SequenceObservations, of: str) -> None:
+def _require_duration(sequences: AbstractSequences, observations: SequencesDescription, of: str) -> None:
     """Steps as long as those that a model without durations was fitted to."""
     uneven, unit = _durations(sequences)
     if uneven:
@@ -261,7 +261,7 @@ def _range(sequences: AbstractSequences) -> tuple[float, float, bool]:
     return low, high, whole
 
 
-def _likelihood(config: SequenceFitConfig, sequences: AbstractSequences, low: float, high: float, whole: bool) -> str:
+def _likelihood(config: SequencesOptions, sequences: AbstractSequences, low: float, high: float, whole: bool) -> str:
     name = config.likelihood
     if config.model == "linear-gaussian" and name not in ("auto", "gaussian"):
         raise BadInputError(f"Expected a gaussian likelihood for --model linear-gaussian, got {name}: leave it out.")

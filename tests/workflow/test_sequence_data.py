@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from homeostat.data import FullLength, Sequences, sequence_batches
-from homeostat.presets import (
-    SequenceFitConfig,
-    build_sequence_system,
+from homeostat.results import BadInputError
+from homeostat.workflow import (
+    SequencesOptions,
+    build_sequences_system,
     check_sequences,
     describe_sequences,
     sequence_format,
 )
-from homeostat.presets._sequence_maximization import FLOOR
-from homeostat.results import BadInputError
+from homeostat.workflow.sequences._maximization import FLOOR
 
-LINEAR = SequenceFitConfig(model="linear-gaussian", engine="exact", latents=2)
-DEEP = SequenceFitConfig()
+LINEAR = SequencesOptions(model="linear-gaussian", engine="exact", latents=2)
+DEEP = SequencesOptions()
 
 
 def walks(times=None, count=3, length=12, **more):
@@ -108,7 +108,7 @@ def test_the_unit_of_a_step_counts_what_was_observed():
 def learning():
     sequences = walks(count=4)
     observations = described(sequences, LINEAR)
-    system = build_sequence_system(LINEAR, observations, key=jax.random.key(0))
+    system = build_sequences_system(LINEAR, observations, key=jax.random.key(0))
     batch = observations.batch(next(iter(sequence_batches(sequences, FullLength((12,)), 4, seed=0))))
     learner = system.learner()
     return system, learner, batch, jax.jit(lambda state, batch: learner.update(state, batch, key=jax.random.key(0)))

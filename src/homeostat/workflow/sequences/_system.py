@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 
-from ..core import AbstractFilter, AbstractSequentialModel
-from ..inference import FilteringDescent, FilteringState, ModelWithFilter
-from ..inference.filters import (
+from ...core import AbstractFilter, AbstractSequentialModel
+from ...inference import FilteringDescent, FilteringState, ModelWithFilter
+from ...inference.filters import (
     FlatReader,
     Kalman,
     amortized_variational_filter,
@@ -21,7 +21,7 @@ from ..inference.filters import (
     svg_filter,
     vrnn_filter,
 )
-from ..models.sequential import (
+from ...models.sequential import (
     LinearDynamics,
     LinearGaussian,
     SRNNSizes,
@@ -34,13 +34,13 @@ from ..models.sequential import (
     video_density,
     vrnn,
 )
-from ..models.static import AbstractLikelihood, ConditionalGaussian
-from ..objectives import AbstractWeighting, Annealing, Unweighted
-from ..results import BadInputError
-from ..typing import Array, Key, PyTree
-from ._sequence_config import SequenceFitConfig
-from ._sequence_data import SequenceObservations
-from ._sequence_maximization import Maximization, MaximizationState
+from ...models.static import AbstractLikelihood, ConditionalGaussian
+from ...objectives import AbstractWeighting, Annealing, Unweighted
+from ...results import BadInputError
+from ...typing import Array, Key, PyTree
+from ._describe import SequencesDescription
+from ._maximization import Maximization, MaximizationState
+from ._options import SequencesOptions
 
 
 class Tracker(NamedTuple):
@@ -68,7 +68,7 @@ class SequenceKept(NamedTuple):
 
 
 @final
-class SequenceSystem(NamedTuple):
+class SequencesSystem(NamedTuple):
     """A model with its filter before or after training.
 
     Attributes:
@@ -78,8 +78,8 @@ class SequenceSystem(NamedTuple):
         weighting: around the terms of the free energy.
     """
 
-    config: SequenceFitConfig
-    observations: SequenceObservations
+    config: SequencesOptions
+    observations: SequencesDescription
     learned: Tracker
     weighting: AbstractWeighting
 
@@ -118,7 +118,7 @@ def _through(leaf: Array) -> Array:
     return leaf
 
 
-def check_sequence_config(config: SequenceFitConfig) -> None:
+def check_sequences_options(config: SequencesOptions) -> None:
     """Refuse options that contradict each other, before anything is read.
 
     Raises:
@@ -147,7 +147,9 @@ def check_sequence_config(config: SequenceFitConfig) -> None:
         )
 
 
-def build_sequence_system(config: SequenceFitConfig, observations: SequenceObservations, *, key: Key) -> SequenceSystem:
+def build_sequences_system(
+    config: SequencesOptions, observations: SequencesDescription, *, key: Key
+) -> SequencesSystem:
     """Turn options into objects.
 
     Args:
@@ -161,18 +163,18 @@ def build_sequence_system(config: SequenceFitConfig, observations: SequenceObser
     return _assemble(config, observations, eqx.filter_jit(_initial(config, observations))(key))
 
 
-def outline_sequence_system(config: SequenceFitConfig, observations: SequenceObservations) -> SequenceSystem:
+def outline_sequences_system(config: SequencesOptions, observations: SequencesDescription) -> SequencesSystem:
     """The system without numbers: shapes in place of arrays, to check that all fits together, and to restore into."""
     return _assemble(config, observations, eqx.filter_eval_shape(_initial(config, observations), jr.key(0)))
 
 
-def _assemble(config: SequenceFitConfig, observations: SequenceObservations, learned: Tracker) -> SequenceSystem:
+def _assemble(config: SequencesOptions, observations: SequencesDescription, learned: Tracker) -> SequencesSystem:
     weighting = Unweighted() if config.anneal is None else Annealing(optax.linear_schedule(0.0, 1.0, config.anneal))
-    return SequenceSystem(config, observations, learned, weighting)
+    return SequencesSystem(config, observations, learned, weighting)
 
 
-def _initial(config: SequenceFitConfig, observations: SequenceObservations) -> Callable[[Key], Tracker]:
-    check_sequence_config(config)
+def _initial(config: SequencesOptions, observations: SequencesDescription) -> Callable[[Key], Tracker]:
+    check_sequences_options(config)
 
     def initial(key: Key) -> Tracker:
         model_key, filter_key = jr.split(key)
@@ -205,7 +207,7 @@ def _initial(config: SequenceFitConfig, observations: SequenceObservations) -> C
     return initial
 
 
-def _filter(model: Any, sizes: Any, config: SequenceFitConfig, key: Key) -> AbstractFilter:
+def _filter(model: Any, sizes: Any, config: SequencesOptions, key: Key) -> AbstractFilter:
     if config.engine == "amortized":
         return amortized_variational_filter(
             model,
@@ -222,14 +224,14 @@ def _filter(model: Any, sizes: Any, config: SequenceFitConfig, key: Key) -> Abst
     return published(model, sizes, key=key, num_samples=config.pasts)
 
 
-def _density(observations: SequenceObservations) -> AbstractLikelihood:
+def _density(observations: SequencesDescription) -> AbstractLikelihood:
     shape = observations.event_shape
     if observations.likelihood == "bernoulli":
         return music_density(math.prod(shape))
     return video_density(*shape) if observations.likelihood == "discretized-gaussian" else ConditionalGaussian(shape)
 
 
-def _linear(config: SequenceFitConfig, observations: SequenceObservations, key: Key) -> LinearGaussian:
+def _linear(config: SequencesOptions, observations: SequencesDescription, key: Key) -> LinearGaussian:
     """A slowly forgetting state that is seen through random directions; expectation maximisation goes on from there."""
     dim, size = config.latents, math.prod(observations.event_shape)
     control = jnp.zeros((dim, observations.action_dim))

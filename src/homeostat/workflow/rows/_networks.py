@@ -10,12 +10,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..nn import MLP, ConvolutionalDecoder, ConvolutionalEncoder, HighwayMLP
-from ..objectives import Evidence
-from ..results import BadInputError
-from ..typing import Array, Float, Key
-from ._config import FitConfig
-from ._observations import Observations
+from ...nn import MLP, ConvolutionalDecoder, ConvolutionalEncoder, HighwayMLP
+from ...objectives import Evidence
+from ...results import BadInputError
+from ...typing import Array, Float, Key
+from ._describe import Observations
+from ._options import RowsOptions
 
 
 class AbstractReader(eqx.Module):
@@ -87,7 +87,7 @@ class Image(AbstractReader):
         return jnp.asarray(args.observation, jnp.result_type(float)).reshape(self.side, self.side)
 
 
-def make_reader(observations: Observations, config: FitConfig) -> AbstractReader:
+def make_reader(observations: Observations, config: RowsOptions) -> AbstractReader:
     """What networks read of these observations."""
     if observations.likelihood == "multinomial":
         return LogCounts()
@@ -131,13 +131,13 @@ class FlatImage(eqx.Module):
         return jnp.ravel(self.network(z))
 
 
-def dense(config: FitConfig) -> Callable[..., Any]:
+def dense(config: RowsOptions) -> Callable[..., Any]:
     """`build(in_size, out_size, key=...)` of dense networks."""
     kind = HighwayMLP if config.mapping == "highway" else MLP
     return partial(kind, width=config.width, depth=config.depth)
 
 
-def make_mapping(config: FitConfig, observations: Observations, num_features: int) -> Callable[..., Any]:
+def make_mapping(config: RowsOptions, observations: Observations, num_features: int) -> Callable[..., Any]:
     """`build(in_size, out_size, key=...)` of the model's networks: the one that ends in features may be convolutional."""
     plain = dense(config)
     if config.mapping != "convolutional":
@@ -158,7 +158,7 @@ def make_mapping(config: FitConfig, observations: Observations, num_features: in
 
 
 def make_encoder(
-    config: FitConfig, observations: Observations, out_size: int, *, key: Key, bound: Callable[[Array], Array] | None
+    config: RowsOptions, observations: Observations, out_size: int, *, key: Key, bound: Callable[[Array], Array] | None
 ) -> Encoder:
     """A network from an observation to parameters."""
     if config.mapping == "convolutional":

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data import (
+from ...data import (
     AbstractRequirement,
     AbstractRows,
     Categories,
@@ -17,8 +17,8 @@ from ..data import (
     UnitInterval,
     check_rows,
 )
-from ..results import BadInputError
-from ._config import LINEAR, FitConfig
+from ...results import BadInputError
+from ._options import LINEAR, RowsOptions
 
 GREY_LEVELS = 256
 """Values of a pixel of 8 bits, the bins of a discretised likelihood."""
@@ -105,7 +105,7 @@ class Observations(NamedTuple):
         return images / (self.divisor if self.divisor != 1.0 else max(1.0, self.num_classes - 1.0))
 
 
-def describe(rows: AbstractRows, train: AbstractRows, config: FitConfig) -> Observations:
+def describe(rows: AbstractRows, train: AbstractRows, config: RowsOptions) -> Observations:
     """Look at all rows once: check them, choose a likelihood where none is named, and measure the units of the training rows.
 
     Args:
@@ -180,7 +180,7 @@ def fingerprint(rows: AbstractRows) -> int:
 
 
 def _scaled(divisor: float) -> AbstractRequirement:
-    from ..data import Interval
+    from ...data import Interval
 
     return Interval(0.0, divisor)
 
@@ -198,7 +198,7 @@ def _range(rows: AbstractRows, divisor: float) -> tuple[float, float, bool]:
     return low / divisor, high / divisor, whole and divisor == 1.0
 
 
-def _likelihood(config: FitConfig, rows: AbstractRows, low: float, high: float, whole: bool) -> str:
+def _likelihood(config: RowsOptions, rows: AbstractRows, low: float, high: float, whole: bool) -> str:
     """The likelihood that was named, or the one that fits the numbers."""
     linear = config.model != "latent-gaussian"
     if linear and config.likelihood not in ("auto", "gaussian"):
@@ -218,7 +218,7 @@ def _likelihood(config: FitConfig, rows: AbstractRows, low: float, high: float, 
     return "multinomial" if whole and low >= 0.0 and len(rows.shape) == 1 else "gaussian"
 
 
-def _num_classes(config: FitConfig, high: float) -> int:
+def _num_classes(config: RowsOptions, high: float) -> int:
     found = int(high) + 1 if config.classes is None else config.classes
     if not 2 <= found <= 4096:
         raise BadInputError(
@@ -228,13 +228,13 @@ def _num_classes(config: FitConfig, high: float) -> int:
     return found
 
 
-def _event_shape(config: FitConfig, shape: tuple[int, ...], likelihood: str) -> tuple[int, ...]:
+def _event_shape(config: RowsOptions, shape: tuple[int, ...], likelihood: str) -> tuple[int, ...]:
     if config.model != "latent-gaussian" or likelihood == "multinomial":
         return (math.prod(shape),)
     return shape
 
 
-def _image_shape(config: FitConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _image_shape(config: RowsOptions, shape: tuple[int, ...]) -> tuple[int, ...]:
     if not config.image_shape:
         is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
         return () if not is_image else shape[:2] if shape[2:] == (1,) else shape

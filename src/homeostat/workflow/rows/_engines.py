@@ -9,11 +9,11 @@ import jax.random as jr
 import optax
 from jax.flatten_util import ravel_pytree
 
-from ..core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective, Errors, StepInfo
-from ..distributions import Cubature, Delta, DiagonalGaussian, DiagonalGaussianParams, FullGaussian, Ladder, MonteCarlo
-from ..flows import ConditionalFlow, NormalizingFlow
-from ..inference import AbstractIterationWeights, AllIterations, FirstIteration, LastIteration
-from ..inference.engines import (
+from ...core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective, Errors, StepInfo
+from ...distributions import Cubature, Delta, DiagonalGaussian, DiagonalGaussianParams, FullGaussian, Ladder, MonteCarlo
+from ...flows import ConditionalFlow, NormalizingFlow
+from ...inference import AbstractIterationWeights, AllIterations, FirstIteration, LastIteration
+from ...inference.engines import (
     AbstractEncoding,
     AbstractUpdateRule,
     BoundLogScale,
@@ -37,14 +37,14 @@ from ..inference.engines import (
     StopGradient,
     WeightedErrors,
 )
-from ..models.static import LatentGaussian
-from ..objectives import Evidence
-from ..results import BadInputError
-from ..typing import Array, Callable, Float, Key, PyTree
-from ._config import FitConfig
+from ...models.static import LatentGaussian
+from ...objectives import Evidence
+from ...results import BadInputError
+from ...typing import Array, Callable, Float, Key, PyTree
+from ._describe import Observations
 from ._models import latent_dims
 from ._networks import dense, make_encoder, make_reader
-from ._observations import Observations
+from ._options import RowsOptions
 
 
 class Inference(NamedTuple):
@@ -136,7 +136,7 @@ class ClippedLogScale(eqx.Module):
         return estimate.at[self.start : self.stop].set(clipped)
 
 
-def make_family(config: FitConfig, *, key: Key) -> AbstractFamily:
+def make_family(config: RowsOptions, *, key: Key) -> AbstractFamily:
     """The posterior's family, for engines that leave the choice. Not to be compiled: flowjax keeps arrays out of sight of JAX."""
     dim = sum(latent_dims(config))
     if config.posterior == "full":
@@ -148,7 +148,7 @@ def make_family(config: FitConfig, *, key: Key) -> AbstractFamily:
 
 
 def make_inference(
-    model: AbstractModel, family: AbstractFamily, observations: Observations, config: FitConfig, *, key: Key
+    model: AbstractModel, family: AbstractFamily, observations: Observations, config: RowsOptions, *, key: Key
 ) -> Inference:
     """The engine that the options name, for training."""
     name, dim = config.engine, sum(latent_dims(config))
@@ -202,13 +202,13 @@ def for_reporting(inference: Inference, dim: int, iterations: int | None) -> Inf
     return inference._replace(num_steps=steps)
 
 
-def _direct(config: FitConfig, observations: Observations, family: AbstractFamily, key: Key) -> Direct:
+def _direct(config: RowsOptions, observations: Observations, family: AbstractFamily, key: Key) -> Direct:
     size = ravel_pytree(family.init())[0].size
     return Direct(make_encoder(config, observations, size, key=key, bound=_bound(family)))
 
 
 def _iterative(
-    config: FitConfig,
+    config: RowsOptions,
     observations: Observations,
     feedback: Feedback,
     bound: Callable[[Float[Array, " k"]], Float[Array, " k"]],
@@ -223,7 +223,7 @@ def _iterative(
 
 
 def _levelwise(
-    model: AbstractModel, config: FitConfig, observations: Observations, family: AbstractFamily, key: Key
+    model: AbstractModel, config: RowsOptions, observations: Observations, family: AbstractFamily, key: Key
 ) -> LevelwiseIterative:
     dims = model.dims if isinstance(model, LatentGaussian) else latent_dims(config)
     feedback = _feedback(observations, family, sum(dims))
@@ -242,7 +242,7 @@ def _feedback(observations: Observations, family: AbstractFamily, dim: int) -> F
     return Feedback(flat, flat, Evidence(jnp.zeros(observations.event_shape)), lambda: errors)
 
 
-def _encodings(config: FitConfig, observations: Observations) -> tuple[AbstractEncoding, ...]:
+def _encodings(config: RowsOptions, observations: Observations) -> tuple[AbstractEncoding, ...]:
     known: dict[str, AbstractEncoding] = {
         # Means and log scales apart, where there are as many of these as of those.
         "gradients": Normalized(InferenceGradient(), 2 if config.posterior == "diagonal" else 1),

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractModel
-from ..models.static import (
+from ...core import AbstractModel
+from ...models.static import (
     AbstractLikelihood,
     Bernoulli,
     CategoricalOutput,
@@ -24,14 +24,14 @@ from ..models.static import (
     latent_gaussian,
     unit_columns,
 )
-from ..results import BadInputError
-from ..typing import Key
-from ._config import LINEAR, FitConfig
+from ...results import BadInputError
+from ...typing import Key
+from ._describe import GREY_LEVELS, Observations
 from ._networks import make_mapping
-from ._observations import GREY_LEVELS, Observations
+from ._options import LINEAR, RowsOptions
 
 
-def latent_dims(config: FitConfig) -> tuple[int, ...]:
+def latent_dims(config: RowsOptions) -> tuple[int, ...]:
     """Latent variables of each level, from text such as 64,32.
 
     Raises:
@@ -51,7 +51,7 @@ def latent_dims(config: FitConfig) -> tuple[int, ...]:
     return dims
 
 
-def make_likelihood(config: FitConfig, observations: Observations) -> AbstractLikelihood:
+def make_likelihood(config: RowsOptions, observations: Observations) -> AbstractLikelihood:
     """The output density that was named or chosen."""
     name, shape = observations.likelihood, observations.event_shape
     conditional = config.scale == "conditional"
@@ -73,7 +73,7 @@ def make_likelihood(config: FitConfig, observations: Observations) -> AbstractLi
     return Multinomial(shape[0], observations.total_count)
 
 
-def make_model(config: FitConfig, observations: Observations, *, key: Key) -> AbstractModel:
+def make_model(config: RowsOptions, observations: Observations, *, key: Key) -> AbstractModel:
     """The generative model that the options name, before it learned anything."""
     dims = latent_dims(config)
     if config.model in LINEAR and not 1 <= dims[0] < observations.size:
@@ -96,7 +96,7 @@ def make_model(config: FitConfig, observations: Observations, *, key: Key) -> Ab
     )
 
 
-def _linear(config: FitConfig, observations: Observations, dim: int, key: Key) -> AbstractModel:
+def _linear(config: RowsOptions, observations: Observations, dim: int, key: Key) -> AbstractModel:
     size = observations.size
     if config.model == "sparse-coding":
         dictionary = unit_columns(jr.normal(key, (size, dim)))

@@ -25,8 +25,8 @@ from homeostat.models.static import (
     SparseCoding,
 )
 from homeostat.objectives import Annealing, Beta, DistortionConstraint, Evidence, FreeBits, RateConstraint
-from homeostat.presets import FitConfig, Kept, build_system, check_config, describe, outline_system
 from homeostat.results import BadInputError
+from homeostat.workflow import Kept, RowsOptions, build_rows_system, check_rows_options, describe, outline_rows_system
 from tolerances import ALGEBRA
 
 ROWS, SIZE = 24, 6
@@ -37,7 +37,7 @@ COUNTS = RANDOM.integers(1, 4, (ROWS, SIZE))
 GREY = RANDOM.integers(0, 256, (ROWS, 4, 4)).astype(np.uint8)
 CATEGORIES = RANDOM.integers(0, 3, (ROWS, SIZE))
 
-TINY = FitConfig(latents="2", width=4, depth=1, iterations=2)
+TINY = RowsOptions(latents="2", width=4, depth=1, iterations=2)
 
 
 def observed(array, config=TINY):
@@ -76,12 +76,12 @@ def test_every_engine_trains_and_reports(engine, array, options):
     """Shapes only, so that nothing is compiled."""
     config = replace(TINY, engine=engine, **options)
     observations = observed(array, config)
-    system = outline_system(config, observations)
+    system = outline_rows_system(config, observations)
     prepared = observations.prepare(array)
     batch = jnp.asarray(prepared, jnp.result_type(float) if prepared.dtype == np.float32 else None)
 
     def train(key):
-        built = build_system(config, observations, key=key)
+        built = build_rows_system(config, observations, key=key)
         learner = built.learner()
         state = learner.init(key=key)
         new, metrics = learner.update(state, batch, key=key)
@@ -112,7 +112,7 @@ def test_every_engine_trains_and_reports(engine, array, options):
 def test_names_make_the_objects_they_say():
     def built(array, **options):
         config = replace(TINY, **options)
-        return outline_system(config, observed(array, config))
+        return outline_rows_system(config, observed(array, config))
 
     levels = built(BINARY, engine="levelwise", latents="3,2")
     assert isinstance(levels.learned.engine, LevelwiseIterative)
@@ -154,7 +154,7 @@ def test_the_likelihood_fits_the_data(array, options, name, kind):
     config = replace(TINY, **options)
     observations = observed(array, config)
     assert observations.likelihood == name
-    model = outline_system(config, observations).learned.model
+    model = outline_rows_system(config, observations).learned.model
     assert isinstance(model, LatentGaussian)
     assert isinstance(model.density, kind)
 
@@ -221,7 +221,7 @@ def test_only_training_rows_set_the_units():
 )
 def test_contradictions_are_refused_before_data_is_read(options, said):
     with pytest.raises(BadInputError, match="Expected") as caught:
-        check_config(replace(TINY, **options))
+        check_rows_options(replace(TINY, **options))
     assert said in str(caught.value)
 
 
@@ -251,5 +251,5 @@ def test_contradictions_are_refused_before_data_is_read(options, said):
 def test_options_that_do_not_fit_the_data_are_refused(array, options, said):
     config = replace(TINY, **options)
     with pytest.raises(BadInputError, match="Expected") as caught:
-        outline_system(config, observed(array, config))
+        outline_rows_system(config, observed(array, config))
     assert said in str(caught.value)

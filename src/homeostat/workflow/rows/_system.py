@@ -8,11 +8,11 @@ import equinox as eqx
 import jax.random as jr
 import optax
 
-from ..core import AbstractEngine, AbstractFamily, AbstractModel
-from ..distributions import MonteCarlo
-from ..inference import Failure, FreeEnergyDescent, FreeEnergyDescentState, LastIteration, ModelWithEngine
-from ..models.static import LatentGaussian
-from ..objectives import (
+from ...core import AbstractEngine, AbstractFamily, AbstractModel
+from ...distributions import MonteCarlo
+from ...inference import Failure, FreeEnergyDescent, FreeEnergyDescentState, LastIteration, ModelWithEngine
+from ...models.static import LatentGaussian
+from ...objectives import (
     AbstractWeighting,
     Annealing,
     Beta,
@@ -23,13 +23,13 @@ from ..objectives import (
     Unweighted,
     Weighted,
 )
-from ..results import BadInputError
-from ..typing import Array, Float, Key, PyTree
-from ._config import LINEAR, ONE_STEP, OWN_POSTERIOR, WEIGHTINGS, FitConfig
+from ...results import BadInputError
+from ...typing import Array, Float, Key, PyTree
+from ._describe import Observations
 from ._engines import Inference, for_reporting, make_family, make_inference
 from ._models import latent_dims, make_model
 from ._networks import require_positive
-from ._observations import Observations
+from ._options import LINEAR, ONE_STEP, OWN_POSTERIOR, WEIGHTINGS, RowsOptions
 
 
 class Kept(NamedTuple):
@@ -44,7 +44,7 @@ class Kept(NamedTuple):
     weighting: PyTree
 
 
-class Perception(NamedTuple):
+class InferenceSetup(NamedTuple):
     """All that inference with a fitted model needs; it fits `metrics.evaluate` and `infer`.
 
     Attributes:
@@ -82,7 +82,7 @@ class System(NamedTuple):
         weighting: around the terms of the free energy.
     """
 
-    config: FitConfig
+    config: RowsOptions
     observations: Observations
     learned: ModelWithEngine
     inference: Inference
@@ -122,7 +122,7 @@ class System(NamedTuple):
         """What of a learner's state is worth keeping."""
         return Kept(state.learned, state.weighting)
 
-    def perception(self, kept: Kept, *, iterations: int | None = None) -> Perception:
+    def perception(self, kept: Kept, *, iterations: int | None = None) -> InferenceSetup:
         """How a fitted model perceives.
 
         Args:
@@ -146,7 +146,7 @@ class System(NamedTuple):
         weighted = not isinstance(self.weighting, Unweighted)
         objective = Weighted(free_energy, self.weighting, kept.weighting) if weighted else free_energy
         family = inference.family.given(model.initial())
-        return Perception(model, inference.engine, family, inference.num_steps, objective)
+        return InferenceSetup(model, inference.engine, family, inference.num_steps, objective)
 
 
 BINARIZE: Callable[..., Any] = Binarize()
@@ -160,7 +160,7 @@ def failure_text(failure: Failure) -> str | None:
     return f"update {int(failure.step)}: the {' and the '.join(names)} became NaN or infinite"
 
 
-def check_config(config: FitConfig) -> None:
+def check_rows_options(config: RowsOptions) -> None:
     """Refuse options that contradict each other, before anything is read.
 
     Raises:
@@ -210,7 +210,7 @@ def check_config(config: FitConfig) -> None:
     _check_posterior(config)
 
 
-def _check_posterior(config: FitConfig) -> None:
+def _check_posterior(config: RowsOptions) -> None:
     name = config.posterior
     if name != "diagonal" and config.engine in OWN_POSTERIOR:
         raise BadInputError(
@@ -225,7 +225,7 @@ def _check_posterior(config: FitConfig) -> None:
         raise BadInputError("Expected at least two latent variables for --posterior flow, got one: use diagonal.")
 
 
-def _check_engine(config: FitConfig) -> None:
+def _check_engine(config: RowsOptions) -> None:
     if config.engine == "exact" and config.model not in LINEAR:
         raise BadInputError(
             f"Expected {' or '.join(LINEAR)} for --engine exact, which needs a posterior in closed form, got {config.model}."
@@ -243,7 +243,7 @@ def _check_engine(config: FitConfig) -> None:
         raise BadInputError(f"Expected --model latent-gaussian for --mapping convolutional, got {config.model}.")
 
 
-def build_system(config: FitConfig, observations: Observations, *, key: Key) -> System:
+def build_rows_system(config: RowsOptions, observations: Observations, *, key: Key) -> System:
     """Turn options into objects.
 
     Args:
@@ -259,16 +259,16 @@ def build_system(config: FitConfig, observations: Observations, *, key: Key) -> 
     return _assemble(config, observations, eqx.filter_jit(initial)(key))
 
 
-def outline_system(config: FitConfig, observations: Observations) -> System:
+def outline_rows_system(config: RowsOptions, observations: Observations) -> System:
     """The system without numbers: shapes in place of arrays, to check that all fits together, and to restore into."""
     initial = _initial(config, observations, jr.key(0))
     return _assemble(config, observations, eqx.filter_eval_shape(initial, jr.key(0)))
 
 
 def _initial(
-    config: FitConfig, observations: Observations, family_key: Key
+    config: RowsOptions, observations: Observations, family_key: Key
 ) -> Callable[[Key], tuple[AbstractModel, Inference]]:
-    check_config(config)
+    check_rows_options(config)
     family = make_family(config, key=family_key)
 
     def initial(key: Key) -> tuple[AbstractModel, Inference]:
@@ -279,7 +279,7 @@ def _initial(
     return initial
 
 
-def _assemble(config: FitConfig, observations: Observations, parts: tuple[AbstractModel, Inference]) -> System:
+def _assemble(config: RowsOptions, observations: Observations, parts: tuple[AbstractModel, Inference]) -> System:
     model, inference = parts
     levels = len(model.dims) if isinstance(model, LatentGaussian) else 1
     learned = ModelWithEngine(model, inference.engine, inference.learned_family)
@@ -288,7 +288,7 @@ def _assemble(config: FitConfig, observations: Observations, parts: tuple[Abstra
     return System(config, observations, learned, inference, _weighting(config, rates))
 
 
-def _weighting(config: FitConfig, num_levels: int) -> AbstractWeighting:
+def _weighting(config: RowsOptions, num_levels: int) -> AbstractWeighting:
     if config.beta is not None:
         return Beta(config.beta)
     if config.anneal is not None:
@@ -302,7 +302,7 @@ def _weighting(config: FitConfig, num_levels: int) -> AbstractWeighting:
     return Unweighted()
 
 
-def _optimizer(config: FitConfig) -> optax.GradientTransformation:
+def _optimizer(config: RowsOptions) -> optax.GradientTransformation:
     adam = optax.adam(config.learning_rate)
     return adam if config.clip_norm == 0.0 else optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
 

@@ -22,8 +22,8 @@ LikelihoodName: TypeAlias = Literal[
 
 
 @dataclass(frozen=True)
-class FitConfig:
-    """What to fit to rows of data, and how. Every name is turned into an object by `build_system`, and nowhere else."""
+class RowsOptions:
+    """What to fit to rows of data, and how. Every name is turned into an object by `build_rows_system`, and nowhere else."""
 
     model: ModelName = "latent-gaussian"
     """Generative model."""

@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..core import AbstractLearner
-from ..distributions import positive_tria
-from ..inference import Failure, Parts, SequenceBatch, expectation_maximization
-from ..models.sequential import LinearDynamics, LinearGaussian
-from ..typing import Array, Float, Int, Key, Scalar
+from ...core import AbstractLearner
+from ...distributions import positive_tria
+from ...inference import Failure, Parts, SequenceBatch, expectation_maximization
+from ...models.sequential import LinearDynamics, LinearGaussian
+from ...typing import Array, Float, Int, Key, Scalar
 
 FLOOR = 1e-3
 """Least deviation of a noise: of an output's in deviations of the data, of the state's in the unit in which it starts."""

@@ -1,0 +1,1 @@
+"""Rows: options, description of the data, models and engines by name."""

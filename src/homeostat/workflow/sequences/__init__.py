@@ -1,0 +1,1 @@
+"""Sequences: options, description of the data, models and filters by name."""
