@@ -33,27 +33,17 @@ from rich.console import Console
 from rich.table import Table
 
 from homeostat.core import AbstractEngine
-from homeostat.distributions import AbstractExpectation, Antithetic, Cubature, DiagonalGaussianParams
-from homeostat.experiments.dsprites._amortized import (
-    FAMILY,
-    SpriteEncoder,
-    WakeArgs,
-    begin_training,
-    by_shape,
-    encoded,
-    iterative_engine,
-    iterative_step,
-    optimizer_for,
-    sleep_step,
-    wake_step,
-)
-from homeostat.experiments.dsprites._comparison import START_LOG_SCALE, feedforward_starts, flat, measured_energy
-from homeostat.experiments.dsprites._sprites import (
-    SpritePerception,
-    latents_at,
-    render,
-    split_configurations,
-    sprite_model,
+from homeostat.distributions import AbstractExpectation, Antithetic, Cubature
+from homeostat.experiments.dsprites._amortized import FAMILY, SpriteEncoder, encoded
+from homeostat.experiments.dsprites._engines import flat, measured_energy
+from homeostat.experiments.dsprites._perceive import SpritePerception
+from homeostat.experiments.dsprites._sprites import by_shape, latents_at, render, split_configurations
+from homeostat.experiments.dsprites._training import (
+    Pictures,
+    feedforward_starts,
+    train_iterative,
+    train_sleep,
+    train_wake,
 )
 from homeostat.inference import infer
 from homeostat.inference.engines import Gradient, Iterative, NaturalGradient
@@ -79,32 +69,11 @@ class Config:
 
 def train(config: Config, perception: SpritePerception, rows: jax.Array) -> tuple[SpriteEncoder, Iterative]:
     """An encoder and an iterative engine, as in the experiment but shorter."""
-    models = perception.models
-    keys = jr.split(jr.key(1), 5)
-    optimizer = optimizer_for(2e-3, config.sleep_steps, 1.0)
-    state = begin_training(SpriteEncoder(sprite_model(models, 0).coordinates, key=keys[0]), optimizer)
-    steps = config.sleep_steps
-    encoder = run_loop(
-        sleep_step(optimizer, 32), state, num_steps=steps, key=keys[1], every=steps, args=models
-    ).state.network
-    steps = max(1, steps // 5)
-    optimizer = optimizer_for(3e-4, steps, 100.0)
-    state = begin_training(encoder, optimizer)
-    args = WakeArgs(models, rows, None)
-    encoder = run_loop(
-        wake_step(optimizer, 16), state, num_steps=steps, key=keys[2], every=steps, args=args
-    ).state.network
-
-    def elsewhere(image: jax.Array, shape: int) -> DiagonalGaussianParams:
-        loc = perception.start(image, shape)
-        return DiagonalGaussianParams(loc, jnp.full_like(loc, START_LOG_SCALE))
-
-    steps = config.iterative_steps
-    optimizer = optimizer_for(2e-3, steps, 100.0)
-    state = begin_training(iterative_engine(key=keys[3]), optimizer)
-    body = iterative_step(optimizer, 8, 5, elsewhere)
-    args = WakeArgs(models, rows, encoder)
-    return encoder, run_loop(body, state, num_steps=steps, key=keys[4], every=steps, args=args).state.network
+    keys, steps, pictures = jr.split(jr.key(1), 3), config.sleep_steps, Pictures(perception, rows)
+    encoder = train_sleep(run_loop, perception, steps, key=keys[0])
+    encoder = train_wake(run_loop, pictures, encoder, max(1, steps // 5), key=keys[1])
+    pictures = pictures._replace(encoder=encoder)
+    return encoder, train_iterative(run_loop, pictures, config.iterative_steps, num_iterations=5, key=keys[2])
 
 
 def runner(
@@ -141,17 +110,16 @@ def main(config: Config) -> None:
     perception = SpritePerception()
     models = perception.models
     each = -(-config.batch // 3)
-    split = split_configurations(4 * 3 * each, key=jr.key(0))
-    encoder, learned = train(config, perception, by_shape(jnp.asarray(split.train)))
-    images = jax.vmap(lambda row: render(latents_at(row)))(by_shape(jnp.asarray(split.held_out))[:, :each])
+    train_index, held_out = (jnp.asarray(part) for part in split_configurations(4 * 3 * each, key=jr.key(0)))
+    encoder, learned = train(config, perception, by_shape(train_index))
+    images = jax.vmap(lambda row: render(latents_at(row)))(by_shape(held_out)[:, :each])
     keys = jr.split(jr.key(2), images.shape[:2])
 
     def energy(params: Any) -> np.ndarray:
         measured = np.asarray(flat(measured_energy(models, images, params, chunk=each, key=jr.key(3))))
         return np.where(np.isnan(measured), np.inf, measured)
 
-    feedforward = eqx.filter_jit(feedforward_starts)
-    start = feedforward(perception, images)
+    start = feedforward_starts(perception, images)
     code = encoded(encoder, images)
     natural = NaturalGradient(rate=0.75)
     ends = runner(natural, Cubature(), 40, False)
@@ -183,7 +151,7 @@ def main(config: Config) -> None:
 
     params, first, seconds = timed(encoded, (encoder, images), config.repeats)
     note("encoder", 1, params, first, seconds)
-    params, first, seconds = timed(feedforward, (perception, images), config.repeats)
+    params, first, seconds = timed(feedforward_starts, (perception, images), config.repeats)
     note("feedforward start", 1, params, first, seconds)
     for name, engine, expectation, starts, counts in entries:
         path = runner(engine, expectation, counts[-1] + 1, True)(models, images, starts, keys)

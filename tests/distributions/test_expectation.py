@@ -8,7 +8,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from homeostat.distributions import Antithetic, Categorical, Cubature, Enumeration, MonteCarlo
+from homeostat.distributions import Antithetic, Categorical, Cubature, Enumeration, MeanPoint, MonteCarlo
 from homeostat.results import BadInputError
 from homeostat.testing import assert_zero_mean
 from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
@@ -40,6 +40,11 @@ def test_cubature_is_not_exact_for_quartics():
     standard = dist.Normal(jnp.zeros(1), jnp.ones(1)).to_event(1)
     got = expectation(Cubature(), lambda z: z[0] ** 4, distribution=standard)
     np.testing.assert_allclose(got, 1.0, rtol=ALGEBRA)
+
+
+def test_the_mean_point_is_exact_for_linear_functions():
+    got = expectation(MeanPoint(), lambda z: FACTOR @ z + 1.0)
+    np.testing.assert_allclose(got, FACTOR @ MEAN + 1.0, rtol=ALGEBRA)
 
 
 def test_antithetic_is_exact_for_linear_functions(key):

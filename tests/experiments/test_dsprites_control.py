@@ -1,6 +1,7 @@
 """The parts of the control experiments, on tasks whose answer is known."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +10,15 @@ import numpy as np
 import pytest
 
 from homeostat.environments import DSprites, Fovea, PixelNoise
-from homeostat.experiments.dsprites import _reaching as control, _searching as epistemic
-from homeostat.experiments.dsprites._sprites import similarity_of, sprite_models
+from homeostat.experiments.dsprites import _reaching as reaching, _searching as searching, control, epistemic
+from homeostat.experiments.dsprites._sprites import CLASS_STEP, similarity_of, sprite_models
 from homeostat.inference.filters import GaussianBelief, ParticleBelief
-from homeostat.models.static import SpriteCoordinates
+from homeostat.models.sequential import LinearDynamics
+from homeostat.models.static import SpriteCoordinates, model_at
 from homeostat.objectives import NestedMonteCarlo
 from tolerances import ALGEBRA, AUTODIFF, FLOAT32
 
-STEP = np.asarray(control.CLASS_STEP)
+STEP = np.asarray(CLASS_STEP)
 
 
 def test_dynamics_are_learned_from_noisy_interactions(key):
@@ -25,18 +27,17 @@ def test_dynamics_are_learned_from_noisy_interactions(key):
     actions = rng.integers(-1, 2, (30, 12, 4))
     path = np.concatenate([np.zeros((30, 1, 4)), np.cumsum(actions[:, :-1], axis=1)], axis=1) * STEP
     locs = path + rng.standard_normal((30, 1, 4)) + 0.02 * STEP * rng.standard_normal(path.shape)
-    learned = jax.jit(control.learn)(control.Interactions(jnp.asarray(locs), jnp.asarray(actions)))
+    matrix, gain, scale_tril = reaching.learn_dynamics(jnp.asarray(locs), jnp.asarray(actions))
     # 330 transitions with noise 0.02 sqrt(2) classes: a coefficient's standard error is 0.002 classes.
-    np.testing.assert_allclose(
-        learned.control / STEP[:, None], np.eye(4), atol=5 * 0.02 * 2**0.5 / (330 * 2 / 3) ** 0.5
-    )
-    np.testing.assert_allclose(learned.matrix, np.eye(4), atol=0.01)
-    assert np.all(np.asarray(jnp.diagonal(learned.scale_tril)) < 0.1 * STEP)
+    np.testing.assert_allclose(gain / STEP[:, None], np.eye(4), atol=5 * 0.02 * 2**0.5 / (330 * 2 / 3) ** 0.5)
+    np.testing.assert_allclose(matrix, np.eye(4), atol=0.01)
+    assert np.all(np.asarray(jnp.diagonal(scale_tril)) < 0.1 * STEP)
 
 
 def test_exploration_stays_inside_the_lattice():
     """Near an end the action turns around, so that no move is clipped."""
-    explore, model = control.Explore(), sprite_models()
+    still = LinearDynamics(jnp.eye(4), jnp.zeros((4, 4)), jnp.eye(4))
+    explore, model = reaching.Explore(), reaching.sprite_world(still, model_at(sprite_models(), 0))
     for scale, x in itertools.product((0, 1, 5), (0, 31)):
         latents = jnp.array([0.0, scale, 7.0, x, 15.0])
         belief = GaussianBelief(SpriteCoordinates().inverse(similarity_of(latents)), jnp.eye(4))
@@ -51,15 +52,14 @@ def test_exploration_stays_inside_the_lattice():
 
 def test_arrival_counts_the_first_time_and_settling_the_last():
     distance = np.array([[2, 1, 0, 1], [3, 2, 2, 2], [0, 1, 0, 0]])
-    np.testing.assert_array_equal(control.arrival(distance), [2, np.inf, 0])
+    np.testing.assert_array_equal(reaching.arrival(distance), [2, np.inf, 0])
     at_goal = np.array([[0, 1, 0, 1], [0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 1, 1]], bool)
-    np.testing.assert_array_equal(epistemic.settled(at_goal), [3, np.inf, 0, 2])
+    np.testing.assert_array_equal(searching.settled(at_goal), [3, np.inf, 0, 2])
 
 
 def test_target_forgives_the_symmetry_of_the_shape():
-    config = control.Config()
     for shape, order in enumerate((4, 2, 1)):
-        target = control.target(config, jnp.zeros(4), jnp.asarray(shape))
+        target = reaching.target(jnp.zeros(4), jnp.asarray(shape), 0.5)
         turned = jnp.array([0.0, 2.0 / order, 0.0, 0.0])
         np.testing.assert_allclose(target.log_prob(turned), target.log_prob(jnp.zeros(4)), atol=ALGEBRA)
         assert float(target.log_prob(0.5 * turned)) < float(target.log_prob(turned)) - 1.0
@@ -74,21 +74,22 @@ def settings():
     state = jax.vmap(lambda start, goal: environment.initial_at(start, goal, key=jr.key(0)))(latents, goals)
     locs = jax.vmap(lambda row: coordinates.inverse(similarity_of(row)))(latents)
     goal_locs = jax.vmap(lambda row: coordinates.inverse(similarity_of(row)))(goals)
-    return control.Seen(state, latents[:, 0], locs, goal_locs)
+    return reaching.PerceivedTask(state, latents[:, 0], locs, goal_locs)
 
 
 def test_control_from_pixels_takes_a_shortest_path(settings, key):
     """With true dynamics every step counts down, across the seam of the ring and up to the square's symmetry."""
-    learned = control.Learned(jnp.eye(4), jnp.diag(jnp.asarray(STEP)), 0.05 * jnp.diag(jnp.asarray(STEP)))
-    episodes = control.play(
-        control.Config(), sprite_models(), learned, control.exhaustive_agent, settings, settings.goal_loc, key=key
-    )
+    dynamics = LinearDynamics(jnp.eye(4), jnp.diag(jnp.asarray(STEP)), 0.05 * jnp.diag(jnp.asarray(STEP)))
+    episodes = reaching.play(
+        partial(control.exhaustive_agent, control.Config()), sprite_models(), dynamics, settings, settings.goal_loc,
+        filter_steps=3, tolerance=0.5, key=key,
+    )  # fmt: skip
     distance = np.asarray(episodes.distance)
     for row in distance:
         expected = np.maximum(row[0] - np.arange(len(row)), 0)
         np.testing.assert_array_equal(row, expected)
     assert distance[:, 0].tolist() == [3, 4]
-    assert control.pose_error(episodes).max() < 0.25
+    assert reaching.pose_error(episodes).max() < 0.25
     # The noise of a pixel is the same everywhere: ambiguity is a constant, and the risk falls on the way.
     np.testing.assert_allclose(np.ptp(episodes.terms.ambiguity_nats), 0.0, atol=AUTODIFF)
     risk = np.asarray(episodes.terms.risk_nats)
@@ -101,7 +102,7 @@ def test_control_from_pixels_takes_a_shortest_path(settings, key):
 
 @pytest.fixture(scope="module")
 def fields():
-    return epistemic.receptive_fields()
+    return searching.receptive_fields()
 
 
 def grid_belief(gaze):
@@ -112,8 +113,8 @@ def grid_belief(gaze):
 
 def test_the_model_of_the_fovea_is_the_world(fields, key):
     """Without noise, what the model predicts is what the retina shows, before and after a move."""
-    world = epistemic.Retina(Fovea(PixelNoise(DSprites(), 0.0), window=16, stride=4))
-    model = epistemic.GazeModel(fields, jnp.asarray(0.1))
+    world = searching.Retina(Fovea(PixelNoise(DSprites(), 0.0), window=16, stride=4))
+    model = searching.GazeModel(fields, jnp.asarray(0.1))
     state = world.environment.initial_at([2, 0, 0, 17, 6], [2, 0, 0, 3, 3], key=key)
     hidden = jnp.array([17.0, 6.0, 6.0, 6.0])
     rng = np.random.default_rng(0)
@@ -129,10 +130,10 @@ def test_the_model_of_the_fovea_is_the_world(fields, key):
 
 
 def test_the_filter_is_bayes_rule_on_the_grid(fields, key):
-    model = epistemic.GazeModel(fields, jnp.asarray(0.1))
+    model = searching.GazeModel(fields, jnp.asarray(0.1))
     belief = grid_belief([5.0, 4.0])
     seen = model.emission(jnp.array([14.0, 9.0, 5.0, 4.0])).sample(key)
-    posterior, info = epistemic.EXACT.update(model, belief, seen)
+    posterior, info = searching.EXACT.update(model, belief, seen)
     views = np.asarray(fields)[:, :, 4:8, 5:9].reshape(1024, 16)
     log_likelihood = (
         -0.5 * ((np.asarray(seen).reshape(16) - views) / 0.1) ** 2 - np.log(0.1) - 0.5 * np.log(2 * np.pi)
@@ -140,7 +141,7 @@ def test_the_filter_is_bayes_rule_on_the_grid(fields, key):
     evidence = np.mean(np.exp(log_likelihood))
     np.testing.assert_allclose(np.exp(posterior.log_weights), np.exp(log_likelihood) / 1024 / evidence, atol=FLOAT32)
     np.testing.assert_allclose(info.free_energy_nats, -np.log(evidence), rtol=FLOAT32)
-    moved = epistemic.EXACT.predict(model, posterior, jnp.array([0, 0, 1, -1, 0, 1]), key=key)
+    moved = searching.EXACT.predict(model, posterior, jnp.array([0, 0, 1, -1, 0, 1]), key=key)
     np.testing.assert_allclose(moved.log_weights, posterior.log_weights, atol=ALGEBRA)
     np.testing.assert_allclose(moved.particles[33], [2.0, 0.0, 5.0, 5.0], atol=ALGEBRA)
 
@@ -148,7 +149,7 @@ def test_the_filter_is_bayes_rule_on_the_grid(fields, key):
 @pytest.mark.slow
 def test_the_epistemic_term_moves_the_gaze_to_where_there_is_something_to_see(fields, key):
     """From an empty corner the informed agent looks inwards; without the term every gaze is as good as another."""
-    model, belief = epistemic.GazeModel(fields, jnp.asarray(0.1)), grid_belief([0.0, 0.0])
+    model, belief = searching.GazeModel(fields, jnp.asarray(0.1)), grid_belief([0.0, 0.0])
     config, goal = epistemic.Config(num_outcomes=32), jnp.array([2, 0, 0, 25, 25], jnp.int32)
 
     def gaze_moves(weight):
@@ -172,7 +173,7 @@ def test_the_sweep_covers_every_place(fields):
     """A hand-made reference is only worth something if it sees every position of the sprite at some time."""
     gaze, seen = np.zeros(2, int), np.zeros((32, 32), bool)
     for move in epistemic.sweep(32):
-        gaze = np.clip(gaze + move, 0, epistemic.GAZES - 1)
+        gaze = np.clip(gaze + move, 0, searching.GAZES - 1)
         view = np.asarray(fields)[:, :, gaze[1] : gaze[1] + 4, gaze[0] : gaze[0] + 4]
         seen |= view.sum((2, 3)) > 1.0
     assert seen.all()

@@ -6,18 +6,12 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from homeostat.environments import SYMMETRY_ORDER, Antialiased, ContinuousMotion, DSprites
+from homeostat.environments import Antialiased, ContinuousMotion, DSprites
 from homeostat.environments.wrappers import PixelNoise
-from homeostat.experiments.dsprites._interaction import (
-    CLASS_STEP,
-    Reversal,
-    Spring,
-    explore,
-    in_classes,
-    tracking_models,
-    true_first_order,
-    true_second_order,
-)
+from homeostat.experiments.dsprites._exploration import Reversal, Spring
+from homeostat.experiments.dsprites._interaction import explore, true_first_order, true_second_order
+from homeostat.experiments.dsprites._sprites import CLASS_STEP, class_errors, in_classes
+from homeostat.experiments.dsprites._tracking import tracking_models
 from homeostat.models.sequential import LinearGaussian, in_displacement_coordinates
 from homeostat.models.static import SpriteCoordinates
 from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
@@ -42,9 +36,7 @@ def test_tracking_errors_are_what_the_factors_say(key):
     assert len(ticks) == LENGTH
     assert data.actions.shape == (SEQUENCES, LENGTH - 1, 4)
     classes = jax.vmap(jax.vmap(lambda z: in_classes(SpriteCoordinates(), z)))(data.values)
-    error = classes - data.latents[..., 1:]
-    period = (40.0 / jnp.asarray(SYMMETRY_ORDER)[data.latents[:, 0, 0].astype(int)])[:, None]
-    error = error.at[..., 1].add(-period * jnp.round(error[..., 1] / period))
+    error = jax.vmap(class_errors)(classes, data.latents)
     assert jnp.abs(error).max() < 0.5
     whitened = jnp.linalg.solve(data.scale_trils, (error * jnp.asarray(CLASS_STEP)[None, None, :])[..., None])
     count = SEQUENCES * LENGTH * 4

@@ -1,5 +1,7 @@
 """The shared helpers of the dSprites experiments, and the parts of the perception experiment."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,13 +11,19 @@ import optax
 import pytest
 
 import tolerances
-from homeostat.distributions import DiagonalGaussianParams
 from homeostat.environments import SYMMETRY_ORDER, SpriteGrid
-from homeostat.experiments.dsprites import _amortized as amortized, _comparison as comparison, _sprites as sprites
+from homeostat.experiments.dsprites import (
+    _amortized as amortized,
+    _engines as engines,
+    _perceive as perceive,
+    _sprites as sprites,
+    _training as training,
+)
 from homeostat.inference.engines import Feedback
-from homeostat.models.static import Similarity
+from homeostat.models.static import Similarity, SpriteCoordinates, model_at
 from homeostat.objectives import Evidence
 from homeostat.results import BadInputError
+from homeostat.train import LossDescent
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +33,10 @@ def models():
 
 def test_held_out_pictures_are_not_in_training_under_any_name(key):
     grid = SpriteGrid()
-    split = sprites.split_configurations(300, key=key)
-    classes = np.asarray(sprites.latents_at(jnp.asarray(split.train)))
-    held = np.asarray(sprites.latents_at(jnp.asarray(split.held_out)))
-    assert len(np.unique(split.held_out)) == 300
+    train, held_out = sprites.split_configurations(300, key=key)
+    classes = np.asarray(sprites.latents_at(jnp.asarray(train)))
+    held = np.asarray(sprites.latents_at(jnp.asarray(held_out)))
+    assert len(np.unique(held_out)) == 300
     periods = np.asarray([int(grid.orientation_period(jnp.asarray(k))) for k in range(3)])
 
     def picture(rows):
@@ -38,7 +46,7 @@ def test_held_out_pictures_are_not_in_training_under_any_name(key):
 
     assert not picture(classes) & picture(held)
     total = int(np.prod(grid.num_classes))
-    assert total - 300 * 4 <= len(split.train) < total - 300
+    assert total - 300 * 4 <= len(train) < total - 300
     # A quarter turn of a square is the same image, so this exclusion is needed.
     square = jnp.asarray([[0, 3, 2, 10, 20], [0, 3, 12, 10, 20]])
     first, second = sprites.render(square)
@@ -50,7 +58,7 @@ def test_held_out_pictures_are_not_in_training_under_any_name(key):
 @pytest.mark.parametrize("latents", [[0, 5, 7, 0, 31], [1, 0, 33, 16, 8], [2, 2, 21, 30, 3]])
 def test_models_draw_what_the_environment_draws(models, latents):
     latents = jnp.asarray(latents)
-    model = sprites.sprite_model(models, int(latents[0]))
+    model = model_at(models, int(latents[0]))
     z = model.coordinates.inverse(sprites.similarity_of(latents))
     image, seen = model.image(z), sprites.render(latents[None])[0]
     # Grey edges against binary ones: rounded, they differ in few pixels of the outline.
@@ -77,20 +85,20 @@ def test_errors_are_up_to_symmetry():
 def test_coarse_models_see_the_averaged_image(models):
     z = jnp.asarray([0.3, 0.2, 0.4, -0.6])
     for shape in range(3):
-        fine = sprites.sprite_model(models, shape).image(z)
-        coarse = sprites.sprite_model(sprites.coarsened(models), shape).image(z)
+        fine = model_at(models, shape).image(z)
+        coarse = model_at(perceive.coarsened(models), shape).image(z)
         pooled = fine.reshape(32, 2, 32, 2).mean((1, 3))
         assert float(jnp.mean(jnp.abs(coarse - pooled))) < 0.05 * float(jnp.mean(pooled)) + 0.002
 
 
 def test_feedforward_pose_matches_mass_and_centroid(models):
-    model = sprites.sprite_model(models, 2)
+    model = model_at(models, 2)
     truth = Similarity(jnp.asarray(0.9), jnp.asarray(2.0), jnp.asarray(40.0), jnp.asarray(25.0))
     image = model.image(model.coordinates.inverse(truth))
     mass, centre = sprites.mass_and_centre(image)
     own_mass, own_centre = sprites.mass_and_centre(model.template)
     scale = jnp.sqrt(mass / (own_mass * 0.25))
-    pose = model.coordinates(sprites._pose(model.coordinates, scale, truth.angle, centre, own_centre * 0.5 - 16.0))
+    pose = model.coordinates(perceive.pose_at(model.coordinates, scale, truth.angle, centre, own_centre * 0.5 - 16.0))
     np.testing.assert_allclose(pose.scale, truth.scale, rtol=0.01)
     np.testing.assert_allclose([pose.x, pose.y], [truth.x, truth.y], atol=0.05)
     turn = (float(pose.angle - truth.angle) + np.pi) % (2 * np.pi) - np.pi
@@ -100,13 +108,13 @@ def test_feedforward_pose_matches_mass_and_centroid(models):
 @pytest.mark.slow
 def test_perception_decodes_shape_and_pose(key):
     latents = jnp.asarray([[0, 1, 3, 2, 29], [1, 4, 14, 20, 9], [2, 5, 27, 15, 15], [2, 0, 8, 31, 0]])
-    perception = sprites.SpritePerception()
+    perception = perceive.SpritePerception()
     found = eqx.filter_jit(
         lambda images: jax.vmap(lambda image, k: perception(image, key=k))(images, jr.split(key, len(images)))
     )(sprites.render(latents))
     shapes = jax.vmap(lambda posterior: posterior.best_hypothesis)(found)
     np.testing.assert_array_equal(shapes, latents[:, 0])
-    coordinates = sprites.SpriteCoordinates()
+    coordinates = SpriteCoordinates()
     locs = jax.vmap(lambda posterior: posterior.best_params.loc)(found)
     errors = jax.vmap(lambda z, truth: sprites.decoding_errors(coordinates(z), truth))(locs, latents)
     assert bool(jnp.all(sprites.within_tolerance(errors)))
@@ -124,7 +132,7 @@ def test_perception_decodes_shape_and_pose(key):
 )
 def test_bad_images_are_refused(image, message):
     with pytest.raises(BadInputError, match=message):
-        sprites.checked_image(image)
+        perceive.checked_image(image)
 
 
 def test_standardised_step_undoes_standardised_gradient():
@@ -139,7 +147,7 @@ def test_standardised_step_undoes_standardised_gradient():
 
 
 def test_encoder_reads_positions_relative_to_its_window_and_angles_on_their_branch(key):
-    encoder = amortized.SpriteEncoder(sprites.SpriteCoordinates(), width=16, key=key)
+    encoder = amortized.SpriteEncoder(SpriteCoordinates(), width=16, key=key)
     image = sprites.render(jnp.asarray([[2, 3, 5, 10, 20]]))[0]
     params = encoder(image)
     moved = encoder(jnp.roll(image, (3, -4), axis=(0, 1)))
@@ -155,47 +163,39 @@ def test_encoder_reads_positions_relative_to_its_window_and_angles_on_their_bran
 
 
 def test_training_steps_lower_their_losses(key, models):
-    encoder = amortized.SpriteEncoder(sprites.SpriteCoordinates(), width=16, key=key)
-    optimizer = optax.adam(3e-3)
-    state = amortized.begin_training(encoder, optimizer)
-    body = eqx.filter_jit(amortized.sleep_step(optimizer, 4))
-    losses = []
+    encoder = amortized.SpriteEncoder(SpriteCoordinates(), width=16, key=key)
+    learner = LossDescent(encoder, partial(training.sleep_loss, batch=4), optax.adam(3e-3))
+    state, update, losses = learner.init(key=key), eqx.filter_jit(learner.update), []
     for step in range(12):
-        state, metrics = body(state, models, key=jr.fold_in(key, step % 2))
+        state, metrics = update(state, models, key=jr.fold_in(key, step % 2))
         losses.append(float(metrics.loss_nats))
     assert np.isfinite(losses).all() and np.mean(losses[-2:]) < np.mean(losses[:2])
 
 
 @pytest.mark.slow
 def test_iterative_training_and_comparison_run_on_all_shapes(key, models):
-    encoder = amortized.SpriteEncoder(sprites.SpriteCoordinates(), width=16, key=key)
-    train = amortized.by_shape(jnp.asarray(sprites.split_configurations(10, key=key).train[::997]))
-    optimizer = amortized.optimizer_for(1e-3, 10, 100.0)
-    state = amortized.begin_training(amortized.iterative_engine(16, key=key), optimizer)
-
-    def elsewhere(image, shape):
-        loc = jnp.zeros(4, image.dtype)
-        return DiagonalGaussianParams(loc, jnp.full_like(loc, -2.0))
-
-    body = amortized.iterative_step(optimizer, 2, 2, elsewhere)
-    args = amortized.WakeArgs(models, train, encoder)
-    step = eqx.filter_jit(body)
-    new, metrics = step(state, args, key=key)
+    encoder = amortized.SpriteEncoder(SpriteCoordinates(), width=16, key=key)
+    train = sprites.by_shape(jnp.asarray(sprites.split_configurations(10, key=key)[0][::997]))
+    perception = perceive.SpritePerception(models)
+    pictures = training.Pictures(perception, train, encoder)
+    learner = training.descent(amortized.iterative_engine(16, key=key), training.iterative_loss(2, 2), 1e-3, 10, 100.0)
+    step, state = eqx.filter_jit(learner.update), learner.init(key=key)
+    new, metrics = step(state, pictures, key=key)
     assert np.isfinite(float(metrics.loss_nats))
     # The first step of the warm-up has rate zero; the second moves every weight.
-    new, _ = step(new, args, key=key)
+    new, _ = step(new, pictures, key=key)
     changes = [
         float(jnp.max(jnp.abs(a - b)))
-        for a, b in zip(*(jax.tree.leaves(eqx.filter(s.network, eqx.is_array)) for s in (new, state)), strict=True)
+        for a, b in zip(*(jax.tree.leaves(eqx.filter(s.module, eqx.is_array)) for s in (new, state)), strict=True)
     ]
     assert max(changes) > 0 and np.isfinite(changes).all()
 
     images = jax.vmap(lambda row: sprites.render(sprites.latents_at(row)))(train[:, :2])
-    starts = comparison.feedforward_starts(sprites.SpritePerception(models), images)
+    starts = training.feedforward_starts(perception, images)
     settings = {"num_steps": 8, "chunk": 1, "key": key}
-    runs = comparison.run_contender(models, images, starts, comparison.Natural(0.7, 0.1), **settings)
-    before, after = (comparison.measured_energy(models, images, p, chunk=1, key=key) for p in (starts, runs.params))
+    runs = engines.run_engine(models, images, starts, engines.natural(0.7, 0.1), **settings)
+    before, after = (engines.measured_energy(models, images, p, chunk=1, key=key) for p in (starts, runs.params))
     assert before.shape == (3, 2) and bool(jnp.all(after < before))
     # How many pictures are worked on at once changes nothing but the speed.
-    whole = comparison.run_contender(models, images, starts, comparison.Natural(0.7, 0.1), **(settings | {"chunk": 2}))
+    whole = engines.run_engine(models, images, starts, engines.natural(0.7, 0.1), **(settings | {"chunk": 2}))
     np.testing.assert_allclose(runs.params.loc, whole.params.loc, atol=tolerances.AUTODIFF)

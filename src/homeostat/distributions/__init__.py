@@ -23,6 +23,7 @@ from ._expectation import (
     Antithetic as Antithetic,
     Cubature as Cubature,
     Enumeration as Enumeration,
+    MeanPoint as MeanPoint,
     MonteCarlo as MonteCarlo,
     Points as Points,
     at_points as at_points,

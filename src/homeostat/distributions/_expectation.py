@@ -50,6 +50,15 @@ class AbstractExpectation(eqx.Module):
 
 
 @final
+class MeanPoint(AbstractExpectation):
+    """E_q[f] ~ f(mean) of a Gaussian: exact for linear functions; natural gradient with it finds the Laplace approximation."""
+
+    def points(self, distribution: Distribution, *, key: Key) -> Points:
+        loc = gaussian_moments(distribution).loc
+        return Points(loc[None, :], jnp.ones(1, loc.dtype))
+
+
+@final
 class MonteCarlo(AbstractExpectation):
     """Independent samples with equal weights; pathwise differentiable where the distribution is.
 

@@ -16,6 +16,11 @@ from ._keeper import (
     SegmentReport as SegmentReport,
 )
 from ._loop import LoopResult as LoopResult, run_loop as run_loop
+from ._loss_descent import (
+    LossDescent as LossDescent,
+    LossDescentState as LossDescentState,
+    LossMetrics as LossMetrics,
+)
 from ._record import (
     JsonLines as JsonLines,
     plain as plain,

@@ -20,17 +20,11 @@ from ...models.sequential import BayesianLinearDynamics, LinearDynamics, LinearG
 from ...models.static import SpriteCoordinates
 from ...results import BadInputError
 from ...typing import Array, Float, Key, Scalar
-from ._interaction import CLASS_STEP, Interaction
+from ._interaction import Interaction
+from ._sprites import CLASS_STEP
 
 
-class Scores(NamedTuple):
-    """Predictive log-likelihoods of held-out sequences, in nats, for each candidate: [candidates, sequences]."""
-
-    one_step: Float[Array, "candidates sequences"]
-    long: Float[Array, "candidates sequences"]
-
-
-class Fit(NamedTuple):
+class LearnedDynamics(NamedTuple):
     """A learned model in plain arrays.
 
     Attributes:
@@ -57,7 +51,7 @@ def model_of(dynamics: LinearDynamics, initial: tuple[Array, Array] | None = Non
 
 
 @eqx.filter_jit
-def learn(start: LinearGaussian, train: Interaction, parts: Parts, num_steps: int) -> Fit:
+def learn(start: LinearGaussian, train: Interaction, parts: Parts, num_steps: int) -> LearnedDynamics:
     """Exact EM on the tracked latents with their noises."""
     learned = expectation_maximization(
         start, train.measurements, train.actions, parts=parts, smoother=RauchTungStriebel(kalman()), num_steps=num_steps
@@ -66,7 +60,7 @@ def learn(start: LinearGaussian, train: Interaction, parts: Parts, num_steps: in
     known = model.dynamics
     assert isinstance(known, LinearDynamics)  # Exact EM learns no other.
     dynamics = (known.matrix, known.control, known.scale_tril, known.offset)
-    return Fit(dynamics, (model.initial_mean, model.initial_scale_tril), learned.log_evidence_nats / frames)
+    return LearnedDynamics(dynamics, (model.initial_mean, model.initial_scale_tril), learned.log_evidence_nats / frames)
 
 
 @eqx.filter_jit
@@ -96,8 +90,10 @@ def regress_online(train: Interaction) -> BayesianLinearDynamics:
 
 
 @eqx.filter_jit
-def score(candidates: LinearGaussian, test: Interaction, horizon: int, *, key: Key) -> Scores:
-    """Mean log-likelihoods of each held-out sequence, one step and `horizon` steps ahead, under stacked candidates."""
+def score(
+    candidates: LinearGaussian, test: Interaction, horizon: int, *, key: Key
+) -> tuple[Float[Array, "candidates sequences"], Float[Array, "candidates sequences"]]:
+    """Mean log-likelihoods of each held-out sequence in nats, one step and `horizon` steps ahead, under stacked candidates."""
 
     def one(model, value, factor, actions):
         observations = Measurement(value, factor)
@@ -108,7 +104,7 @@ def score(candidates: LinearGaussian, test: Interaction, horizon: int, *, key: K
     def each(model):
         return jax.vmap(lambda *sequence: one(model, *sequence))(test.values, test.scale_trils, test.actions)
 
-    return Scores(*eqx.filter_vmap(each)(candidates))
+    return eqx.filter_vmap(each)(candidates)
 
 
 @eqx.filter_jit
@@ -136,8 +132,3 @@ def evidence(model: LinearGaussian, data: Interaction, *, key: Key) -> Scalar:
 def first_guess() -> LinearGaussian:
     """Standing still, with noise of half a class, and no idea of what actions do."""
     return model_of(LinearDynamics(jnp.eye(4), jnp.zeros((4, 4)), jnp.diag(0.5 * jnp.asarray(CLASS_STEP))))
-
-
-def stack(models: list[LinearGaussian]) -> LinearGaussian:
-    """Models of one size as one model with a leading axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)

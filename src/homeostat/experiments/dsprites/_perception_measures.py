@@ -1,6 +1,6 @@
 """What the perception experiment measures on held-out images: where engines end, and how fast they get there."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,23 +9,24 @@ import jax.random as jr
 from ...distributions import FullGaussian
 from ...inference.engines import Iterative
 from ...metrics import steps_to
-from ...typing import Array, Float, Int, Key
+from ...typing import Array, Float, Key
 from .._protocol import AbstractRunContext
-from ._amortized import FAMILY, NUM_SHAPES, SpriteEncoder, by_shape, encoded
-from ._comparison import (
-    Adam,
-    Descent,
-    Learned,
-    Natural,
-    best_of_adam,
-    feedforward_starts,
+from ._amortized import FAMILY, SpriteEncoder, encoded
+from ._engines import (
+    Tuned,
+    adam,
+    descent,
     flat,
+    in_chunks,
+    learned,
     measured_energy,
-    random_starts,
-    run_contender,
+    natural,
+    run_engine,
     widened,
 )
-from ._sprites import SpritePerception, latents_at, render
+from ._perceive import SpritePerception
+from ._reference import best_of_adam, random_starts
+from ._training import feedforward_starts
 
 
 @runtime_checkable
@@ -41,31 +42,6 @@ class PerceptionSizes(Protocol):
     chunk: int
 
 
-class Energies(NamedTuple):
-    """Free energy that each engine reached on each image, in nats, and the reference."""
-
-    encoder: Float[Array, " n"]
-    iterative: Float[Array, " n"]
-    iterative_feedforward: Float[Array, " n"]
-    natural: Float[Array, " n"]
-    natural_encoder: Float[Array, " n"]
-    natural_full: Float[Array, " n"]
-    adam: Float[Array, " n"]
-
-
-class Speeds(NamedTuple):
-    """Energies before each step, [n, steps]; the settings were chosen on training images."""
-
-    momentum: Float[Array, "n steps"]
-    no_momentum: Float[Array, "n steps"]
-    newton: Float[Array, "n steps"]
-    slow: Float[Array, "n steps"]
-    slow_momentum: Float[Array, "n steps"]
-    adam: Float[Array, "n steps"]
-    descent: Float[Array, "n steps"]
-    settings: Float[Array, "4"]
-
-
 ADAM_RATES = (0.01, 0.03, 0.1, 0.3)
 DESCENT_RATES = (1e-6, 3e-6, 1e-5, 3e-5)
 NATURAL_SETTINGS = ((0.25, 0.25), (0.25, 0.5), (0.5, 0.1), (0.5, 0.3), (0.75, 0.1), (0.75, 0.25))
@@ -75,7 +51,7 @@ SLOW_RATE, SLOW_MOMENTUM = 0.2, 0.5
 """Shown beside the chosen settings: what momentum does when the rate must be small."""
 
 
-def compare(
+def compare_ends(
     sizes: PerceptionSizes,
     context: AbstractRunContext,
     perception: SpritePerception,
@@ -84,49 +60,39 @@ def compare(
     images: Float[Array, "shapes n size size"],
     *,
     key: Key,
-) -> Energies:
-    """Claim 2: free energies that the engines reach on the same held-out images, measured on the same points."""
+) -> dict[str, Float[Array, " n"]]:
+    """Free energy in nats that each engine, and the reference "adam", reaches on each image, on the same points."""
     models, chunk = perception.models, sizes.chunk
     run_key, measure_key, start_key, adam_key = jr.split(key, 4)
-    direct = encoded(encoder, images)
-    feedforward = feedforward_starts(perception, images)
-    natural, learned = Natural(0.7, 0.0), Learned(engine)
+    direct, feedforward = encoded(encoder, images), feedforward_starts(perception, images)
+    iterative, steps = (learned(engine), sizes.num_test_iterations), (natural(0.7, 0.0), sizes.natural_steps)
 
     def reached(params):
         return flat(measured_energy(models, images, params, chunk=chunk, key=measure_key))
 
-    def after(starts, contender, steps, family=FAMILY):
-        runs = run_contender(
-            models, images, starts, contender, num_steps=steps, chunk=chunk, key=run_key, family=family
-        )
+    def after(starts, contender, family=FAMILY):
+        tuned, num_steps = contender
+        runs = run_engine(models, images, starts, tuned, num_steps=num_steps, chunk=chunk, key=run_key, family=family)
         return reached(runs.params)
 
     starts = random_starts(perception, images, sizes.adam_runs, key=start_key)
-    parts = []
     with context.progress("reference optimum", total=images.shape[1]) as bar:
-        for first in range(0, images.shape[1], chunk):
-            rows = slice(first, first + chunk)
-            ends = best_of_adam(
-                models,
-                images[:, rows],
-                jax.tree.map(lambda leaf, rows=rows: leaf[:, rows], starts),
-                num_steps=sizes.adam_steps,
-                num_polish=sizes.polish_steps,
-                key=jr.fold_in(adam_key, first),
-            )
-            parts.append(jax.block_until_ready(ends))
-            bar.advance(chunk)
-    reference = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *parts)
-    iterations, steps = sizes.num_test_iterations, sizes.natural_steps
-    return Energies(
-        encoder=reached(direct),
-        iterative=after(direct, learned, iterations),
-        iterative_feedforward=after(feedforward, learned, iterations),
-        natural=after(feedforward, natural, steps),
-        natural_encoder=after(direct, natural, steps),
-        natural_full=after(jax.vmap(jax.vmap(widened))(direct), natural, steps, FullGaussian(4)),
-        adam=reached(reference),
-    )
+
+        def reference(rows):
+            ends = best_of_adam(models, *rows, num_steps=sizes.adam_steps, num_polish=sizes.polish_steps)
+            bar.advance(rows[0].shape[1])
+            return jax.block_until_ready(ends)
+
+        best = in_chunks(reference, (images, starts, jr.split(adam_key, images.shape[:2])), chunk)
+    return {
+        "encoder": reached(direct),
+        "iterative": after(direct, iterative),
+        "iterative_feedforward": after(feedforward, iterative),
+        "natural": after(feedforward, steps),
+        "natural_encoder": after(direct, steps),
+        "natural_full": after(widened(direct), steps, FullGaussian(4)),
+        "adam": reached(best),
+    }
 
 
 def race(
@@ -136,14 +102,17 @@ def race(
     timed: Float[Array, "shapes n size size"],
     *,
     key: Key,
-) -> Speeds:
-    """Claim 3: energies against steps from the same feedforward start; settings are chosen on training images."""
+) -> tuple[Float[Array, "4"], dict[str, Float[Array, "n steps"]]]:
+    """Energies before each step from the same feedforward start.
+
+    Returns:
+        alpha and beta of natural gradient and the rates of Adam and descent that training images chose, and the energies.
+    """
     models, short = perception.models, sizes.natural_steps
 
-    def paths(images, contender, steps):
+    def paths(images, tuned: Tuned, steps):
         starts = feedforward_starts(perception, images)
-        runs = run_contender(models, images, starts, contender, num_steps=steps, chunk=sizes.chunk, key=key)
-        return flat(runs.path_nats)
+        return flat(run_engine(models, images, starts, tuned, num_steps=steps, chunk=sizes.chunk, key=key).path_nats)
 
     def choose(contenders, steps):
         tried = jnp.stack([paths(tuning, contender, steps) for contender in contenders])
@@ -154,23 +123,19 @@ def race(
         return contenders[int(jnp.argmin(jnp.mean(passage, axis=1) + 1e-4 * excess))]
 
     # The optimum of a training image is taken as the least energy of a natural-gradient run.
-    level = jnp.min(paths(tuning, Natural(0.5, 0.0), short), axis=1) + 1.0
-    natural = choose([Natural(alpha, beta) for alpha, beta in NATURAL_SETTINGS], short)
-    adam = choose([Adam(rate) for rate in ADAM_RATES], sizes.timed_steps)
-    descent = choose([Descent(rate) for rate in DESCENT_RATES], sizes.timed_steps)
-    return Speeds(
-        momentum=paths(timed, natural, short),
-        no_momentum=paths(timed, Natural(natural.rate, 0.0), short),
-        newton=paths(timed, Natural(1.0, 0.0), short),
-        slow=paths(timed, Natural(SLOW_RATE, 0.0), short),
-        slow_momentum=paths(timed, Natural(SLOW_RATE, SLOW_MOMENTUM), short),
-        adam=paths(timed, adam, sizes.timed_steps),
-        descent=paths(timed, descent, sizes.timed_steps),
-        settings=jnp.stack([natural.rate, natural.momentum, adam.rate, descent.rate]),
-    )
-
-
-def pictures_of(index: Int[Array, " n"], count: int) -> Float[Array, "shapes m 64 64"]:
-    """Pictures of the first configurations of each shape."""
-    rows = by_shape(index)[:, : count // NUM_SHAPES]
-    return jax.vmap(lambda row: render(latents_at(row)))(rows)
+    level = jnp.min(paths(tuning, natural(0.5, 0.0), short), axis=1) + 1.0
+    quick = choose([natural(*pair) for pair in NATURAL_SETTINGS], short)
+    first_order = [
+        choose([make(rate) for rate in rates], sizes.timed_steps)
+        for make, rates in ((adam, ADAM_RATES), (descent, DESCENT_RATES))
+    ]
+    found = {
+        "momentum": paths(timed, quick, short),
+        "no_momentum": paths(timed, natural(quick.settings[0], 0.0), short),
+        "newton": paths(timed, natural(1.0, 0.0), short),
+        "slow_momentum": paths(timed, natural(SLOW_RATE, SLOW_MOMENTUM), short),
+        "slow": paths(timed, natural(SLOW_RATE, 0.0), short),
+        "adam": paths(timed, first_order[0], sizes.timed_steps),
+        "descent": paths(timed, first_order[1], sizes.timed_steps),
+    }
+    return jnp.concatenate([quick.settings, *(one.settings[None] for one in first_order)]), found

@@ -12,9 +12,9 @@ from ...distributions import Antithetic, Cubature, FullGaussian
 from ...environments import SpriteGrid
 from ...inference import KeepAll, ModePosterior, infer_modes
 from ...inference.engines import NaturalGradient
-from ...models.static import ExplainingAway, OccludedSprites, stack_models
+from ...models.static import ExplainingAway, OccludedSprites, model_at, stack_models
 from ...objectives import Evidence, FreeEnergy
-from ...typing import Array, Float, Int, Key
+from ...typing import Array, Bool, Float, Int, Key
 from ._sprites import SIGMA, render, similarity_of, sprite_templates
 
 COLOURS = ((1.0, 0.25, 0.2), (0.25, 0.85, 0.3), (0.3, 0.45, 1.0))
@@ -59,11 +59,6 @@ def scene_models(sigma: float = SIGMA) -> OccludedSprites:
     )
 
 
-def scene_model(models: OccludedSprites, index: int | Int[Array, ""]) -> OccludedSprites:
-    """One of stacked models."""
-    return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, models)
-
-
 def depth_orders() -> Int[Array, "6 3"]:
     """All orders of three objects, each from far to near."""
     return jnp.asarray(list(itertools.permutations(range(3))), jnp.int32)
@@ -74,7 +69,7 @@ def explain_scene(
 ) -> ModePosterior:
     """Poses of all objects under every order of depth, weighed by their free energies; mode k is order k."""
     num_orders = depth_orders().shape[0]
-    starts = ExplainingAway()(scene_model(models, 0), image)
+    starts = ExplainingAway()(model_at(models, 0), image)
 
     def best_start(model):
         objective = FreeEnergy(model)
@@ -98,25 +93,19 @@ def explain_scene(
     )
 
 
-class SceneErrors(NamedTuple):
-    """How well a scene was explained.
+def scene_errors(
+    models: OccludedSprites, scene: Scene, found: ModePosterior
+) -> tuple[Float[Array, "3"], Bool[Array, ""]]:
+    """Errors of the most probable explanation.
 
-    Attributes:
-        pixels: distance of each object's centre from the truth.
-        right_order: whether the most probable order of depth draws the true picture (orders of objects that do not overlap
-            are equivalent).
+    Returns:
+        Distance of each object's centre from the truth in pixels, and whether the most probable order of depth draws the true
+        picture (orders of objects that do not overlap are equivalent).
     """
-
-    pixels: Float[Array, "3"]
-    right_order: Array
-
-
-def scene_errors(models: OccludedSprites, scene: Scene, found: ModePosterior) -> SceneErrors:
-    """Errors of the most probable explanation."""
-    best = scene_model(models, found.best)
+    best = model_at(models, found.best)
     decoded = jax.vmap(best.coordinates)(found.best_params.loc.reshape(3, 4))
     truth = jax.vmap(similarity_of)(scene.latents)
     pixels = jnp.hypot(decoded.x - truth.x, decoded.y - truth.y)
     z = jax.vmap(best.coordinates.inverse)(truth).ravel()
     true_order = eqx.tree_at(lambda model: model.order, best, scene.order)
-    return SceneErrors(pixels, jnp.max(jnp.abs(best.image(z) - true_order.image(z))) < 0.5)
+    return pixels, jnp.max(jnp.abs(best.image(z) - true_order.image(z))) < 0.5

@@ -1,7 +1,6 @@
 """A sprite that is hidden but for what a moving fovea shows: the world, the agent's model of it, agents and episodes."""
 
-import itertools
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import NamedTuple, final
 
 import equinox as eqx
@@ -11,13 +10,13 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 
-from ...control import ConstantAction, ModelPredictive, Sampled, TargetState, active_inference, rollout
+from ...control import ModelPredictive, rollout
 from ...core import AbstractBelief, AbstractController, AbstractEnvironment, AbstractMarkovModel, Decision
-from ...environments import DSprites, Fovea, FoveaState, PixelExact, PixelNoise, SpriteGrid
-from ...inference.engines import Enumerate
+from ...environments import DSprites, Fovea, FoveaState, PixelNoise
 from ...inference.filters import Particle, ParticleBelief
-from ...objectives import EFETerms, NestedMonteCarlo, PragmaticEpistemic
+from ...objectives import EFETerms
 from ...typing import Action, Array, Bool, Distribution, Float, Int, Key, PyTree, Scalar
+from ._sprites import render
 
 WINDOW, STRIDE, FIELD = 16, 4, 4
 """Side of the fovea, its step, and the side of one receptive field of the retina, in pixels."""
@@ -25,38 +24,6 @@ WINDOW, STRIDE, FIELD = 16, 4, 4
 VIEW = WINDOW // FIELD
 GAZES = (64 - WINDOW) // STRIDE + 1
 PLACES = 32
-
-
-@dataclass(frozen=True)
-class Config:
-    """Options of this experiment."""
-
-    num_episodes: int = 120
-    """Episodes for each agent (count)."""
-    budget: int = 32
-    """Actions in an episode; success is to be at the goal after the last (count)."""
-    noise: float = 0.4
-    """Standard deviation of a pixel's noise (brightness)."""
-    tolerance: float = 1.0
-    """Standard deviation of the preference about the target, in classes of position."""
-    horizon: int = 2
-    """Steps for which a candidate action is held in thought (count)."""
-    num_outcomes: int = 16
-    """Imagined observations for each candidate action and step (count)."""
-    temperature: float = 0.05
-    """Of the distribution over plans (nats); plans of equal energy are taken equally often."""
-    chunk: int = 10
-    """Episodes computed at a time, which bounds the memory (count)."""
-
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(num_episodes=20, num_outcomes=8)
-        return cls(num_episodes=1_000, num_outcomes=32) if scale == "paper" else cls()
-
-
-# -------------------------------------------------------------------------------------------------- the world and the model
 
 
 @final
@@ -117,9 +84,7 @@ def sprite_at(x: Array, y: Array) -> Int[Array, "5"]:
 def receptive_fields() -> Float[Array, "32 32 16 16"]:
     """The table of `GazeModel`."""
     places = jnp.arange(PLACES)
-    pictures = jax.vmap(lambda x: jax.vmap(lambda y: PixelExact().render(sprite_at(x, y), SpriteGrid()))(places))(
-        places
-    )
+    pictures = jax.vmap(lambda x: render(jax.vmap(lambda y: sprite_at(x, y))(places)))(places)
     count = 64 // FIELD
     return pictures.reshape(PLACES, PLACES, count, FIELD, count, FIELD).mean((3, 5)).astype(jnp.float32)
 
@@ -152,35 +117,10 @@ class Scripted(AbstractController):
         return Decision(action, decision.info), (inner, time + 1)
 
 
-def make_agent(config: Config, goal: Int[Array, "5"], epistemic_weight: float) -> ModelPredictive:
-    """All 81 pairs of a move of the sprite and a move of the gaze, held for the horizon."""
-    moves = itertools.product((0,), (0,), *[(-1, 0, 1)] * 4)
-    away = jnp.full(4, jnp.inf).at[:2].set(config.tolerance)
-    target = TargetState(jnp.concatenate([goal[3:], jnp.zeros(2, goal.dtype)]).astype(jnp.float32), away)
-    return active_inference(
-        target,
-        ConstantAction(jnp.asarray(list(moves), jnp.int32), config.horizon),
-        EXACT,
-        engine=Enumerate(config.temperature),
-        estimator=NestedMonteCarlo(config.num_outcomes),
-        functional=PragmaticEpistemic(epistemic_weight),
-        choice=Sampled(),
-    )
-
-
-def sweep(budget: int) -> Int[np.ndarray, "budget 2"]:
-    """A script that reads the canvas like a page: to the middle of the first rows, along, down, and back.
-
-    Views of 16 pixels, one row of views after another over the part of the canvas where sprites are.
-    """
-    rows = [(1, 1)] * 3 + [(1, 0)] * 6 + [(0, 1)] * 3 + [(-1, 0)] * 6 + [(0, 1)] * 3 + [(1, 0)] * 6
-    return np.asarray((rows * (budget // len(rows) + 1))[:budget], np.int32)
-
-
 # ---------------------------------------------------------------------------------------------------------------- episodes
 
 
-class Task(NamedTuple):
+class SearchTask(NamedTuple):
     """Episodes about to begin, the same for every agent."""
 
     start: Int[Array, "n 5"]
@@ -190,7 +130,7 @@ class Task(NamedTuple):
     key: Key
 
 
-class Episodes(NamedTuple):
+class SearchEpisodes(NamedTuple):
     """What is kept of each episode.
 
     Attributes:
@@ -210,32 +150,41 @@ class Episodes(NamedTuple):
     terms: EFETerms
 
 
-def draw_tasks(config: Config, *, key: Key) -> Task:
+def draw_tasks(num_episodes: int, budget: int, *, key: Key) -> SearchTask:
     """Random start, goal and corner of the canvas to look at first, and a random script for the gaze."""
     place_key, corner_key, script_key, live_key = jr.split(key, 4)
-    places = jr.randint(place_key, (2, 2, config.num_episodes), 0, PLACES)
+    places = jr.randint(place_key, (2, 2, num_episodes), 0, PLACES)
     start, goal = (jax.vmap(sprite_at)(*pair) for pair in places)
-    corner = (64.0 - WINDOW) * jr.bernoulli(corner_key, 0.5, (config.num_episodes, 2)).astype(jnp.float32)
-    script = jr.randint(script_key, (config.num_episodes, config.budget, 2), -1, 2)
-    return Task(start, goal, corner, script.astype(jnp.int32), jr.split(live_key, config.num_episodes))
+    corner = (64.0 - WINDOW) * jr.bernoulli(corner_key, 0.5, (num_episodes, 2)).astype(jnp.float32)
+    script = jr.randint(script_key, (num_episodes, budget, 2), -1, 2)
+    return SearchTask(start, goal, corner, script.astype(jnp.int32), jr.split(live_key, num_episodes))
 
 
 @eqx.filter_jit
 def play(
-    config: Config, fields: Float[Array, "32 32 16 16"], tasks: Task, told: Array, scripted: bool, weight: float
-) -> Episodes:
+    agent: Callable[[Int[Array, "5"]], ModelPredictive],
+    fields: Float[Array, "32 32 16 16"],
+    tasks: SearchTask,
+    told: Bool[Array, ""],
+    *,
+    scripted: bool,
+    noise: float,
+    chunk: int,
+) -> SearchEpisodes:
     """All episodes of one agent.
 
     Args:
-        config: options.
+        agent: builds the controller of an episode from its goal.
         fields: the model's table.
         tasks: the episodes.
-        told: whether the agent is told where the sprite is (a traced truth value).
+        told: whether the agent is told where the sprite is.
         scripted: whether the gaze follows the tasks' script.
-        weight: of the epistemic term.
+        noise: standard deviation of a pixel (brightness).
+        chunk: episodes computed at a time.
     """
-    world = Retina(Fovea(PixelNoise(DSprites(), config.noise), window=WINDOW, stride=STRIDE))
-    model = GazeModel(fields, jnp.asarray(config.noise / FIELD, fields.dtype))
+    num, budget = tasks.script.shape[:2]
+    world = Retina(Fovea(PixelNoise(DSprites(), noise), window=WINDOW, stride=STRIDE))
+    model = GazeModel(fields, jnp.asarray(noise / FIELD, fields.dtype))
     places = jnp.stack(jnp.meshgrid(jnp.arange(PLACES), jnp.arange(PLACES), indexing="ij"), -1).reshape(-1, 2)
 
     def keep(moment):
@@ -254,15 +203,15 @@ def play(
         is_start = jnp.all(places == task.start[None, 3:], axis=1)
         log_weights = jnp.where(told & ~is_start, -jnp.inf, 0.0)
         belief = ParticleBelief(particles, jax.nn.log_softmax(log_weights))
-        agent = make_agent(config, task.goal, weight)
-        agent = Scripted(agent, task.script) if scripted else agent
+        controller = agent(task.goal)
+        controller = Scripted(controller, task.script) if scripted else controller
         episode = rollout(
-            world, model, EXACT, agent, key=live_key, num_steps=config.budget, state=state, belief=belief, keep=keep
+            world, model, EXACT, controller, key=live_key, num_steps=budget, state=state, belief=belief, keep=keep
         )
         at_goal, *rest = episode.moments
-        return Episodes(jnp.append(at_goal, world.terminal(episode.state)), *rest)
+        return SearchEpisodes(jnp.append(at_goal, world.terminal(episode.state)), *rest)
 
-    return jax.lax.map(one, tasks, batch_size=min(config.chunk, config.num_episodes))
+    return jax.lax.map(one, tasks, batch_size=min(chunk, num))
 
 
 def settled(at_goal: Bool[np.ndarray, "n time_plus_one"]) -> Float[np.ndarray, " n"]:

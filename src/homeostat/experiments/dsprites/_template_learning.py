@@ -1,115 +1,33 @@
-"""Starts and multi-start inference for models whose templates are not known yet."""
+"""Learning of models whose templates are not known yet: inference from many starts, and updates of the model."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import optax
 
 from ...core import AbstractEngine
-from ...distributions import Cubature, FullGaussian, FullGaussianParams
-from ...inference import infer
+from ...distributions import Antithetic, Cubature, FullGaussian, FullGaussianParams
+from ...inference import IndexedData, VariationalEM, infer
 from ...inference.engines import NaturalGradient
-from ...models.static import (
-    Similarity,
-    SparseTemplate,
-    SpatialTransformer,
-    SpriteCoordinates,
-    sample_template,
-    stack_models,
-)
+from ...models.static import SparseTemplate, SpatialTransformer, SpriteCoordinates, stack_models
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Float, Key, Scalar
 from .._protocol import AbstractRunContext
-from ._sprites import TEMPLATE_EXTENT
+from ._starts import TYPICAL_SCALE, ring_of_poses
 
-TYPICAL_SCALE = 0.75
-"""The gauge of size: an image of average mass has the prior's mean scale."""
+LearnedModel = TypeVar("LearnedModel", SpatialTransformer, SparseTemplate)
 
 SOFT_SIGMA = 0.15
 """Pixel noise under which starts are ranked and inference begins."""
 
 
-class Blob(NamedTuple):
-    """An image's first moments: s by its mass against the average, and its centroid in pixels."""
-
-    scale: Scalar
-    x: Scalar
-    y: Scalar
-
-
-def blob(image: Float[Array, "n n"], average_mass: Scalar) -> Blob:
-    """Where the image's mass is; the middle of the canvas if there is none."""
-    mass = jnp.maximum(jnp.sum(image), 1e-3)
-    ticks = jnp.arange(image.shape[0], dtype=image.dtype) + 0.5
-    x, y = jnp.sum(image, axis=0) @ ticks / mass, jnp.sum(image, axis=1) @ ticks / mass
-    return Blob(jnp.clip(TYPICAL_SCALE * jnp.sqrt(mass / average_mass), 0.35, 1.3), x, y)
-
-
-def recentred(image: Float[Array, "n n"], average_mass: Scalar, cells: int) -> Float[Array, "cells cells"]:
-    """The image as a template: its centroid in the middle, its mass brought to scale 1, its angle as it is."""
-    found = blob(image, average_mass)
-    per_cell = 2.0 * TEMPLATE_EXTENT / cells * found.scale
-    half = 0.5 * image.shape[0]
-    move = Similarity(
-        1.0 / per_cell,
-        jnp.zeros_like(found.x),
-        0.5 * cells - (found.x - half) / per_cell,
-        0.5 * cells - (found.y - half) / per_cell,
-    )
-    return sample_template(image, move, size=cells, extent=half)
-
-
-def ring_of_poses(
-    image: Float[Array, "n n"], average_mass: Scalar, coordinates: SpriteCoordinates, num_angles: int
-) -> Float[Array, "angles 4"]:
-    """Poses with the image's moments, at angles all around."""
-    found = blob(image, average_mass)
-    angles = jnp.arange(num_angles) * (2.0 * jnp.pi / num_angles) - jnp.pi
-    return jax.vmap(lambda angle: coordinates.inverse(Similarity(found.scale, angle, found.x, found.y)))(angles)
-
-
-def template_candidates(
-    model: SpatialTransformer, image: Float[Array, "n n"], average_mass: Scalar, num_angles: int
-) -> Float[Array, "candidates 4"]:
-    """Starts for one template: a ring of poses."""
-    return ring_of_poses(image, average_mass, model.coordinates, num_angles)
-
-
-def sparse_candidates(
-    model: SparseTemplate, image: Float[Array, "n n"], average_mass: Scalar, num_angles: int
-) -> Float[Array, "candidates d"]:
-    """Starts for a dictionary: every pose of the ring with every single atom, at the weight that fits its sign best.
-
-    The weight is the least-squares one of the atom on the image brought back to the template's frame.
-    """
-    poses = ring_of_poses(image, average_mass, model.coordinates, num_angles)
-    cells = model.mean.shape[0]
-    frame = recentred(image, average_mass, cells)
-    middle = jnp.full((), 0.5 * cells, frame.dtype)
-
-    def weights(pose):
-        turn = Similarity(jnp.ones_like(middle), -model.coordinates(pose).angle, middle, middle)
-        upright = sample_template(frame, turn, size=cells, extent=0.5 * cells) - model.mean
-        fit = jnp.einsum("aij,ij->a", model.dictionary, upright) / jnp.sum(model.dictionary**2, axis=(1, 2))
-        return jnp.diag(fit)
-
-    single = jax.vmap(weights)(poses)
-    both = jnp.broadcast_to(poses[:, None, :], (num_angles, model.num_atoms, 4))
-    return jnp.concatenate([both, single], axis=2).reshape(-1, model.dim)
-
-
 def softened(model: SpatialTransformer | SparseTemplate) -> SpatialTransformer | SparseTemplate:
     """The same model with at least `SOFT_SIGMA` of noise."""
     return eqx.tree_at(lambda m: m.log_sigma, model, jnp.maximum(model.log_sigma, jnp.log(SOFT_SIGMA)))
-
-
-class Explained(NamedTuple):
-    """The best q of each image and its free energy in nats."""
-
-    params: FullGaussianParams
-    free_energy_nats: Float[Array, " images"]
 
 
 def explain(
@@ -122,7 +40,7 @@ def explain(
     num_starts: int = 2,
     num_steps: int = 6,
     batch_size: int = 16,
-) -> Explained:
+) -> tuple[FullGaussianParams, Float[Array, " images"]]:
     """Infer every image from its best starts, and keep the end with the least free energy.
 
     The first half of the steps assumes noise of at least `SOFT_SIGMA`: a model that has learned little noise has a rough
@@ -137,6 +55,9 @@ def explain(
         num_starts: starts used for each image.
         num_steps: engine steps from each; an even number.
         batch_size: images worked on at once.
+
+    Returns:
+        The best q of each image, and its free energy in nats.
     """
 
     # Scanned over, because two loops in a row would take twice as long to compile.
@@ -166,7 +87,7 @@ def explain(
 
         ends, energy = jax.vmap(from_start)(points[best])
         chosen = jnp.argmin(energy)
-        return Explained(jax.tree.map(lambda leaf: leaf[chosen], ends), energy[chosen])
+        return jax.tree.map(lambda leaf: leaf[chosen], ends), energy[chosen]
 
     keys = jr.split(key, images.shape[0])
     return jax.lax.map(one, (images, keys), batch_size=min(batch_size, images.shape[0]))
@@ -181,16 +102,68 @@ def explain_stage(
     *,
     key: Key,
     **options,
-) -> Explained:
+) -> tuple[FullGaussianParams, Float[Array, " images"]]:
     """`explain` as a stage of a run; options as there."""
     compute = eqx.filter_jit(lambda model, images, key: explain(model, images, candidates, key=key, **options))
     return context.stage(name, lambda key: compute(model, images, key), key=key)
 
 
-def template_leaves(model: SpatialTransformer) -> SpatialTransformer:
-    """What is learned of a sprite model: its template and its noise."""
-    nothing = jax.tree.map(lambda leaf: False, model)
-    return eqx.tree_at(lambda m: (m.template, m.log_sigma), nothing, (True, True))
+def alternate(
+    name: str,
+    context: AbstractRunContext,
+    model: LearnedModel,
+    images: Float[Array, "images 64 64"],
+    candidates,
+    leaves: Callable[[LearnedModel], tuple],
+    project: Callable[[LearnedModel], LearnedModel],
+    *,
+    engine: AbstractEngine,
+    rate: float,
+    num_rounds: int,
+    num_updates: int,
+    key: Key,
+    first: int = 0,
+    num_steps: int = 6,
+) -> LearnedModel:
+    """Rounds of inference from many starts, each followed by variational EM from the ends.
+
+    Args:
+        name: of the stages.
+        context: of the run.
+        model: where learning starts.
+        images: to learn from.
+        candidates: as for `explain`.
+        leaves: of the model that are learned.
+        project: applied to the model after every update.
+        engine: of inference.
+        rate: Adam's, for the model.
+        num_rounds: of inference from many starts.
+        num_updates: of the model after each.
+        key: random key.
+        first: number of the first round's key.
+        num_steps: engine steps from each start.
+    """
+    optimizer = optax.adam(rate)
+
+    def learnable(model):
+        nothing = jax.tree.map(lambda leaf: False, model)
+        return eqx.tree_at(leaves, nothing, (True,) * len(leaves(model)))
+
+    for number in range(num_rounds):
+        starts, _ = explain_stage(
+            f"{name}-starts-{number}", context, model, images, candidates, key=key, engine=engine, num_steps=num_steps
+        )
+        family = FullGaussian(starts.loc.shape[1])
+        model = context.fit(
+            f"{name}-{number}",
+            VariationalEM(model, starts, engine, family, optimizer, learnable, project, Antithetic(2)),
+            IndexedData(images, jnp.arange(images.shape[0])),
+            num_steps=num_updates,
+            batch_size=min(32, images.shape[0]),
+            key=jr.fold_in(key, first + number),
+            every=max(1, num_updates // 4),
+        ).state.model
+    return model
 
 
 def bounded(model: SpatialTransformer) -> SpatialTransformer:
@@ -199,20 +172,10 @@ def bounded(model: SpatialTransformer) -> SpatialTransformer:
     return eqx.tree_at(lambda m: (m.template, m.log_sigma), model, values)
 
 
-class Alignment(NamedTuple):
-    """A template moved onto another, and their correlation over all cells.
-
-    Attributes:
-        template: the moved template.
-        correlation: Pearson's.
-    """
-
-    template: Float[Array, "n n"]
-    correlation: Scalar
-
-
-def align(template: Float[Array, "m m"], target: Float[Array, "n n"], *, key: Key, num_angles: int = 24) -> Alignment:
-    """Undo the gauge: move a template by the similarity transform that explains `target` best.
+def align(
+    template: Float[Array, "m m"], target: Float[Array, "n n"], *, key: Key, num_angles: int = 24
+) -> tuple[Float[Array, "n n"], Scalar]:
+    """A template moved by the similarity transform that explains `target` best, and their correlation (Pearson's).
 
     A template and the poses of all images are only defined up to one common similarity transform; it is found by inference,
     with the target as the image.
@@ -227,6 +190,6 @@ def align(template: Float[Array, "m m"], target: Float[Array, "n n"], *, key: Ke
     def candidates(model, image):
         return ring_of_poses(image, mass * TYPICAL_SCALE**2, coordinates, num_angles)
 
-    found = explain(model, target[None], candidates, key=key, num_starts=3, num_steps=12)
-    moved = model.image(found.params.loc[0])
-    return Alignment(moved, jnp.corrcoef(jnp.stack([moved.ravel(), target.ravel()]))[0, 1])
+    params, _ = explain(model, target[None], candidates, key=key, num_starts=3, num_steps=12)
+    moved = model.image(params.loc[0])
+    return moved, jnp.corrcoef(jnp.stack([moved.ravel(), target.ravel()]))[0, 1]

@@ -11,36 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...environments import (
-    SYMMETRY_ORDER,
-    AbstractSpriteWorld,
-    Antialiased,
-    ContinuousMotion,
-    DSprites,
-    SecondOrderMotion,
-)
+from ...environments import AbstractSpriteWorld, Antialiased, ContinuousMotion, DSprites, SecondOrderMotion
 from ...environments.wrappers import PixelNoise
 from ...inference import Parts
-from ...models.sequential import LinearDynamics, LinearGaussian, Periodic, in_displacement_coordinates
-from ...models.static import SpriteCoordinates
+from ...models.sequential import LinearDynamics, Periodic, in_displacement_coordinates
+from ...models.static import SpriteCoordinates, stack_models
 from ...typing import Array, Float, Key
-from ...viz import plot_evidence, plot_forecasts, plot_frames, plot_matrices
+from ...viz import plot_evidence, plot_matrices
 from .._claims import AtLeast, AtMost, Between, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._interaction import (
-    CLASS_STEP,
-    AbstractExploration,
-    Interaction,
-    Reversal,
-    Spring,
-    explore,
-    in_classes,
-    tracking_models,
-    true_first_order,
-    true_second_order,
-)
-from ._learning import Scores, evidence, first_guess, forecast, learn, model_of, regress, regress_online, score, stack
-from ._sprites import sprite_model
+from ._dynamics_report import draw_forecast, measure_losses, tabulate_scores
+from ._exploration import AbstractExploration, Reversal, Spring
+from ._interaction import Interaction, explore, true_first_order, true_second_order
+from ._learning import evidence, first_guess, forecast, learn, model_of, regress, regress_online, score
+from ._sprites import CLASS_STEP, class_errors, in_classes
+from ._tracking import tracking_models
 
 SOURCE = "slides 'Inference and learning in an interactive dSprite environment', representing latent state dynamics"
 MINUTES = Minutes(smoke=0.3, small=2.0, paper=10.0)
@@ -71,7 +56,6 @@ PIXEL_NOISE = 0.15
 LATTICE_SIGMA = 0.3
 """Sigma for the noise-free binary images of the lattice, where it stands for the staircase edges: with it, tracking errors
 are as large as the posterior says."""
-NAMES = ("scale", "orientation", "x", "y")
 
 
 @dataclass(frozen=True)
@@ -114,20 +98,19 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     found = LinearDynamics(*fit.dynamics)
     bayes, online = regress(model_of(found), train), regress_online(train)
     candidates = {"true": true, "EM": found, "Bayesian": bayes.expected(), "Bayesian, online": online.expected()}
-    scores = score(stack([model_of(d) for d in candidates.values()]), test, config.horizon, key=key)
-    _measure(context, scores, 1, ("dynamics/one-step", "dynamics/ten-step"))
-    _measure(context, scores, 2, ("dynamics/one-step-bayes", "dynamics/ten-step-bayes"))
-    _tabulate(context, "continuous", tuple(candidates), scores, config)
+    scores = score(stack_models(tuple(model_of(d) for d in candidates.values())), test, config.horizon, key=key)
+    measure_losses(context, scores, 1, ("dynamics/one-step", "dynamics/ten-step"))
+    measure_losses(context, scores, 2, ("dynamics/one-step-bayes", "dynamics/ten-step-bayes"))
+    tabulate_scores(context, "continuous", tuple(candidates), scores, config.horizon)
     gains = jax.vmap(bayes.information_gain)(train.values[0, :-1], train.actions[0])
     context.note("information", f"After {config.num_train * (config.length - 1)} transitions, one more is expected to teach "
                  f"{float(jnp.mean(gains)):.4f} nats about A, B and L.")  # fmt: skip
     paths = {"continuous": fit.evidence_nats}
     levels = {"continuous": float(evidence(model_of(true), train, key=key))}
-    _draw_forecast(config, context, "continuous", model_of(found), test, key)
-    in_class = lambda control: np.asarray(control) / np.asarray(CLASS_STEP)[:, None]  # noqa: E731
+    draw_forecast(context, "continuous", model_of(found), test, PIXEL_NOISE, key=key)
     matrices = {
         "A": (np.asarray(true.matrix), np.asarray(found.matrix)),
-        "B (classes)": (in_class(true.control), in_class(found.control)),
+        "B (classes)": tuple(np.asarray(d.control) / np.asarray(CLASS_STEP)[:, None] for d in (true, found)),
     }
     context.figure(
         "matrices", plot_matrices(matrices), caption="True and learned matrices of the continuous world."
@@ -153,17 +136,16 @@ def _lattice(config: Config, context: AbstractRunContext, key: Key) -> None:
     seen = config.length - 1 - config.horizon
     last = jax.vmap(lambda *sequence: forecast(model, *sequence, seen, key=key).loc[-1])
     predicted = last(test.values, test.scale_trils, test.actions)
-    error = jax.vmap(lambda z: in_classes(SpriteCoordinates(), z))(predicted) - test.latents[:, -1, 1:]
-    period = 40.0 / jnp.asarray(SYMMETRY_ORDER)[test.latents[:, 0, 0]]
-    error = error.at[:, 1].add(-period * jnp.round(error[:, 1] / period))
-    right = np.asarray(jnp.all(jnp.abs(error) < 0.5, axis=1))
+    classes = jax.vmap(lambda z: in_classes(SpriteCoordinates(), z))(predicted)
+    error = np.abs(class_errors(classes, test.latents[:, -1]))
+    right = np.all(error < 0.5, axis=1)
     context.measure("dynamics/lattice", right.mean(), stderr=right.std() / right.size**0.5)
     control = np.asarray(fit.dynamics[1]) / np.asarray(CLASS_STEP)[:, None]
     context.note(
         "lattice",
         f"On the lattice, the learned B differs from one class an action by at most "
         f"{np.abs(control - np.eye(4)).max():.4f} classes; the largest error of a forecast {config.horizon} steps ahead "
-        f"is {float(jnp.abs(error).max()):.3f} classes.",
+        f"is {error.max():.3f} classes.",
     )
 
 
@@ -193,9 +175,9 @@ def _second_order(
     a, b = ((d.matrix * units[None, :] / units[:, None], d.control / units[:, None]) for d in (learned, truth))
     errors = [float(jnp.linalg.norm(x - y) / jnp.linalg.norm(y)) for x, y in zip(a, b, strict=True)]
     context.measure("dynamics/second-order", max(errors))
-    scores = score(stack([true, found]), test, config.horizon, key=key)
-    _measure(context, scores, 1, (None, "dynamics/second-order-ten-step"))
-    _tabulate(context, "velocity", ("true", "EM"), scores, config)
+    scores = score(stack_models((true, found)), test, config.horizon, key=key)
+    measure_losses(context, scores, 1, (None, "dynamics/second-order-ten-step"))
+    tabulate_scores(context, "velocity", ("true", "EM"), scores, config.horizon)
     context.note(
         "velocity", f"Relative errors of the learned second-order system: A {errors[0]:.4f}, B {errors[1]:.4f}."
     )
@@ -203,7 +185,7 @@ def _second_order(
         "matrices-velocity", plot_matrices({"A (classes)": (b[0], a[0]), "B (classes)": (b[1], a[1])}),
         caption="The world with velocity, in coordinates in which the hidden half is the expected displacement of one step.",
     )  # fmt: skip
-    _draw_forecast(config, context, "velocity", found, test, key)
+    draw_forecast(context, "velocity", found, test, PIXEL_NOISE, key=key)
     return fit.evidence_nats, float(evidence(true, train, key=key))
 
 
@@ -234,58 +216,3 @@ def _explore(
 def _split(config: Config, data: Interaction) -> tuple[Interaction, Interaction]:
     train = jax.tree.map(lambda leaf: leaf[: config.num_train], data)
     return train, jax.tree.map(lambda leaf: leaf[config.num_train :], data)
-
-
-def _measure(context: AbstractRunContext, scores: Scores, candidate: int, claims: tuple[str | None, str]) -> None:
-    """The claims of one candidate: what it loses against candidate 0, with standard errors over sequences."""
-    for claim, values in zip(claims, scores, strict=True):
-        lost = np.asarray(values[0] - values[candidate])
-        if claim is not None:
-            context.measure(claim, lost.mean(), stderr=lost.std(ddof=1) / lost.size**0.5)
-
-
-def _tabulate(
-    context: AbstractRunContext, name: str, candidates: tuple[str, ...], scores: Scores, config: Config
-) -> None:
-    rows = []
-    for index, candidate in enumerate(candidates):
-        means = [float(jnp.mean(values[index])) for values in scores]
-        lost = [np.asarray(values[0] - values[index]) for values in scores]
-        errors = [part.std(ddof=1) / part.size**0.5 for part in lost]
-        rows.append((candidate, means[0], lost[0].mean(), errors[0], means[1], lost[1].mean(), errors[1]))
-    far = f"{config.horizon} steps"
-    context.table(
-        f"scores-{name}",
-        ("dynamics", "1 step", "lost", "standard error", far, "lost", "standard error"),
-        rows, caption=f"Predictive log-likelihood of held-out tracked latents, nats per step ({name} world).",
-    )  # fmt: skip
-
-
-def _draw_forecast(
-    config: Config, context: AbstractRunContext, name: str, model: LinearGaussian, test: Interaction, key: Key
-) -> None:
-    """One held-out sequence: the second half is forecast from the first and the actions."""
-    # The heart, whose angle has no symmetry, comes third.
-    value, factor, actions, latents = (leaf[2 - config.num_train % 3] for leaf in test)
-    seen = config.length // 2
-    found = forecast(model, value, factor, actions, seen, key=key)
-    classes = jax.jit(jax.vmap(lambda z: in_classes(SpriteCoordinates(), z)))
-    deviation = jnp.sqrt(jnp.diagonal(found.covariance, axis1=1, axis2=2))[:, :4] / jnp.asarray(CLASS_STEP)[None, :]
-    actual = Periodic(SpriteCoordinates().periods).nearest(value, found.loc[:, :4])
-    context.figure(
-        f"forecast-{name}",
-        plot_forecasts(
-            np.asarray(classes(actual)), np.asarray(classes(found.loc[:, :4])), np.asarray(deviation), names=NAMES,
-            unit="classes", start=seen,
-        ),
-        caption="A held-out sequence: filtered up to the dotted line, forecast from the actions alone after it.",
-    )  # fmt: skip
-    times = np.linspace(seen, config.length - 1, min(8, config.length - seen)).astype(int)
-    sprite = sprite_model(tracking_models(PIXEL_NOISE), latents[0, 0].astype(int))
-    predicted = jax.jit(jax.vmap(sprite.image))(found.loc[times, :4])
-    pictures = jax.jit(jax.vmap(DSprites(motion=ContinuousMotion(), renderer=Antialiased()).render))
-    context.figure(
-        f"frames-{name}",
-        plot_frames({"actual": np.asarray(pictures(latents[times])), "forecast": np.asarray(predicted)}, times=times.tolist()),
-        caption="The same sequence as pictures: the world, and the model's image at the forecast mean.",
-    )  # fmt: skip

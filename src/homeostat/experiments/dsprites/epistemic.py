@@ -1,60 +1,113 @@
 """Epistemic value earns its place: through a fovea, an agent that values information finds the sprite and brings it home."""
 
+import itertools
+from dataclasses import dataclass
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...control import ConstantAction, ModelPredictive, Sampled, TargetState, active_inference
 from ...environments import PixelExact, SpriteGrid
-from ...typing import Float, Key
+from ...inference.engines import Enumerate
+from ...objectives import NestedMonteCarlo, PragmaticEpistemic
+from ...typing import Array, Float, Int, Key
 from ...viz import animate_gaze, plot_belief_maps, plot_success, plot_terms, wilson_interval
 from .._claims import AtLeast, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._searching import WINDOW, Config as Config, Episodes, Task, draw_tasks, play, receptive_fields, settled, sweep
+from ._searching import EXACT, WINDOW, SearchEpisodes, SearchTask, draw_tasks, play, receptive_fields, settled
 
 SOURCE = "Friston et al., 'Active inference and epistemic value', 2015; slides, action selection"
 MINUTES = Minutes(smoke=0.7, small=2.0, paper=10.0)
+_GAP = "lower 95 % bound of success with the epistemic term, less the upper bound without it"
+_DIFFERENCE = "success with the epistemic term, less success without it"
 CLAIMS = (
-    Claim(
-        "epistemic/interval-gap",
-        SOURCE,
-        "lower 95 % bound of success with the epistemic term, less the upper bound without it",
-        "fraction",
-        AtLeast(0.0),
-    ),
-    Claim(
-        "epistemic/difference",
-        SOURCE,
-        "success with the epistemic term, less success without it",
-        "fraction",
-        AtLeast(0.1),
-        scales=("smoke", "small", "paper"),
-    ),
+    Claim("epistemic/interval-gap", SOURCE, _GAP, "fraction", AtLeast(0.0)),
+    Claim("epistemic/difference", SOURCE, _DIFFERENCE, "fraction", AtLeast(0.1), scales=("smoke", "small", "paper")),
 )
 
 WITH, WITHOUT = "expected free energy", "without the epistemic term"
 RANDOM, SWEEP, TOLD = "gaze at random", "gaze by a fixed sweep", "told where the sprite is"
 
 
+@dataclass(frozen=True)
+class Config:
+    """Options of this experiment."""
+
+    num_episodes: int = 120
+    """Episodes for each agent (count)."""
+    budget: int = 32
+    """Actions in an episode; success is to be at the goal after the last (count)."""
+    noise: float = 0.4
+    """Standard deviation of a pixel's noise (brightness)."""
+    tolerance: float = 1.0
+    """Standard deviation of the preference about the target, in classes of position."""
+    horizon: int = 2
+    """Steps for which a candidate action is held in thought (count)."""
+    num_outcomes: int = 16
+    """Imagined observations for each candidate action and step (count)."""
+    temperature: float = 0.05
+    """Of the distribution over plans (nats); plans of equal energy are taken equally often."""
+    chunk: int = 10
+    """Episodes computed at a time, which bounds the memory (count)."""
+
+    @classmethod
+    def for_scale(cls, scale: str) -> "Config":
+        """The values used at one scale."""
+        if scale == "smoke":
+            return cls(num_episodes=20, num_outcomes=8)
+        return cls(num_episodes=1_000, num_outcomes=32) if scale == "paper" else cls()
+
+
+def make_agent(config: Config, goal: Int[Array, "5"], epistemic_weight: float) -> ModelPredictive:
+    """All 81 pairs of a move of the sprite and a move of the gaze, held for the horizon."""
+    moves = itertools.product((0,), (0,), *[(-1, 0, 1)] * 4)
+    away = jnp.full(4, jnp.inf).at[:2].set(config.tolerance)
+    target = TargetState(jnp.concatenate([goal[3:], jnp.zeros(2, goal.dtype)]).astype(jnp.float32), away)
+    return active_inference(
+        target,
+        ConstantAction(jnp.asarray(list(moves), jnp.int32), config.horizon),
+        EXACT,
+        engine=Enumerate(config.temperature),
+        estimator=NestedMonteCarlo(config.num_outcomes),
+        functional=PragmaticEpistemic(epistemic_weight),
+        choice=Sampled(),
+    )
+
+
+def sweep(budget: int) -> Int[np.ndarray, "budget 2"]:
+    """A script that reads the canvas like a page: to the middle of the first rows, along, down, and back.
+
+    Views of 16 pixels, one row of views after another over the part of the canvas where sprites are.
+    """
+    rows = [(1, 1)] * 3 + [(1, 0)] * 6 + [(0, 1)] * 3 + [(-1, 0)] * 6 + [(0, 1)] * 3 + [(1, 0)] * 6
+    return np.asarray((rows * (budget // len(rows) + 1))[:budget], np.int32)
+
+
 def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     """Run the experiment."""
     fields = receptive_fields()
-    tasks = context.stage("tasks", lambda key: draw_tasks(config, key=key), key=key)
+    draw = partial(draw_tasks, config.num_episodes, config.budget)
+    tasks = context.stage("tasks", draw, key=key)
     # The page is read from the corner where the gaze starts.
     towards = jnp.where(jnp.asarray(tasks.corner) == 0.0, 1, -1)[:, None, :]
     swept = tasks._replace(script=(jnp.asarray(sweep(config.budget))[None] * towards).astype(jnp.int32))
-    yes, no = jnp.asarray(True), jnp.asarray(False)
     agents = {
-        WITH: ("act-efe", tasks, no, False, 1.0),
-        WITHOUT: ("act-without", tasks, no, False, 0.0),
-        RANDOM: ("act-random", tasks, no, True, 0.0),
-        SWEEP: ("act-sweep", swept, no, True, 0.0),
-        TOLD: ("act-told", tasks, yes, False, 0.0),
+        WITH: ("act-efe", tasks, False, False, 1.0),
+        WITHOUT: ("act-without", tasks, False, False, 0.0),
+        RANDOM: ("act-random", tasks, False, True, 0.0),
+        SWEEP: ("act-sweep", swept, False, True, 0.0),
+        TOLD: ("act-told", tasks, True, False, 0.0),
     }
+    makers = {weight: partial(make_agent, config, epistemic_weight=weight) for weight in (0.0, 1.0)}
     results, rows, times, shares = {}, [], {}, {}
     for name, (stage, tasks_of, told, scripted, weight) in agents.items():
-        results[name] = context.stage(
-            stage, lambda key, a=(tasks_of, told, scripted, weight): play(config, fields, *a), key=key
-        )
+        act = partial(
+            play, makers[weight], fields, tasks_of, jnp.asarray(told), scripted=scripted, noise=config.noise,
+            chunk=config.chunk,
+        )  # fmt: skip
+        results[name] = context.stage(stage, lambda key, act=act: act(), key=key)
         times[name] = settled(results[name].at_goal)
         share, count = float(np.mean(np.isfinite(times[name]))), config.num_episodes
         low, high = wilson_interval(share, count)
@@ -79,8 +132,8 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
 def _draw(
     config: Config,
     context: AbstractRunContext,
-    tasks: Task,
-    episodes: Episodes,
+    tasks: SearchTask,
+    episodes: SearchEpisodes,
     times: dict[str, Float[np.ndarray, " n"]],
 ) -> None:
     context.figure(

@@ -1,27 +1,25 @@
 """Templates that are learned, coded sparsely, or composed; and a variational autoencoder beside them."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import optax
 
-from ...distributions import Antithetic, FullGaussian
-from ...inference import IndexedData, VariationalEM
 from ...inference.engines import NaturalGradient
-from ...models.static import SpatialTransformer
-from ...typing import Array, Bool, Float, Int, Key
+from ...metrics import mean_with_error
+from ...models.static import SpatialTransformer, model_at
+from ...typing import Array, Float, Int, Key
 from ...viz import plot_bounds, plot_learned_template, plot_scenes, plot_sparse_templates
 from .._claims import AtLeast, AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._image_models import AutoencoderSettings, DictionarySettings, bounds_of_given, learn_dictionary, train_autoencoder
-from ._scenes import COLOURS, draw_scene, explain_scene, scene_errors, scene_model, scene_models
-from ._sprites import latents_at, render, split_configurations, sprite_templates
-from ._template_learning import align, bounded, explain_stage, recentred, template_candidates, template_leaves
+from ._image_models import DictionarySettings, bounds_of_given, learn_dictionary, train_autoencoder
+from ._scenes import COLOURS, draw_scene, explain_scene, scene_errors, scene_models
+from ._sprites import HEART, latents_at, render, split_configurations, sprite_templates
+from ._starts import recentred, ring_of_poses
+from ._template_learning import align, alternate, bounded
 
 SOURCE = (
     "slides, generative model and remaining work (Bayesian sparse coding); Kingma and Welling, 2014, for the baseline"
@@ -45,7 +43,6 @@ CLAIMS = (
     Claim("templates/sparse-given", SOURCE, _SPARSE_GIVEN, "nats", AtMost(0.0)),
     Claim("templates/scene", SOURCE, _PLACES, "fraction", AtLeast(0.85)),
 )
-HEART = 2
 
 
 @dataclass(frozen=True)
@@ -87,159 +84,105 @@ class Config:
             )
         if scale == "paper":
             return cls(
-                num_images=1_000,
-                num_mixed=2_000,
-                num_held_out=1_000,
-                num_updates=500,
-                num_rounds=4,
-                vae_images=100_000,
-                vae_updates=40_000,
-                num_weighted=1_000,
-                num_scenes=200,
-            )
+                num_images=1_000, num_mixed=2_000, num_held_out=1_000, num_updates=500, num_rounds=4,
+                vae_images=100_000, vae_updates=40_000, num_weighted=1_000, num_scenes=200,
+            )  # fmt: skip
         return cls()
 
 
 def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     """Run the experiment."""
-    split = split_configurations(config.num_held_out, key=jr.fold_in(key, 0))
-    order = np.asarray(jr.permutation(jr.fold_in(key, 1), split.train.shape[0]))
+    train, held_out = split_configurations(config.num_held_out, key=jr.fold_in(key, 0))
+    order = np.asarray(jr.permutation(jr.fold_in(key, 1), train.shape[0]))
     num_pool = max(6 * config.num_images, config.num_mixed, config.vae_images)
-    pool = latents_at(jnp.asarray(split.train[order[:num_pool]]))
+    pool = latents_at(jnp.asarray(train[order[:num_pool]]))
     draw = jax.jit(render)
-
-    learn_template(config, context, draw(_of_shape(pool, HEART)[: config.num_images]), key=key)
+    hearts = pool[np.flatnonzero(np.asarray(pool[:, 0]) == HEART)[: config.num_images]]
+    learn_template(config, context, draw(hearts), key=key)
     if config.num_mixed and config.vae_updates:
-        compare_models(config, context, pool, draw(latents_at(jnp.asarray(split.held_out))), key=key)
+        compare_models(config, context, pool, draw(latents_at(jnp.asarray(held_out))), key=key)
     if config.num_scenes:
         explain_scenes(config, context, key=key)
-
-
-# ------------------------------------------------------------------------------------------------- models side by side
-
-
-def compare_models(
-    config: Config, context: AbstractRunContext, pool: Int[Array, "n 5"], held_out: Float[Array, "m 64 64"], *, key: Key
-) -> None:
-    """Bounds of given templates, a learned dictionary and an autoencoder on the same held-out images."""
-    draw = jax.jit(render)
-    given = context.stage("given", lambda key: bounds_of_given(held_out, config.num_weighted, key=key), key=key)
-    dictionary = learn_dictionary(
-        DictionarySettings(config.cells, config.num_atoms, config.num_rounds, config.num_updates, config.num_weighted),
-        context,
-        draw(pool[: config.num_mixed]),
-        held_out,
-        key=key,
-    )
-    context.figure(
-        "sparse",
-        plot_sparse_templates(*(np.asarray(x) for x in dictionary.pictures)),
-        caption="Sparse-coded templates. Top: the mean and the dictionary, learned from all shapes together. Below: held-out "
-        "images, the template inferred for each, its image, and its weights.",
-    )
-    autoencoder = train_autoencoder(
-        AutoencoderSettings(config.num_codes, config.vae_updates, config.num_weighted),
-        context,
-        draw(pool[: config.vae_images]),
-        held_out,
-        key=key,
-    )
-    sparse = dictionary.bounds
-    names = ("given templates", "sparse-coded templates", "variational autoencoder")
-    models = (given, sparse, autoencoder)
-    rows = [
-        (name, *(f"{float(jnp.mean(bound)):.1f} +- {_stderr(bound):.1f}" for bound in bounds))
-        for name, bounds in zip(names, models, strict=True)
-    ]
-    context.table(
-        "bounds",
-        ("model", "free energy (nats)", f"importance-weighted, {config.num_weighted} samples (nats)"),
-        rows,
-        caption="Upper bounds on -log p(x) of the same held-out binary images under Gaussian pixels with learned noise; lower "
-        "is better. A density may exceed one, so the numbers may be negative. Mean and standard error over images.",
-    )
-    context.figure(
-        "bounds",
-        plot_bounds(names, [np.asarray(bounds.importance_weighted) for bounds in models]),
-        caption="Importance-weighted bounds of the held-out images, in nats; lower is better.",
-    )
-    difference = autoencoder.importance_weighted - given.importance_weighted
-    context.measure("templates/baseline", float(jnp.mean(difference)), stderr=_stderr(difference))
-    difference = autoencoder.importance_weighted - sparse.importance_weighted
-    context.measure("templates/sparse", float(jnp.mean(difference)), stderr=_stderr(difference))
-    difference = sparse.importance_weighted - given.importance_weighted
-    context.measure("templates/sparse-given", float(jnp.mean(difference)), stderr=_stderr(difference))
-
-
-# -------------------------------------------------------------------------------------------------- one learned template
 
 
 def learn_template(config: Config, context: AbstractRunContext, images: Float[Array, "n 64 64"], *, key: Key) -> None:
     """Learn the heart's template from its images, starting from one of them."""
     average = jnp.mean(jnp.sum(images, axis=(1, 2)))
     first = recentred(images[0], average, config.cells)
-    model = SpatialTransformer(first, log_sigma=jnp.log(0.3))
-    history = []
-    for number in range(config.num_rounds):
-        explained = explain_stage(
-            f"template-starts-{number}",
-            context,
-            model,
-            images,
-            lambda model, image: template_candidates(model, image, average, 12),
-            key=key,
-        )
-        learner = VariationalEM(
-            model,
-            explained.params,
-            NaturalGradient(rate=0.7),
-            FullGaussian(4),
-            optax.adam(0.05),
-            template_leaves,
-            bounded,
-            Antithetic(2),
-        )
-        fitted = context.fit(
-            f"template-{number}",
-            learner,
-            IndexedData(images, jnp.arange(images.shape[0])),
-            num_steps=config.num_updates,
-            batch_size=min(32, images.shape[0]),
-            key=jr.fold_in(key, number),
-            every=max(1, config.num_updates // 4),
-        )
-        model = fitted.state.model
-        history.append(model.template)
-    truth = sprite_templates(64)[HEART]
+    model = alternate(
+        "template", context, SpatialTransformer(first, log_sigma=jnp.log(0.3)), images,
+        lambda model, image: ring_of_poses(image, average, model.coordinates, 12),
+        lambda m: (m.template, m.log_sigma), bounded, engine=NaturalGradient(rate=0.7), rate=0.05,
+        num_rounds=config.num_rounds, num_updates=config.num_updates, key=key,
+    )  # fmt: skip
+    truth = sprite_templates()[HEART]
     compute = jax.jit(lambda template, key: align(template, truth, key=key))
-    aligned = context.stage("align", lambda key: compute(model.template, key), key=key)
-    start = context.stage("align-first", lambda key: compute(first, key), key=key)
-    context.measure("templates/correlation", float(aligned.correlation))
-    remaining = (1.0 - float(aligned.correlation)) / (1.0 - float(start.correlation))
-    context.measure("templates/refined", remaining)
+    aligned, correlation = context.stage("align", lambda key: compute(model.template, key), key=key)
+    _, before = context.stage("align-first", lambda key: compute(first, key), key=key)
+    context.measure("templates/correlation", float(correlation))
+    context.measure("templates/refined", (1.0 - float(correlation)) / (1.0 - float(before)))
+    pictures = (np.asarray(part) for part in (first, model.template, aligned, truth))
     context.figure(
         "template",
-        plot_learned_template(
-            [np.asarray(x) for x in images[:8]],
-            np.asarray(first),
-            np.asarray(model.template),
-            np.asarray(aligned.template),
-            np.asarray(truth),
-        ),
+        plot_learned_template([np.asarray(x) for x in images[:8]], *pictures),
         caption=f"Learning a template from {images.shape[0]} images of hearts. Top: some of the images. Bottom: the first "
-        f"image recentred, where learning starts (correlation {float(start.correlation):.3f} with the truth after alignment); "
+        f"image recentred, where learning starts (correlation {float(before):.3f} with the truth after alignment); "
         f"the learned template; the same moved by the transform that no data can fix; and the true one "
-        f"(correlation {float(aligned.correlation):.3f}). Learned sigma: {float(jnp.exp(model.log_sigma)):.3f}.",
+        f"(correlation {float(correlation):.3f}). Learned sigma: {float(jnp.exp(model.log_sigma)):.3f}.",
     )
 
 
-# --------------------------------------------------------------------------------------------------------------- scenes
+def compare_models(
+    config: Config, context: AbstractRunContext, pool: Int[Array, "n 5"], held_out: Float[Array, "m 64 64"], *, key: Key
+) -> None:
+    """Bounds of given templates, a learned dictionary and an autoencoder on the same held-out images."""
+    draw, num_weighted = jax.jit(render), config.num_weighted
+    given = context.stage("given", lambda key: bounds_of_given(held_out, num_weighted, key=key), key=key)
+    settings = DictionarySettings(config.cells, config.num_atoms, config.num_rounds, config.num_updates, num_weighted)
+    model, states, sparse = learn_dictionary(settings, context, draw(pool[: config.num_mixed]), held_out, key=key)
+    shown = states[:8]
+    pictures = (
+        model.mean, model.dictionary, held_out[:8], jax.vmap(lambda z: model.template(z[4:]))(shown),
+        jax.vmap(model.image)(shown), shown[:, 4:],
+    )  # fmt: skip
+    context.figure(
+        "sparse",
+        plot_sparse_templates(*(np.asarray(x) for x in pictures)),
+        caption="Sparse-coded templates. Top: the mean and the dictionary, learned from all shapes together. Below: held-out "
+        "images, the template inferred for each, its image, and its weights.",
+    )
+    images = draw(pool[: config.vae_images])
+    autoencoder = train_autoencoder(
+        config.num_codes, config.vae_updates, num_weighted, context, images, held_out, key=key
+    )
+    names = ("given templates", "sparse-coded templates", "variational autoencoder")
+    models = (given, sparse, autoencoder)
+    rows = []
+    for name, bounds in zip(names, models, strict=True):
+        means = [mean_with_error(jnp.asarray(bound)) for bound in bounds]
+        rows.append((name, *(f"{float(value):.1f} +- {float(stderr):.1f}" for value, stderr in means)))
+    context.table(
+        "bounds",
+        ("model", "free energy (nats)", f"importance-weighted, {num_weighted} samples (nats)"),
+        rows,
+        caption="Upper bounds on -log p(x) of the same held-out binary images under Gaussian pixels with learned noise; lower "
+        "is better. A density may exceed one, so the numbers may be negative. Mean and standard error over images.",
+    )
+    weighted = [np.asarray(bounds.importance_weighted) for bounds in models]
+    context.figure(
+        "bounds",
+        plot_bounds(names, weighted),
+        caption="Importance-weighted bounds of the held-out images, in nats; lower is better.",
+    )
+    for claim, more, less in (("baseline", 2, 0), ("sparse", 2, 1), ("sparse-given", 1, 0)):
+        value, stderr = mean_with_error(jnp.asarray(weighted[more] - weighted[less]))
+        context.measure(f"templates/{claim}", float(value), stderr=float(stderr))
 
 
 def explain_scenes(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     """Explain scenes of three coloured sprites, their poses and their order of depth."""
 
-    def explain_all(key: Key) -> ExplainedScenes:
+    def explain_all(key: Key) -> tuple[Array, ...]:
         models = scene_models()
 
         @eqx.filter_jit
@@ -247,45 +190,20 @@ def explain_scenes(config: Config, context: AbstractRunContext, *, key: Key) -> 
             scene_key, infer_key = jr.split(key)
             scene = draw_scene(key=scene_key)
             found = explain_scene(models, scene.image, key=infer_key)
-            errors = scene_errors(models, scene, found)
-            best = scene_model(models, found.best)
-            z = found.best_params.loc
-            return ExplainedScenes(scene.image, best.image(z), best.masks(z), errors.pixels, errors.right_order)
+            best, z = model_at(models, found.best), found.best_params.loc
+            return scene.image, best.image(z), best.masks(z), *scene_errors(models, scene, found)
 
         found = [one(models, scene_key) for scene_key in jr.split(key, config.num_scenes)]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
     found = context.stage("scenes", explain_all, key=key)
-    near = np.asarray(found.pixels) <= 1.0
+    *pictures, pixels, right_order = (np.asarray(part) for part in found)
+    near = pixels <= 1.0
     context.measure("templates/scene", near.mean(), stderr=float(np.sqrt(near.mean() * (1 - near.mean()) / near.size)))
-    shown = min(6, config.num_scenes)
     context.figure(
         "scenes",
-        plot_scenes(
-            np.asarray(found.image[:shown]),
-            np.asarray(found.explanation[:shown]),
-            np.asarray(found.masks[:shown]),
-            COLOURS,
-        ),
+        plot_scenes(*(part[:6] for part in pictures), COLOURS),
         caption="Scenes of three sprites (top), their explanations by the most probable poses and order of depth (second row), "
         f"and each object on its own (below). {int(near.sum())} of {near.size} centres are within a pixel; the order of depth "
-        f"is right, where it can be seen, in {int(np.sum(found.right_order))} of {config.num_scenes}.",
+        f"is right, where it can be seen, in {int(np.sum(right_order))} of {config.num_scenes}.",
     )
-
-
-class ExplainedScenes(NamedTuple):
-    """Scenes, their explanations, and the errors; the leading axis runs over scenes."""
-
-    image: Float[Array, "*n 64 64 3"]
-    explanation: Float[Array, "*n 64 64 3"]
-    masks: Float[Array, "*n 3 64 64"]
-    pixels: Float[Array, "*n 3"]
-    right_order: Bool[Array, "*n"]
-
-
-def _of_shape(latents: Int[Array, "n 5"], shape: int) -> Int[Array, "m 5"]:
-    return latents[np.flatnonzero(np.asarray(latents[:, 0]) == shape)]
-
-
-def _stderr(values: Float[Array, " n"]) -> float:
-    return float(jnp.std(values, ddof=1) / jnp.sqrt(values.shape[0]))

@@ -40,5 +40,6 @@ from ._template_choice import (
     TemplateChoice as TemplateChoice,
     choice_free_energy as choice_free_energy,
     choice_probabilities as choice_probabilities,
+    model_at as model_at,
     stack_models as stack_models,
 )

@@ -42,6 +42,11 @@ def stack_models(models: tuple[Model, ...]) -> Model:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0], *models)
 
 
+def model_at(models: Model, index: int | Int[Array, ""]) -> Model:
+    """One of stacked models; the inverse of `stack_models`."""
+    return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, models)
+
+
 def choice_free_energy(energies: Float[Array, " choices"], log_prior: Float[Array, " choices"]) -> Energy:
     """F = -log sum_k pi_k exp(-F_k), in nats: the free energy with the best q(k)."""
     return -jax.nn.logsumexp(log_prior - energies)
@@ -80,7 +85,7 @@ class TemplateChoice(AbstractModel):
 
     def chosen(self, choice: int | Int[Array, ""]) -> SpatialTransformer:
         """The model of one choice."""
-        return jax.tree.map(lambda leaf: leaf[choice] if eqx.is_array(leaf) else leaf, self.models)
+        return model_at(self.models, choice)
 
     def initial(self) -> Distribution:
         return dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1)

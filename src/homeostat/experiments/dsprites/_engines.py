@@ -1,0 +1,184 @@
+"""Engines on the same pictures: running them, measuring where they end, and the best that is known.
+
+Pictures come as [shapes, n, size, size]; every engine infers q(z | x, shape) under the model of the picture's own shape.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+
+from ...core import AbstractEngine
+from ...distributions import (
+    AbstractGaussianFamily,
+    Antithetic,
+    Cubature,
+    DiagonalGaussianParams,
+    FullGaussian,
+    FullGaussianParams,
+)
+from ...inference import infer
+from ...inference.engines import Gradient, Iterative, NaturalGradient
+from ...models.static import SpatialTransformer
+from ...objectives import Evidence, FreeEnergy
+from ...typing import Array, Float, Key, PyTree
+from ._amortized import FAMILY
+
+
+class Tuned(NamedTuple):
+    """An engine with its settings as arrays, so that other settings need no new compilation.
+
+    Attributes:
+        make: from the settings to the engine, called while tracing.
+        settings: of the engine.
+    """
+
+    make: Callable[[PyTree], AbstractEngine]
+    settings: PyTree
+
+
+def natural(rate: float | Array, momentum: float | Array) -> Tuned:
+    """Natural gradient."""
+    return Tuned(_natural, jnp.stack([jnp.asarray(rate), jnp.asarray(momentum)]))
+
+
+def adam(rate: float | Array) -> Tuned:
+    """Adam on mean and log standard deviation."""
+    return Tuned(_adam, jnp.asarray(rate))
+
+
+def descent(rate: float | Array) -> Tuned:
+    """Plain gradient descent on mean and log standard deviation."""
+    return Tuned(_descent, jnp.asarray(rate))
+
+
+def learned(engine: Iterative) -> Tuned:
+    """An engine of iterative amortized inference."""
+    return Tuned(_itself, engine)
+
+
+def _natural(settings: Float[Array, "2"]) -> AbstractEngine:
+    return NaturalGradient(rate=lambda count: settings[0], momentum=lambda count: settings[1])
+
+
+def _adam(rate: Float[Array, ""]) -> AbstractEngine:
+    return Gradient(optax.adam(rate))
+
+
+def _descent(rate: Float[Array, ""]) -> AbstractEngine:
+    return Gradient(optax.sgd(rate))
+
+
+def _itself(engine: AbstractEngine) -> AbstractEngine:
+    return engine
+
+
+class Runs(NamedTuple):
+    """Inference on every picture.
+
+    Attributes:
+        params: final parameters, [shapes, n].
+        path_nats: energy before each step as the engine measured it.
+        path: parameters before each step.
+    """
+
+    params: PyTree
+    path_nats: Float[Array, "shapes n steps"]
+    path: PyTree
+
+
+def run_engine(
+    models: SpatialTransformer,
+    images: Float[Array, "shapes n size size"],
+    starts: PyTree,
+    engine: Tuned,
+    *,
+    num_steps: int,
+    chunk: int,
+    key: Key,
+    family: AbstractGaussianFamily = FAMILY,
+) -> Runs:
+    """One engine on all pictures from given starts, on cubature points.
+
+    Args:
+        models: stacked sprite models.
+        images: the pictures.
+        starts: [shapes, n].
+        engine: with its settings.
+        num_steps: engine steps.
+        chunk: pictures of each shape at a time; calls with the same chunk share one compiled program.
+        key: for the engine.
+        family: of the starts.
+    """
+    return in_chunks(lambda rows: _run(models, *rows, engine, num_steps, key, family), (images, starts), chunk)
+
+
+@eqx.filter_jit
+def _run(models, images, starts, tuned, num_steps, key, family) -> Runs:
+    engine = tuned.make(tuned.settings)
+
+    def one(model, image, start, key):
+        posterior = infer(
+            FreeEnergy(model, Cubature()), engine, family, Evidence(image), key=key, params=start, num_steps=num_steps,
+            record=True, throw=False,
+        )  # fmt: skip
+        return Runs(posterior.params, posterior.path_nats, posterior.path)
+
+    return over_pictures(one)(models, images, starts, jr.split(key, images.shape[:2]))
+
+
+def measured_energy(
+    models: SpatialTransformer, images: Float[Array, "shapes n size size"], params: PyTree, *, chunk: int, key: Key
+) -> Float[Array, "shapes n"]:
+    """Free energy in nats by 128 antithetic points from one key.
+
+    The same standard-normal points serve every engine and every picture, so that differences between engines are no noise.
+    `params` are of the diagonal or of the full family.
+    """
+    if isinstance(params, DiagonalGaussianParams):
+        params = widened(params)
+    return in_chunks(lambda rows: _measure(models, *rows, key), (images, params), chunk)
+
+
+@eqx.filter_jit
+def _measure(models, images, params: FullGaussianParams, key):
+    def one(model, image, params):
+        return FreeEnergy(model, Antithetic(64))(FullGaussian(4)(params), Evidence(image), key=key)
+
+    return over_pictures(one)(models, images, params)
+
+
+@jax.jit
+@jax.vmap
+@jax.vmap
+def widened(params: DiagonalGaussianParams) -> FullGaussianParams:
+    """The same Gaussians, [shapes, n], as members of the full family."""
+    return FullGaussian(4).from_scale_tril(params.loc, jnp.diag(jnp.exp(params.log_scale)))
+
+
+def in_chunks(function: Callable[[PyTree], PyTree], rows: PyTree, chunk: int) -> PyTree:
+    """`function` on `chunk` rows of each shape at a time, joined."""
+    num = jax.tree.leaves(rows)[0].shape[1]
+    parts = [
+        function(jax.tree.map(lambda leaf, first=first: leaf[:, first : first + chunk], rows))
+        for first in range(0, num, chunk)
+    ]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *parts)
+
+
+def over_pictures(function: Callable) -> Callable:
+    """Over shapes, then over pictures; the first argument is the stacked models."""
+
+    def row(model, *rest):
+        return eqx.filter_vmap(lambda *one: function(model, *one))(*rest)
+
+    return eqx.filter_vmap(row)
+
+
+def flat(values: Float[Array, "shapes n ..."]) -> Float[Array, "images ..."]:
+    """Shapes and pictures as one axis."""
+    return values.reshape(-1, *values.shape[2:])

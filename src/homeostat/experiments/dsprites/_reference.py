@@ -1,0 +1,91 @@
+"""The best diagonal Gaussian that is known for each picture: long runs of Adam from many starts."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+
+from ...distributions import Antithetic, Cubature, DiagonalGaussianParams
+from ...environments import SYMMETRY_ORDER
+from ...inference import infer
+from ...inference.engines import Gradient
+from ...models.static import SpatialTransformer
+from ...objectives import Evidence, FreeEnergy
+from ...typing import Array, Float, Int, Key
+from ._amortized import FAMILY
+from ._engines import over_pictures
+from ._perceive import SpritePerception
+from ._sprites import NUM_SHAPES
+from ._training import START_LOG_SCALE, feedforward_starts
+
+
+@eqx.filter_jit
+def random_starts(
+    perception: SpritePerception, images: Float[Array, "shapes n size size"], num: int, *, key: Key
+) -> DiagonalGaussianParams:
+    """Half informed (feedforward scale and position, angles all around), half drawn from the prior; [shapes, n, num]."""
+    informed = num // 2
+    start = feedforward_starts(perception, images).loc
+    periods = 2.0 * jnp.pi / perception.models.coordinates.gain[:, 1] / jnp.asarray(SYMMETRY_ORDER, start.dtype)
+    turns = periods[:, None] * (jnp.arange(informed) / informed)[None, :]
+    shift = jnp.zeros((NUM_SHAPES, 1, informed, 4), start.dtype).at[:, 0, :, 1].set(turns)
+    drawn = jr.normal(key, (*start.shape[:2], num - informed, 4), start.dtype)
+    locs = jnp.concatenate([start[:, :, None, :] + shift, drawn], axis=2)
+    return DiagonalGaussianParams(locs, jnp.full_like(locs, START_LOG_SCALE))
+
+
+@eqx.filter_jit
+def best_of_adam(
+    models: SpatialTransformer,
+    images: Float[Array, "shapes n size size"],
+    starts: DiagonalGaussianParams,
+    keys: Key,
+    *,
+    num_steps: int,
+    num_polish: int,
+    rate: float = 0.1,
+) -> DiagonalGaussianParams:
+    """The parameters of least energy among long Adam runs from all starts.
+
+    Every run takes `num_steps` steps on two antithetic points with a rate that falls to zero; the two best ends take
+    `num_polish` further steps on cubature points.
+
+    Args:
+        models: stacked sprite models.
+        images: the pictures.
+        starts: [shapes, n, runs].
+        keys: [shapes, n], for the antithetic points.
+        num_steps: of every run.
+        num_polish: of the two best.
+        rate: first rate of the runs; the polish begins at 0.3 of it. Adam moves a coordinate by at most the
+            sum of its rates, and the log standard deviations have 3 to go.
+    """
+
+    def one(model, image, starts, key):
+        evidence, exact = Evidence(image), FreeEnergy(model, Cubature())
+
+        def ends(starts, expectation, rate, steps, count):
+            """The `count` best of the ends of Adam."""
+            objective, engine = (
+                FreeEnergy(model, expectation),
+                Gradient(optax.adam(optax.cosine_decay_schedule(rate, steps))),
+            )
+            found = jax.vmap(
+                lambda start, key: (
+                    infer(
+                        objective, engine, FAMILY, evidence, key=key, params=start, num_steps=steps, throw=False
+                    ).params
+                )
+            )(starts, jr.split(key, starts.loc.shape[0]))
+            energies = jax.vmap(lambda p: exact(FAMILY(p), evidence, key=key))(found)
+            return jax.tree.map(lambda leaf: leaf[_least(energies, count)], found)
+
+        best = ends(starts, Antithetic(1), rate, num_steps, 2)
+        return jax.tree.map(lambda leaf: leaf[0], ends(best, Cubature(), 0.3 * rate, num_polish, 1))
+
+    return over_pictures(one)(models, images, starts, keys)
+
+
+def _least(energies: Float[Array, " n"], count: int) -> Int[Array, " count"]:
+    return jax.lax.top_k(-jnp.where(jnp.isnan(energies), jnp.inf, energies), count)[1]

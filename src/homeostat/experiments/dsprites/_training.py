@@ -1,0 +1,185 @@
+"""How the encoder and the iterative engine are trained: on dreams, on pictures, and over iterations.
+
+Each is a loss of a module for `LossDescent`; pictures and dreams are drawn inside the loss, so that none is seen twice.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+
+from ...distributions import Antithetic, DiagonalGaussianParams
+from ...environments import SYMMETRY_ORDER
+from ...inference import infer, nearest_offset
+from ...inference.engines import Iterative
+from ...models.static import SpatialTransformer, model_at
+from ...nn import direction_of
+from ...objectives import Evidence, FreeEnergy
+from ...train import LoopResult, LossDescent
+from ...typing import Array, Float, Int, Key, PyTree, Scalar
+from ._amortized import FAMILY, GivenShape, SpriteEncoder, iterative_engine
+from ._perceive import SpritePerception
+from ._sprites import NUM_SHAPES, latents_at, render
+
+START_LOG_SCALE = -3.0
+"""Log standard deviation (in z) of every start that is not the encoder's: half a pixel."""
+
+
+class Pictures(NamedTuple):
+    """What training on pictures reads.
+
+    Attributes:
+        perception: its models explain the pictures; its feedforward stage gives starts.
+        train: flat indices of the training configurations, one row for each shape.
+        encoder: gives the other starts of iterative inference; None while it is trained itself.
+    """
+
+    perception: SpritePerception
+    train: Int[Array, "shapes n"]
+    encoder: SpriteEncoder | None = None
+
+    def draw(self, batch: int, *, key: Key) -> Float[Array, "shapes batch size size"]:
+        """Random pictures of every shape."""
+        chosen = jr.randint(key, (NUM_SHAPES, batch), 0, self.train.shape[1])
+        return jax.vmap(lambda index: render(latents_at(index)))(jnp.take_along_axis(self.train, chosen, axis=1))
+
+
+def descent(module: PyTree, loss: Callable[..., Scalar], rate: float, num_steps: int, clip: float) -> LossDescent:
+    """Adam with a clipped gradient and a rate that falls to zero along a cosine."""
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(100, num_steps // 10 + 1), num_steps)
+    return LossDescent(module, loss, optax.chain(optax.clip_by_global_norm(clip), optax.adam(schedule)))
+
+
+def new_encoder(perception: SpritePerception, *, key: Key) -> SpriteEncoder:
+    """An untrained encoder."""
+    return SpriteEncoder(model_at(perception.models, 0).coordinates, key=key)
+
+
+Loop = Callable[..., LoopResult]
+"""`train.run_loop` or the loop of a run: `loop(body, state, num_steps=..., key=..., every=..., args=...)`."""
+
+
+def train_sleep(loop: Loop, perception: SpritePerception, num_steps: int, *, key: Key) -> SpriteEncoder:
+    """The encoder, trained on the models' dreams."""
+    start_key, loop_key = jr.split(key)
+    learner = descent(new_encoder(perception, key=start_key), sleep_loss, 2e-3, num_steps, 1.0)
+    return _run(loop, learner, num_steps, 100, perception.models, loop_key)
+
+
+def train_wake(loop: Loop, pictures: Pictures, encoder: SpriteEncoder, num_steps: int, *, key: Key) -> SpriteEncoder:
+    """The encoder, trained further on pictures."""
+    learner = descent(encoder, wake_loss, 3e-4, num_steps, 100.0)
+    return _run(loop, learner, num_steps, 50, pictures, key)
+
+
+def train_iterative(loop: Loop, pictures: Pictures, num_steps: int, *, num_iterations: int, key: Key) -> Iterative:
+    """The engine of iterative inference, which starts from the encoder or from the feedforward estimate."""
+    start_key, loop_key = jr.split(key)
+    loss = iterative_loss(num_iterations)
+    learner = descent(iterative_engine(key=start_key), loss, 2e-3, num_steps, 100.0)
+    return _run(loop, learner, num_steps, 50, pictures, loop_key)
+
+
+def _run(loop: Loop, learner: LossDescent, num_steps: int, every: int, args: PyTree, key: Key) -> PyTree:
+    state = learner.init(key=key)
+    every = min(every, num_steps)
+    return loop(learner.update, state, num_steps=num_steps, key=key, every=every, args=args).state.module
+
+
+# -------------------------------------------------------------------------------------------------------------- losses
+
+
+def sleep_loss(encoder: SpriteEncoder, models: SpatialTransformer, *, key: Key, batch: int = 32) -> Scalar:
+    """E_{p(z, x | shape)}[-log q(z | x, shape)], the forward divergence, on dreams of the stacked models.
+
+    Every dream knows its own z, so the loss has no local optima in rotation; among the names of the same picture, the one
+    nearest to the estimate counts. Added to it is the squared error of the circular head's pair (cos n r, sin n r): while
+    the estimated angle is still wide, the likelihood alone hardly moves it.
+    """
+    pose_key, noise_key = jr.split(key)
+    z = jr.normal(pose_key, (NUM_SHAPES, batch, 4), models.template.dtype)
+    images = eqx.filter_vmap(lambda model, zs: jax.vmap(model.image)(zs))(models, z)
+    sigma = jnp.exp(models.log_sigma)[:, None, None, None]
+    # Half of the dreams without pixel noise, because the pictures to be perceived have none.
+    noisy = (jnp.arange(batch) % 2).astype(images.dtype)[None, :, None, None]
+    images = images + sigma * noisy * jr.normal(noise_key, images.shape, images.dtype)
+    orders = jnp.asarray(SYMMETRY_ORDER)
+    periods = eqx.filter_vmap(lambda model: model.coordinates.periods)(models) / orders.astype(z.dtype)[:, None]
+    angles = eqx.filter_vmap(lambda model, zs: jax.vmap(lambda one: model.coordinates(one).angle)(zs))(models, z)
+    outputs, centres = jax.vmap(jax.vmap(encoder.outputs))(images)
+    own, items = jnp.arange(NUM_SHAPES)[:, None], jnp.arange(batch)[None, :]
+    loc, log_scale = (leaf[own, items, own] for leaf in jax.vmap(jax.vmap(encoder.read))(outputs, centres))
+    direction = jax.vmap(jax.vmap(direction_of, (0, None)))(angles, orders)
+    circular = jnp.sum((outputs[own, items, own, 3:5] - direction) ** 2, axis=-1)
+    error = nearest_offset(z - loc, periods[:, None, :]) * jnp.exp(-log_scale)
+    # The square grows without bound in early errors; beyond three standard deviations the loss is linear.
+    penalty = optax.losses.huber_loss(error, delta=3.0)
+    return jnp.mean(jnp.sum(penalty + log_scale, axis=-1) + 5.0 * circular)
+
+
+def wake_loss(encoder: SpriteEncoder, pictures: Pictures, *, key: Key, batch: int = 16) -> Scalar:
+    """E_x[F(q(z | x, shape))], the reverse divergence, on pictures."""
+    picture_key, energy_key = jr.split(key)
+    images = pictures.draw(batch, key=picture_key)
+
+    def one(model, shape, image, key):
+        params = GivenShape(encoder, shape)(Evidence(image))
+        return FreeEnergy(model, Antithetic(1))(FAMILY(params), Evidence(image), key=key)
+
+    return jnp.mean(_over_shapes(one)(pictures, images, jr.split(energy_key, (NUM_SHAPES, batch))))
+
+
+def iterative_loss(num_iterations: int, batch: int = 8) -> Callable[..., Scalar]:
+    """E_x[sum_k F(lambda_k)] / K: the free energy summed over K iterations.
+
+    Half of each batch starts from the encoder, half from the feedforward estimate. Whether gradients pass from one iteration
+    to the one before is the engine's choice (`Iterative.detach`).
+    """
+
+    def loss(engine: Iterative, pictures: Pictures, *, key: Key) -> Scalar:
+        assert pictures.encoder is not None
+        picture_key, energy_key = jr.split(key)
+        images, half = pictures.draw(batch, key=picture_key), batch // 2
+        by_encoder = jax.vmap(jax.vmap(pictures.encoder))(images[:, :half])
+        own = jnp.arange(NUM_SHAPES)
+        starts = jax.tree.map(
+            lambda leaf, other: jax.lax.stop_gradient(jnp.concatenate([leaf[own, :, own], other], axis=1)),
+            by_encoder,
+            feedforward_starts(pictures.perception, images[:, half:]),
+        )
+
+        def one(model, shape, item, key):
+            image, start = item
+            infer_key, *keys = jr.split(key, num_iterations + 1)
+            objective, evidence = FreeEnergy(model, Antithetic(1)), Evidence(image)
+            found = infer(
+                objective, engine, FAMILY, evidence, key=infer_key, params=start, num_steps=num_iterations, record=True,
+                throw=False,
+            )  # fmt: skip
+            path = jax.tree.map(lambda before, end: jnp.append(before[1:], end[None], 0), found.path, found.params)
+            energy = jax.vmap(lambda params, key: objective(FAMILY(params), evidence, key=key))
+            return jnp.mean(energy(path, jnp.stack(keys)))
+
+        return jnp.mean(_over_shapes(one)(pictures, (images, starts), jr.split(energy_key, (NUM_SHAPES, batch))))
+
+    return loss
+
+
+@eqx.filter_jit
+def feedforward_starts(
+    perception: SpritePerception, images: Float[Array, "shapes n size size"]
+) -> DiagonalGaussianParams:
+    """Starts from mass, centroid and a ring of angles, for each picture's own shape."""
+    locs = jnp.stack([jax.vmap(lambda image, k=k: perception.start(image, k))(images[k]) for k in range(NUM_SHAPES)])
+    return DiagonalGaussianParams(locs, jnp.full_like(locs, START_LOG_SCALE))
+
+
+def _over_shapes(function: Callable) -> Callable:
+    """Map (model, shape, item, key) over shapes, and items and keys over the batch."""
+    inner = eqx.filter_vmap(function, in_axes=(None, None, 0, 0))
+    outer = eqx.filter_vmap(inner, in_axes=(eqx.if_array(0), 0, 0, 0))
+    return lambda pictures, items, keys: outer(pictures.perception.models, jnp.arange(NUM_SHAPES), items, keys)
