@@ -159,8 +159,10 @@ def read_fields(target: Any, default: Any, arguments: list[str], command: str) -
     try:
         with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
             return tyro.cli(
-                target, args=arguments, default=default, prog=command, return_unknown_args=True, use_underscores=False
-            )
+                target, args=arguments, default=default, prog=command, return_unknown_args=True, use_underscores=False,
+                # Fields that no text can give, such as a nonlinearity among the sizes of a model.
+                config=(tyro.conf.SuppressFixed,),
+            )  # fmt: skip
     except SystemExit as end:
         raise _bad_input(
             f"Expected options as `{command} --help` describes them, got {' '.join(arguments)!r}: "
@@ -174,7 +176,7 @@ def print_fields(target: Any, default: Any, command: str) -> None:
 
     output = io.StringIO()
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(output):
-        tyro.cli(target, args=["--help"], default=default, prog=command)
+        tyro.cli(target, args=["--help"], default=default, prog=command, config=(tyro.conf.SuppressFixed,))
     # tyro's usage line and its entry for --help repeat what stands above.
     lines = output.getvalue().partition("\n\n")[2].splitlines() or output.getvalue().splitlines()
     print("\n".join(line.rstrip() for line in lines if not line.lstrip("│ ").startswith("-h, --help")).strip("\n"))
@@ -281,7 +283,10 @@ def option_names(config: Any, prefix: str = "") -> list[str]:
     names = []
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), prefix + field.name.replace("_", "-")
-        names += option_names(value, f"{name}.") if dataclasses.is_dataclass(value) else [name]
+        if dataclasses.is_dataclass(value):
+            names += option_names(value, f"{name}.")
+        elif not callable(value):
+            names.append(name)
     return names
 
 

@@ -52,6 +52,12 @@ from ._preprocessing import (
 from ._rcv1 import load_rcv1 as load_rcv1
 from ._rows import AbstractRows as AbstractRows, ArrayRows as ArrayRows, SelectedRows as SelectedRows
 from ._scaled import ScaledSequences as ScaledSequences, Standardization as Standardization
+from ._sequence_arrays import (
+    Clips as Clips,
+    SequenceArrays as SequenceArrays,
+    averaged_frames as averaged_frames,
+    sequence_arrays as sequence_arrays,
+)
 from ._sequence_batches import (
     AbstractCropping as AbstractCropping,
     Crop as Crop,
@@ -95,4 +101,10 @@ from ._spoken_digits import (
     spoken_digit as spoken_digit,
 )
 from ._svhn import load_svhn as load_svhn
+from ._synthetic import (
+    bouncing_squares as bouncing_squares,
+    consecutive_splits as consecutive_splits,
+    synthetic_melodies as synthetic_melodies,
+    synthetic_tones as synthetic_tones,
+)
 from ._timit import load_timit as load_timit

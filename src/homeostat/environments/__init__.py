@@ -29,6 +29,7 @@ from ._motion import (
     OneFactorMotion as OneFactorMotion,
     SecondOrderMotion as SecondOrderMotion,
 )
+from ._moving_sprites import moving_sprites as moving_sprites
 from ._outlines import outline as outline
 from ._renderers import AbstractRenderer as AbstractRenderer, PixelExact as PixelExact
 from ._scene import RAINBOW as RAINBOW, SceneState as SceneState, SpriteScene as SpriteScene

@@ -55,7 +55,12 @@ from ._predictive_coding_learning import (
     PredictiveCodingState as PredictiveCodingState,
     local_gradients as local_gradients,
 )
-from ._sequence_batch import SequenceBatch as SequenceBatch, StreamBatch as StreamBatch
+from ._sequence_batch import (
+    SequenceBatch as SequenceBatch,
+    StreamBatch as StreamBatch,
+    condition_on_first as condition_on_first,
+    random_crops as random_crops,
+)
 from ._sequence_learning import (
     FilteringDescent as FilteringDescent,
     FilteringMetrics as FilteringMetrics,

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 
 from ..core import AbstractSequentialModel
-from ..models.sequential import pad_actions
+from ..models.sequential import Given, pad_actions
 from ..results import BadInputError
-from ..typing import Array, Bool, Int, PyTree
+from ..typing import Array, Bool, Float, Int, Key, PyTree
 from ._filter import length_mask, masked
 
 
@@ -46,6 +47,39 @@ class StreamBatch(NamedTuple):
     actions: PyTree | None = None
     fresh: Bool[Array, " streams"] | None = None
     mask: PyTree | None = None
+
+
+def condition_on_first(values: Float[Array, "batch time *shape"], lengths: Int[Array, " batch"]) -> SequenceBatch:
+    """Sequences for a `ConditionedOnFirst` model: the first step is hidden from inference and handed on as an action.
+
+    Args:
+        values: padded sequences.
+        lengths: steps of each, at least 2.
+    """
+    num, time = values.shape[:2]
+    mask = jnp.broadcast_to(jnp.arange(time)[None, :] > 0, (num, time))
+    given = jnp.broadcast_to(jnp.arange(time - 1)[None, :] == 0, (num, time - 1))
+    return SequenceBatch(
+        values, Given(values[:, :-1], given), lengths, jnp.broadcast_to(_like(mask, values), values.shape)
+    )
+
+
+def random_crops(
+    values: Array, lengths: Int[Array, " batch"], length: int, *, key: Key
+) -> tuple[Array, Int[Array, " batch"]]:
+    """A piece from a random place of each sequence, whole where it is shorter; values and lengths.
+
+    Args:
+        values: padded sequences, [batch, time, ...], with time at least `length`.
+        lengths: steps of each.
+        length: steps of a piece.
+        key: random key.
+    """
+    lengths = jnp.asarray(lengths)
+    used = jnp.minimum(lengths, length)
+    places = jr.uniform(key, lengths.shape) * (lengths - used + 1)
+    starts = jnp.minimum(places.astype(lengths.dtype), lengths - used)
+    return jax.vmap(lambda row, start: jax.lax.dynamic_slice_in_dim(row, start, length))(values, starts), used
 
 
 class TimeMajor(NamedTuple):

@@ -7,6 +7,7 @@ from ._amortization_gap import (
     share_closed as share_closed,
     steps_to as steps_to,
 )
+from ._bound_path import bound_path as bound_path, estimates as estimates
 from ._calibrate import (
     CalibrationReport as CalibrationReport,
     calibrate as calibrate,
@@ -26,7 +27,18 @@ from ._calibration import (
     simulation_based_calibration as simulation_based_calibration,
     uniformity as uniformity,
 )
+from ._cost import (
+    count_weights as count_weights,
+    median_seconds as median_seconds,
+    take_turns as take_turns,
+    update_seconds as update_seconds,
+)
 from ._evaluate import Evaluation as Evaluation, EvaluationMeans as EvaluationMeans, evaluate as evaluate
+from ._filter_outputs import (
+    FilterOutputs as FilterOutputs,
+    expected as expected,
+    predictions_and_updates as predictions_and_updates,
+)
 from ._inference_gaps import (
     InferenceGapMeans as InferenceGapMeans,
     InferenceGaps as InferenceGaps,
@@ -48,6 +60,12 @@ from ._rate_distortion import (
     rate_distortion as rate_distortion,
 )
 from ._reference_optimum import Optimum as Optimum, ReferenceOptimum as ReferenceOptimum
+from ._references import (
+    independent_bernoulli_nats as independent_bernoulli_nats,
+    independent_discretized_nats as independent_discretized_nats,
+    independent_gaussian_nats as independent_gaussian_nats,
+    word_frequencies as word_frequencies,
+)
 from ._representation import (
     Codes as Codes,
     LevelStatistics as LevelStatistics,

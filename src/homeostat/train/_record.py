@@ -50,7 +50,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """`value` with arrays and NumPy numbers turned into Python's, tuples into lists, paths and enums into text.
+    """`value` with arrays and NumPy numbers turned into Python's, tuples into lists, paths and enums into text, functions into names.
 
     Numbers that are not finite become None, because JSON has no way to write them.
     """
@@ -68,7 +68,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if hasattr(value, "tolist"):
         return plain(value.tolist())
-    return str(value)
+    # The text of a function holds its address, which differs in every process.
+    return str(getattr(value, "__name__", value))
 
 
 def sync_folder(folder: Path) -> None:

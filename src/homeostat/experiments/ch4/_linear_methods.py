@@ -28,31 +28,8 @@ from ...inference.filters import (
 )
 from ...inference.smoothers import AbstractSmoother, ParticleSmoother, Structured
 from ...typing import Array, Key
-from ._linear_systems import Reference, Sequence, dense_joint, random_system
+from ._linear_systems import Difference, Reference, Sequence, dense_joint, difference_of, random_system
 from .adapters import by_dynamax
-
-
-class Difference(NamedTuple):
-    """How far a method is from the dense joint Gaussian.
-
-    Attributes:
-        mean: largest difference of a mean.
-        covariance: largest difference of an entry of a covariance.
-        energy_nats: largest difference of the free energy of a step (of a whole sequence, for a smoother).
-        mean_deviations: root mean square difference of means, in posterior standard deviations.
-        relative_energy: mean absolute difference of the free energy of a step, over the mean absolute exact one.
-    """
-
-    mean: float
-    covariance: float
-    energy_nats: float
-    mean_deviations: float
-    relative_energy: float
-
-    @property
-    def largest(self) -> float:
-        """The largest of the three absolute ones."""
-        return max(self.mean, self.covariance, self.energy_nats)
 
 
 def exact_filters(every: bool) -> dict[str, AbstractFilter]:
@@ -141,7 +118,7 @@ def filter_difference(method: AbstractFilter, sequence: Sequence, exact: Referen
     mean, covariance, energy = (
         np.asarray(part) for part in moments(sequence.model, sequence.observations, sequence.actions)
     )
-    return _difference(mean, covariance, energy, exact.filtered_mean, exact.filtered_covariance, exact.energy_nats)
+    return difference_of(mean, covariance, energy, exact.filtered_mean, exact.filtered_covariance, exact.energy_nats)
 
 
 def smoother_difference(method: AbstractSmoother, sequence: Sequence, exact: Reference, *, key: Key) -> Difference:
@@ -159,21 +136,10 @@ def smoother_difference(method: AbstractSmoother, sequence: Sequence, exact: Ref
         np.asarray(part) for part in moments(sequence.model, sequence.observations, sequence.actions)
     )
     total = exact.energy_nats.sum()[None]
-    return _difference(mean, covariance, energy[None], exact.smoothed_mean, exact.smoothed_covariance, total)
+    return difference_of(mean, covariance, energy[None], exact.smoothed_mean, exact.smoothed_covariance, total)
 
 
-def _difference(mean, covariance, energy, exact_mean, exact_covariance, exact_energy) -> Difference:
-    deviation = np.sqrt(np.diagonal(exact_covariance, axis1=1, axis2=2))
-    return Difference(
-        float(np.abs(mean - exact_mean).max()),
-        float(np.abs(covariance - exact_covariance).max()),
-        float(np.abs(energy - exact_energy).max()),
-        float(np.sqrt(np.mean(((mean - exact_mean) / deviation) ** 2))),
-        float(np.abs(energy - exact_energy).mean() / np.abs(exact_energy).mean()),
-    )
-
-
-class Comparison(NamedTuple):
+class Differences(NamedTuple):
     """All comparisons, by kind and name.
 
     Attributes:
@@ -188,7 +154,7 @@ class Comparison(NamedTuple):
     peers: dict[str, Difference]
 
 
-def differences(dim: int, observed: int, length: int, num_particles: int, every: bool, *, key: Key) -> Comparison:
+def differences(dim: int, observed: int, length: int, num_particles: int, every: bool, *, key: Key) -> Differences:
     """Run every method, in 64 bits, on a sequence of which a fifth is missing.
 
     Args:
@@ -216,7 +182,7 @@ def differences(dim: int, observed: int, length: int, num_particles: int, every:
             answer, peer = dense_joint(whole), by_dynamax(whole)
             if peer is not None:
                 peers = _peer_differences(peer, answer)
-        return Comparison(
+        return Differences(
             {name: one_filter(method) for name, method in exact_filters(every).items()},
             {name: one_smoother(method) for name, method in exact_smoothers(every).items()},
             {name: one_filter(method) for name, method in variational_filters(dim, every).items()},
@@ -229,10 +195,10 @@ def differences(dim: int, observed: int, length: int, num_particles: int, every:
 def _peer_differences(peer: Reference, exact: Reference) -> dict[str, Difference]:
     ours, theirs = exact.energy_nats.sum()[None], peer.energy_nats.sum()[None]
     return {
-        "dynamax, filter": _difference(
+        "dynamax, filter": difference_of(
             peer.filtered_mean, peer.filtered_covariance, theirs, exact.filtered_mean, exact.filtered_covariance, ours
         ),
-        "dynamax, smoother": _difference(
+        "dynamax, smoother": difference_of(
             peer.smoothed_mean, peer.smoothed_covariance, theirs, exact.smoothed_mean, exact.smoothed_covariance, ours
         ),
     }

@@ -146,3 +146,38 @@ def dense_joint(sequence: Sequence) -> Reference:
         every[-1][1],
         -np.diff(evidence),
     )
+
+
+class Difference(NamedTuple):
+    """How far a method is from the dense joint Gaussian.
+
+    Attributes:
+        mean: largest difference of a mean.
+        covariance: largest difference of an entry of a covariance.
+        energy_nats: largest difference of the free energy of a step (of a whole sequence, for a smoother).
+        mean_deviations: root mean square difference of means, in posterior standard deviations.
+        relative_energy: mean absolute difference of the free energy of a step, over the mean absolute exact one.
+    """
+
+    mean: float
+    covariance: float
+    energy_nats: float
+    mean_deviations: float
+    relative_energy: float
+
+    @property
+    def largest(self) -> float:
+        """The largest of the three absolute ones."""
+        return max(self.mean, self.covariance, self.energy_nats)
+
+
+def difference_of(mean, covariance, energy, exact_mean, exact_covariance, exact_energy) -> Difference:
+    """Of a method's means, covariances and free energies from the exact ones."""
+    deviation = np.sqrt(np.diagonal(exact_covariance, axis1=1, axis2=2))
+    return Difference(
+        float(np.abs(mean - exact_mean).max()),
+        float(np.abs(covariance - exact_covariance).max()),
+        float(np.abs(energy - exact_energy).max()),
+        float(np.sqrt(np.mean(((mean - exact_mean) / deviation) ** 2))),
+        float(np.abs(energy - exact_energy).mean() / np.abs(exact_energy).mean()),
+    )

@@ -1,15 +1,16 @@
-"""The nonlinear systems of the comparison: how they are simulated, and in which units a network reads what they emit."""
+"""Known nonlinear systems: how they are simulated, in which units a network reads them, and how filters are scored on them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ...core import AbstractMarkovModel
+from ...core import AbstractFilter, AbstractMarkovModel
 from ...distributions import AbstractExpectation, Cubature, GaussHermite
-from ...inference import sample_sequence
+from ...inference import filter, sample_sequence
 from ...models.sequential import (
     growth_inputs,
     lorenz_63,
@@ -99,3 +100,38 @@ def simulate(system: System, num: int, length: int, *, key: Key) -> Simulated:
     if actions is not None:
         actions = jnp.broadcast_to(actions, (num, *actions.shape))
     return Simulated(drawn.states, drawn.observations, actions)
+
+
+class Scores(NamedTuple):
+    """What a filter found on unseen sequences.
+
+    Attributes:
+        energy_nats: free energy of each sequence.
+        squared_error: mean over steps and coordinates of (mean - state)^2, of each sequence.
+        mean: of the beliefs of the first sequence, [time, d].
+        deviation: their standard deviation.
+    """
+
+    energy_nats: Float[Array, " sequences"]
+    squared_error: Float[Array, " sequences"]
+    mean: Float[Array, "time d"]
+    deviation: Float[Array, "time d"]
+
+
+def score(method: AbstractFilter, system: System, unseen: Simulated, *, key: Key) -> Scores:
+    """Run one filter over all unseen sequences."""
+
+    @eqx.filter_jit
+    def every(method: AbstractFilter, data: Simulated) -> Scores:
+        def one(inputs: tuple) -> tuple[Array, Array, Array, Array]:
+            states, values, actions, one_key = inputs
+            found = filter(method, system.model, values, actions, key=one_key, throw=False)
+            mean = jax.vmap(lambda belief: belief.mean)(found.beliefs)
+            variance = jax.vmap(lambda belief: jnp.diagonal(belief.covariance))(found.beliefs)
+            return found.free_energy_nats, jnp.mean((mean - states) ** 2), mean, jnp.sqrt(variance)
+
+        keys = jr.split(key, data.states.shape[0])
+        energy, error, mean, deviation = jax.lax.map(one, (*data, keys), batch_size=4)
+        return Scores(energy, error, mean[0], deviation[0])
+
+    return every(method, unseen)

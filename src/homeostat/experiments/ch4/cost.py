@@ -11,7 +11,6 @@ chapter's size is larger than the SRNN's encoder; what it saves is gradients thr
 numbers stand beside the times.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,12 +23,12 @@ import optax
 
 from ...inference import FilteringDescent, ModelWithFilter, SequenceBatch, filter
 from ...inference.filters import VariationalFilter, srnn_filter
-from ...models.sequential import speech_density, srnn
+from ...metrics import count_weights, take_turns
+from ...models.sequential import SRNNSizes, speech_density, srnn
 from ...typing import Array, Float, Key, PyTree
 from .._claims import AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._contest import Amortized, count_weights
-from .speech import StochasticSizes
+from ..kit import UpdateNetwork
 
 SOURCE = "Marino (thesis), Sec. 4.4, Setup"
 MINUTES = Minutes(smoke=0.2, small=4.0, paper=10.0)
@@ -46,9 +45,9 @@ CLAIMS = (
 class Config:
     """Options of this experiment; the defaults are those of `small`."""
 
-    sizes: StochasticSizes = StochasticSizes()
+    sizes: SRNNSizes = SRNNSizes()
     """Of the SRNN: the chapter's."""
-    amortized: Amortized = Amortized()
+    amortized: UpdateNetwork = UpdateNetwork()
     """The update network: the chapter's."""
     num_steps: int = 10
     """Steps of a sequence (count)."""
@@ -61,7 +60,7 @@ class Config:
     def for_scale(cls, scale: str) -> "Config":
         """The values used at one scale."""
         if scale == "smoke":
-            return cls(StochasticSizes(4, 16, 16, 1, 1), Amortized(16, 1), 4, 2, 2)
+            return cls(SRNNSizes(4, 16, 16, 1, 1), UpdateNetwork(16, 1), 4, 2, 2)
         if scale == "paper":
             return cls(num_steps=40, batch_size=64, repeats=15)
         return cls()
@@ -73,7 +72,7 @@ class Task(NamedTuple):
     Attributes:
         name: in the table.
         weights: learnable numbers of the filter.
-        run: does it once and waits.
+        run: does it once.
     """
 
     name: str
@@ -115,7 +114,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
 
 def tasks(config: Config, *, key: Key) -> list[Task]:
     """Filtering and one update with each filter; nothing is computed before it is run."""
-    sizes, density = config.sizes.sizes(), speech_density()
+    sizes, density = config.sizes, speech_density()
     model_key, data_key = jr.split(key)
     shape = (config.batch_size, config.num_steps, density.size)
 
@@ -125,7 +124,7 @@ def tasks(config: Config, *, key: Key) -> list[Task]:
 
     def amortized(key: Key = model_key) -> ModelWithFilter:
         model = srnn(density, sizes, key=key)
-        return ModelWithFilter(model, config.amortized.build(model, 1, config.batch_size, key=key))
+        return ModelWithFilter(model, config.amortized.filter(model, 1, config.batch_size, key=key))
 
     def windows() -> Array:
         return jr.normal(data_key, shape)
@@ -187,29 +186,6 @@ def _prepared(prepare: Callable[[], tuple], function: Callable[..., PyTree]) -> 
     def once() -> PyTree:
         if not arguments:
             arguments.append(prepare())
-        return jax.block_until_ready(function(*arguments[0]))
+        return function(*arguments[0])
 
     return once
-
-
-def take_turns(
-    functions: list[Callable[[], PyTree]], repeats: int, advance: Callable[[], None]
-) -> Float[np.ndarray, "repeats functions"]:
-    """Seconds of each function in each of the turns, after one call of each that does not count.
-
-    Args:
-        functions: what is timed.
-        repeats: turns.
-        advance: called after each call.
-    """
-    seconds = np.empty((repeats, len(functions)))
-    for function in functions:
-        function()
-        advance()
-    for turn in range(repeats):
-        for place, function in enumerate(functions):
-            begin = time.perf_counter()
-            function()
-            seconds[turn, place] = time.perf_counter() - begin
-            advance()
-    return seconds

@@ -19,6 +19,7 @@ import numpy as np
 
 from ...inference import ModelWithFilter, SequenceBatch, filter
 from ...inference.filters import MixtureBelief, StepContext
+from ...metrics import estimates
 from ...models.sequential import Conditioned
 from ...objectives import Evidence, FreeEnergy
 from ...results import BadInputError
@@ -26,12 +27,8 @@ from ...typing import Array, Float, Key
 from ...viz import plot_iterations
 from .._claims import AtLeast, AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ..ch3._common import estimates
-from ._clips import Recordings
-from ._common import printed
-from ._contest import Contender, Contest, clip_nats, learn, stage_name
-from ._contest_report import lead, measure, over_seeds
-from .speech import Config as SpeechConfig, contests
+from ..kit import ClipNats, Method, SequenceTask, difference, mean_and_error, measure, printed, stage_name, train
+from .speech import Config as SpeechConfig, load, recurrent
 
 SOURCE = "Marino (thesis), Fig. 4.4"
 MINUTES = Minutes(smoke=0.25, small=30.0, paper=20000.0)
@@ -78,10 +75,11 @@ class Bounds(NamedTuple):
 
 def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     """Run the experiment."""
-    contest, _ = contests(replace(config.speech, iterations=config.numbers))
-    found = [_all_seeds(context, contest, contender, config, key) for contender in contest.contenders[1:]]
-    bounds = [np.array([float(each.nats) for each in seeds]) for seeds in found]
-    measure(context, "iterations/more", lead(bounds[0], bounds[-1]))
+    of, methods = recurrent(replace(config.speech, iterations=config.numbers), load(config.speech.data))
+    seeds = range(config.speech.reporting.num_seeds)
+    found = [[_one_seed(context, of, method, seed, key) for seed in seeds] for method in methods[1:]]
+    bounds = [np.array([float(each.nats) for each in of_seeds]) for of_seeds in found]
+    measure(context, "iterations/more", difference(bounds[0], bounds[-1]))
     path = np.mean([each.path_nats for each in found[-1]], axis=0)
     gains = improvement(path)
     steps = np.diff(gains)
@@ -89,7 +87,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     context.measure("iterations/improves", float(steps.min()))
     context.measure("iterations/diminishing", float(steps[half:].sum() / steps[:half].sum()))
     context.measure("iterations/all", float(gains[-1]))
-    _report(context, contest, config.numbers, bounds, path)
+    _report(context, of, config.numbers, bounds, path)
 
 
 def improvement(path_nats: Float[np.ndarray, " moments"]) -> Float[np.ndarray, " moments"]:
@@ -97,26 +95,17 @@ def improvement(path_nats: Float[np.ndarray, " moments"]) -> Float[np.ndarray, "
     return 100.0 * (path_nats[0] - path_nats) / np.abs(path_nats[0])
 
 
-def _all_seeds(
-    context: AbstractRunContext, contest: Contest, contender: Contender, config: Config, key: Key
-) -> list[Bounds]:
-    return [
-        _one_seed(context, contest, contender, config, seed, key) for seed in range(config.speech.reporting.num_seeds)
-    ]
-
-
-def _one_seed(
-    context: AbstractRunContext, contest: Contest, contender: Contender, config: Config, seed: int, key: Key
-) -> Bounds:
-    learned = learn(context, contest, contender, config.speech.reporting, seed, key=key).learned
+def _one_seed(context: AbstractRunContext, of: SequenceTask, method: Method, seed: int, key: Key) -> Bounds:
+    name = stage_name(of.name, method.name, seed)
+    learned = train(context, name, method, of.data.train, key=key).learned
 
     def judge(key: Key) -> Bounds:
         bound_key, path_key = jr.split(key)
-        clips = contest.data.sequences(contest.data.validation)
-        nats = clip_nats(learned, clips, key=bound_key)
+        clips = of.batch(of.data.validation)
+        nats = eqx.filter_jit(ClipNats(clips))(learned, key=bound_key)
         return Bounds(np.asarray(nats), np.asarray(energy_path(learned, clips, key=path_key)))
 
-    return context.stage(f"{stage_name(contest, contender, seed)}-path", judge, key=key)
+    return context.stage(f"{name}-path", judge, key=key)
 
 
 @eqx.filter_jit
@@ -137,7 +126,7 @@ def energy_path(
     method, model = learned.filter, learned.model
     if clips.lengths is None or clips.mask is None:
         raise BadInputError(
-            "Expected clips with lengths and a mask that hides the first step: make them with `primed`."
+            "Expected clips with lengths and a mask that hides the first step: make them with `condition_on_first`."
         )
 
     def step(belief: MixtureBelief, observation: Array, step_key: Key) -> Float[Array, " moments"]:
@@ -173,17 +162,16 @@ def energy_path(
 
 def _report(
     context: AbstractRunContext,
-    contest: Contest,
+    of: SequenceTask,
     numbers: Sequence[int],
     bounds: Sequence[Float[np.ndarray, " seeds"]],
     path: Float[np.ndarray, " moments"],
 ) -> None:
-    data: Recordings = contest.data
-    estimates_of = [over_seeds(each) for each in bounds]
-    caption = f"{contest.name}, {data.name}, {len(data.validation.lengths)} validation clips"
+    means = [mean_and_error(each) for each in bounds]
+    caption = f"{of.name}, {of.data.name}, {len(of.data.validation.lengths)} validation clips"
     context.table(
         "training", ("iterations in training", "nats per step"),
-        [(number, printed(each, 2)) for number, each in zip(numbers, estimates_of, strict=True)],
+        [(number, printed(each, 2)) for number, each in zip(numbers, means, strict=True)],
         caption=f"Negative bound against iterations of training: {caption}.",
     )  # fmt: skip
     gains = improvement(path)
@@ -192,8 +180,5 @@ def _report(
         [(index, float(nats), float(gain)) for index, (nats, gain) in enumerate(zip(path, gains, strict=True))],
         caption=f"The model trained with {numbers[-1]} iterations: {caption}.",
     )  # fmt: skip
-    figure = plot_iterations(
-        numbers, np.array([float(each.value) for each in estimates_of]),
-        np.array([float(each.stderr) for each in estimates_of]), gains,
-    )  # fmt: skip
+    figure = plot_iterations(numbers, *np.array(means).T, gains)
     context.figure("iterations", figure, caption=f"Fig. 4.4: {caption}. Left, bars of two standard errors over seeds.")

@@ -9,27 +9,24 @@ Scales: `smoke` compares a few methods and trains briefly on scalar systems; `sm
 and with two state coordinates; `paper` trains longer.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ... import viz
 from ...distributions import FullGaussian
-from ...inference import ModelWithFilter, SequenceBatch, filter
-from ...inference.filters import GaussianBelief, Kalman, VariationalFilter
-from ...models.sequential import LinearGaussian
-from ...typing import Array, Float, Key
+from ...inference import FilteringDescent, ModelWithFilter, SequenceBatch
+from ...inference.filters import VariationalFilter
+from ...typing import Key
 from .._claims import AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._common import Trained, Training, train
+from ..kit import EVERYWHERE, Method, SequenceTraining, train
+from ._linear_learned import against_kalman, draw
 from ._linear_methods import differences
-from ._linear_systems import Sequence, random_systems
+from ._linear_systems import random_systems
 from ._prediction_units import update_engine
 
 SOURCE = "Marino, thesis, chapter 4, with thresholds set for this library"
@@ -43,10 +40,9 @@ _MEAN = (
 _VARIANCE = "relative difference of posterior variances from the Kalman filter's, mean of absolute values"
 _DEVIATIONS, _RATIO = "posterior standard deviations", "ratio"
 _AT_SMOKE = ("smoke",)
-_EVERYWHERE = ("smoke", "small", "paper")
 CLAIMS = (
-    Claim("linear/exact-filters", SOURCE, f"filters: {_EXACT}", "units or nats", AtMost(1e-10), scales=_EVERYWHERE),
-    Claim("linear/exact-smoothers", SOURCE, f"smoothers: {_EXACT}", "units or nats", AtMost(1e-10), scales=_EVERYWHERE),
+    Claim("linear/exact-filters", SOURCE, f"filters: {_EXACT}", "units or nats", AtMost(1e-10), scales=EVERYWHERE),
+    Claim("linear/exact-smoothers", SOURCE, f"smoothers: {_EXACT}", "units or nats", AtMost(1e-10), scales=EVERYWHERE),
     Claim("linear/sampled", SOURCE, _SAMPLED, _DEVIATIONS, AtMost(0.1)),
     Claim("linear/variational", SOURCE, f"variational filters, the worst: {_BOUND}", _RATIO, AtMost(0.01)),
     Claim("linear/avf-bound", SOURCE, f"learned filter: {_BOUND}", _RATIO, AtMost(0.01)),
@@ -86,7 +82,7 @@ class Config:
     """Units in each hidden layer of the update network (count)."""
     depth: int = 2
     """Its hidden layers (count)."""
-    training: Training = field(default_factory=lambda: Training(4_000, 64, 2e-3, 0.01, largest_gradient=1.0))
+    training: SequenceTraining = SequenceTraining(4_000, 64, 2e-3, 0.01, 1.0)
     """Training of the learned filter."""
 
     @classmethod
@@ -94,20 +90,13 @@ class Config:
         """The values used at one scale."""
         if scale == "smoke":
             return cls(
-                length=8,
-                every_method=False,
-                dims=(1,),
-                num_train=256,
-                num_test=32,
-                learned_length=6,
-                width=24,
-                training=Training(200, 32, 5e-3, 0.1, largest_gradient=1.0),
-            )
+                length=8, every_method=False, dims=(1,), num_train=256, num_test=32, learned_length=6, width=24,
+                training=SequenceTraining(200, 32, 5e-3, 0.1, 1.0),
+            )  # fmt: skip
         if scale == "paper":
             return cls(
-                num_train=60_000, num_test=1_000, width=128,
-                training=Training(40_000, 128, 1e-3, 0.01, largest_gradient=1.0),
-            )  # fmt: skip
+                num_train=60_000, num_test=1_000, width=128, training=SequenceTraining(40_000, 128, 1e-3, 0.01, 1.0)
+            )
         return cls()
 
 
@@ -157,22 +146,6 @@ def compare(config: Config, context: AbstractRunContext, *, key: Key) -> None:
 # --------------------------------------------------------------------------------------------------- a learned filter
 
 
-class Against(NamedTuple):
-    """A learned filter beside Kalman's on unseen systems; leading axes [iterations, systems, time].
-
-    Attributes:
-        mean_deviations: differences of means in standard deviations of the exact posterior, [..., d].
-        variance_ratios: variances over the exact ones, less one, [..., d].
-        energy_nats: free energies of steps.
-        exact_energy_nats: -log p(x_t | x_{<t}), [systems, time].
-    """
-
-    mean_deviations: Float[Array, "iterations systems time d"]
-    variance_ratios: Float[Array, "iterations systems time d"]
-    energy_nats: Float[Array, "iterations systems time"]
-    exact_energy_nats: Float[Array, "systems time"]
-
-
 def learned_filter(config: Config, dim: int, *, key: Key, num_iterations: int | None = None) -> VariationalFilter:
     """Amortized variational filtering, not trained yet."""
     engine = update_engine(dim, config.width, config.depth, key=key)
@@ -192,9 +165,14 @@ def learn(config: Config, context: AbstractRunContext, *, key: Key) -> None:
         def build(key: Key, dim: int = dim, example=example) -> ModelWithFilter:
             return ModelWithFilter(example, learned_filter(config, dim, key=key))
 
+        def learner(learned: ModelWithFilter) -> FilteringDescent:
+            return FilteringDescent(learned, config.training.optimizer(), config.training.truncation or None)
+
+        method = Method(f"avf-{dim}", build, learner, config.training)
         batches = SequenceBatch(seen.observations, seen.actions, models=seen.model)
-        trained = train(context, f"avf-{dim}", batches, build, config.training, key=train_key)
-        found = context.stage(f"unseen-{dim}", partial(against_kalman, config, trained, unseen), key=test_key)
+        learned = train(context, method.name, method, batches, key=train_key).learned.filter
+        compared = partial(against_kalman, config.num_iterations, learned, unseen)
+        found = context.stage(f"unseen-{dim}", compared, key=test_key)
         for iteration in range(config.num_iterations + 1):
             mean = float(np.sqrt(np.mean(np.square(found.mean_deviations[iteration]))))
             variance = float(np.mean(np.abs(found.variance_ratios[iteration])))
@@ -205,7 +183,7 @@ def learn(config: Config, context: AbstractRunContext, *, key: Key) -> None:
                 for name, value in (("mean", mean), ("variance", variance), ("bound", bound)):
                     worst[name] = max(worst.get(name, 0.0), value)
         if dim == config.dims[0]:
-            draw(config, context, trained, unseen, key=test_key)
+            draw(context, learned, unseen, key=test_key)
     for name, value in worst.items():
         context.measure(f"linear/avf-{name}", value)
     context.table(
@@ -216,86 +194,3 @@ def learn(config: Config, context: AbstractRunContext, *, key: Key) -> None:
         "of each: root mean square difference of means, mean absolute relative difference of variances and of free energies per "
         "step. With 0 iterations the prediction stands, and nothing is learned from the observation.",
     )
-
-
-def against_kalman(config: Config, trained: Trained, unseen: Sequence, *, key: Key) -> Against:
-    """After every number of iterations from none to all of them."""
-    method = trained.learned.filter
-
-    def both(steps: int) -> tuple[Array, Array, Array, Array]:
-        learned = VariationalFilter(method.engine, method.family, steps)
-
-        def one(model, observations, actions) -> tuple[Array, Array, Array, Array]:
-            exact = filter(Kalman(), model, observations, actions, key=key)
-            found = filter(learned, model, observations, actions, key=key)
-            assert isinstance(exact.beliefs, GaussianBelief) and isinstance(found.beliefs, GaussianBelief)
-            variance = jnp.sum(exact.beliefs.scale_tril**2, axis=2)
-            return (
-                (found.beliefs.loc - exact.beliefs.loc) / jnp.sqrt(variance),
-                jnp.sum(found.beliefs.scale_tril**2, axis=2) / variance - 1.0,
-                found.info.free_energy_nats,
-                exact.info.free_energy_nats,
-            )
-
-        return eqx.filter_jit(eqx.filter_vmap(one))(unseen.model, unseen.observations, unseen.actions)
-
-    every = [both(steps) for steps in range(config.num_iterations + 1)]
-    deviations, ratios, energies = (jnp.stack([found[part] for found in every]) for part in range(3))
-    return Against(deviations, ratios, energies, every[0][3])
-
-
-def draw(config: Config, context: AbstractRunContext, trained: Trained, unseen: Sequence, *, key: Key) -> None:
-    """The first unseen system, step by step."""
-    one = jax.tree.map(lambda leaf: leaf[0], unseen)
-    method = trained.learned.filter
-    found = filter(method, one.model, one.observations, one.actions, key=key)
-    exact = filter(Kalman(), one.model, one.observations, one.actions, key=key)
-
-    def band(name: str, beliefs: GaussianBelief) -> viz.BeliefBand:
-        return viz.BeliefBand(name, np.asarray(beliefs.loc), np.sqrt(np.sum(np.asarray(beliefs.scale_tril) ** 2, 2)))
-
-    names = [f"state {index + 1}" for index in range(one.states.shape[1])]
-    context.figure(
-        "prediction-update",
-        viz.plot_prediction_update(
-            band("prediction", found.predictions), band("update", found.beliefs), np.asarray(one.states), names=names
-        ),
-        caption="The learned filter on a system that it has not seen: before and after each observation, with one standard deviation.",
-    )
-    context.figure(
-        "posterior",
-        viz.plot_posterior_bands([band("Kalman", exact.beliefs), band("learned", found.beliefs)], np.asarray(one.states), names=names),
-        caption="The same sequence: posterior means with bands of two standard deviations, and the state.",
-    )  # fmt: skip
-    model = one.model
-    mean, spread, white = one_step(model, exact.predictions, one.observations)
-    seen = [f"observation {index + 1}" for index in range(white.shape[1])]
-    context.figure(
-        "one-step",
-        viz.plot_one_step(np.asarray(one.observations), np.asarray(mean), np.asarray(spread), names=seen),
-        caption="Predictions of the Kalman filter one step ahead, with two standard deviations, and what came.",
-    )
-    _, _, learned_white = one_step(model, found.predictions, one.observations)
-    every = np.concatenate([np.asarray(white), np.asarray(learned_white)], axis=1)
-    labels = [f"{name}, {of}" for of in ("Kalman", "learned") for name in seen]
-    context.figure(
-        "whiteness",
-        viz.plot_whiteness(every, names=labels, most_lags=min(10, config.learned_length - 2)),
-        caption="Autocorrelation of one-step errors in units of their predicted deviation: white for a filter that leaves nothing over.",
-    )
-
-
-def one_step(
-    model: LinearGaussian, predictions: GaussianBelief, observations: Float[Array, "time m"]
-) -> tuple[Array, Array, Array]:
-    """Mean and deviation of x_t given the past, and the errors divided by the factor of their covariance."""
-    matrix, offset, noise = model.emission_matrix, model.emission_offset, model.emission_scale_tril
-
-    def one(loc: Array, scale_tril: Array, value: Array) -> tuple[Array, Array, Array]:
-        root = matrix @ scale_tril
-        covariance = root @ root.T + noise @ noise.T
-        mean = matrix @ loc + offset
-        white = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(covariance), value - mean, lower=True)
-        return mean, jnp.sqrt(jnp.diagonal(covariance)), white
-
-    return jax.vmap(one)(predictions.loc, predictions.scale_tril, observations)

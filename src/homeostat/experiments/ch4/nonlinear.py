@@ -12,12 +12,9 @@ the sequence. Of the extended and the unscented filter it is the log density und
 Scales: `smoke` has short sequences of stochastic volatility alone; `small` all four; `paper` is longer.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -25,15 +22,16 @@ import numpy as np
 from ... import viz
 from ...core import AbstractFilter
 from ...distributions import FullGaussian, SigmaPoints
-from ...inference import ModelWithFilter, SequenceBatch, filter
+from ...inference import FilteringDescent, ModelWithFilter, SequenceBatch
 from ...inference.engines import Direct
 from ...inference.filters import Extended, MomentMatching, Particle, Unscented, VariationalFilter
-from ...typing import Array, Float, Key
+from ...metrics import SequenceEvaluation, lead
+from ...typing import Key
 from .._claims import AtLeast, AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._common import SequenceBounds, Trained, Training, lead, mean_and_error, per_step, printed, train
+from ..kit import Method, SequenceTraining, mean_and_error, measure, only, printed, train
 from ._prediction_units import InPredictionUnits, direct_engine, update_engine
-from ._systems import Simulated, System, build_system, simulate
+from ._systems import Scores, Simulated, System, build_system, score, simulate
 
 SOURCE = "Marino, thesis, chapter 4, on textbook systems, with thresholds set for this library"
 MINUTES = Minutes(smoke=0.4, small=10.0, paper=120.0)
@@ -78,7 +76,7 @@ class Config:
     """Logarithm of the root of the first rate along gradients, which are steep where noise is small (dimensionless)."""
     num_particles: int = 10_000
     """Particles of the reference (count)."""
-    training: Training = field(default_factory=lambda: Training(1_500, 16, 2e-3, 0.02, largest_gradient=5.0))
+    training: SequenceTraining = SequenceTraining(1_500, 16, 2e-3, 0.02, 5.0)
     """Training of either learned filter."""
 
     @classmethod
@@ -86,38 +84,15 @@ class Config:
         """The values used at one scale."""
         if scale == "smoke":
             return cls(
-                systems=("volatility",),
-                length=12,
-                num_train=32,
-                num_test=8,
-                num_iterations=1,
-                width=16,
-                depth=1,
-                num_particles=500,
-                training=Training(40, 16, 5e-3, 0.1, largest_gradient=5.0),
-            )
+                systems=("volatility",), length=12, num_train=32, num_test=8, num_iterations=1, width=16, depth=1,
+                num_particles=500, training=SequenceTraining(40, 16, 5e-3, 0.1, 5.0),
+            )  # fmt: skip
         if scale == "paper":
             return cls(
                 length=200, num_train=20_000, num_test=256, image_size=16, width=256,
-                training=Training(20_000, 64, 1e-3, 0.02, largest_gradient=5.0),
+                training=SequenceTraining(20_000, 64, 1e-3, 0.02, 5.0),
             )  # fmt: skip
         return cls()
-
-
-class Scores(NamedTuple):
-    """What a filter found on unseen sequences.
-
-    Attributes:
-        energy_nats: free energy of each sequence.
-        squared_error: mean over steps and coordinates of (mean - state)^2, of each sequence.
-        mean: of the beliefs of the first sequence, [time, d].
-        deviation: their standard deviation.
-    """
-
-    energy_nats: Float[Array, " sequences"]
-    squared_error: Float[Array, " sequences"]
-    mean: Float[Array, "time d"]
-    deviation: Float[Array, "time d"]
 
 
 def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
@@ -160,34 +135,27 @@ def learned_filters(
 ) -> dict[str, AbstractFilter]:
     """Train amortized variational filtering and the direct filter, each on the same sequences in the same order."""
     found: dict[str, AbstractFilter] = {}
+    of_the_filter = only(lambda both: both.filter, config.training.optimizer())
     for label, steps in (("avf", config.num_iterations), ("direct", 1)):
 
         def build(key: Key, label: str = label, steps: int = steps) -> ModelWithFilter:
-            engine = engine_of(config, system, label, key=key)
-            return ModelWithFilter(system.model, variational(system, engine, steps))
+            return ModelWithFilter(system.model, variational(system, engine_of(config, system, label, key=key), steps))
 
+        def learner(learned: ModelWithFilter) -> FilteringDescent:
+            return FilteringDescent(learned, of_the_filter, config.training.truncation or None)
+
+        method = Method(label, build, learner, config.training)
         batches = SequenceBatch(seen.observations, seen.actions)
-        trained: Trained = train(
-            context, f"{system.name}-{label}", batches, build, config.training, key=key, fixed_model=True
-        )
-        found[label] = trained.learned.filter
+        found[label] = train(context, f"{system.name}-{label}", method, batches, key=key).learned.filter
     return found
 
 
 def engine_of(config: Config, system: System, label: str, *, key: Key) -> InPredictionUnits | Direct:
     """The update network ("avf") or the encoder."""
+    width, depth, largest = config.width, config.depth, config.largest
     if label == "avf":
-        return update_engine(
-            system.dim,
-            config.width,
-            config.depth,
-            largest=config.largest,
-            first_log_rate=config.first_log_rate,
-            key=key,
-        )
-    return direct_engine(
-        system.observed, system.dim, config.width, config.depth, scale=system.scale, largest=config.largest, key=key
-    )
+        return update_engine(system.dim, width, depth, largest=largest, first_log_rate=config.first_log_rate, key=key)
+    return direct_engine(system.observed, system.dim, width, depth, scale=system.scale, largest=largest, key=key)
 
 
 def variational(system: System, engine: InPredictionUnits | Direct, steps: int) -> VariationalFilter:
@@ -196,44 +164,22 @@ def variational(system: System, engine: InPredictionUnits | Direct, steps: int) 
     return VariationalFilter(engine, FullGaussian(system.dim), steps, rule, MomentMatching(rule))
 
 
-def score(method: AbstractFilter, system: System, unseen: Simulated, *, key: Key) -> Scores:
-    """Run one filter over all unseen sequences."""
-
-    @eqx.filter_jit
-    def every(method: AbstractFilter, data: Simulated) -> Scores:
-        def one(inputs: tuple) -> tuple[Array, Array, Array, Array]:
-            states, values, actions, one_key = inputs
-            found = filter(method, system.model, values, actions, key=one_key, throw=False)
-            mean = jax.vmap(lambda belief: belief.mean)(found.beliefs)
-            variance = jax.vmap(lambda belief: jnp.diagonal(belief.covariance))(found.beliefs)
-            return found.free_energy_nats, jnp.mean((mean - states) ** 2), mean, jnp.sqrt(variance)
-
-        keys = jr.split(key, data.states.shape[0])
-        energy, error, mean, deviation = jax.lax.map(one, (*data, keys), batch_size=4)
-        return Scores(energy, error, mean[0], deviation[0])
-
-    return every(method, unseen)
-
-
 def report(
     config: Config, context: AbstractRunContext, system: System, scores: dict[str, Scores]
 ) -> list[tuple[str, str, str, str, str]]:
     """Measure the claims of one system; the rows of its filters."""
-    steps = jnp.full(config.num_test, float(config.length))
-    bounds = {label: SequenceBounds(found.energy_nats, steps) for label, found in scores.items()}
+    steps = jnp.full(config.num_test, config.length)
+    bounds = {label: SequenceEvaluation(found.energy_nats, steps, steps) for label, found in scores.items()}
     errors = {label: np.sqrt(np.mean(np.asarray(found.squared_error))) for label, found in scores.items()}
-    context.measure(f"nonlinear/{system.name}-above-direct", *lead(bounds["avf"], bounds["direct"]))
+    measure(context, f"nonlinear/{system.name}-above-direct", lead(bounds["avf"], bounds["direct"]))
     context.measure(f"nonlinear/{system.name}-tracking", errors["avf"] / errors["particle"])
     return [
         (
-            system.name,
-            label,
-            printed(per_step(bounds[label])),
-            printed(_root(np.asarray(found.squared_error))),
+            system.name, label, printed(bounds[label].per_step()), printed(_root(np.asarray(found.squared_error))),
             f"{errors[label] / errors['particle']:.3f}",
         )
         for label, found in scores.items()
-    ]
+    ]  # fmt: skip
 
 
 def _root(squared: np.ndarray) -> tuple[float, float]:
@@ -245,15 +191,9 @@ def _root(squared: np.ndarray) -> tuple[float, float]:
 def draw(context: AbstractRunContext, system: System, unseen: Simulated, scores: dict[str, Scores]) -> None:
     """Beliefs along the first unseen sequence."""
     shown = {"avf": "amortized variational filtering", "particle": "particle filter", "extended": "extended"}
+    bands = [viz.BeliefBand(name, *map(np.asarray, scores[label][2:])) for label, name in shown.items()]
     context.figure(
         f"bands-{system.name}",
-        viz.plot_posterior_bands(
-            [
-                viz.BeliefBand(name, np.asarray(scores[label].mean), np.asarray(scores[label].deviation))
-                for label, name in shown.items()
-            ],
-            np.asarray(unseen.states[0]),
-            names=system.states,
-        ),
+        viz.plot_posterior_bands(bands, np.asarray(unseen.states[0]), names=system.states),
         caption=f"{system.name.capitalize()}: posterior means with bands of two standard deviations, and the true state (dots).",
     )

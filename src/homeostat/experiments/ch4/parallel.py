@@ -22,10 +22,10 @@ from ... import viz
 from ...distributions import AbstractRecursion, Parallel, Sequential
 from ...inference import RauchTungStriebel, filter
 from ...inference.filters import GaussianBelief, Kalman
+from ...metrics import median_seconds
 from ...typing import Array, Float, Key
 from .._claims import AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._common import median_seconds
 from ._linear_systems import random_system
 
 SOURCE = "section 'Parallel-in-time' of the plan for chapter 4; Sarkka and Garcia-Fernandez 2021"

@@ -2,6 +2,7 @@
 
 from ._bayesian_dynamics import BayesianLinearDynamics as BayesianLinearDynamics
 from ._conditioned import Conditioned as Conditioned
+from ._conditioned_on_first import ConditionedOnFirst as ConditionedOnFirst, Given as Given
 from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics
 from ._hidden_markov import HiddenMarkov as HiddenMarkov
 from ._linear_dynamics import (
