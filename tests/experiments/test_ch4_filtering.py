@@ -15,14 +15,7 @@ from homeostat import viz
 from homeostat.distributions import FullGaussian
 from homeostat.experiments import Registry
 from homeostat.experiments.ch4 import linear, nonlinear, parallel, smoother
-from homeostat.experiments.ch4._common import (
-    SequenceBounds,
-    Training,
-    filter_alone,
-    lead,
-    per_step,
-    sequence_bounds,
-)
+from homeostat.experiments.ch4._linear_learned import one_step
 from homeostat.experiments.ch4._linear_methods import filter_difference
 from homeostat.experiments.ch4._linear_systems import dense_joint, random_system
 from homeostat.experiments.ch4._prediction_units import (
@@ -35,7 +28,8 @@ from homeostat.experiments.ch4._prediction_units import (
     update_engine,
 )
 from homeostat.experiments.ch4._systems import build_system, simulate
-from homeostat.inference import ModelWithFilter, SequenceBatch, filter
+from homeostat.experiments.kit import Training, only
+from homeostat.inference import ModelWithFilter, filter
 from homeostat.inference.engines import Estimate, Iterative, LogGradient
 from homeostat.inference.filters import Kalman, VariationalFilter
 from tolerances import ALGEBRA, AUTODIFF
@@ -72,7 +66,7 @@ def test_the_dense_joint_is_what_the_kalman_filter_finds(key):
 
 def test_one_step_errors_of_the_exact_filter_have_unit_size(sequence, key):
     found = filter(Kalman(), sequence.model, sequence.observations, sequence.actions, key=key)
-    mean, spread, white = linear.one_step(sequence.model, found.predictions, sequence.observations)
+    mean, spread, white = one_step(sequence.model, found.predictions, sequence.observations)
     seen = ~jnp.isnan(sequence.observations)
     np.testing.assert_allclose((white * spread)[seen], (sequence.observations - mean)[seen], atol=ALGEBRA)
     # -log p(x_t | x_{<t}) from mean and deviation.
@@ -145,36 +139,13 @@ def test_an_optimizer_for_the_filter_leaves_the_model(key):
     system = build_system("volatility", 3, 4)
     both = ModelWithFilter(system.model, nonlinear.variational(system, update_engine(1, 4, 1, key=key), 1))
     params = eqx.filter(both, eqx.is_inexact_array)
-    optimizer = filter_alone(Training(10, 2, 0.1).optimizer())
+    optimizer = only(lambda both: both.filter, Training(10, 2, 0.1).optimizer())
     gradient = jax.tree.map(jnp.ones_like, params)
     updates, _ = optimizer.update(gradient, optimizer.init(params), params)
     after = optax.apply_updates(params, updates)
     assert eqx.tree_equal(after.model, params.model)
     moved = jax.tree.map(lambda a, b: jnp.all(a != b), after.filter, params.filter)
     assert all(jax.tree.leaves(moved))
-
-
-def test_bounds_of_ragged_sequences_are_those_of_each(sequence, key):
-    values = jnp.stack([sequence.observations, sequence.observations[::-1]])
-    actions = jnp.stack([sequence.actions, sequence.actions])
-    batch = SequenceBatch(values, actions, jnp.asarray([4, 2]))
-    found = sequence_bounds(Kalman(), sequence.model, batch, key=key)
-    whole = filter(Kalman(), sequence.model, values[0], actions[0], key=key)
-    short = filter(Kalman(), sequence.model, values[1], actions[1], key=key, mask=jnp.arange(4) < 2)
-    expected = jnp.stack([whole.free_energy_nats, short.free_energy_nats])
-    np.testing.assert_allclose(found.free_energy_nats, expected, atol=ALGEBRA)
-    np.testing.assert_array_equal(found.num_steps, [4.0, 2.0])
-    np.testing.assert_allclose(per_step(found).value, expected.sum() / 6.0, atol=ALGEBRA)
-
-
-def test_leads_are_paired_and_weighted_by_length():
-    steps = jnp.asarray([10.0, 30.0])
-    first, second = SequenceBounds(jnp.asarray([5.0, 60.0]), steps), SequenceBounds(jnp.asarray([15.0, 120.0]), steps)
-    found = lead(first, second)
-    np.testing.assert_allclose(found.value, 70.0 / 40.0, atol=ALGEBRA)
-    # Residuals 10 - 17.5 and 60 - 52.5.
-    np.testing.assert_allclose(found.stderr, np.sqrt(2.0 * 2.0 * 7.5**2) / 40.0, atol=ALGEBRA)
-    assert np.isnan(per_step(SequenceBounds(jnp.ones(1), jnp.ones(1))).stderr)
 
 
 def test_systems_emit_what_they_say(key):

@@ -1,10 +1,8 @@
-"""Parts of the experiments on music, speech and video: a given first step, clips, choice by validation, configurations."""
+"""Parts of the experiments on music, speech and video: tasks, methods, choice by validation, configurations."""
 
-import itertools
 from dataclasses import replace
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -12,32 +10,30 @@ import optax
 import pytest
 
 from homeostat import viz
-from homeostat.data import Sequences, SequenceSplits, SplitIndices
+from homeostat.data import Clips, Sequences, SequenceSplits, SplitIndices, sequence_arrays
 from homeostat.distributions import Cubature, FullGaussian
 from homeostat.experiments import Registry
 from homeostat.experiments.ch4 import cost, iterations, music, speech, video
-from homeostat.experiments.ch4._clips import (
-    Clips,
-    Portion,
-    as_grey,
-    as_real,
-    independent_notes_nats,
-    independent_values_nats,
-    recordings,
-)
-from homeostat.experiments.ch4._contest import (
-    Amortized,
-    Contender,
-    KeepBest,
-    Score,
-    Standing,
+from homeostat.experiments.ch4._report import as_real
+from homeostat.experiments.kit import (
+    Method,
+    Reporting,
+    Result,
+    SequenceScores,
+    SequenceTask,
+    SequenceTraining,
+    Training,
     Update,
-    contenders,
+    UpdateNetwork,
     even_batch,
+    filtering_methods,
+    nats_per_step,
+    nats_per_step_of_sequences,
     stage_name,
 )
-from homeostat.experiments.ch4._primed import ConditionedOnFirst, primed, scored_steps
-from homeostat.inference import FilteringDescent, ModelWithFilter, filter
+from homeostat.experiments.kit._keep_best import KeepBest
+from homeostat.experiments.kit._sequences import ClipNats
+from homeostat.inference import FilteringDescent, ModelWithFilter, condition_on_first
 from homeostat.inference.engines import NaturalGradient, ScaledGradient
 from homeostat.inference.filters import SampledHistories, VariationalFilter, srnn_filter
 from homeostat.models.sequential import (
@@ -45,15 +41,14 @@ from homeostat.models.sequential import (
     SRNN_SPEECH,
     SVG_KTH,
     VRNN_SPEECH,
+    ConditionedOnFirst,
     SRNNSizes,
     music_density,
-    speech_density,
     srnn,
-    video_density,
 )
 from homeostat.models.static import Bernoulli
 from problems import remembering
-from tolerances import ALGEBRA, AUTODIFF
+from tolerances import AUTODIFF
 
 EXPERIMENTS = {"music": music, "speech": speech, "video": video, "iterations": iterations, "cost": cost}
 SIZES = SRNNSizes(2, 3, 3, 1, 1)
@@ -77,7 +72,7 @@ def splits_of(parts):
 
 
 @pytest.fixture(scope="module")
-def data():
+def task():
     """Steps that say where they come from: sequence s, step t is 10 s + t in every entry."""
     lengths = ((7, 3, 5, 6), (5, 8), (9, 4, 4, 2))
     parts = [
@@ -87,95 +82,39 @@ def data():
         ]
         for each in lengths
     ]
-    return recordings(splits_of(parts), Portion(4, num_groups=2), as_real, NOTES)
+    return SequenceTask("made", sequence_arrays(splits_of(parts), 4, num_groups=2), tiny, as_real, NOTES)
 
 
-# --------------------------------------------------------------------------------------------------- a given first step
+# --------------------------------------------------------------------------------------------------------------- data
 
 
-def test_the_first_step_moves_the_memory_and_is_not_scored(learned, key):
-    rolls = (jr.uniform(jr.key(3), (2, 4, 4)) < 0.5).astype(jnp.result_type(float))
-    batch = primed(rolls, jnp.asarray([4, 3]))
-    run = eqx.filter_jit(
-        lambda values, actions: filter(learned.filter, learned.model, values, actions, key=key, mask=batch.mask[0])
-    )
-    found = run(rolls[0], jax.tree.map(lambda leaf: leaf[0], batch.actions))
-    energies = found.info.free_energy_nats
-    assert energies[0] == 0.0 and jnp.all(energies[1:] != 0.0)
-    model = learned.model.model
-    expected = model.memory(rolls[0, 0], model.memory.init())[1].top
-    got = found.predictions.past.carry.memory.hidden[1, 0, -1]
-    np.testing.assert_allclose(got, expected, rtol=ALGEBRA)
-    # Afterwards what was observed is remembered, not what was given.
-    second = model.memory(rolls[0, 1], model.memory(rolls[0, 0], model.memory.init())[1])[1].top
-    np.testing.assert_allclose(found.predictions.past.carry.memory.hidden[2, 0, -1], second, rtol=ALGEBRA)
-    np.testing.assert_array_equal(scored_steps(batch.lengths), [3.0, 2.0])
-
-
-# -------------------------------------------------------------------------------------------------------------- clips
-
-
-def test_clips_are_pieces_of_their_sequences(data):
-    assert data.train.values.shape == (3, 7, 4) and list(data.train.lengths) == [7, 5, 6]
+def test_batches_are_crops_of_training_sequences_after_a_given_step(task):
     starts = set()
+    crops = eqx.filter_jit(task.crops)
     for seed in range(40):
-        batch = data.prepare(Clips(*map(jnp.asarray, data.train)), key=jr.key(seed))
+        batch = crops(Clips(*map(jnp.asarray, task.data.train)), key=jr.key(seed))
         values = np.asarray(batch.observations)
         assert values.shape == (3, 4, 4) and not bool(jnp.any(batch.mask[:, 0])) and bool(jnp.all(batch.mask[:, 1:]))
         np.testing.assert_array_equal(np.diff(values, axis=1), 1.0)
         np.testing.assert_array_equal(values[:, 0] // 10, np.array([0, 2, 3])[:, None] * np.ones((1, 4)))
         starts |= set(values[0, 0, :1] % 10)
     assert starts == {0.0, 1.0, 2.0, 3.0}
-
-
-def test_validation_clips_and_test_groups_hold_every_sequence(data):
-    np.testing.assert_array_equal(data.validation.values[:, :, 0], [[0, 1, 2, 3], [10, 11, 12, 13], [14, 15, 16, 17]])
-    lengths = np.concatenate([group.lengths for group in data.test])
-    assert sorted(lengths) == [2, 4, 4, 9]
-    assert [group.values.shape[1] for group in data.test] == [4, 9]
-
-
-def test_short_recordings_stay_where_most_are_short():
-    generator = np.random.default_rng(0)
-    parts = [[generator.standard_normal((length, 3)) for length in (3, 4, 9)] for _ in range(3)]
-    made = recordings(splits_of(parts), Portion(6, 2, 2, 2), as_real, speech_density(3, 0.01))
-    assert list(made.train.lengths) == [3, 4] and made.train.values.shape == (2, 6, 3)
-    batch = made.prepare(Clips(*map(jnp.asarray, made.train)), key=jr.key(0))
-    assert list(batch.lengths) == [3, 4]
-    np.testing.assert_array_equal(batch.observations[0, :3], parts[0][0].astype(np.float32))
-    assert list(made.validation.lengths) == [3, 4]
-
-
-def test_scores_without_memory_are_those_of_independent_entries():
-    rolls = [np.array([[1, 0], [1, 0], [0, 0]], np.uint8), np.array([[0, 0], [1, 0]], np.uint8)]
-    notes = recordings(splits_of([rolls[:1], rolls[:1], rolls]), Portion(2, num_groups=1), as_real, Bernoulli((2,)))
-    frequency = np.array([3.0, 1.0]) / 5.0
-    steps = np.array([[1, 0], [0, 0], [1, 0]])
-    expected = -np.mean(np.sum(np.log(np.where(steps, frequency, 1.0 - frequency)), axis=1))
-    assert independent_notes_nats(notes) == pytest.approx(expected)
-    values = np.round(np.random.default_rng(1).standard_normal((400, 3)) / 0.01) * 0.01
-    wave = recordings(splits_of([[values]] * 3), Portion(4, num_groups=1), as_real, speech_density(3, 0.01))
-    entropy = 1.5 * np.log(2.0 * np.pi * np.e * values.var(axis=0).mean()) - 3.0 * np.log(0.01)
-    assert independent_values_nats(wave) == pytest.approx(entropy, abs=0.05)
-    frames = video.bouncing_squares(3, 4)
-    grey = recordings(
-        splits_of([frames[:1], frames[:1], frames]), Portion(2, num_groups=1), as_grey, video_density(16, 16)
-    )
-    assert 0.0 < independent_values_nats(grey) / 256.0 < np.log(256.0)
+    train, test = task.steps()
+    assert train.shape == (7 + 5 + 6, 4) and sorted(test[:, 0].tolist())[:3] == [1.0, 2.0, 3.0]
 
 
 # ----------------------------------------------------------------------------------------------------------- training
 
 
 @pytest.mark.slow
-def test_the_best_by_validation_is_kept(learned, data, key):
-    rolls = data.sequences(Clips(data.validation.values % 2, data.validation.lengths))
+def test_the_best_by_validation_is_kept(learned, task, key):
+    rolls = task.batch(Clips(task.data.validation.values % 2, task.data.validation.lengths))
 
     # A rate so large that later numbers are worse than earlier ones.
     learner = FilteringDescent(learned, optax.sgd(5.0), detach=lambda x: x, prepare=lambda batch, *, key: rolls)
-    keeper = KeepBest(learner, rolls, 2)
+    keeper = KeepBest(learner, ClipNats(rolls), 2)
     update = eqx.filter_jit(keeper.update)
-    batch = Clips(*map(jnp.asarray, data.train))
+    batch = Clips(*map(jnp.asarray, task.data.train))
     state = eqx.filter_jit(keeper.init)(key=key)
     assert state.validation_nats == jnp.inf
     seen, best = [], []
@@ -195,27 +134,26 @@ def test_batches_leave_no_rest_where_they_can():
     assert [even_batch(*pair) for pair in ((150, 128), (20, 8), (7, 8), (11, 4), (40, 32))] == [75, 5, 7, 4, 20]
 
 
-def test_contenders_share_the_model_and_differ_in_the_filter(key):
-    every = contenders(
-        lambda model, *, key: srnn_filter(model, SIZES, key=key), Amortized(4, 1, Update.learned_sgd), (1, 2), 8
-    )
+def test_methods_share_the_model_and_differ_in_the_filter(task, key):
+    every = filtering_methods(
+        task, lambda model, *, key: srnn_filter(model, SIZES, key=key), UpdateNetwork(4, 1, Update.learned_sgd), (1, 2),
+        SequenceTraining(batch_size=8), Reporting(),
+    )  # fmt: skip
     assert [each.name for each in every] == ["baseline", "AVF, 1 iteration", "AVF, 2 iterations"]
-    assert [each.published for each in every] == [True, False, False]
-    model = eqx.filter_jit(tiny)(key=key)
-    learned_sgd = every[2].filter(model, key=key)
-    assert learned_sgd.num_steps == 2
-    assert (
-        isinstance(learned_sgd.engine.update, ScaledGradient) and float(learned_sgd.engine.update.factor) == 1.0 / 8.0
-    )
-    gated = Amortized(4, 1, reads_observation=True).build(model, 1, 8, key=key)
+    own, _, two = (eqx.filter_jit(each.build)(key=key) for each in every)
+    assert eqx.tree_equal(own.model, two.model)
+    assert two.filter.num_steps == 2 and isinstance(two.filter.engine.update, ScaledGradient)
+    assert float(two.filter.engine.update.factor) == 1.0 / 8.0
+    assert every[0].learner(own).online is None and every[2].learner(two).online is not None
+    gated = UpdateNetwork(4, 1, reads_observation=True).filter(own.model.model, 1, 8, key=key)
     assert gated.engine.network.projection.weight.shape == (4, 4 * 2 + 4)
 
 
-def test_standings_weigh_steps_or_sequences(learned):
-    score = Score(np.array([[10.0, 90.0]]), np.array([[10.0, 30.0]]), np.array([2.0]))
-    standing = Standing(Contender("baseline", 0, srnn_filter), score, 1, learned)
-    np.testing.assert_allclose(standing.nats, [2.5])
-    np.testing.assert_allclose(standing.nats_of_sequences, [2.0])
+def test_results_weigh_steps_or_sequences():
+    scores = SequenceScores(np.array([[10.0, 90.0]]), np.array([[10, 30]]), np.array([2.0]))
+    result = Result(Method("baseline", srnn_filter, FilteringDescent, Training()), scores, 1, None)
+    np.testing.assert_allclose(nats_per_step(result), [2.5])
+    np.testing.assert_allclose(nats_per_step_of_sequences(result), [2.0])
 
 
 # --------------------------------------------------------------------------------------------------------- iterations
@@ -227,7 +165,7 @@ def test_energies_along_iterations_end_where_inference_ends(key):
     method = VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(2), 2, Cubature(), SampledHistories(1))
     values = jr.normal(jr.key(4), (3, 4, 2))
     model = remembering()
-    clips = primed(values, jnp.asarray([4, 4, 3]))
+    clips = condition_on_first(values, jnp.asarray([4, 4, 3]))
     path = iterations.energy_path(ModelWithFilter(ConditionedOnFirst(model), method), clips, key=key)
     assert path.shape == (3,)
     assert path[1] < path[0]
@@ -235,37 +173,13 @@ def test_energies_along_iterations_end_where_inference_ends(key):
     np.testing.assert_allclose(iterations.improvement(np.array([4.0, 3.0, 2.0])), [0.0, 25.0, 50.0])
 
 
-# ---------------------------------------------------------------------------------------------------------- sequences
+def test_speech_has_the_bins_of_its_16_bit_numbers():
+    splits = speech.load(speech.Speech.generated)
+    of = speech.task(speech.Config.for_scale("smoke"), "SRNN", splits, srnn)
+    assert of.density.bin_width == pytest.approx(1.0 / (32768.0 * float(splits.standardization.scale)))
 
 
-def test_generated_sequences_are_what_they_say():
-    songs = music.generated_music(8)
-    assert songs.train.shape == (88,) and len(songs.test) == 2
-    steps = songs.train.read(0).values
-    assert set(np.unique(steps)) == {0, 1} and steps.sum(axis=1).min() >= 3
-    sounds = speech.generated_speech(8, 50)
-    scale = float(sounds.standardization.scale)
-    stored = sounds.standardization.restore(sounds.train.read(0).values) * 32768.0
-    np.testing.assert_allclose(stored, np.round(stored), atol=0.05)
-    made = speech.digitised(sounds, Portion(6, num_groups=1), (-10.0, 15.0))
-    assert made.density.bin_width == pytest.approx(1.0 / (32768.0 * scale))
-    squares = video.bouncing_squares(2, 6)
-    np.testing.assert_array_equal((squares == 200).sum(axis=(2, 3)), 16)
-    assert np.any(squares[0, 0] != squares[0, 1])
-    config = replace(video.Config.for_scale("smoke"), averaging=2)
-    averaged = video.load(config, video.Video.squares)
-    assert averaged.train.shape == (8, 8)
-    whole = video.load(replace(config, averaging=1), video.Video.squares)
-    first, second = (splits.test.read(0).values.astype(float) for splits in (averaged, whole))
-    np.testing.assert_allclose(first.mean(axis=(1, 2)), second.mean(axis=(1, 2)), atol=0.5)
-
-
-@pytest.mark.slow
-def test_sprites_move(key):
-    frames = video.moving_sprites(2, 6, key=key)
-    assert frames.shape == (2, 6, 64, 64) and set(np.unique(frames)) == {0, 255}
-    for sequence in frames:
-        assert all(np.any(a != b) for a, b in itertools.pairwise(sequence[1:]))
+# ------------------------------------------------------------------------------------------------------------ pictures
 
 
 def test_pictures_have_a_panel_for_each_moment():
@@ -281,17 +195,19 @@ def test_pictures_have_a_panel_for_each_moment():
 
 
 def test_the_scale_of_the_thesis_has_its_sizes():
-    assert music.Config.for_scale("paper").sizes.sizes() == SRNN_MUSIC
+    assert music.Config.for_scale("paper").sizes == SRNN_MUSIC
     paper = speech.Config.for_scale("paper")
-    assert paper.srnn.sizes() == SRNN_SPEECH and paper.vrnn.sizes() == VRNN_SPEECH
-    assert cost.Config.for_scale("paper").sizes.sizes() == SRNN_SPEECH
-    assert video.Sizes().sizes() == SVG_KTH
+    assert paper.srnn == SRNN_SPEECH and paper.vrnn == VRNN_SPEECH
+    assert cost.Config.for_scale("paper").sizes == SRNN_SPEECH
+    assert video.Config.for_scale("paper").sizes == SVG_KTH
     assert paper.vrnn_amortized.update is Update.learned_sgd
-    contest = music.prepare(music.Config.for_scale("smoke"), music.Music.generated)
-    epochs = music.prepare(replace(music.Config.for_scale("smoke"), epochs=3), music.Music.generated)
-    assert contest.training.num_steps == 120 and epochs.training.num_steps == 9
-    assert contest.data.density == music_density()
-    names = [stage_name(contest, each, 0) for each in contest.contenders]
+    config = music.Config.for_scale("smoke")
+    of = music.task(config, music.Music.generated)
+    every = music.methods(config, music.Music.generated, of)
+    epochs = music.methods(replace(config, epochs=3), music.Music.generated, of)
+    assert every[0].training.num_steps == 120 and epochs[0].training.num_steps == 9
+    assert of.density == music_density()
+    names = [stage_name(of.name, each.name, 0) for each in every]
     assert names == ["generated-baseline-0", "generated-AVF-1-iteration-0"]
 
 
@@ -313,14 +229,6 @@ def test_smoke_runs_keep_their_claims(name, tmp_path):
     from homeostat.cli import main
 
     assert main(["run", f"ch4/{name}", "--scale", "smoke", "--out", str(tmp_path / "run")]) == 0
-
-
-def test_turns_are_taken_in_order():
-    calls, advanced = [], []
-    functions = [lambda name=name: calls.append(name) for name in "ab"]
-    seconds = cost.take_turns(functions, 2, lambda: advanced.append(1))
-    assert seconds.shape == (2, 2) and np.all(seconds >= 0.0)
-    assert calls == list("ababab") and len(advanced) == 6
 
 
 def test_the_tasks_of_the_cost_are_counted():
