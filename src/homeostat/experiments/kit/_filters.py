@@ -69,6 +69,7 @@ class UpdateNetwork:
         )
 
 
+@final
 @dataclass(frozen=True)
 class SequenceTraining(Training):
     """How a model and its filter are trained on sequences, with Adam."""
