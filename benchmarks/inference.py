@@ -48,7 +48,7 @@ from homeostat.experiments.dsprites._training import (
 from homeostat.inference import infer
 from homeostat.inference.engines import Gradient, Iterative, NaturalGradient
 from homeostat.objectives import Evidence, FreeEnergy
-from homeostat.train import run_loop
+from homeostat.train import fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Config:
 def train(config: Config, perception: SpritePerception, rows: jax.Array) -> tuple[SpriteEncoder, Iterative]:
     """An encoder and an iterative engine, as in the experiment but shorter."""
     keys, steps, pictures = jr.split(jr.key(1), 3), config.sleep_steps, Pictures(perception, rows)
-    encoder = train_sleep(run_loop, perception, steps, key=keys[0])
-    encoder = train_wake(run_loop, pictures, encoder, max(1, steps // 5), key=keys[1])
+    encoder = train_sleep(fit, perception, steps, key=keys[0])
+    encoder = train_wake(fit, pictures, encoder, max(1, steps // 5), key=keys[1])
     pictures = pictures._replace(encoder=encoder)
-    return encoder, train_iterative(run_loop, pictures, config.iterative_steps, num_iterations=5, key=keys[2])
+    return encoder, train_iterative(fit, pictures, config.iterative_steps, num_iterations=5, key=keys[2])
 
 
 def runner(

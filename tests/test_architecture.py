@@ -182,7 +182,7 @@ def test_third_party_imports_are_declared_dependencies():
         declared = tomllib.load(file)["project"]["dependencies"]
     names = {re.split(r"[<>=!\[; ]", requirement)[0].lower() for requirement in declared}
     # Import names that differ from the name of the distribution that brings them.
-    roots = {name.replace("-", "_") for name in names} | {"orbax", "cuthbertlib", "jaxlib", "PIL"}
+    roots = {name.replace("-", "_") for name in names} | {"cuthbertlib", "jaxlib", "PIL"}
     violations = []
     for path in MODULES:
         if "adapters" in path.parts:

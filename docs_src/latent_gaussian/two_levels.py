@@ -20,7 +20,7 @@ from homeostat.inference.engines import (
 )
 from homeostat.models.static import Bernoulli, latent_gaussian
 from homeostat.nn import MLP
-from homeostat.train import fit
+from homeostat.train import InMemoryLoader, fit
 
 
 class Encoder(eqx.Module):
@@ -48,7 +48,7 @@ for name, (engine, family, iterations) in ways.items():
     learner = FreeEnergyDescent(
         ModelWithEngine(model, engine), family, optax.adam(3e-3), MonteCarlo(4), num_steps=iterations
     )
-    result = fit(learner, data, num_steps=300, batch_size=64, key=jr.key(4))
+    result = fit(learner, InMemoryLoader(data, 64), num_steps=300, key=jr.key(4))
     first, last = (jax.tree.map(lambda leaf, i=i: float(leaf[i]), result.history) for i in (0, -1))
     print(f"{name}: {last.free_energy_nats:.2f} nats = {last.distortion_nats:.2f} + {last.rate_nats:.2f}")
     assert last.free_energy_nats < first.free_energy_nats

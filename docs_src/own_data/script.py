@@ -6,7 +6,7 @@ import numpy as np
 from homeostat.data import open_rows
 from homeostat.metrics import evaluate
 from homeostat.workflow import RowsOptions, build_rows_system, describe
-from homeostat.train import fit
+from homeostat.train import InMemoryLoader, fit
 
 # Data of your own: here two noisy on-off patterns of 12 sensors.
 generator = np.random.default_rng(0)
@@ -20,7 +20,7 @@ train, test = (open_rows(f"sensors.npz:{name}") for name in ("train", "test"))
 config = RowsOptions(model="latent-gaussian", engine="iterative", latents="2", width=32, depth=1, iterations=3)
 system = build_rows_system(config, describe(train, train, config), key=key)
 data, new = (system.observations.prepare(rows.read(range(len(rows)))) for rows in (train, test))
-state = fit(system.learner(), data, num_steps=600, batch_size=64, key=key).state
+state = fit(system.learner(), InMemoryLoader(data, 64), num_steps=600, key=key).state
 perception = system.perception(system.keep(state))
 model, engine, family, num_steps, objective = perception
 result = evaluate(model, engine, family, new, key=key, num_steps=num_steps, num_samples=200, objective=objective)

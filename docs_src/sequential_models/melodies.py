@@ -8,7 +8,7 @@ import optax
 from homeostat.inference import FilteringDescent, ModelWithFilter, SequenceBatch, filter
 from homeostat.inference.filters import amortized_variational_filter, srnn_filter
 from homeostat.models.sequential import SRNNSizes, music_density, srnn
-from homeostat.train import fit
+from homeostat.train import InMemoryLoader, fit
 
 # A note steps up or down a ring of eight keys; every melody has another length.
 num, time, keys = 128, 10, 8
@@ -24,7 +24,7 @@ filters = {
 }
 for name, method in filters.items():
     learner = FilteringDescent(ModelWithFilter(model, method), optax.adam(1e-2))
-    result = fit(learner, melodies, num_steps=200, batch_size=32, key=jr.key(4))
+    result = fit(learner, InMemoryLoader(melodies, 32), num_steps=200, key=jr.key(4))
     first, last = (float(result.history.free_energy_nats[i]) for i in (0, -1))
     print(f"{name} filter: {last:.2f} nats per step")
     assert last < first

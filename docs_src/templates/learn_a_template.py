@@ -11,7 +11,7 @@ from homeostat.environments import Antialiased
 from homeostat.inference import IndexedData, VariationalEM
 from homeostat.inference.engines import NaturalGradient
 from homeostat.models.static import SpatialTransformer
-from homeostat.train import fit
+from homeostat.train import InMemoryLoader, fit
 
 # Images of a heart at known rough poses (a real data set brings its own starts).
 heart = Antialiased(size=32, max_scale=2.0).image(jnp.asarray(2), 2.0, 0.0, 32.0, 32.0)
@@ -32,7 +32,7 @@ def learnable(model):
 
 learner = VariationalEM(model, start, NaturalGradient(rate=0.7), family, optax.adam(0.05), learnable)
 data = IndexedData(images, jnp.arange(16))
-learned = fit(learner, data, num_steps=30, batch_size=16, key=jr.key(2), every=10).state.model
+learned = fit(learner, InMemoryLoader(data, 16), num_steps=30, key=jr.key(2), every=10).state.model
 
 
 def correlation(template):

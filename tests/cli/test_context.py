@@ -17,8 +17,10 @@ from homeostat.cli._folder import Request, existing_run, new_run
 from homeostat.cli._images import encode_gif
 from homeostat.cli._interrupts import Interrupts
 from homeostat.cli._terminal import Terminal
+from homeostat.core import AbstractLearner
 from homeostat.experiments import AtLeast, Claim, Experiment, Minutes, ProtocolError
 from homeostat.results import BadInputError
+from homeostat.train import FullBatch
 
 REQUEST = Request("group/one", "small", 0, {}, [], 10.0, 64)
 EXPERIMENT = Experiment(
@@ -39,6 +41,14 @@ def context_of(folder) -> RunContext:
     return RunContext(
         folder, EXPERIMENT, alone=True, root_key=jax.random.key(7), terminal=terminal, interrupts=Interrupts(terminal)
     )
+
+
+class Count(AbstractLearner):
+    def init(self, *, key):
+        return jnp.zeros(())
+
+    def update(self, state, batch, *, key):
+        return state + 1, Metrics(state)
 
 
 @pytest.fixture
@@ -93,11 +103,11 @@ def test_stages_nest_and_drop_what_only_their_own_resume_needs(context, later, k
     with pytest.raises(KeyboardInterrupt):
         context.stage("outer", outer, key=key)
     names = sorted(path.name for path in (context.folder / "checkpoints").iterdir())
-    assert names == ["outer.inner.stage", "outer.notes.kept"]
+    assert names == ["outer.inner.stage.npz", "outer.notes.kept.npz"]
     context._used.clear()  # as in a new process
     value = context.stage("outer", outer, key=key)
     assert len(inner_calls) == 1
-    assert [path.name for path in (context.folder / "checkpoints").iterdir()] == ["outer.stage"]
+    assert [path.name for path in (context.folder / "checkpoints").iterdir()] == ["outer.stage.npz"]
     assert later.stage("outer", lambda key: pytest.fail("ran again"), key=key) == value
 
 
@@ -140,14 +150,11 @@ def test_names_are_used_once_and_plain(context, key):
 
 
 def test_a_loop_may_bear_the_name_of_a_stage(context, key):
-    def body(state, args, *, key):
-        return state + 1, Metrics(state)
-
     def stage(key):
-        return context.loop("walk", body, jnp.zeros(()), num_steps=3, key=key, every=2).state
+        return context.fit("walk", Count(), FullBatch(), num_steps=3, key=key, every=2).state
 
     assert context.stage("walk", stage, key=key) == 3
-    assert context.loop("walk", body, jnp.zeros(()), num_steps=4, key=key, every=2).state == 4
+    assert context.fit("walk", Count(), FullBatch(), num_steps=4, key=key, every=2).state == 4
 
 
 def test_records(context):

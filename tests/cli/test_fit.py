@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import pytest
 from scipy import stats
@@ -123,7 +125,7 @@ def test_a_killed_fit_goes_on_to_the_same_bits(fitted, place):
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline, file = time.monotonic() + 240, broken / "checkpoints" / "train.loop" / "manifest.json"
+    deadline, file = time.monotonic() + 240, broken / "checkpoints" / "train.loop.npz"
     while time.monotonic() < deadline and process.poll() is None and not file.exists():
         time.sleep(0.005)
     process.kill()
@@ -146,18 +148,19 @@ def test_a_killed_fit_goes_on_to_the_same_bits(fitted, place):
 
 
 def test_rows_in_memory_and_from_the_disk_come_in_the_same_order():
-    from homeostat.cli._training import HeldFeed, StreamedFeed
+    from homeostat.cli._fit import _held, _streamed
     from homeostat.data import ArrayRows
     from homeostat.workflow import RowsOptions, describe
 
     rows = ArrayRows(REAL)
     observations = describe(rows, rows, RowsOptions())
-    held, streamed = (kind(rows, observations, 10, 3) for kind in (HeldFeed, StreamedFeed))
+    held, streamed = (kind(rows, observations, 10, 3) for kind in (_held, _streamed))
+    key = jr.key(0)
     for start, count in ((0, 4), (4, 5), (9, 1), (2, 3)):  # over the end of an epoch, and back as after a resume
-        chosen = held.segment(start, count)
-        batches = jnp.stack([held.batch(held.fixed(), one) for one in chosen])
-        assert jnp.array_equal(batches, streamed.segment(start, count))
-    epoch = np.sort(np.concatenate(np.asarray(held.segment(0, 6))))
+        chosen, read = (itertools.islice(loader.read(start, key=key), count) for loader in (held, streamed))
+        for numbers, batch in zip(chosen, read, strict=True):
+            assert jnp.array_equal(held.batch(held.arguments(), numbers, (), None, key=key)[0], batch)
+    epoch = np.concatenate(list(itertools.islice(held.read(0, key=key), 6)))
     assert len(np.unique(epoch)) == 60
 
 
@@ -246,7 +249,7 @@ def test_training_stops_at_what_is_not_finite_and_keeps_the_model(place):
     failure = out.result["summary"]["failure"]
     assert failure.startswith("update ")
     assert "became NaN or infinite" in failure
-    assert (folder / "checkpoints" / "model.kept").is_dir()
+    assert (folder / "checkpoints" / "model.kept.npz").is_file()
     assert call("resume", folder, "--json").status == 4
 
 

@@ -16,14 +16,14 @@ from homeostat.metrics import evaluate
 from homeostat.models.static import Bernoulli, latent_gaussian
 from homeostat.nn import MLP
 from homeostat.objectives import Evidence, FreeEnergy
-from homeostat.train import AbstractKeeper, fit
+from homeostat.train import AbstractLoopCallback, InMemoryLoader, fit
 
 PIXELS, DIM, STEPS = 5, 2, 2
 FAMILY = DiagonalGaussian(DIM)
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
-class Counter(AbstractKeeper):
+class Counter(AbstractLoopCallback):
     """Programs compiled so far, and after each segment of a loop."""
 
     def __init__(self):
@@ -55,7 +55,7 @@ def test_one_program_for_all_batches_iterations_and_evaluations(programs, key):
     learner = FreeEnergyDescent(ModelWithEngine(model, engine), FAMILY, optax.adam(1e-2), MonteCarlo(1), STEPS)
     data = jr.bernoulli(key, 0.4, (12, PIXELS)).astype(float)
     # Three batches an epoch: eight segments of two updates go over the ends of epochs.
-    learned = fit(learner, data, num_steps=16, batch_size=4, every=2, key=key, keeper=programs).state.learned
+    learned = fit(learner, InMemoryLoader(data, 4), num_steps=16, every=2, key=key, callback=programs).state.learned
     assert len(programs.after) == 8 and programs.after[0] > 0
     # The first segment compiles the updates, the second what is done between two; from then on there is nothing to compile.
     assert programs.after[1:] == [programs.after[1]] * 7

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from homeostat.data import ArrayRows, load_mnist
-from homeostat.train import fit
+from homeostat.train import InMemoryLoader, fit
 from homeostat.workflow import RowsOptions, build_rows_system, describe
 
 
@@ -25,5 +25,5 @@ def test_digits_are_learned(engine, key):
     observations = describe(rows, rows, config)
     system = build_rows_system(config, observations, key=key)
     data = jnp.asarray(observations.prepare(pictures), jnp.result_type(float))
-    history = fit(system.learner(), data, num_steps=100, batch_size=50, every=10, key=key).history
+    history = fit(system.learner(), InMemoryLoader(data, 50), num_steps=100, every=10, key=key).history
     assert history.free_energy_nats[-1] < 0.6 * history.free_energy_nats[0]

@@ -22,7 +22,7 @@ from ..inference import infer
 from ..metrics import log_likelihood, posterior_mean
 from ..objectives import Evidence
 from ..results import BadInputError
-from ..train import fit
+from ..train import InMemoryLoader, fit
 from ..typing import Any, Array, Float, Key
 from ..workflow import (
     InferenceSetup,
@@ -122,7 +122,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         else:
             data = jnp.asarray(system.observations.prepare(X), jnp.result_type(float))
             batch = min(self.batch_size, len(X))
-            state = fit(system.learner(), data, num_steps=self.steps, batch_size=batch, key=fit_key).state
+            state = fit(system.learner(), InMemoryLoader(data, batch), num_steps=self.steps, key=fit_key).state
             failed = failure_text(state.failure)
             if failed is not None:
                 raise BadInputError(

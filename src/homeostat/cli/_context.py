@@ -15,16 +15,16 @@ import numpy as np
 from ..experiments import AbstractRunContext, Experiment, ProtocolError, Scale
 from ..results import BadInputError
 from ..train import (
-    CheckpointKeeper,
-    LoopResult,
+    AbstractLoader,
+    Checkpointer,
+    FitResult,
     SegmentReport,
     fit,
     has_checkpoint,
+    is_self_describing,
     load_checkpoint,
-    pack_tree,
     plain,
     remove_checkpoint,
-    run_loop,
     save_checkpoint,
     write_bytes,
 )
@@ -103,27 +103,20 @@ class RunContext(AbstractRunContext):
         finally:
             self._scope = outer
 
-    def loop(
+    def fit(
         self,
         name: str,
-        body: Callable[..., tuple[Any, Any]],
-        state: Any,
+        learner: Any,
+        loader: AbstractLoader,
         *,
         num_steps: int,
         key: Any,
-        every: int = 100,
-        args: Any = None,
-    ) -> LoopResult:
-        """A compiled, checkpointed loop; see `AbstractRunContext.loop`."""
-        with self.keeper(name, num_steps) as keeper:
-            return run_loop(body, state, num_steps=num_steps, key=key, every=every, args=args, keeper=keeper)
-
-    def fit(
-        self, name: str, learner: Any, data: Any, *, num_steps: int, batch_size: int, key: Any, every: int = 100
-    ) -> LoopResult:
+        recorded: Callable[[Any], Any] = lambda metrics: metrics,
+        **options: Any,
+    ) -> FitResult:
         """Train a learner; see `AbstractRunContext.fit`."""
-        with self.keeper(name, num_steps) as keeper:
-            return fit(learner, data, num_steps=num_steps, batch_size=batch_size, key=key, every=every, keeper=keeper)
+        with self.callback(name, num_steps, recorded) as callback:
+            return fit(learner, loader, num_steps=num_steps, key=key, callback=callback, **options)
 
     def checkpoint(self, name: str, tree: Any) -> None:
         """Store a tree by hand."""
@@ -213,7 +206,7 @@ class RunContext(AbstractRunContext):
                 tree = jax.block_until_ready(function(key=key))
             finally:
                 self._scope = outer
-            if like is None and pack_tree(tree).skeleton is None:
+            if like is None and not is_self_describing(tree):
                 raise ProtocolError(
                     f"Expected like= for the stage {scope.label!r}: its result holds modules or other objects that a "
                     "file cannot describe. Pass a tree of the same structure, or a function that builds one."
@@ -221,24 +214,26 @@ class RunContext(AbstractRunContext):
             save_checkpoint(path, tree, identity=self._identity(scope))
             self._run.save()
             # What the stage kept inside for its own resume is of no use any more.
-            for inner in path.parent.glob(f"{'.'.join(scope.names)}.*.*"):
+            for inner in path.parent.glob(f"{'.'.join(scope.names)}.*.*.npz"):
                 remove_checkpoint(inner)
             self._terminal.say(f"  {scope.label}: done in {time.monotonic() - start:.1f} s")
         return load_checkpoint(path, like=like, identity=self._identity(scope)).tree
 
     @contextlib.contextmanager
-    def keeper(self, name: str, num_steps: int) -> Iterator[CheckpointKeeper]:
+    def callback(self, name: str, num_steps: int, recorded: Callable[[Any], Any]) -> Iterator[Checkpointer]:
         """Watches a loop for the length of the block: bar, records, checkpoints and Ctrl-C."""
         scope = self._enter(name, "loop")
         with self._interrupts.in_loop(), self._terminal.progress(scope.label, num_steps) as bar:
 
             def on_segment(report: SegmentReport) -> None:
-                fields = getattr(report.metrics, "_asdict", dict)()
+                fields = recorded(report.metrics)._asdict()
+                if report.validation_nats is not None:
+                    self._record(scope, report.step, {"validation_free_energy_nats": report.validation_nats})
                 self._record(scope, report.step, fields)
                 bar.move_to(report.step, "  ".join(f"{name} {value:.4g}" for name, value in list(fields.items())[:3]))
                 self._run.save_sometimes()
 
-            yield CheckpointKeeper(
+            yield Checkpointer(
                 self._path(scope, "loop"),
                 identity=self._identity(scope),
                 seconds=self._run.request.checkpoint_seconds,
@@ -256,7 +251,7 @@ class RunContext(AbstractRunContext):
         return scope
 
     def _path(self, scope: _Scope, kind: str) -> Path:
-        return self.folder / "checkpoints" / scope.folder / f"{'.'.join(scope.names)}.{kind}"
+        return self.folder / "checkpoints" / scope.folder / f"{'.'.join(scope.names)}.{kind}.npz"
 
     def _identity(self, scope: _Scope) -> str:
         return f"{self._run.request.identity}: {scope.folder}/{'.'.join(scope.names)}"

@@ -1,6 +1,7 @@
 """A fit to a user's own rows, as a run: it has stages and a loop like an experiment, and no claims."""
 
 import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -8,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..data import AbstractRows, open_rows, train_validation_split
+from ..data import AbstractRows, open_rows, permutation, train_validation_split
 from ..experiments import Experiment, Minutes
 from ..results import BadInputError
+from ..train import FitResult, InMemoryLoader, StreamingLoader
 from ..workflow import (
     Kept,
     Observations,
@@ -34,10 +36,10 @@ from ._fitted import (
     blocks,
     device_rows,
     explain,
+    host_rows,
     measure,
     summarize,
 )
-from ._training import HeldFeed, StreamedFeed, Trained, train_on_rows
 
 _LOOK_ROWS = 1_024
 
@@ -58,6 +60,32 @@ class FitRequest:
     def plain(self) -> dict[str, Any]:
         """One level of names, as a run keeps it."""
         return {"data": self.data, **dataclasses.asdict(self.options)}
+
+
+class Trained(NamedTuple):
+    """A trained model.
+
+    Attributes:
+        kept: the best state by validation, or the last one.
+        step: updates that it had seen.
+        last_step: updates that were made.
+        validated: whether a validation chose it.
+        failure: the learner's record of what was not finite, or None.
+        out_of_patience: whether training ended because nothing got better any more.
+    """
+
+    kept: Any
+    step: int
+    last_step: int
+    validated: bool
+    failure: Any
+    out_of_patience: bool
+
+    @classmethod
+    def of(cls, result: FitResult, keep: Callable[[Any], Any]) -> "Trained":
+        """What is kept of the state that `fit` gave."""
+        validated = bool(np.isfinite(result.validation_nats).any())
+        return cls(keep(result.state), result.step, result.last_step, validated, result.failure, result.out_of_patience)
 
 
 class _Splits(NamedTuple):
@@ -111,7 +139,7 @@ def _run(request: FitRequest, context: RunContext, *, key: Any) -> None:
     )
     show_training(context)
     # A model that was never validated before training failed may say anything, numbers beyond a figure's axes included.
-    if trained.failure is None or trained.validation_nats is not None:
+    if trained.failure is None or trained.validated:
         show_model(system, perception, trained.kept, some, context, key=figure_key)
     _close(context, trained, failed)
 
@@ -153,31 +181,39 @@ def _train(system: System, splits: _Splits, context: RunContext, key: Any) -> Tr
     mebibytes = len(splits.train) * observations.size * 4 / 2**20
     held = mebibytes <= config.hold_mib
     context.say(f"  training rows are {'held on the device' if held else 'streamed'} ({mebibytes:.0f} MiB)")
-    learner = system.learner()
-    feed = (HeldFeed if held else StreamedFeed)(splits.train, observations, config.batch_size, context.seed)
+    loader = (_held if held else _streamed)(splits.train, observations, config.batch_size, context.seed)
     validation = splits.validation.select(np.arange(min(len(splits.validation), _LOOK_ROWS)))
-    look_key, train_key = jax.random.split(key)
 
-    def validate(kept: Kept) -> float:
-        return _mean_free_energy(system, kept, validation, look_key)
+    def validate(state: Any, key: Any) -> float:
+        return _mean_free_energy(system, system.keep(state), validation, key)
 
-    def on_validation(step: int, nats: float) -> None:
-        context.metrics(step=step, validation_free_energy_nats=nats)
+    result = context.fit(
+        "train",
+        system.learner(),
+        loader,
+        num_steps=config.steps,
+        key=key,
+        every=config.report_every,
+        validate=validate if len(validation) else None,
+        validate_every=config.validate_every,
+        patience=config.patience,
+    )
+    return Trained.of(result, system.keep)
 
-    with context.keeper("train", config.steps) as keeper:
-        return train_on_rows(
-            learner,
-            feed,
-            keep=system.keep,
-            validate=validate if len(validation) else None,
-            on_validation=on_validation,
-            num_steps=config.steps,
-            every=config.report_every,
-            validate_every=config.validate_every,
-            patience=config.patience,
-            key=train_key,
-            keeper=keeper,
-        )
+
+def _held(rows: AbstractRows, observations: Observations, batch_size: int, seed: int) -> InMemoryLoader:
+    data = np.concatenate([host_rows(observations.prepare(chunk)) for chunk in rows.chunks(4096)])
+    return InMemoryLoader(data, batch_size, lambda epoch: permutation(len(rows), seed, epoch))
+
+
+def _streamed(rows: AbstractRows, observations: Observations, batch_size: int, seed: int) -> StreamingLoader:
+    """The same batches in the same order."""
+
+    def batches(epoch: int, start: int) -> Iterator[np.ndarray]:
+        found = rows.batches(batch_size, seed=seed, epoch=epoch, start=start)
+        return (host_rows(observations.prepare(batch)) for batch in found)
+
+    return StreamingLoader(batches, rows.num_batches(batch_size))
 
 
 def _mean_free_energy(system: System, kept: Kept, rows: AbstractRows, key: Any) -> float:
@@ -205,7 +241,7 @@ def _closed_form(system: System, splits: _Splits, context: RunContext, key: Any)
 
     steps = closed_form_steps(system.config)
     kept = context.stage("train", learn, key=key, like=system.start())
-    return Trained(kept, steps, steps, None, None, False)
+    return Trained(kept, steps, steps, False, None, False)
 
 
 def _measure(system: System, trained: Trained, rows: AbstractRows, context: RunContext, key: Any) -> dict[str, Any]:
@@ -227,7 +263,7 @@ def _close(context: RunContext, trained: Trained, failed: str | None) -> None:
             f"error: training stopped at {failed}. The model from before is kept (after {trained.step} updates). Expected "
             f"finite terms: lower --learning-rate, set --clip-norm, or look for extreme values in the data."
         )
-    elif trained.patient:
+    elif trained.out_of_patience:
         context.say(f"  training ended after {trained.last_step} updates without improvement on the validation data")
     if trained.step != trained.last_step:
         context.say(f"  the model kept is the one after {trained.step} updates, the best on the validation data")

@@ -126,13 +126,15 @@ def read_stored(path: Path, experiment: str, kind: str, outline: Callable[[dict[
             f"Set JAX_ENABLE_X64={int(request.precision == 64)} and try again."
         )
     checkpoints = path / "checkpoints"
-    if not has_checkpoint(checkpoints / "model.kept"):
+    if not has_checkpoint(checkpoints / "model.kept.npz"):
         raise BadInputError(
             f"Expected a fitted model in {path}, got a run that is not finished: homeostat resume {path}"
         )
-    described = load_checkpoint(checkpoints / "describe.stage", identity=f"{request.identity}: /describe").tree
+    described = load_checkpoint(checkpoints / "describe.stage.npz", identity=f"{request.identity}: /describe").tree
     system = outline(request.config, described)
-    kept = load_checkpoint(checkpoints / "model.kept", like=system.start(), identity=f"{request.identity}: /model").tree
+    kept = load_checkpoint(
+        checkpoints / "model.kept.npz", like=system.start(), identity=f"{request.identity}: /model"
+    ).tree
     return Stored(request, system, kept)
 
 
@@ -193,9 +195,14 @@ def explain(
     return jax.vmap(one)(block, numbers)
 
 
+def host_rows(block: np.ndarray) -> np.ndarray:
+    """A block with real numbers in the default type."""
+    return block.astype(jnp.result_type(float)) if block.dtype.kind == "f" else block
+
+
 def device_rows(block: np.ndarray) -> jax.Array:
     """A block on the device, real numbers in the default type."""
-    return jnp.asarray(block, jnp.result_type(float) if block.dtype.kind == "f" else block.dtype)
+    return jnp.asarray(host_rows(block))
 
 
 class Measured(NamedTuple):

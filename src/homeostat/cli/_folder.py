@@ -17,10 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
+from .._version import __version__
 from ..results import BadInputError, CheckpointError, RunExistsError
 from ..train import JsonLines, plain, write_json
 
-_FORMAT = 1
+RUN_FORMAT = 2
+"""Number of the present format; 1 had a folder for each checkpoint."""
 
 
 class Request(NamedTuple):
@@ -112,7 +114,12 @@ def new_run(path: Path, request: Request) -> Iterator[RunFolder]:
         if (path / "config.json").exists():
             raise _exists(path)
         try:
-            content = {"format": _FORMAT, **request._asdict(), "identity": request.identity}
+            content = {
+                "format": RUN_FORMAT,
+                "homeostat": __version__,
+                **request._asdict(),
+                "identity": request.identity,
+            }
             write_json(path / "config.json", content)
         except OSError:
             (path / ".lock").unlink(missing_ok=True)
@@ -146,12 +153,19 @@ def read_request(path: Path) -> Request:
     if not (path / "config.json").is_file():
         raise _not_a_run(path)
     content = _read_json(path / "config.json")
+    found = content.get("format") if isinstance(content, dict) else None
+    if isinstance(found, int) and found != RUN_FORMAT:
+        raise CheckpointError(
+            f"Expected a run folder of format {RUN_FORMAT}, got {path}, written by homeostat "
+            f"{content.get('homeostat', '0.1')} in format {found}. This is homeostat {__version__}: use that version, or start "
+            f"a new run. Its results, figures and report can be read."
+        )
     try:
         request = Request(**{name: content[name] for name in Request._fields})
         known = content["format"], content["identity"]
     except (KeyError, TypeError) as error:
         raise _not_a_run(path) from error
-    if known != (_FORMAT, request.identity):
+    if known != (RUN_FORMAT, request.identity):
         raise CheckpointError(
             f"Expected the configuration that {path} was started with, got an edited or foreign config.json. "
             "Restore the file, or start a new run with the options you want."

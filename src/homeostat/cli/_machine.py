@@ -21,7 +21,6 @@ _PACKAGES = (
     "numpyro",
     "cuthbert",
     "gymnasium",
-    "orbax-checkpoint",
     "numpy",
     "matplotlib",
 )

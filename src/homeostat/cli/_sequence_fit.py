@@ -12,7 +12,6 @@ from ..data import AbstractSequences, open_sequences, split_sequences as split_a
 from ..experiments import Experiment, Minutes
 from ..results import BadInputError
 from ..workflow import (
-    SequenceKept,
     SequencesDescription,
     SequencesOptions,
     SequencesSystem,
@@ -26,12 +25,11 @@ from ..workflow import (
     sequences_fingerprint,
 )
 from ._context import RunContext
-from ._fit import _close as close_on_rows
+from ._fit import Trained, _close as close_on_rows
 from ._sequence_figures import show_filtering, show_sequence_training
 from ._sequence_fitted import Tally, free_energies, parts, summarize_sequences, track
 from ._sequence_training import train_on_sequences
 from ._sequences import SEQUENCE_FIT
-from ._training import Trained
 
 _LOOKED_AT = 64
 
@@ -108,7 +106,7 @@ def _run(request: SequenceFitRequest, context: RunContext, *, key: Any) -> None:
         **summary,
     )
     show_sequence_training(context)
-    if trained.failure is None or trained.validation_nats is not None:
+    if trained.failure is None or trained.validated:
         show_filtering(system, trained.kept.learned, chosen, context, key=figure_key)
     _close(system, context, trained, failed)
 
@@ -126,12 +124,11 @@ def _announce(context: RunContext, observations: SequencesDescription, data: _Pa
 
 def _train(system: SequencesSystem, data: _Parts, context: RunContext, key: Any) -> Trained:
     validation = data.validation.select(np.arange(min(len(data.validation), _LOOKED_AT)))
-    look_key, train_key = jax.random.split(key)
 
-    def validate(kept: SequenceKept) -> float:
-        return _tally(system, kept.learned, validation, look_key).per_step_nats
+    def validate(state: Any, key: Any) -> float:
+        return _tally(system, system.keep(state).learned, validation, key).per_step_nats
 
-    return train_on_sequences(system, data.train, validate if len(validation) else None, context, key=train_key)
+    return train_on_sequences(system, data.train, validate if len(validation) else None, context, key=key)
 
 
 def _tally(system: SequencesSystem, learned: Tracker, sequences: AbstractSequences, key: Any) -> Tally:

@@ -1,80 +1,40 @@
 """How a fit to sequences trains: what it reads, the unit in which it reports, and what may end it."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, final
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..data import AbstractCropping, AbstractSequences, FullLength, Windows, num_batches, sequence_batches
 from ..inference import SequenceBatch
 from ..results import BadInputError
-from ..train import AbstractKeeper, LoopCheckpoint, SegmentReport
-from ..workflow import SequenceKept, SequencesDescription, SequencesSystem
+from ..train import AbstractLoader, FullBatch, StreamingLoader
+from ..workflow import SequencesDescription, SequencesSystem
 from ._context import RunContext
-from ._training import AbstractFeed, Trained, train_on_rows
+from ._fit import Trained
 
 MAXIMIZATION_STEPS = 200
 _MAXIMIZATION_SEGMENT = 5
 _MOST_BYTES = 1 << 33
 
 
-@final
-class SequenceFeed(AbstractFeed):
-    """Pieces of sequences, read on the host a segment at a time; the same for the same seed, wherever a run goes on."""
+def windows(
+    sequences: AbstractSequences, cut: AbstractCropping, observations: SequencesDescription, batch_size: int, seed: int
+) -> StreamingLoader:
+    """Pieces of sequences, read on the host; the same for the same seed, wherever a run goes on."""
 
-    def __init__(
-        self,
-        sequences: AbstractSequences,
-        cut: AbstractCropping,
-        observations: SequencesDescription,
-        batch_size: int,
-        seed: int,
-    ):
-        self._sequences, self._cut, self._observations = sequences, cut, observations
-        self._batch_size, self._seed = batch_size, seed
-        self._per_epoch = num_batches(sequences, cut, batch_size)
-        self._next, self._batches = -1, iter(())
+    def batches(epoch: int, start: int) -> Iterator[SequenceBatch]:
+        found = sequence_batches(sequences, cut, batch_size, seed=seed, epoch=epoch, start=start)
+        return (observations.batch(padded) for padded in found)
 
-    def fixed(self) -> None:
-        return None
-
-    def segment(self, start: int, count: int) -> SequenceBatch:
-        found = [self._at(step) for step in range(start, start + count)]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
-
-    def _at(self, step: int) -> SequenceBatch:
-        epoch, number = divmod(step, self._per_epoch)
-        if step != self._next or number == 0:
-            self._batches = sequence_batches(
-                self._sequences, self._cut, self._batch_size, seed=self._seed, epoch=epoch, start=number
-            )
-        self._next = step + 1
-        return self._observations.batch(next(self._batches))
-
-    @staticmethod
-    def batch(fixed: None, one: SequenceBatch) -> SequenceBatch:
-        return one
+    return StreamingLoader(batches, num_batches(sequences, cut, batch_size))
 
 
-@final
-class WholeFeed(AbstractFeed):
+def all_sequences(sequences: AbstractSequences, observations: SequencesDescription, seed: int) -> FullBatch:
     """All sequences whole, side by side on the device, in every step."""
-
-    def __init__(self, sequences: AbstractSequences, observations: SequencesDescription, seed: int):
-        longest = FullLength((int(sequences.lengths.max()),))
-        self._batch = observations.batch(next(iter(sequence_batches(sequences, longest, len(sequences), seed=seed))))
-
-    def fixed(self) -> SequenceBatch:
-        return self._batch
-
-    def segment(self, start: int, count: int) -> jax.Array:
-        return jnp.zeros(count)
-
-    @staticmethod
-    def batch(fixed: SequenceBatch, one: jax.Array) -> SequenceBatch:
-        return fixed
+    longest = FullLength((int(sequences.lengths.max()),))
+    return FullBatch(observations.batch(next(iter(sequence_batches(sequences, longest, len(sequences), seed=seed)))))
 
 
 class BoundMetrics(NamedTuple):
@@ -87,40 +47,26 @@ class BoundMetrics(NamedTuple):
     free_energy_nats: float
 
 
-@final
-class InDataUnit(AbstractKeeper):
-    """Hands on reports in the unit of the data, without the parts that an exact filter does not have.
+def in_data_unit(metrics: Any, offset_nats: float) -> Any:
+    """Metrics in the unit of the data, without the parts that an exact filter does not have.
 
     Args:
-        keeper: to whom.
+        metrics: means over a segment.
         offset_nats: what the unit adds to each step.
     """
-
-    def __init__(self, keeper: AbstractKeeper, offset_nats: float):
-        self._keeper, self._offset_nats = keeper, offset_nats
-
-    def restore(self, like: LoopCheckpoint) -> LoopCheckpoint | None:
-        """Where the loop was, or None to begin."""
-        return self._keeper.restore(like)
-
-    def after_segment(self, report: SegmentReport, checkpoint: Callable[[], LoopCheckpoint]) -> None:
-        """Hand on the shifted report."""
-        metrics, more = report.metrics, self._offset_nats
-        if np.isnan(metrics.rate_nats):
-            metrics = BoundMetrics(metrics.free_energy_nats + more)
-        else:
-            metrics = metrics._replace(
-                free_energy_nats=metrics.free_energy_nats + more,
-                distortion_nats=metrics.distortion_nats + more,
-                weighted_nats=metrics.weighted_nats + more,
-            )
-        self._keeper.after_segment(report._replace(metrics=metrics), checkpoint)
+    if np.isnan(metrics.rate_nats):
+        return BoundMetrics(metrics.free_energy_nats + offset_nats)
+    return metrics._replace(
+        free_energy_nats=metrics.free_energy_nats + offset_nats,
+        distortion_nats=metrics.distortion_nats + offset_nats,
+        weighted_nats=metrics.weighted_nats + offset_nats,
+    )
 
 
 def train_on_sequences(
     system: SequencesSystem,
     train: AbstractSequences,
-    validate: Callable[[SequenceKept], float] | None,
+    validate: Callable[[Any, Any], float] | None,
     context: RunContext,
     *,
     key: Any,
@@ -130,7 +76,7 @@ def train_on_sequences(
     Args:
         system: what to train.
         train: sequences that may teach something.
-        validate: free energy per step of what is kept on the validation sequences, in nats of the data; None without any.
+        validate: free energy per step of a state and a key on the validation sequences, in nats of the data; None without any.
         context: of the run.
         key: for draws.
     """
@@ -141,27 +87,23 @@ def train_on_sequences(
         steps = min(steps, MAXIMIZATION_STEPS)
         # Its steps are few and go far.
         every = look = _MAXIMIZATION_SEGMENT
-        feed: AbstractFeed = WholeFeed(train, observations, context.seed)
+        loader: AbstractLoader = all_sequences(train, observations, context.seed)
     else:
-        feed = SequenceFeed(train, Windows(config.piece), observations, config.batch_size, context.seed)
-
-    def on_validation(step: int, nats: float) -> None:
-        context.metrics(step=step, validation_free_energy_nats=nats)
-
-    with context.keeper("train", steps) as keeper:
-        trained = train_on_rows(
-            system.learner(),
-            feed,
-            keep=system.keep,
-            validate=validate,
-            on_validation=on_validation,
-            num_steps=steps,
-            every=every,
-            validate_every=look,
-            patience=config.patience,
-            key=key,
-            keeper=InDataUnit(keeper, observations.mean_log_unit_nats(train)),
-        )
+        loader = windows(train, Windows(config.piece), observations, config.batch_size, context.seed)
+    offset = observations.mean_log_unit_nats(train)
+    result = context.fit(
+        "train",
+        system.learner(),
+        loader,
+        num_steps=steps,
+        key=key,
+        recorded=lambda metrics: in_data_unit(metrics, offset),
+        every=every,
+        validate=validate,
+        validate_every=look,
+        patience=config.patience,
+    )
+    trained = Trained.of(result, system.keep)
     if steps < config.steps and trained.last_step == steps:
         context.say(f"  expectation maximisation ended after {MAXIMIZATION_STEPS} steps, the most it takes")
     return trained

@@ -12,7 +12,7 @@ from ._protocol import (
     AbstractRunContext as AbstractRunContext,
     Experiment as Experiment,
     ExperimentConfig as ExperimentConfig,
-    LoopResult as LoopResult,
+    FitResult as FitResult,
     Minutes as Minutes,
     ProgressBar as ProgressBar,
     RunFunction as RunFunction,

@@ -94,18 +94,22 @@ class ProgressBar(Protocol):
 
 
 @runtime_checkable
-class LoopResult(Protocol):
-    """What a checkpointed loop returns; in fact a `homeostat.train.LoopResult`.
+class FitResult(Protocol):
+    """A trained learner; in fact a `homeostat.train.FitResult`, which says more.
 
     Attributes:
-        state: the state after the last step.
-        history: a record like the body's metrics, each field an array with the mean over each segment.
+        state: the learner's state.
+        last_step: updates that were made.
         steps: the step number at the end of each segment, matching `history`.
+        history: a record like the learner's metrics, each field an array with the mean over each segment.
+        failure: the learner's record of what was not finite, or None.
     """
 
     state: Any
-    history: Any
+    last_step: Any
     steps: Any
+    history: Any
+    failure: Any
 
 
 # ------------------------------------------------------------------------------------------------------------ context
@@ -155,47 +159,29 @@ class AbstractRunContext(abc.ABC):
         """
 
     @abc.abstractmethod
-    def loop(
+    def fit(
         self,
         name: str,
-        body: Callable[..., tuple[Any, Any]],
-        state: Any,
+        learner: Any,
+        loader: Any,
         *,
         num_steps: int,
         key: Any,
-        every: int = 100,
-        args: Any = None,
-    ) -> LoopResult:
-        """Iterate `state, metrics = body(state, args, key=step_key)`, compiled and checkpointed.
+        recorded: Callable[[Any], Any] = lambda metrics: metrics,
+        **options: Any,
+    ) -> FitResult:
+        """Train an `AbstractLearner` with `train.fit`, checkpointed.
 
-        `every` steps are scanned in one compiled segment; after a segment the metrics' means are recorded under the
-        loop's name, the bar moves, and from time to time a checkpoint is written.
-
-        Args:
-            name: unique inside the enclosing stage (or experiment).
-            body: traceable; `metrics` is a `NamedTuple` of scalars with units in their names.
-            state: any tree of arrays and modules; the caller's copy stays valid.
-            num_steps: number of iterations.
-            key: folded with the step number for each iteration.
-            every: steps in a segment. It is part of the computation's identity.
-            args: what the body reads and does not change (data, fixed models). Arrays that the body merely closes over
-                become constants of the program and slow its compilation down.
-        """
-
-    @abc.abstractmethod
-    def fit(
-        self, name: str, learner: Any, data: Any, *, num_steps: int, batch_size: int, key: Any, every: int = 100
-    ) -> LoopResult:
-        """Train an `AbstractLearner` with `train.fit`: minibatches from a new permutation of `data` in each epoch.
+        After each segment the metrics' means are recorded under the name and the bar moves.
 
         Args:
             name: unique inside the enclosing stage (or experiment).
             learner: its `init` gives the state, its `update` is scanned.
-            data: a tree of arrays with a common leading axis.
+            loader: gives each update its batch, for instance `InMemoryLoader(rows, batch_size)`.
             num_steps: number of updates.
-            batch_size: rows in a batch.
-            key: split for the state, the permutations and the updates.
-            every: updates in a compiled segment.
+            key: split for the state, the loader, the updates and the validations.
+            recorded: of a segment's metrics, a record of the numbers to write down; all by default.
+            options: of `train.fit`: `every`, `validate`, `validate_every`, `patience`.
         """
 
     @abc.abstractmethod

@@ -1,17 +1,15 @@
-"""Checkpoints on the disk: arrays by orbax, a manifest with structure and checksums beside them.
+"""Checkpoints on the disk: one `.npz` file, whole or absent.
 
-    <path>/manifest.json   structure, checksums of the files, the identity of the run it belongs to, notes of the writer
-    <path>/arrays/         the numeric leaves, an orbax checkpoint
+    manifest.json   format, version of the writer, identity, what each leaf is, the containers, notes
+    00000.npy ...   the numeric leaves
 
-A checkpoint is written beside its place and moved there in one step: what exists under `path` is whole.
+The archive has a checksum of each member. Nothing is unpickled, and nothing is imported that a file names: leaves come
+back into the structure that the reader gives, or into containers and records of classes that are loaded.
 """
 
-import errno
+import io
 import json
-import os
-import shutil
-import tempfile
-import zlib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,16 +17,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from .._version import __version__
 from ..results import CheckpointError
 from ..typing import PyTree
-from ._record import sync_folder, write_json
-from ._state import PackedTree, pack_tree, unpack_tree
+from ._record import replacing
+from ._tree import PackedTree, pack_tree, unpack_tree
 
-_FORMAT = 1
+CHECKPOINT_FORMAT = 2
+"""Number of the present format; 1 was a folder with an array store of its own."""
+
+_MANIFEST = "manifest.json"
 
 
 class Checkpoint(NamedTuple):
-    """What was read.
+    """A tree with the notes beside it.
 
     Attributes:
         tree: the tree.
@@ -40,37 +42,31 @@ class Checkpoint(NamedTuple):
 
 
 def save_checkpoint(path: Path, tree: PyTree, *, identity: str = "", notes: Any = None) -> None:
-    """Write a tree to the folder `path`, replacing a checkpoint that is there.
+    """Write a tree to the file `path`, replacing a checkpoint that is there.
 
     Args:
-        path: the checkpoint's folder.
+        path: the checkpoint's file, by convention `*.npz`.
         tree: arrays, keys, Python numbers and strings in any containers; functions are left out.
         identity: what the checkpoint belongs to; reading asks for the same text.
         notes: small plain JSON to keep beside it.
 
     Raises:
-        OSError: the disk is full or read-only; nothing is left half-written.
+        OSError: the disk is full or read-only; the previous checkpoint stays.
     """
     packed = pack_tree(tree)
-    path = path.absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    try:
-        os.chmod(temporary, 0o755)
-        _write_arrays(temporary / "arrays", packed.arrays, path)
-        manifest = {
-            "format": _FORMAT,
-            "identity": identity,
-            "leaves": packed.leaves,
-            "skeleton": packed.skeleton,
-            "files": _checksums(temporary / "arrays"),
-            "notes": notes,
-        }
-        manifest_text = json.dumps(manifest)
-        write_json(temporary / "manifest.json", {"checksum": _text_checksum(manifest_text), "manifest": manifest_text})
-        _move_into_place(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    manifest = {
+        "format": CHECKPOINT_FORMAT,
+        "homeostat": __version__,
+        "identity": identity,
+        "leaves": packed.leaves,
+        "skeleton": packed.skeleton,
+        "notes": notes,
+    }
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr(_MANIFEST, json.dumps(manifest))
+        for index, array in enumerate(packed.arrays):
+            with archive.open(_name(index), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, _storable(array), allow_pickle=False)
 
 
 def load_checkpoint(
@@ -79,160 +75,77 @@ def load_checkpoint(
     """Read what `save_checkpoint` wrote.
 
     Args:
-        path: the checkpoint's folder.
-        like: see `unpack_tree`.
+        path: the checkpoint's file.
+        like: a tree of the same structure (values are ignored, functions are kept), a function of no arguments that
+            builds one, or None for containers and records alone.
         identity: what the checkpoint must belong to; None accepts any.
 
     Raises:
-        CheckpointError: there is no checkpoint, it is damaged, or it belongs to something else.
+        CheckpointError: there is no checkpoint, it is damaged, of another format, or it belongs to something else.
     """
-    path = path.absolute()
-    manifest = _read_manifest(path)
+    if not has_checkpoint(path):
+        raise CheckpointError(
+            f"Expected a checkpoint in {path}, got no file. "
+            "Check the path; if the folder was edited, restore it or start a new run."
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest = json.loads(archive.read(_MANIFEST))
+            _check_format(path, manifest)
+            leaves = [leaf for leaf in manifest["leaves"] if "index" in leaf]
+            arrays = [_read(archive, leaf) for leaf in leaves]
+    except (CheckpointError, MemoryError):
+        raise
+    # A damaged archive raises errors of many kinds, down to those of the system's decompressors.
+    except Exception as error:
+        raise CheckpointError(
+            f"Expected an undamaged checkpoint in {path}, got {type(error).__name__} while reading it ({error}). "
+            "Remove this file to compute it again, or start a new run."
+        ) from error
     if identity is not None and manifest["identity"] != identity:
         raise CheckpointError(
             f"Expected a checkpoint of '{identity}', got one of '{manifest['identity']}' in {path}. "
             "It belongs to another run: do not mix run folders; start a new run."
         )
-    # Before the array store sees the files: what it does with damaged ones is not always an exception.
-    if _checksums(path / "arrays") != manifest["files"]:
-        raise _damaged(path, "changed or missing files")
-    arrays = _read_arrays(path, [leaf for leaf in manifest["leaves"] if "index" in leaf])
-    return Checkpoint(
-        unpack_tree(PackedTree(arrays, manifest["leaves"], manifest["skeleton"]), like), manifest["notes"]
-    )
+    packed = PackedTree(arrays, manifest["leaves"], manifest["skeleton"])
+    return Checkpoint(unpack_tree(packed, like), manifest["notes"])
 
 
 def has_checkpoint(path: Path) -> bool:
-    """Whether a checkpoint stands at `path` (checkpoints appear there whole or not at all)."""
-    recover_checkpoint(path)
-    return path.is_dir()
+    """Whether a checkpoint is at `path` (checkpoints appear there whole or not at all)."""
+    return path.is_file()
 
 
 def remove_checkpoint(path: Path) -> None:
     """Remove the checkpoint at `path`, if there is one."""
-    if path.is_dir():
-        # Renaming first: a kill during the removal must not leave half a checkpoint under the name.
-        doomed = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-        os.replace(path, doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
-
-
-def recover_checkpoint(path: Path) -> None:
-    """Finish what a kill interrupted: put the previous checkpoint back if the new one did not reach its place."""
-    previous = _previous(path)
-    if previous.is_dir():
-        if path.is_dir():
-            shutil.rmtree(previous, ignore_errors=True)
-        else:
-            os.replace(previous, path)
-
-
-def _previous(path: Path) -> Path:
-    return path.with_name(f".{path.name}.previous")
-
-
-def _move_into_place(temporary: Path, path: Path) -> None:
-    """Folders cannot replace one another in one step: the old one waits under another name meanwhile."""
-    recover_checkpoint(path)
-    if path.is_dir():
-        os.replace(path, _previous(path))
-    try:
-        os.replace(temporary, path)
-    except OSError:
-        recover_checkpoint(path)
-        raise
-    shutil.rmtree(_previous(path), ignore_errors=True)
-    sync_folder(path.parent)
+    path.unlink(missing_ok=True)
 
 
 def _name(index: int) -> str:
-    return f"{index:05d}"
+    return f"{index:05d}.npy"
 
 
-def _write_arrays(path: Path, arrays: list[np.ndarray], place: Path) -> None:
-    import orbax.checkpoint as ocp  # half a second, and only what writes or reads needs it
-
-    # The array store cannot hold empty arrays; the manifest knows their shape.
-    stored = {_name(i): array for i, array in enumerate(arrays) if array.size}
-    if not stored:
-        path.mkdir()
-        return
-    try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            checkpointer.save(path, stored)
-    except ValueError as error:
-        # The array store reports a failing disk as a ValueError.
-        for code, text in (
-            (errno.ENOSPC, "No space left"),
-            (errno.EROFS, "Read-only file system"),
-            (errno.EACCES, "Permission denied"),
-            (errno.EDQUOT, "quota exceeded"),
-        ):
-            if text.lower() in str(error).lower():
-                raise OSError(code, os.strerror(code), str(place)) from error
-        raise
+def _storable(array: np.ndarray) -> np.ndarray:
+    """Bits of the types that NumPy does not know (bfloat16, float8, ...) as whole numbers."""
+    return array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array
 
 
-def _read_arrays(path: Path, leaves: list[dict[str, Any]]) -> list[np.ndarray]:
-    import orbax.checkpoint as ocp
-
-    names = [_name(leaf["index"]) for leaf in leaves if 0 not in leaf["data_shape"]]
-    restored: dict[str, np.ndarray] = {}
-    if names:
-        try:
-            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-                restored = checkpointer.restore(
-                    path / "arrays",
-                    args=ocp.args.PyTreeRestore(
-                        restore_args={name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
-                    ),
-                )
-        # Whatever the array store raises on damaged files (it has no exception of its own) means the same to the user.
-        except Exception as error:
-            raise _damaged(path, f"{type(error).__name__} while reading its arrays") from error
-    return [
-        np.asarray(restored[name])
-        if (name := _name(leaf["index"])) in restored
-        else np.zeros(leaf["data_shape"], jax.numpy.dtype(leaf["data_dtype"]))
-        for leaf in leaves
-    ]
+def _read(archive: zipfile.ZipFile, leaf: dict[str, Any]) -> np.ndarray:
+    # Read whole, because the checksum is compared at the end of a member.
+    content = io.BytesIO(archive.read(_name(leaf["index"])))
+    array = np.lib.format.read_array(content, allow_pickle=False)
+    dtype = jax.numpy.dtype(leaf["data_dtype"])
+    if array.dtype != dtype:
+        array = array.view(dtype)
+    if list(array.shape) != leaf["data_shape"]:
+        raise ValueError(f"an array of shape {array.shape} instead of {leaf['data_shape']}")
+    return array
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    file = path / "manifest.json"
-    if not file.is_file():
+def _check_format(path: Path, manifest: dict[str, Any]) -> None:
+    if manifest["format"] != CHECKPOINT_FORMAT:
         raise CheckpointError(
-            f"Expected a checkpoint in {path}, got no manifest.json there. "
-            "Check the path; if the folder was edited, restore it or start a new run."
+            f"Expected a checkpoint of format {CHECKPOINT_FORMAT}, got {path}, written by homeostat "
+            f"{manifest['homeostat']} in format {manifest['format']}. This is homeostat {__version__}: use that version, "
+            "or start a new run."
         )
-    try:
-        outer = json.loads(file.read_text())
-        manifest_text, expected = outer["manifest"], outer["checksum"]
-        manifest = json.loads(manifest_text)
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, "a manifest that cannot be read") from error
-    if _text_checksum(manifest_text) != expected:
-        raise _damaged(path, "another checksum for the manifest")
-    if manifest.get("format") != _FORMAT:
-        raise CheckpointError(
-            f"Expected a checkpoint of format {_FORMAT}, got format {manifest.get('format')} in {path}. "
-            "Another version of homeostat wrote it: use that version, or start a new run."
-        )
-    return manifest
-
-
-def _text_checksum(text: str) -> int:
-    return zlib.crc32(text.encode())
-
-
-def _checksums(folder: Path) -> dict[str, int]:
-    """CRC-32 of every file in a folder, by its relative path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): zlib.crc32(path.read_bytes()) for path in files}
-
-
-def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(
-        f"Expected an undamaged checkpoint in {path}, got {what}. "
-        "Remove this checkpoint's folder to compute it again, or start a new run."
-    )

@@ -1,123 +1,281 @@
-"""Training: minibatches from a fresh permutation in every epoch, all on the device.
+"""The training loop: compiled segments of updates that a killed process continues to the same bits.
 
-state, metrics = learner.update(state, data[order[position : position + batch_size]], key=...)
+    state_{t+1}, metrics_t = learner.update(state_t, batch_t, key=fold_in(key, t))
+
+Updates are scanned in segments of fixed length. The segments' boundaries depend only on the number of updates and the
+length of a segment, never on where a process was interrupted, so the compiled programs are the same with and without a
+resume.
 """
 
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..core import AbstractLearner
 from ..results import BadInputError
-from ..typing import Array, Int, Key, PyTree
-from ._keeper import AbstractKeeper
-from ._loop import LoopResult, run_loop
+from ..typing import Key, PyTree
+from ._callback import AbstractLoopCallback, LoopCheckpoint, NoCallback, SegmentReport
+from ._loader import AbstractLoader
 
 
-class DataPosition(NamedTuple):
-    """Where a pass over the data stands.
-
-    Attributes:
-        order: the permutation of this epoch.
-        offset: rows of it that were used.
-        epoch: number of this epoch, counted from 0.
-    """
-
-    order: Int[Array, " rows"]
-    offset: Int[Array, ""]
-    epoch: Int[Array, ""]
-
-
-class FitState(NamedTuple):
-    """All that training carries from one update to the next.
+class TrainState(NamedTuple):
+    """All that training carries from one segment to the next.
 
     Attributes:
         learner: the learner's state: parameters, optimiser, counters.
-        position: where the pass over the data stands.
+        loader: the loader's state.
+        best: the learner's state with the lowest validation so far, or None where nothing is validated.
     """
 
     learner: PyTree
-    position: DataPosition
+    loader: PyTree
+    best: PyTree
+
+
+class TrainRecord(NamedTuple):
+    """Numbers of each segment; NaN for those to come.
+
+    Attributes:
+        history: a record like the learner's metrics, each field an array with the mean over each segment.
+        validation_nats: after each segment; NaN where nothing was validated, infinity where the value was NaN.
+    """
+
+    history: Any
+    validation_nats: np.ndarray
+
+
+class FitResult(NamedTuple):
+    """A trained learner.
+
+    Attributes:
+        state: the learner's state: the best by validation, or the last.
+        step: updates that it has seen.
+        last_step: updates that were made, without those after a failure.
+        steps: updates done at the end of each segment, matching `history`.
+        history: a record like the learner's metrics, each field an array with the mean over each segment.
+        validation_steps: updates before each validation.
+        validation_nats: value of each validation.
+        failure: the learner's record of what was not finite, or None.
+        out_of_patience: whether training ended because validations did not improve any more.
+    """
+
+    state: Any
+    step: int
+    last_step: int
+    steps: np.ndarray
+    history: Any
+    validation_steps: np.ndarray
+    validation_nats: np.ndarray
+    failure: Any
+    out_of_patience: bool
 
 
 def fit(
     learner: AbstractLearner,
-    data: PyTree,
+    loader: AbstractLoader,
     *,
     num_steps: int,
-    batch_size: int,
     key: Key,
     every: int = 100,
-    keeper: AbstractKeeper | None = None,
-) -> LoopResult:
+    validate: Callable[[Any, Key], float] | None = None,
+    validate_every: int | None = None,
+    patience: int | None = None,
+    callback: AbstractLoopCallback = NoCallback(),
+) -> FitResult:
     """Train a learner.
 
-    The rows that are left over at the end of an epoch, fewer than a batch, sit that epoch out; the next permutation
-    mixes them in again.
+    Training ends after `num_steps` updates, when validations stop to improve, or with the segment in which the learner
+    met something that is not finite: its state then has a record `failure` whose `step` is the number of that update.
 
     Args:
         learner: what to train.
-        data: a tree of arrays with a common leading axis, held on the device.
+        loader: gives each update its batch.
         num_steps: number of updates.
-        batch_size: rows in a batch.
-        key: split for the first state, the permutations and the updates.
+        key: split for the first state, the loader, the updates and the validations.
         every: updates in a compiled segment.
-        keeper: watches between segments, for instance a `CheckpointKeeper`.
-
-    Returns:
-        The learner's last state, and the means of its metrics over each segment.
+        validate: `validate(learner_state, key)` on held-out data, in nats, lower is better; the same key each time.
+            The state with the lowest value is kept beside the newest. None keeps the last state.
+        validate_every: updates between validations, rounded up to whole segments; one after each segment by default.
+        patience: validations without improvement after which training ends; None for never.
+        callback: called between segments, for instance a `Checkpointer`.
 
     Raises:
-        BadInputError: the arrays differ in their number of rows, or there are fewer rows than a batch.
+        BadInputError: a number is out of range, metrics are not scalars, an update changes the structure of the state,
+            or the loader has too few batches.
     """
-    data = jax.tree.map(jnp.asarray, data)
-    rows = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(data)}
-    if len(rows) != 1:
+    if num_steps < 1 or every < 1:
         raise BadInputError(
-            f"Expected arrays with one common number of rows, got {sorted(rows)}. Give every array the same first axis."
+            f"Expected at least one step and at least one step in a segment, got num_steps={num_steps} and "
+            f"every={every}. Pass positive numbers."
         )
-    num_rows = rows.pop()
-    if not 1 <= batch_size <= num_rows:
-        raise BadInputError(
-            f"Expected a batch of 1 to {num_rows} rows (all the data), got {batch_size}. "
-            "Choose a smaller batch or pass more data."
-        )
-    init_key, order_key, update_key = jax.random.split(key, 3)
+    init_key, loader_key, update_key, validation_key = jax.random.split(key, 4)
+    ends = [*range(every, num_steps, every), num_steps]
+    between = -(-(validate_every or every) // every) * every
+    init_key, loader_key, update_key, validation_key = jax.random.split(key, 4)
+    updates = _Updates(learner, loader, loader_key, update_key)
+    state = updates.begin(init_key, keep_best=validate is not None)
+    first = updates.read(loader.read(0, key=loader_key), 1)
+    record = TrainRecord(updates.history(state, first, len(ends)), np.full(len(ends), np.nan))
+    found = callback.restore(LoopCheckpoint(updates.persistent(state), update_key, 0, record))
+    step = 0
+    if found is not None:
+        step, record = int(found.step), jax.tree.map(np.array, found.record)  # a writable copy
+        state = found.state._replace(loader=loader.restored(state.loader, found.state.loader))
+    feed = loader.read(step, key=loader_key)
+    segments = [(index, end) for index, end in enumerate(ends) if end > step]
+    waiting = updates.read(feed, segments[0][1] - step) if segments else []
+    for index, end in segments:
+        if _failed(state) or _out_of_patience(record, patience):
+            break
+        state, means = updates.run(state, waiting, step)
+        # Read on the host while the device works.
+        waiting = updates.read(feed, ends[index + 1] - end) if index + 1 < len(ends) else []
+        step = end
+        for slot, mean in zip(jax.tree.leaves(record.history), jax.tree.leaves(means), strict=True):
+            slot[index] = mean
+        nats = None
+        if validate is not None and not _failed(state) and (step % between == 0 or step == num_steps):
+            nats = float(validate(state.learner, validation_key))
+            if nats < np.nanmin(record.validation_nats, initial=np.inf):
+                state = state._replace(best=_copied(state.learner))
+            record.validation_nats[index] = np.inf if np.isnan(nats) else nats
+        ended = _failed(state) or _out_of_patience(record, patience)
+        report = SegmentReport(step, step if ended else num_steps, jax.tree.map(float, means), nats)
+        now = LoopCheckpoint(updates.persistent(state), update_key, step, record)
+        callback.after_segment(report, lambda now=now: now)
+    return _result(state, record, np.asarray(ends), step, patience)
 
-    def begin(init_key: Key, order_key: Key) -> FitState:
-        first = jax.random.permutation(jax.random.fold_in(order_key, 0), num_rows).astype(jnp.int32)
-        zero = jnp.zeros((), jnp.int32)
-        return FitState(learner.init(key=init_key), DataPosition(first, zero, zero))
 
-    def body(state: FitState, args: PyTree, *, key: Key) -> tuple[FitState, PyTree]:
-        learner, data, order_key = args
-        position = _next_epoch_if_needed(state.position, batch_size, order_key)
-        chosen = jax.lax.dynamic_slice(position.order, (position.offset,), (batch_size,))
-        batch = jax.tree.map(lambda leaf: leaf[chosen], data)
-        learner_state, metrics = learner.update(state.learner, batch, key=key)
-        return FitState(learner_state, position._replace(offset=position.offset + batch_size)), metrics
+def _failed(state: TrainState) -> bool:
+    failure = getattr(state.learner, "failure", None)
+    return failure is not None and int(failure.step) >= 0
 
-    result = run_loop(
-        body,
+
+def _out_of_patience(record: TrainRecord, patience: int | None) -> bool:
+    if not patience:
+        return False
+    nats = record.validation_nats[~np.isnan(record.validation_nats)]
+    since = len(nats) - 1 - int(np.argmin(nats)) if np.isfinite(nats).any() else len(nats)
+    return since >= patience
+
+
+def _result(state: TrainState, record: TrainRecord, ends: np.ndarray, step: int, patience: int | None) -> FitResult:
+    failure = state.learner.failure if _failed(state) else None
+    last_step = step if failure is None else int(failure.step)
+    validated, done = ~np.isnan(record.validation_nats), ends <= step
+    nats, steps = record.validation_nats[validated], ends[validated]
+    kept, kept_step = state.learner, last_step
+    if np.isfinite(nats).any():
+        kept, kept_step = state.best, int(steps[np.argmin(nats)])
+    history = jax.tree.map(lambda values: values[done], record.history)
+    out = failure is None and _out_of_patience(record, patience)
+    return FitResult(kept, kept_step, last_step, ends[done], history, steps, nats, failure, out)
+
+
+class _Updates:
+    """Compiled segments of updates."""
+
+    def __init__(self, learner: AbstractLearner, loader: AbstractLoader, loader_key: Key, update_key: Key):
+        self._learner, self._loader = learner, loader
+        self._arguments = loader.arguments()
+        self._keys = loader_key, update_key
+
+    def begin(self, init_key: Key, *, keep_best: bool) -> TrainState:
         # Compiled, because initialising eagerly costs seconds of dispatch.
-        eqx.filter_jit(begin)(init_key, order_key),
-        num_steps=num_steps,
-        key=update_key,
-        every=every,
-        args=(learner, data, order_key),
-        keeper=keeper,
-    )
-    return result._replace(state=result.state.learner)
+        learner_state = eqx.filter_jit(lambda learner, key: learner.init(key=key))(self._learner, init_key)
+        # Copied, because segments donate their input; and without weak types, which a checkpoint does not keep.
+        learner_state, loader_state = _copied((learner_state, self._loader.init(key=self._keys[0])))
+        return TrainState(learner_state, loader_state, _copied(learner_state) if keep_best else None)
+
+    def persistent(self, state: TrainState) -> TrainState:
+        return state._replace(loader=self._loader.persistent(state.loader))
+
+    def read(self, feed: Iterator[PyTree], count: int) -> list[tuple[int, PyTree]]:
+        """Inputs of `count` updates, stacked; or one by one where their shapes differ."""
+        items = list(itertools.islice(feed, count))
+        if len(items) < count:
+            raise BadInputError(
+                f"Expected a loader that gives batches without an end, got {len(items)} of {count}: repeat its epochs."
+            )
+        kinds = [[(np.shape(leaf), np.result_type(leaf)) for leaf in jax.tree.leaves(item)] for item in items]
+        runs = [items] if all(kind == kinds[0] for kind in kinds) else [[item] for item in items]
+        return [(len(run), jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *run)) for run in runs]
+
+    def history(self, state: TrainState, inputs: list[tuple[int, PyTree]], num_segments: int) -> Any:
+        """Arrays for the means of the segments, after checking what an update returns."""
+        first = jax.tree.map(lambda leaf: leaf[0], inputs[0][1])
+        fixed = (self._learner, type(self._loader).batch, self._arguments, *self._keys)
+        after, metrics = eqx.filter_eval_shape(_update, fixed, (state.learner, state.loader), jnp.int32(0), first)
+        before = _outline(eqx.filter((state.learner, state.loader), eqx.is_array))
+        later = _outline(eqx.filter(after, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)))
+        if before != later:
+            different = next((f"{a} became {b}" for a, b in zip(before, later, strict=False) if a != b), "other leaves")
+            raise BadInputError(
+                f"Expected an update to return a state with the same arrays, got a change: {different}. "
+                "Give the state its final structure in `init` (numbers that change must be arrays)."
+            )
+        for path, leaf in jax.tree_util.tree_flatten_with_path(metrics)[0]:
+            if getattr(leaf, "shape", None) != ():
+                raise BadInputError(
+                    f"Expected metrics that are scalar arrays, got {leaf} for {jax.tree_util.keystr(path)}. "
+                    "Reduce it to a number inside the update."
+                )
+        means = jax.eval_shape(lambda m: jax.tree.map(lambda leaf: jnp.mean(leaf[None], axis=0), m), metrics)
+        return jax.tree.map(lambda leaf: np.full(num_segments, np.nan, leaf.dtype), means)
+
+    def run(self, state: TrainState, inputs: list[tuple[int, PyTree]], step: int) -> tuple[TrainState, Any]:
+        """Scan over the updates of a segment; also gives means of metrics."""
+        dynamic, static = eqx.partition((state.learner, state.loader), eqx.is_array)
+        fixed = (self._learner, type(self._loader).batch, self._arguments, *self._keys)
+        found = []
+        for count, read in inputs:
+            dynamic, means = _segment((fixed, static, jnp.asarray(step, jnp.int32), count, read), dynamic)
+            step += count
+            found.append(means)
+        learner_state, loader_state = eqx.combine(dynamic, static)
+        means = found[0] if len(found) == 1 else jax.tree.map(lambda *leaves: jnp.mean(jnp.stack(leaves)), *found)
+        return TrainState(learner_state, loader_state, state.best), means
 
 
-def _next_epoch_if_needed(position: DataPosition, batch_size: int, order_key: Key) -> DataPosition:
-    num_rows = position.order.shape[0]
+@eqx.filter_jit(donate="all-except-first")
+def _segment(given: tuple[Any, ...], dynamic: PyTree) -> tuple[PyTree, Any]:
+    fixed, static, start, count, inputs = given
 
-    def shuffle(position: DataPosition) -> DataPosition:
-        epoch = position.epoch + 1
-        order = jax.random.permutation(jax.random.fold_in(order_key, epoch), num_rows).astype(position.order.dtype)
-        return DataPosition(order, jnp.zeros_like(position.offset), epoch)
+    def one(dynamic: PyTree, item: tuple[Any, PyTree]) -> tuple[PyTree, Any]:
+        state, metrics = _update(fixed, eqx.combine(dynamic, static), *item)
+        return jax.tree.map(_strong, eqx.filter(state, eqx.is_array)), metrics
 
-    return jax.lax.cond(position.offset + batch_size > num_rows, shuffle, lambda position: position, position)
+    dynamic, metrics = jax.lax.scan(one, dynamic, (start + jnp.arange(count, dtype=jnp.int32), inputs))
+    return dynamic, jax.tree.map(lambda values: jnp.mean(values, axis=0), metrics)
+
+
+def _update(fixed: tuple[Any, ...], state: tuple[PyTree, PyTree], step: Any, read: PyTree) -> tuple[PyTree, Any]:
+    learner, batch, arguments, loader_key, update_key = fixed
+    learner_state, loader_state = state
+    found, loader_state = batch(arguments, read, loader_state, learner_state, key=jax.random.fold_in(loader_key, step))
+    learner_state, metrics = learner.update(learner_state, found, key=jax.random.fold_in(update_key, step))
+    return (learner_state, loader_state), metrics
+
+
+def _outline(tree: PyTree) -> list[str]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [f"{jax.tree_util.keystr(path)}: {leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves]
+
+
+def _copied(tree: PyTree) -> PyTree:
+    def copy(leaf: Any) -> Any:
+        leaf = jnp.asarray(leaf) if isinstance(leaf, np.ndarray | np.generic) else leaf
+        return _strong(jnp.copy(leaf)) if eqx.is_array(leaf) else leaf
+
+    return jax.tree.map(copy, tree)
+
+
+def _strong(leaf: Any) -> Any:
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return leaf
+    return jax.lax.convert_element_type(leaf, leaf.dtype)

@@ -35,6 +35,7 @@ from ...inference import (
 from ...metrics import Estimated
 from ...objectives import AbstractWeighting, Evidence, FreeEnergy, Unweighted
 from ...results import BadInputError
+from ...train import InMemoryLoader
 from ...typing import Array, Float, Key, PyTree
 from .._protocol import AbstractRunContext
 from ._data import DataSet as DataSet, Observations as Observations, load_observations as load_observations
@@ -148,15 +149,14 @@ def train(
         result = context.fit(
             name,
             learner,
-            data.train,
+            InMemoryLoader(data.train, training.batch_size),
             num_steps=training.num_steps,
-            batch_size=training.batch_size,
             key=fit_key,
             every=every,
         )
-        if (failed := int(result.state.failure.step)) >= 0:
+        if result.failure is not None:
             raise BadInputError(
-                f"Expected training of {name!r} to stay finite, got a value that was not at update {failed}: "
+                f"Expected training of {name!r} to stay finite, got a value that was not at update {result.last_step}: "
                 "choose a smaller learning rate."
             )
         return Trained(

@@ -26,6 +26,7 @@ from ...core import AbstractLearner
 from ...distributions import MonteCarlo
 from ...inference import FreeEnergyDescent, FreeEnergyDescentState, ModelWithEngine
 from ...inference.engines import AbstractEncoding, Estimate, InferenceGradient, LogGradient, Normalized
+from ...train import InMemoryLoader
 from ...typing import Array, Float, Key, PyTree
 from .._claims import AtLeast, AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
@@ -210,9 +211,8 @@ def train(
             result = context.fit(
                 f"part-{look}",
                 Continued(learner, state),
-                data.train,
+                InMemoryLoader(data.train, config.training.batch_size),
                 num_steps=num_steps,
-                batch_size=config.training.batch_size,
                 key=jr.fold_in(fit_key, look),
                 every=min(100, num_steps),
             )

@@ -23,6 +23,7 @@ from ...inference.smoothers import ProductForm, SmoothingDescent, Structured
 from ...models.sequential import LinearGaussian
 from ...objectives import Neighbours, PathEvidence
 from ...results import BadInputError
+from ...train import InMemoryLoader
 from ...typing import Array, Float, Key
 from .._claims import AtMost, Between, Claim
 from .._protocol import AbstractRunContext, Minutes
@@ -155,9 +156,12 @@ def recognition(
         evidence = jax.vmap(lambda values: PathEvidence.of(values, None))(seen)
         training = config.training
         result = context.fit(
-            "recognition", learner, evidence, num_steps=training.num_steps, batch_size=training.batch_size, key=fit_key,
-            every=min(100, training.num_steps),
-        )  # fmt: skip
+            "recognition",
+            learner,
+            InMemoryLoader(evidence, training.batch_size),
+            num_steps=training.num_steps,
+            key=fit_key,
+        )
         if (failed := int(result.state.failed_step)) >= 0:
             raise BadInputError(
                 f"Expected training of the recognition network to stay finite, got a value that was not at update {failed}: "

@@ -17,6 +17,7 @@ from ...inference.engines import Direct, NaturalGradient
 from ...models.static import Gaussian, LatentGaussian, SparseTemplate, StandardLevel, model_at
 from ...nn import ConvolutionalDecoder, ConvolutionalEncoder
 from ...objectives import Evidence, FreeEnergy, ImportanceWeighted
+from ...train import InMemoryLoader
 from ...typing import Array, Float, Key
 from .._protocol import AbstractRunContext
 from ._perceive import SpritePerception
@@ -180,7 +181,7 @@ def train_autoencoder(
     family = DiagonalGaussian(num_codes)
     learner = FreeEnergyDescent(autoencoder(num_codes, key=jr.fold_in(key, 20)), family, optax.adam(1e-3))
     learned = context.fit(
-        "autoencoder", learner, images, num_steps=num_updates, batch_size=64, key=jr.fold_in(key, 21),
+        "autoencoder", learner, InMemoryLoader(images, 64), num_steps=num_updates, key=jr.fold_in(key, 21),
         every=max(1, num_updates // 20),
     ).state.learned  # fmt: skip
 

@@ -15,6 +15,7 @@ from ...inference import IndexedData, VariationalEM, infer
 from ...inference.engines import NaturalGradient
 from ...models.static import SparseTemplate, SpatialTransformer, SpriteCoordinates, stack_models
 from ...objectives import Evidence, FreeEnergy
+from ...train import InMemoryLoader
 from ...typing import Array, Float, Key, Scalar
 from .._protocol import AbstractRunContext
 from ._starts import TYPICAL_SCALE, ring_of_poses
@@ -157,9 +158,8 @@ def alternate(
         model = context.fit(
             f"{name}-{number}",
             VariationalEM(model, starts, engine, family, optimizer, learnable, project, Antithetic(2)),
-            IndexedData(images, jnp.arange(images.shape[0])),
+            InMemoryLoader(IndexedData(images, jnp.arange(images.shape[0])), min(32, images.shape[0])),
             num_steps=num_updates,
-            batch_size=min(32, images.shape[0]),
             key=jr.fold_in(key, first + number),
             every=max(1, num_updates // 4),
         ).state.model

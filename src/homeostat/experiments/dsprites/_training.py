@@ -19,7 +19,7 @@ from ...inference.engines import Iterative
 from ...models.static import SpatialTransformer, model_at
 from ...nn import direction_of
 from ...objectives import Evidence, FreeEnergy
-from ...train import LoopResult, LossDescent
+from ...train import FitResult, FullBatch, LossDescent
 from ...typing import Array, Float, Int, Key, PyTree, Scalar
 from ._amortized import FAMILY, GivenShape, SpriteEncoder, iterative_engine
 from ._perceive import SpritePerception
@@ -59,35 +59,33 @@ def new_encoder(perception: SpritePerception, *, key: Key) -> SpriteEncoder:
     return SpriteEncoder(model_at(perception.models, 0).coordinates, key=key)
 
 
-Loop = Callable[..., LoopResult]
-"""`train.run_loop` or the loop of a run: `loop(body, state, num_steps=..., key=..., every=..., args=...)`."""
+Fit = Callable[..., FitResult]
+"""`train.fit` or that of a run under a name: `fit(learner, loader, num_steps=..., key=..., every=...)`."""
 
 
-def train_sleep(loop: Loop, perception: SpritePerception, num_steps: int, *, key: Key) -> SpriteEncoder:
+def train_sleep(fit: Fit, perception: SpritePerception, num_steps: int, *, key: Key) -> SpriteEncoder:
     """The encoder, trained on the models' dreams."""
     start_key, loop_key = jr.split(key)
     learner = descent(new_encoder(perception, key=start_key), sleep_loss, 2e-3, num_steps, 1.0)
-    return _run(loop, learner, num_steps, 100, perception.models, loop_key)
+    return _run(fit, learner, num_steps, 100, perception.models, loop_key)
 
 
-def train_wake(loop: Loop, pictures: Pictures, encoder: SpriteEncoder, num_steps: int, *, key: Key) -> SpriteEncoder:
+def train_wake(fit: Fit, pictures: Pictures, encoder: SpriteEncoder, num_steps: int, *, key: Key) -> SpriteEncoder:
     """The encoder, trained further on pictures."""
     learner = descent(encoder, wake_loss, 3e-4, num_steps, 100.0)
-    return _run(loop, learner, num_steps, 50, pictures, key)
+    return _run(fit, learner, num_steps, 50, pictures, key)
 
 
-def train_iterative(loop: Loop, pictures: Pictures, num_steps: int, *, num_iterations: int, key: Key) -> Iterative:
+def train_iterative(fit: Fit, pictures: Pictures, num_steps: int, *, num_iterations: int, key: Key) -> Iterative:
     """The engine of iterative inference, which starts from the encoder or from the feedforward estimate."""
     start_key, loop_key = jr.split(key)
     loss = iterative_loss(num_iterations)
     learner = descent(iterative_engine(key=start_key), loss, 2e-3, num_steps, 100.0)
-    return _run(loop, learner, num_steps, 50, pictures, loop_key)
+    return _run(fit, learner, num_steps, 50, pictures, loop_key)
 
 
-def _run(loop: Loop, learner: LossDescent, num_steps: int, every: int, args: PyTree, key: Key) -> PyTree:
-    state = learner.init(key=key)
-    every = min(every, num_steps)
-    return loop(learner.update, state, num_steps=num_steps, key=key, every=every, args=args).state.module
+def _run(fit: Fit, learner: LossDescent, num_steps: int, every: int, args: PyTree, key: Key) -> PyTree:
+    return fit(learner, FullBatch(args), num_steps=num_steps, key=key, every=every).state.module
 
 
 # -------------------------------------------------------------------------------------------------------------- losses

@@ -178,16 +178,16 @@ def train(
     config: Config, context: AbstractRunContext, pictures: Pictures, *, key: Key
 ) -> tuple[SpriteEncoder, Iterative]:
     """The encoder (dreams, then pictures), and the engine of iterative amortized inference on top of it."""
-    loop, perception = (lambda name: partial(context.loop, name)), pictures.perception
+    fit, perception = (lambda name: partial(context.fit, name)), pictures.perception
     encoder_like = partial(new_encoder, perception, key=jr.key(0))
     dreamer = context.stage(
-        "sleep", partial(train_sleep, loop("sleep"), perception, config.sleep_steps), key=key, like=encoder_like
+        "sleep", partial(train_sleep, fit("sleep"), perception, config.sleep_steps), key=key, like=encoder_like
     )
-    wake = partial(train_wake, loop("wake"), pictures, dreamer, config.wake_steps)
+    wake = partial(train_wake, fit("wake"), pictures, dreamer, config.wake_steps)
     encoder = context.stage("wake", wake, key=key, like=encoder_like)
     pictures = pictures._replace(encoder=encoder)
     iterate = partial(
-        train_iterative, loop("iterative"), pictures, config.iterative_steps, num_iterations=config.num_iterations
+        train_iterative, fit("iterative"), pictures, config.iterative_steps, num_iterations=config.num_iterations
     )
     engine = context.stage("iterative", iterate, key=key, like=partial(iterative_engine, key=jr.key(0)))
     return encoder, engine

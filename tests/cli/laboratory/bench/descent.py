@@ -11,6 +11,7 @@ import optax
 
 from homeostat.core import AbstractLearner
 from homeostat.experiments import AbstractRunContext, AtLeast, AtMost, Claim, Minutes
+from homeostat.train import FullBatch, InMemoryLoader
 from homeostat.typing import Array, Float, Key
 
 from ._data import Data, Spec, build
@@ -70,6 +71,17 @@ class Learner(AbstractLearner):
         return State(eqx.apply_updates(state.model, change), optimiser), Metrics(loss)
 
 
+class Walk(AbstractLearner):
+    """A random walk in the form of a learner without data."""
+
+    def init(self, *, key: Key) -> Array:
+        return jnp.zeros(())
+
+    def update(self, state: Array, batch: None, *, key: Key) -> tuple[Array, Metrics]:
+        state = 0.9 * state + jax.random.normal(key)
+        return state, Metrics(state**2)
+
+
 def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     """Fit, then iterate a map outside any stage, then draw."""
     spec = Spec(rows=100)
@@ -78,7 +90,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
 
     def fit(key: Key) -> Fitted:
         result = context.fit(
-            "adam", learner, data, num_steps=config.num_steps, batch_size=16, key=key, every=config.every
+            "adam", learner, InMemoryLoader(data, 16), num_steps=config.num_steps, key=key, every=config.every
         )
         return Fitted(result.state, result.history)
 
@@ -86,11 +98,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     like = Fitted(eqx.filter_eval_shape(learner.init, key=key), Metrics(history))
     fitted = context.stage("fit", fit, key=key, like=like)
 
-    def walk(position: Array, args: None, *, key: Key) -> tuple[Array, Metrics]:
-        position = 0.9 * position + jax.random.normal(key)
-        return position, Metrics(position**2)
-
-    walked = context.loop("walk", walk, jnp.zeros(()), num_steps=config.num_steps, key=key, every=config.every)
+    walked = context.fit("walk", Walk(), FullBatch(), num_steps=config.num_steps, key=key, every=config.every)
     error = jnp.mean((jax.vmap(fitted.state.model)(data.inputs)[:, 0] - data.outputs) ** 2)
     context.metrics(step=config.num_steps, final_error=error, where=walked.state)
     figure = matplotlib.figure.Figure(figsize=(5, 3))

@@ -1,13 +1,13 @@
 """Trees taken apart into what a file can hold: NumPy arrays, and a description in plain JSON.
 
 A tree may hold arrays, typed random keys, Python numbers, strings and None. Containers made of tuples, lists, dicts
-with string names and `NamedTuple`s of importable classes are described completely and come back by themselves. Anything
-else (an `eqx.Module`, an optimiser's state with functions in it) comes back only into a tree of the same structure,
-`like`.
+with string names and `NamedTuple`s are described completely and come back by themselves, where the module of the
+`NamedTuple` is loaded. Anything else (an `eqx.Module`, an optimiser's state with functions in it) comes back only into a
+tree of the same structure, `like`.
 """
 
-import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from ..typing import PyTree
 
 
 class PackedTree(NamedTuple):
-    """A tree taken apart.
+    """Numeric leaves of a tree, and its description.
 
     Attributes:
         arrays: the numeric leaves in order, as NumPy arrays.
@@ -76,6 +76,11 @@ def unpack_tree(packed: PackedTree, like: PyTree | Callable[[], PyTree] | None =
         for record, value, (_, leaf) in zip(packed.leaves, values, pairs, strict=True)
     ]
     return jax.tree_util.tree_unflatten(treedef, merged)
+
+
+def is_self_describing(tree: PyTree) -> bool:
+    """Whether a checkpoint of the tree comes back without `like`."""
+    return _skeleton(tree) is not None
 
 
 def _is_builder(like: Any) -> bool:
@@ -178,17 +183,14 @@ def _rebuild(skeleton: Any, values: Any) -> Any:
 
 
 def _record_class(name: str) -> Any:
+    """A class that is loaded already: a file must not be able to run code by naming a module."""
     module, _, qualified = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in qualified.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise CheckpointError(
-            f"Expected the record class {name}, which this checkpoint was written with, got nothing under that name. "
-            "Use the version of the code that wrote it, or start a new run."
-        ) from error
-    # A file must not be able to make anything else than a record.
+    found: Any = sys.modules.get(module)
+    for part in qualified.split("."):
+        found = getattr(found, part, None)
     if not (isinstance(found, type) and issubclass(found, tuple) and hasattr(found, "_fields")):
-        raise CheckpointError(f"Expected {name} to be a NamedTuple class, got {found!r}. Start a new run.")
+        raise CheckpointError(
+            f"Expected {name}, which this checkpoint was written with, to be a loaded NamedTuple class, got {found!r}. "
+            "Use the version of homeostat that wrote it, or start a new run."
+        )
     return found

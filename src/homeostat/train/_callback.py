@@ -1,4 +1,4 @@
-"""Who watches a loop: records its metrics, keeps its checkpoints, and may ask it to stop."""
+"""Callbacks of the training loop: they record its metrics, keep its checkpoints, and may ask it to stop."""
 
 import abc
 import time
@@ -11,37 +11,39 @@ from ._checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 
 
 class LoopCheckpoint(NamedTuple):
-    """All that a loop needs to continue.
+    """All that the loop needs to continue.
 
     Attributes:
-        state: the loop's state (parameters, optimiser, data position, ...).
-        key: the loop's key; the key of a step is folded from it.
-        step: steps done.
-        history: the record of segment means, filled up to `step`.
+        state: of the learner and of the loader, and the best so far.
+        key: of the loop; the keys of a step are folded from it.
+        step: updates done.
+        record: means over segments and values of validations, filled up to `step`.
     """
 
     state: PyTree
     key: PyTree
     step: int
-    history: PyTree
+    record: PyTree
 
 
 class SegmentReport(NamedTuple):
-    """What a loop says after each compiled segment.
+    """Progress after a compiled segment.
 
     Attributes:
-        step: steps done.
-        num_steps: steps to do.
-        metrics: means over the segment, a record like the body's metrics with Python numbers.
+        step: updates done.
+        num_steps: updates to do; `step` where training ends early.
+        metrics: means over the segment, a record like the learner's metrics with Python numbers.
+        validation_nats: what was validated after this segment, or None.
     """
 
     step: int
     num_steps: int
     metrics: Any
+    validation_nats: float | None = None
 
 
-class AbstractKeeper(abc.ABC):
-    """Watches a loop from outside the compiled code."""
+class AbstractLoopCallback(abc.ABC):
+    """Watches the training loop from outside the compiled code."""
 
     @abc.abstractmethod
     def restore(self, like: LoopCheckpoint) -> LoopCheckpoint | None:
@@ -53,8 +55,8 @@ class AbstractKeeper(abc.ABC):
 
 
 @final
-class Forgetful(AbstractKeeper):
-    """Keeps nothing; for loops that are cheap to run again."""
+class NoCallback(AbstractLoopCallback):
+    """Keeps nothing; for training that is cheap to run again."""
 
     def restore(self, like: LoopCheckpoint) -> LoopCheckpoint | None:
         """Nothing."""
@@ -65,11 +67,11 @@ class Forgetful(AbstractKeeper):
 
 
 @final
-class CheckpointKeeper(AbstractKeeper):
-    """Keeps a loop's last checkpoint in a folder, so that it survives `kill -9`.
+class Checkpointer(AbstractLoopCallback):
+    """Keeps the loop's last checkpoint in a file, so that training survives `kill -9`.
 
     Args:
-        path: the checkpoint's folder.
+        path: the checkpoint's file.
         identity: what the checkpoint belongs to (see `save_checkpoint`).
         seconds: least time between two checkpoints; 0 writes one after every segment. Otherwise writing never takes
             more than about a twentieth of the time.
