@@ -2,17 +2,19 @@
 
 import contextlib
 import io
+import itertools
 import json
 from typing import Any
 
 import jax
+import jax.random as jr
 import numpy as np
 import pytest
 
 from homeostat.cli import main
 from homeostat.cli._sequence_commands import _array
 from homeostat.cli._sequence_fitted import Tally, parts, rows_at_once, summarize_sequences
-from homeostat.cli._sequence_training import SequenceFeed
+from homeostat.cli._sequence_training import windows
 from homeostat.cli._sequences import about_sequences
 from homeostat.data import FullLength, Sequences, Windows, whole_batches
 from homeostat.results import BadInputError
@@ -270,18 +272,17 @@ def test_what_is_about_sequences(tmp_path):
     assert not any(about_sequences([str(word) for word in words]) for words in no)
 
 
-def test_a_feed_goes_on_where_it_stopped():
+def test_a_loader_goes_on_where_it_stopped():
     sequences = Sequences([RANDOM.normal(size=(length, 2)) for length in LENGTHS])
     config = SequencesOptions()
     observations = describe_sequences(sequences, sequences, config)
 
-    def feed():
-        return SequenceFeed(sequences, Windows(6), observations, 4, 5)
-
-    whole, later = feed().segment(0, 9), feed().segment(6, 3)
-    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(later), strict=True):
-        np.testing.assert_array_equal(one[6:], other)
-    assert whole.observations.shape == (9, 4, 6, 2) and not whole.mask.all()
+    loader = windows(sequences, Windows(6), observations, 4, 5)
+    whole, later = (list(itertools.islice(loader.read(start, key=jr.key(0)), 9 - start)) for start in (0, 6))
+    for one, other in zip(jax.tree.leaves(whole[6:]), jax.tree.leaves(later), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert all(batch.observations.shape == (4, 6, 2) for batch in whole)
+    assert not all(batch.mask.all() for batch in whole)
     with pytest.raises(BadInputError, match="bernoulli"):
         describe_sequences(sequences, sequences, SequencesOptions(likelihood="bernoulli"))
 
