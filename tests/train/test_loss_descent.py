@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from homeostat.train import LossDescent, run_loop
+from homeostat.train import FullBatch, LossDescent, fit
 from tolerances import ALGEBRA
 
 
@@ -16,7 +16,7 @@ def test_descent_of_a_square_contracts_geometrically(key):
     """w_k - c = (1 - rate)^k (w_0 - c)."""
     start, target = jnp.asarray([3.0, -1.0]), jnp.asarray([1.0, 2.0])
     learner = LossDescent({"w": start}, square, optax.sgd(0.1))
-    result = run_loop(learner.update, learner.init(key=key), num_steps=7, key=key, every=7, args=target)
+    result = fit(learner, FullBatch(target), num_steps=7, key=key)
     expected = target + 0.9**7 * (start - target)
     np.testing.assert_allclose(result.state.module["w"], expected, rtol=ALGEBRA)
     losses = 0.5 * np.sum(np.asarray(start - target) ** 2) * 0.81 ** np.arange(7)
