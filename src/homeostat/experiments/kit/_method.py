@@ -13,6 +13,7 @@ import optax
 
 from ...core import AbstractLearner
 from ...results import BadInputError
+from ...train import InMemoryLoader
 from ...typing import Any, Array, Float, Key, PyTree
 from .._protocol import AbstractRunContext
 from ._keep_best import KeepBest
@@ -100,11 +101,16 @@ def train(context: AbstractRunContext, name: str, method: Method, data: PyTree, 
         if method.validate is not None:
             learner = KeepBest(learner, method.validate, every)
         result = context.fit(
-            name, learner, data, num_steps=training.num_steps, batch_size=training.batch_size, key=fit_key, every=every
+            name,
+            learner,
+            InMemoryLoader(data, training.batch_size),
+            num_steps=training.num_steps,
+            key=fit_key,
+            every=every,
         )
-        if (failed := int(result.state.failure.step)) >= 0:
+        if result.failure is not None:
             raise BadInputError(
-                f"Expected training of {name!r} to stay finite, got a value that was not at update {failed}: "
+                f"Expected training of {name!r} to stay finite, got a value that was not at update {result.last_step}: "
                 "choose a smaller learning rate, or clip gradients."
             )
         curve = jnp.asarray(result.history.free_energy_nats, float)
