@@ -82,10 +82,6 @@ def noisy_walk(state, drift, *, key):
     return state, Metrics(state)
 
 
-def walk(drift=0.0, start=1.0, **options):
-    return fit(Iterated(noisy_walk, jnp.asarray(start)), FullBatch(jnp.asarray(drift)), **options)
-
-
 def test_the_loop_is_the_one_to_be_written(key):
     start = jnp.ones(())
     result = fit(Iterated(noisy_walk, start), FullBatch(jnp.asarray(0.5)), num_steps=25, key=key, every=10)
@@ -327,7 +323,7 @@ def test_a_loader_with_a_state_that_checkpoints_do_not_hold(key, tmp_path):
 def test_checkpoints_are_taken_when_due(key, tmp_path):
     def stored(seconds: float, name: str, short_loops_too: bool) -> bool:
         callback = Checkpointer(tmp_path / "new" / name, seconds=seconds, short_loops_too=short_loops_too)
-        walk(num_steps=4, key=key, every=2, callback=callback)
+        fit(Iterated(noisy_walk, jnp.ones(())), FullBatch(0.0), num_steps=4, key=key, every=2, callback=callback)
         return (tmp_path / "new" / name).exists()
 
     assert stored(0, "at once", False)
