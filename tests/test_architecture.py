@@ -44,7 +44,7 @@ RAILS = {
 RAIL_USERS = {
     "train": {"agents", "workflow", "adapters", "experiments", "cli"},
     "data": {"environments", "workflow", "adapters", "experiments", "cli"},
-    "viz": {"experiments", "cli"},
+    "viz": {"workflow", "experiments", "cli"},
     "metrics": {"agents", "workflow", "adapters", "experiments", "cli"},
     "testing": set(),
 }

@@ -12,13 +12,15 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 from scipy import stats
 
 from homeostat.cli import main
+from homeostat.results import BadInputError, CheckpointError
+from homeostat.workflow import load
 from tolerances import ALGEBRA
 
 RANDOM = np.random.default_rng(7)
@@ -92,6 +94,7 @@ def test_a_fit_leaves_a_run(fitted):
     folder, out = fitted
     assert len(out.out.splitlines()) == 1
     assert out.result == json.loads((folder / "result.json").read_text())
+    assert json.loads((folder / "config.json").read_text())["config"]["task"] == "rows"
     summary = out.result["summary"]
     assert (out.result["experiment"], out.result["claims"]) == ("fit", [])
     assert (summary["training_rows"], summary["validation_rows"], summary["rows"]) == (58, 6, 6)
@@ -148,14 +151,13 @@ def test_a_killed_fit_goes_on_to_the_same_bits(fitted, place):
 
 
 def test_rows_in_memory_and_from_the_disk_come_in_the_same_order():
-    from homeostat.cli._fit import _held, _streamed
     from homeostat.data import ArrayRows
-    from homeostat.workflow import RowsOptions, describe
+    from homeostat.workflow import RowsOptions, RowsTask
+    from homeostat.workflow._context import NoRun
 
-    rows = ArrayRows(REAL)
-    observations = describe(rows, rows, RowsOptions())
-    held, streamed = (kind(rows, observations, 10, 3) for kind in (_held, _streamed))
-    key = jr.key(0)
+    rows, key = ArrayRows(REAL), jax.random.key(0)
+    tasks = [RowsTask(RowsOptions(batch_size=10, latents="2", hold_mib=mebibytes)) for mebibytes in (1.0, 0.0)]
+    held, streamed = (task.loader(task.build(task.describe(rows, rows), key=None), rows, NoRun(3)) for task in tasks)
     for start, count in ((0, 4), (4, 5), (9, 1), (2, 3)):  # over the end of an epoch, and back as after a resume
         chosen, read = (itertools.islice(loader.read(start, key=key), count) for loader in (held, streamed))
         for numbers, batch in zip(chosen, read, strict=True):
@@ -191,12 +193,11 @@ def test_evaluate_agrees_with_the_closed_form(exact, place):
     data = f"{place / 'data.npz'}:real"
     out = call("evaluate", folder, "--data", data, "--rows", 20, "--samples", 30, "--json", "--out", file)
     assert out.status == 0, out.err
-    from homeostat.cli._fitted import load_fitted
     from homeostat.data import permutation
     from homeostat.inference import fit_probabilistic_pca
     from homeostat.models.static import ProbabilisticPCA
 
-    model = load_fitted(folder).kept.learned.model
+    model = load(folder).selected.learned.model
     assert isinstance(model, ProbabilisticPCA)
     normal = stats.multivariate_normal(np.asarray(model.offset), np.asarray(model.covariance()))
     rows = REAL[np.sort(permutation(64, 0)[:20])]
@@ -249,7 +250,7 @@ def test_training_stops_at_what_is_not_finite_and_keeps_the_model(place):
     failure = out.result["summary"]["failure"]
     assert failure.startswith("update ")
     assert "became NaN or infinite" in failure
-    assert (folder / "checkpoints" / "model.kept.npz").is_file()
+    assert (folder / "fitted.json").is_file()
     assert call("resume", folder, "--json").status == 4
 
 
@@ -293,7 +294,7 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch, array, options, said):
     [
         (("fit",), "no --data"),
         (("fit", "--data", "nowhere.npy"), "found no file"),
-        (("evaluate", "{fitted}", "--data", "{place}/narrow.npy"), "as the run in"),
+        (("evaluate", "{fitted}", "--data", "{place}/narrow.npy"), "as the fitted model"),
         (("evaluate", "{fitted}", "--data", "{place}/data.npz:real"), "numbers from 0 to 1"),
         (("evaluate", "{fitted}", "--data", "{place}/new.csv", "--samples", "1"), "at least 2"),
         (("infer", "{fitted}", "--data", "{place}/new.csv", "--out", "{place}/x.npy"), "ends in .npz"),
@@ -305,6 +306,9 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch, array, options, said):
         (("sample", "{fitted}"), "--out"),
         (("calibrate", "{fitted}", "--simulations", "10"), "at least 80 simulations"),
         (("smaple", "{fitted}"), "Did you mean sample?"),
+        (("forecast", "{fitted}", "--data", "{place}/new.csv", "--out", "{place}/x.npz"), "a fit to sequences"),
+        (("sample", "{fitted}", "--horizon", "3", "--out", "{place}/x.npz"), "got --horizon, which means nothing"),
+        (("fit", "--data", "{place}/new.csv", "--pasts", "3"), "say --task sequences"),
     ],
 )
 def test_mistakes_about_a_fitted_run(fitted, place, arguments, said):
@@ -330,6 +334,28 @@ def test_a_changed_file_is_noticed_on_resume(fitted, place, tmp_path):
         os.utime(data, ns=times)
     assert out.status == 2
     assert "the file has changed" in " ".join(out.err.split())
+
+
+def test_runs_of_earlier_versions_are_refused_with_their_version(fitted, tmp_path):
+    for name in ("config.json", "result.json"):
+        content = json.loads((fitted[0] / name).read_text())
+        content["config"].pop("task")
+        content |= {"versions": {"homeostat": "0.0.7"}}
+        (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"one that homeostat 0\.0\.7 wrote in an older format"):
+        load(tmp_path)
+
+
+def test_a_fit_in_memory_is_saved_and_read_back(fitted, place, tmp_path):
+    loaded = load(fitted[0])
+    loaded.save(tmp_path / "copy")
+    copy, key = load(tmp_path / "copy"), jax.random.key(1)
+    assert copy.task == loaded.task
+    one, other = (model.infer(str(place / "new.csv"), key=key).arrays for model in (loaded, copy))
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name])
+    with pytest.raises(BadInputError, match="as the fitted model"):
+        copy.open(BINARY[:, :5])
 
 
 def test_help_comes_without_jax():

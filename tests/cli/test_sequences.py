@@ -7,18 +7,28 @@ import json
 from typing import Any
 
 import jax
-import jax.random as jr
 import numpy as np
 import pytest
 
 from homeostat.cli import main
-from homeostat.cli._sequence_commands import _array
-from homeostat.cli._sequence_fitted import Tally, parts, rows_at_once, summarize_sequences
-from homeostat.cli._sequence_training import windows
-from homeostat.cli._sequences import about_sequences
-from homeostat.data import FullLength, Sequences, Windows, whole_batches
+from homeostat.cli._fit import read_fit_options
+from homeostat.cli._fitted import read_inputs
+from homeostat.data import (
+    AbstractRows,
+    FullLength,
+    SequenceFormat,
+    Sequences,
+    TableColumns,
+    holds_sequences,
+    open_data,
+    whole_batches,
+)
 from homeostat.results import BadInputError
-from homeostat.workflow import SequencesOptions, describe_sequences, outline_sequences_system
+from homeostat.workflow import SequencesOptions, SequencesTask
+from homeostat.workflow._context import NoRun
+from homeostat.workflow.sequences._describe import describe_sequences
+from homeostat.workflow.sequences._inference import rows_at_once, score_sequences, summarize_sequences
+from homeostat.workflow.sequences._system import build_sequences_system
 
 RANDOM = np.random.default_rng(3)
 LENGTHS = (6, 5, 7, 6, 7, 5)
@@ -81,7 +91,7 @@ def observed(place):
 
 
 def test_a_fit_is_a_run_with_figures_and_the_same_in_any_unit(place, exact):
-    assert exact["experiment"] == "fit-sequences" and exact["claims"] == []
+    assert exact["experiment"] == "fit" and exact["config"]["task"] == "sequences" and exact["claims"] == []
     summary = exact["summary"]
     assert (summary["training_rows"], summary["validation_rows"], summary["rows_of"]) == (5, 1, "validation")
     drawn = {f"figures/{name}.png" for name in ("one-step", "prediction-update", "beliefs", "whiteness")}
@@ -156,7 +166,7 @@ def test_draws_that_need_too_much_memory_are_refused(place, exact):
     )
     assert status == 2 and "fit into 4 GiB" in err
     observations = describe_sequences(walks := Sequences(RANDOM.normal(size=(2, 5, 3))), walks, SequencesOptions())
-    system = outline_sequences_system(SequencesOptions(latents=3), observations)
+    system = build_sequences_system(SequencesOptions(latents=3), observations, key=None)
     assert [rows_at_once(system, draws) for draws in (10, 2_000_000)] == [32, 1]
 
 
@@ -165,15 +175,18 @@ def test_bits_are_those_of_observed_numbers_and_steps_those_with_any():
     mask = np.ones(values.shape, bool)
     mask[0, 1], mask[1, 2, :2] = False, False
     sequences = Sequences(values.astype(np.uint8), observed=mask)
-    observations = describe_sequences(sequences, sequences, SequencesOptions())
-    tally = Tally([])
-    for part in parts(sequences, observations, 1):
-        tally = tally.with_part(part, np.ones((part.count, 4)))
-    assert (tally.steps, tally.numbers) == (7, 24 - 5) and tally.per_step_nats == 8 / 7
-    told = summarize_sequences(tally, discrete=True)
-    np.testing.assert_allclose(told["bits_per_dimension"], 8 / 19 / np.log(2))
-    assert told["elbo_stderr_nats"] == 0.0
-    assert "elbo_stderr_nats" not in summarize_sequences(Tally([np.ones(3)], 3, 3), discrete=False)
+    options = SequencesOptions(model="srnn", latents=2, width=3, memory=2)
+    observations = describe_sequences(sequences, sequences, options)
+    assert observations.discrete
+    system = build_sequences_system(options, observations, key=jax.random.key(0))
+    scores = score_sequences(system, system.learned, sequences, key=jax.random.key(1))
+    assert scores.num_steps.tolist() == [3, 4] and scores.num_observed.tolist() == [9, 10]
+    told = summarize_sequences(scores, discrete=True)
+    total = scores.free_energy_nats.sum()
+    np.testing.assert_allclose(told["free_energy_per_step_nats"], total / 7)
+    np.testing.assert_allclose(told["bits_per_dimension"], total / 19 / np.log(2))
+    alone = score_sequences(system, system.learned, sequences.select([1]), key=jax.random.key(1))
+    assert "elbo_stderr_nats" in told and "elbo_stderr_nats" not in summarize_sequences(alone, discrete=False)
 
 
 def test_sequences_from_the_model(place, exact):
@@ -212,7 +225,8 @@ def test_a_deep_model_with_durations_and_known_inputs(place):
         (("--data", "walk.csv", *COLUMNS.split(), "--engine", "published", "--iterations", "2"), "with --engine amortized"),
         (("--data", "walk.csv", *EXACT, "--latent", "3"), "Did you mean --latents"),
         (("--data", "walk.csv", *EXACT, "--piece", "1"), "--piece of at least 2"),
-        (("--data", "walk.csv", "--sequence-column", "rat"), "columns rat, time"),
+        (("--data", "walk.csv", "--sequence-column", "rat", "--task", "sequences"), "columns rat, time"),
+        (("--data", "walk.csv", "--sequence-column", "rat"), "say --task sequences"),
         (("--model", "srnn"), "got no --data"),
         (("--data", "none.wav"), "no file at"),
     ],
@@ -234,7 +248,8 @@ def test_commands_on_the_wrong_run_or_data(place, exact, monkeypatch):
     assert status == 2 and "elsewhere" in err
     status, _, err = call("forecast", "exact", "--data", "walk.csv", "--out", "x.npz", "--quantiles", "0.5,2")
     assert status == 2 and "numbers from 0 to 1" in err
-    status, _, err = call("sample", "exact", "--out", "x.npz", "--actions", "push.npy")
+    np.save("numbers.npy", np.zeros(3))
+    status, _, err = call("sample", "exact", "--out", "x.npz", "--actions", "numbers.npy")
     assert status == 2 and "no known inputs" in err
     np.savez("archive.npz", np.zeros(3))
     np.save("words.npy", np.array(["a"]))
@@ -244,45 +259,70 @@ def test_commands_on_the_wrong_run_or_data(place, exact, monkeypatch):
         ("walk.csv", "cannot be read"),
     ):
         with pytest.raises(BadInputError, match=message):
-            _array(place / name)
+            read_inputs(place / name)
     status, _, err = call("calibrate", "exact")
-    assert status == 2 and "fit-sequences" in err
+    assert status == 2 and "Expected a fit to rows" in err
 
 
-def test_what_is_about_sequences(tmp_path):
+def test_what_holds_sequences(tmp_path):
     np.savez(tmp_path / "rows.npz", values=np.zeros((3, 4)))
     np.savez(tmp_path / "sequences.npz", values=np.zeros((3, 4, 2)), lengths=np.array([3, 4, 2]))
-    (tmp_path / "sounds").mkdir()
-    (tmp_path / "sounds" / "a.wav").write_bytes(b"")
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "a.png").write_bytes(b"")
-    (tmp_path / "images" / "b.gif").write_bytes(b"")
-    (tmp_path / "films").mkdir()
-    (tmp_path / "films" / "a.gif").write_bytes(b"")
-    (tmp_path / "long.csv").write_text("sequence,time,x\n")
+    for folder, names in (("sounds", "a.wav"), ("images", "a.png b.gif"), ("films", "a.gif"), ("both", "a.png b.wav")):
+        (tmp_path / folder).mkdir()
+        for name in names.split():
+            (tmp_path / folder / name).write_bytes(b"")
+    (tmp_path / "long.csv").write_text("sequence,x\na,1\na,2\n")
+    (tmp_path / "wide.csv").write_text("animal,x\na,1\na,2\n")
+    for name in ("films", "sounds", "long.csv", "sequences.npz", "sequences.npz:values", "x.parquet", "x.wav"):
+        assert holds_sequences(tmp_path / name)
+    for name in ("images", "rows.npz", "rows.npz:values", "wide.csv", "x.csv", "x.npy"):
+        assert not holds_sequences(tmp_path / name)
+    assert holds_sequences(tmp_path / "wide.csv", "animal")
+    with pytest.raises(BadInputError, match="found both .* say --task rows or --task sequences"):
+        holds_sequences(tmp_path / "both")
     whole = (tmp_path / "sequences.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) * 3 // 4])
-    (tmp_path / "directory.npz").write_bytes(whole.replace(b"PK\x01\x02", b"PK\x07\x02", 1))
-    yes = [["--data", tmp_path / name] for name in ("films", "long.csv", "cut.npz", "directory.npz")]
-    yes += [["--window", "100"], ["--no-grey"], ["--engine", "published"]]
-    yes += [["--data", tmp_path / "sequences.npz"], [f"--data={tmp_path / 'sequences.npz'}:values"], ["--model=srnn"]]
-    yes += [["--data", tmp_path / "sounds"], ["--data", "x.parquet"], ["--data", "x.csv", "--sequence-column", "id"]]
-    no = [["--data", tmp_path / "rows.npz"], ["--data", "x.csv"], ["--data", tmp_path / "images"], [], ["--model", "sparse-coding"]]  # fmt: skip
-    assert all(about_sequences([str(word) for word in words]) for words in yes)
-    assert not any(about_sequences([str(word) for word in words]) for words in no)
+    with pytest.raises(BadInputError, match="cannot be read"):
+        holds_sequences(tmp_path / "cut.npz")
+    assert isinstance(open_data(tmp_path / "rows.npz"), AbstractRows)
+    assert len(open_data(tmp_path / "sequences.npz")) == 3
+    animals = SequenceFormat(TableColumns("animal", ""))
+    assert open_data(tmp_path / "wide.csv", animals, cache=tmp_path).num_steps == 2
+
+
+def test_the_task_is_named_by_itself_by_the_model_or_by_the_data(tmp_path):
+    np.save(tmp_path / "data.npy", np.zeros((3, 4, 2)))
+    (tmp_path / "long.csv").write_text("animal,x\na,1\n")
+    array = ["--data", str(tmp_path / "data.npy")]
+
+    def task(*words):
+        asked = read_fit_options([*words])
+        assert asked is not None
+        return asked.task, asked.options.engine
+
+    assert task(*array) == ("rows", "iterative")
+    assert task(*array, "--task", "sequences") == ("sequences", "amortized")
+    assert task(*array, "--model=linear-gaussian") == ("sequences", "exact")
+    assert task(*array, "--model", "srnn", "--engine", "published") == ("sequences", "published")
+    assert task("--data", str(tmp_path / "long.csv"), "--sequence-column", "animal") == ("sequences", "amortized")
+    with pytest.raises(BadInputError, match="say --task sequences"):
+        task(*array, "--no-grey")
 
 
 def test_a_loader_goes_on_where_it_stopped():
     sequences = Sequences([RANDOM.normal(size=(length, 2)) for length in LENGTHS])
-    config = SequencesOptions()
-    observations = describe_sequences(sequences, sequences, config)
+    task = SequencesTask(SequencesOptions(piece=6, batch_size=4))
+    system = task.build(task.describe(sequences, sequences), key=None)
 
-    loader = windows(sequences, Windows(6), observations, 4, 5)
-    whole, later = (list(itertools.islice(loader.read(start, key=jr.key(0)), 9 - start)) for start in (0, 6))
+    def batches(start, count):
+        return list(
+            itertools.islice(task.loader(system, sequences, NoRun(5)).read(start, key=jax.random.key(0)), count)
+        )
+
+    whole, later = batches(0, 9), batches(6, 3)
     for one, other in zip(jax.tree.leaves(whole[6:]), jax.tree.leaves(later), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert all(batch.observations.shape == (4, 6, 2) for batch in whole)
-    assert not all(batch.mask.all() for batch in whole)
+    assert whole[0].observations.shape == (4, 6, 2) and not np.stack([batch.mask for batch in whole]).all()
     with pytest.raises(BadInputError, match="bernoulli"):
         describe_sequences(sequences, sequences, SequencesOptions(likelihood="bernoulli"))
 
@@ -306,13 +346,13 @@ def test_every_model_with_every_filter_fits_together(model, engine, kind):
     values = RANDOM.random((2, 3, *shape))
     values = values > 0.5 if kind is bool else (200 * values).astype(kind)
     sequences = Sequences(values)
-    config = SequencesOptions(model, engine, latents=3, width=4, memory=5)
+    config = SequencesOptions(model=model, engine=engine, latents=3, width=4, memory=5)
     observations = describe_sequences(sequences, sequences, config)
     names = {float: "gaussian", bool: "bernoulli", np.uint8: "discretized-gaussian"}
     assert observations.likelihood == names[kind]
-    system = outline_sequences_system(config, observations)
-    kept = system.start()
-    assert system.closed_form == (engine == "exact") and kept.learned is system.learned
+    task = SequencesTask(config)
+    system = task.build(observations, key=None)
+    assert task.start(system).learned is system.learned
     assert observations.event_shape == shape
     if engine != "exact":
         learner: Any = system.learner()

@@ -26,7 +26,10 @@ from homeostat.models.static import (
 )
 from homeostat.objectives import Annealing, Beta, DistortionConstraint, Evidence, FreeBits, RateConstraint
 from homeostat.results import BadInputError
-from homeostat.workflow import Kept, RowsOptions, build_rows_system, check_rows_options, describe, outline_rows_system
+from homeostat.workflow import RowsOptions
+from homeostat.workflow._task import Selected
+from homeostat.workflow.rows._describe import describe_rows
+from homeostat.workflow.rows._system import build_rows_system, check_rows_options
 from tolerances import ALGEBRA
 
 ROWS, SIZE = 24, 6
@@ -42,7 +45,7 @@ TINY = RowsOptions(latents="2", width=4, depth=1, iterations=2)
 
 def observed(array, config=TINY):
     rows = ArrayRows(array)
-    return describe(rows, rows, config)
+    return describe_rows(rows, rows, config)
 
 
 ENGINES = [
@@ -76,7 +79,7 @@ def test_every_engine_trains_and_reports(engine, array, options):
     """Shapes only, so that nothing is compiled."""
     config = replace(TINY, engine=engine, **options)
     observations = observed(array, config)
-    system = outline_rows_system(config, observations)
+    system = build_rows_system(config, observations, key=None)
     prepared = observations.prepare(array)
     batch = jnp.asarray(prepared, jnp.result_type(float) if prepared.dtype == np.float32 else None)
 
@@ -94,14 +97,14 @@ def test_every_engine_trains_and_reports(engine, array, options):
     assert metrics.free_energy_nats.shape == ()
 
     def explain(learned):
-        perception = system.perception(Kept(learned, system.weighting.init()))
+        setup = system.setup(Selected(learned, system.weighting.init()))
         found = infer(
-            perception.objective,
-            perception.engine,
-            perception.family,
+            setup.objective,
+            setup.engine,
+            setup.family,
             Evidence(batch[0]),
             key=jr.key(0),
-            num_steps=perception.num_steps,
+            num_steps=setup.num_steps,
             throw=False,
         )
         return found.distribution.sample(jr.key(1))
@@ -112,7 +115,7 @@ def test_every_engine_trains_and_reports(engine, array, options):
 def test_names_make_the_objects_they_say():
     def built(array, **options):
         config = replace(TINY, **options)
-        return outline_rows_system(config, observed(array, config))
+        return build_rows_system(config, observed(array, config), key=None)
 
     levels = built(BINARY, engine="levelwise", latents="3,2")
     assert isinstance(levels.learned.engine, LevelwiseIterative)
@@ -154,7 +157,7 @@ def test_the_likelihood_fits_the_data(array, options, name, kind):
     config = replace(TINY, **options)
     observations = observed(array, config)
     assert observations.likelihood == name
-    model = outline_rows_system(config, observations).learned.model
+    model = build_rows_system(config, observations, key=None).learned.model
     assert isinstance(model, LatentGaussian)
     assert isinstance(model.density, kind)
 
@@ -192,9 +195,9 @@ def test_the_unit_of_a_density_is_that_of_the_data():
 def test_only_training_rows_set_the_units():
     rows = ArrayRows(REAL)
     train = rows.select(np.arange(10))
-    observations = describe(rows, train, TINY)
-    np.testing.assert_allclose(observations.loc, REAL[:10].mean(axis=0), atol=ALGEBRA)
-    np.testing.assert_allclose(observations.scale, REAL[:10].std(axis=0), atol=ALGEBRA)
+    observations = describe_rows(rows, train, TINY)
+    np.testing.assert_allclose(observations.scaling.loc, REAL[:10].mean(axis=0), atol=ALGEBRA)
+    np.testing.assert_allclose(observations.scaling.scale, REAL[:10].std(axis=0), atol=ALGEBRA)
 
 
 @pytest.mark.parametrize(
@@ -251,5 +254,5 @@ def test_contradictions_are_refused_before_data_is_read(options, said):
 def test_options_that_do_not_fit_the_data_are_refused(array, options, said):
     config = replace(TINY, **options)
     with pytest.raises(BadInputError, match="Expected") as caught:
-        outline_rows_system(config, observed(array, config))
+        build_rows_system(config, observed(array, config), key=None)
     assert said in str(caught.value)

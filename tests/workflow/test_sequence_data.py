@@ -7,14 +7,10 @@ import pytest
 
 from homeostat.data import FullLength, Sequences, sequence_batches
 from homeostat.results import BadInputError
-from homeostat.workflow import (
-    SequencesOptions,
-    build_sequences_system,
-    check_sequences,
-    describe_sequences,
-    sequence_format,
-)
+from homeostat.workflow import SequencesOptions
+from homeostat.workflow.sequences._describe import check_sequences, describe_sequences, sequence_format
 from homeostat.workflow.sequences._maximization import FLOOR
+from homeostat.workflow.sequences._system import build_sequences_system
 
 LINEAR = SequencesOptions(model="linear-gaussian", engine="exact", latents=2)
 DEEP = SequencesOptions()
@@ -99,7 +95,7 @@ def test_the_unit_of_a_step_counts_what_was_observed():
     values[0, 1, 0] = values[0, 2] = np.nan
     sequences = Sequences(values)
     found = described(sequences)
-    log_scale = np.log(found.scale)
+    log_scale = np.log(found.scaling.scale)
     # Three steps at which something was seen: twice both entries, once the second alone.
     np.testing.assert_allclose(found.mean_log_unit_nats(sequences), (2 * log_scale[0] + 3 * log_scale[1]) / 3)
 
@@ -109,26 +105,27 @@ def learning():
     sequences = walks(count=4)
     observations = described(sequences, LINEAR)
     system = build_sequences_system(LINEAR, observations, key=jax.random.key(0))
-    batch = observations.batch(next(iter(sequence_batches(sequences, FullLength((12,)), 4, seed=0))))
+    padded = next(iter(sequence_batches(sequences, FullLength((12,)), 4, seed=0)))
+    batch = jax.tree.map(jnp.asarray, observations.batch(padded))
     learner = system.learner()
-    return system, learner, batch, jax.jit(lambda state, batch: learner.update(state, batch, key=jax.random.key(0)))
+    return learner, batch, jax.jit(lambda state, batch: learner.update(state, batch, key=jax.random.key(0)))
 
 
 def test_expectation_maximisation_learns_the_emission_too(learning):
-    system, learner, batch, update = learning
+    learner, batch, update = learning
     state = learner.init(key=jax.random.key(0))
     energies = []
     for _ in range(4):
         state, metrics = update(state, batch)
         energies.append(float(metrics.free_energy_nats))
     assert np.all(np.diff(energies) < 0.0) and int(state.failure.step) == -1
-    model, start = system.keep(state).learned.model, learner.model
+    model, start = state.model, learner.model
     for name in ("emission_matrix", "emission_scale_tril", "emission_offset", "initial_scale_tril"):
         assert not np.allclose(getattr(model, name), getattr(start, name))
 
 
 def test_noise_keeps_a_floor_and_failures_keep_the_model(learning):
-    _, learner, batch, update = learning
+    learner, batch, update = learning
     # A circle is explained without error by a state that turns.
     angle = 0.3 * jnp.arange(12.0)[None, :] + jnp.arange(4.0)[:, None]
     circle = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=2)

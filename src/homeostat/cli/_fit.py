@@ -1,269 +1,254 @@
-"""A fit to a user's own rows, as a run: it has stages and a loop like an experiment, and no claims."""
+"""`homeostat fit`, and how `homeostat resume` goes on with one."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+import json
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from ..data import AbstractRows, open_rows, permutation, train_validation_split
-from ..experiments import Experiment, Minutes
-from ..results import BadInputError
-from ..train import FitResult, InMemoryLoader, StreamingLoader
-from ..workflow import (
-    Kept,
-    Observations,
-    RowsOptions,
-    System,
-    build_rows_system,
-    check_rows_options,
-    closed_form_steps,
-    describe,
-    failure_text,
-    fingerprint as fingerprint_of,
-    fit_closed_form,
-    outline_rows_system,
+from ..workflow import SEQUENCE_MODELS, RowsOptions, SequencesOptions
+from ..workflow.rows._options import ModelName
+from ._options import (
+    Parser,
+    add_checkpoint_options,
+    add_output_options,
+    add_seed_option,
+    option_names,
+    print_fields,
+    read_fields,
+    seconds_from,
+    seed_from,
+    unknown_option,
 )
-from ._context import RunContext
-from ._fit_figures import show_model, show_training
-from ._fitted import (
-    FIT,
-    LOOK_SAMPLES,
-    block_size,
-    blocks,
-    device_rows,
-    explain,
-    host_rows,
-    measure,
-    summarize,
+from ._summary import summary_rows
+from ._terminal import Terminal
+
+FAILED = 4
+"""Exit status of a fit whose training had to stop because something was not finite."""
+
+FIT = "fit"
+"""What stands in the place of an experiment's id."""
+
+DATA = (
+    "rows: .npy, .npz (FILE.npz:NAME if it holds several arrays), .csv, or a folder of images; sequences: .npz with lengths or "
+    "mask, .csv or .parquet with columns of sequences and times, .wav, .mid, .mp4, .gif, or a folder of such files"
 )
+_COMMAND = "homeostat fit"
+_DEFAULTS: dict[str, Any] = {"rows": RowsOptions(), "sequences": SequencesOptions()}
 
-_LOOK_ROWS = 1_024
 
-
-@final
-@dataclass(frozen=True)
-class FitRequest:
-    """What a fit was asked for.
+class FitRequest(NamedTuple):
+    """What stands on the command line of `homeostat fit`.
 
     Attributes:
-        data: the rows: a file, an array in an archive, or a folder of images.
-        options: everything else.
+        data: the rows or sequences, an absolute path with `:name` where an archive holds several arrays.
+        seed: the random seed.
+        out: the run's folder, or None for one under `runs/`.
+        json: whether standard output is kept for the result.
+        cache: whether compiled programs are kept between processes.
+        checkpoint_seconds: least time between two checkpoints.
+        task: `rows` or `sequences`.
+        options: of the task.
     """
 
     data: str
-    options: RowsOptions
+    seed: int
+    out: Path | None
+    json: bool
+    cache: bool
+    checkpoint_seconds: float
+    task: str
+    options: Any
 
-    def plain(self) -> dict[str, Any]:
-        """One level of names, as a run keeps it."""
-        return {"data": self.data, **dataclasses.asdict(self.options)}
+
+def fit_parser() -> Parser:
+    """Our own options of `homeostat fit`."""
+    parser = Parser(
+        prog=_COMMAND,
+        usage="homeostat fit --data FILE[:name] [options] [options of the model, the inference and the training]",
+        description="Fit a generative model with its inference to data, and keep it as a run.",
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument("--data", metavar="FILE", help=DATA)
+    parser.add_argument(
+        "--task",
+        choices=list(_DEFAULTS),
+        help="what the data are (default: that of --model, or what the file says of itself)",
+    )
+    add_seed_option(parser)
+    parser.add_argument("--out", metavar="RUN", help="the run's folder (default: runs/fit-MODEL-ENGINE-seedN-TIME)")
+    add_output_options(parser)
+    add_checkpoint_options(parser)
+    return parser
 
 
-class Trained(NamedTuple):
-    """A trained model.
+def read_fit_options(arguments: list[str]) -> FitRequest | None:
+    """The options; None where help is asked for, which is then printed.
 
-    Attributes:
-        kept: the best state by validation, or the last one.
-        step: updates that it had seen.
-        last_step: updates that were made.
-        validated: whether a validation chose it.
-        failure: the learner's record of what was not finite, or None.
-        out_of_patience: whether training ended because nothing got better any more.
+    Raises:
+        BadInputError: an option is unknown, missing or has an unusable value.
     """
-
-    kept: Any
-    step: int
-    last_step: int
-    validated: bool
-    failure: Any
-    out_of_patience: bool
-
-    @classmethod
-    def of(cls, result: FitResult, keep: Callable[[Any], Any]) -> "Trained":
-        """What is kept of the state that `fit` gave."""
-        validated = bool(np.isfinite(result.validation_nats).any())
-        return cls(keep(result.state), result.step, result.last_step, validated, result.failure, result.out_of_patience)
-
-
-class _Splits(NamedTuple):
-    """Rows of a fit. There are no test rows: those come with `homeostat evaluate`."""
-
-    everything: AbstractRows
-    train: AbstractRows
-    validation: AbstractRows
-
-
-def fit_experiment(request: FitRequest) -> Experiment:
-    """The fit in the clothes of an experiment."""
-    summary = f"{request.options.model} with {request.options.engine} inference on {request.data}"
-    return Experiment(FIT, summary, "", Minutes(0, 0, 0), (), RowsOptions, _run)
-
-
-def _run(request: FitRequest, context: RunContext, *, key: Any) -> None:
-    config = request.options
-    seed = context.seed
-    splits = _open(request, context, seed)
-    observations: Observations = context.stage("describe", lambda key: _describe(splits, config), key=key)
-    if fingerprint_of(splits.everything) != observations.fingerprint:
-        raise BadInputError(
-            f"Expected the rows that this run was started with in {request.data}, got others: the file has changed. Put it "
-            f"back, or start a new run."
-        )
-    _announce(context, observations, splits, config)
-    build_key, train_key, measure_key, figure_key = jax.random.split(key, 4)
-    system = build_rows_system(config, observations, key=build_key)
-    trained = (_closed_form if system.closed_form else _train)(system, splits, context, train_key)
-    context.checkpoint("model", trained.kept)
-    chosen = splits.validation if len(splits.validation) else splits.train
-    some = chosen.select(np.arange(min(len(chosen), config.evaluation_rows)))
-    perception = system.perception(trained.kept)
-    summary = context.stage(
-        "measure",
-        lambda key: _measure(system, trained, some, context, key),
-        key=measure_key,
+    parser = fit_parser()
+    found, rest = parser.parse_known_args(arguments)
+    task, default = _task(found, rest)
+    if found.help:
+        _print_help(parser, task, default)
+        return None
+    options, unknown = read_fields(type(default), default, rest, _COMMAND)
+    if unknown:
+        own = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
+        names = [*own, *(f"--{name}" for name in option_names(default))]
+        other = next(name for name in _DEFAULTS if name != task)
+        if unknown[0].partition("=")[0].removeprefix("--").removeprefix("no-") in option_names(_DEFAULTS[other]):
+            raise _bad_input(
+                f"Expected an option of a fit to {task}, got {unknown[0]}, which is one of fits to {other}: say --task {other}, or "
+                f"leave it out."
+            )
+        raise unknown_option(f"a fit to {task}", _COMMAND, unknown[0], names)
+    if not found.data:
+        raise _bad_input(f"Expected data to fit to, got no --data. There are {DATA}.")
+    return FitRequest(
+        data=str(Path(found.data).absolute()),
+        seed=seed_from(found.seed),
+        out=None if found.out is None else Path(found.out),
+        json=found.json,
+        cache=not found.no_cache,
+        checkpoint_seconds=seconds_from(found.checkpoint_seconds),
+        task=task,
+        options=options,
     )
-    failed = None if trained.failure is None else failure_text(trained.failure)
-    context.conclude(
-        rows_of="validation" if len(splits.validation) else "train",
-        likelihood=observations.likelihood,
-        training_rows=len(splits.train),
-        validation_rows=len(splits.validation),
-        importance_samples=config.evaluation_samples,
-        best_step=trained.step,
-        last_step=trained.last_step,
-        failure=failed,
-        **summary,
+
+
+def _task(found: Any, rest: list[str]) -> tuple[str, Any]:
+    """The task that is named, that the model belongs to, or that the data say; with its default options."""
+    peek = Parser(allow_abbrev=False, add_help=False)
+    peek.add_argument("--model")
+    peek.add_argument("--sequence-column", default="sequence")
+    asked, _ = peek.parse_known_args(rest)
+    task = found.task
+    if task is None and asked.model in (*SEQUENCE_MODELS, *get_args(ModelName)):
+        task = "sequences" if asked.model in SEQUENCE_MODELS else "rows"
+    elif task is None and found.data:
+        from ..data import holds_sequences
+
+        task = "sequences" if holds_sequences(found.data, asked.sequence_column) else "rows"
+    task = task or "rows"
+    default = _DEFAULTS[task]
+    # It has one filter only, which need not be said.
+    return task, dataclasses.replace(default, engine="exact") if asked.model == "linear-gaussian" else default
+
+
+def _print_help(parser: Parser, task: str, default: Any) -> None:
+    """All options with their units and defaults."""
+    print(parser.format_help())
+    print(f"Options of fits to {task}:")
+    print_fields(type(default), default, _COMMAND)
+    print(
+        "\nexit status: 0 fitted; 1 a crash; 2 bad input; 4 training stopped because something was not finite (the model from "
+        "before is kept); 130 Ctrl-C (a checkpoint is kept)"
     )
-    show_training(context)
-    # A model that was never validated before training failed may say anything, numbers beyond a figure's axes included.
-    if trained.failure is None or trained.validated:
-        show_model(system, perception, trained.kept, some, context, key=figure_key)
-    _close(context, trained, failed)
+    other = next(name for name in _DEFAULTS if name != task)
+    print(f"\n`homeostat fit --task {other} --help` lists the options of fits to {other}")
 
 
-def _open(request: FitRequest, context: RunContext, seed: int) -> _Splits:
-    rows = open_rows(request.data, message=context.say)
-    config = request.options
-    parts = train_validation_split(rows, config.validation_fraction, seed)
-    return _Splits(rows, parts.train, parts.validation)  # pyright: ignore[reportArgumentType]
+def start_fit(asked: FitRequest, terminal: Terminal, at_work: list[Path], output: Any, precision: int) -> int:
+    """Fit in a new run folder; bad input leaves none behind.
 
+    Args:
+        asked: of the command line.
+        terminal: for progress.
+        at_work: gets the folder, for whoever has to say how to go on.
+        output: for the result.
+        precision: bits of a number.
+    """
+    from ..results import BadInputError
+    from ..workflow import task_from
+    from ._folder import Request, default_folder, erase_if_nothing_done, new_run
 
-def _describe(splits: _Splits, config: RowsOptions) -> Observations:
-    """All that can be refused is refused here, before anything is kept."""
-    check_rows_options(config)
-    found = describe(splits.everything, splits.train, config)
-    if len(splits.train) < config.batch_size and config.engine != "exact":
-        raise BadInputError(
-            f"Expected a batch of 1 to {len(splits.train)} rows (all training rows), got --batch-size {config.batch_size}: "
-            f"choose a smaller one."
-        )
-    # Shapes are enough to find what does not fit together.
-    outline_rows_system(config, found)
-    return found
-
-
-def _announce(context: RunContext, observations: Observations, splits: _Splits, config: RowsOptions) -> None:
-    shape = " x ".join(map(str, observations.shape))
-    chosen = "chosen from the data" if config.likelihood == "auto" else "as asked"
-    scaled = ", each entry standardised by the training rows" if observations.standardized else ""
-    scaled += f", divided by {observations.divisor:g}" if observations.divisor != 1.0 else ""
-    context.say(
-        f"  rows: {len(splits.train)} to train on, {len(splits.validation)} to validate on, of {shape} numbers{scaled}"
+    task_from(asked.options).check()
+    config = {"task": asked.task, "data": asked.data, **dataclasses.asdict(asked.options)}
+    request = Request(
+        experiment=FIT,
+        scale="",
+        seed=asked.seed,
+        config=json.loads(json.dumps(config)),
+        arguments=[],
+        checkpoint_seconds=asked.checkpoint_seconds,
+        precision=precision,
     )
-    context.say(f"  likelihood: {observations.likelihood}, {chosen} (--likelihood names another)")
+    options = asked.options
+    path = asked.out or default_folder(request._replace(experiment=f"fit-{options.model}", scale=options.engine))
+    with new_run(path, request) as folder:
+        at_work.append(path)
+        terminal.say(f"run folder: {path}")
+        try:
+            return _work(folder, asked.data, options, asked.cache, asked.json, terminal, output)
+        except BadInputError:
+            erase_if_nothing_done(folder)
+            raise
 
 
-def _train(system: System, splits: _Splits, context: RunContext, key: Any) -> Trained:
-    config, observations = system.config, system.observations
-    mebibytes = len(splits.train) * observations.size * 4 / 2**20
-    held = mebibytes <= config.hold_mib
-    context.say(f"  training rows are {'held on the device' if held else 'streamed'} ({mebibytes:.0f} MiB)")
-    loader = (_held if held else _streamed)(splits.train, observations, config.batch_size, context.seed)
-    validation = splits.validation.select(np.arange(min(len(splits.validation), _LOOK_ROWS)))
+def resume_fit(folder: Any, cache: bool, as_json: bool, terminal: Terminal, output: Any) -> int:
+    """Go on with a fit that was interrupted.
 
-    def validate(state: Any, key: Any) -> float:
-        return _mean_free_energy(system, system.keep(state), validation, key)
+    Raises:
+        CheckpointError: another version of the code started it.
+    """
+    from ..results import CheckpointError
 
-    result = context.fit(
-        "train",
-        system.learner(),
-        loader,
-        num_steps=config.steps,
-        key=key,
-        every=config.report_every,
-        validate=validate if len(validation) else None,
-        validate_every=config.validate_every,
-        patience=config.patience,
-    )
-    return Trained.of(result, system.keep)
+    config = dict(folder.request.config)
+    try:
+        kind, data = type(_DEFAULTS[config.pop("task")]), config.pop("data")
+        options = kind(**config)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"Expected the options of a fit in {folder.path}, got others: another version of homeostat started it. Use that "
+            f"version, or start a new run."
+        ) from error
+    return _work(folder, data, options, cache, as_json, terminal, output)
 
 
-def _held(rows: AbstractRows, observations: Observations, batch_size: int, seed: int) -> InMemoryLoader:
-    data = np.concatenate([host_rows(observations.prepare(chunk)) for chunk in rows.chunks(4096)])
-    return InMemoryLoader(data, batch_size, lambda epoch: permutation(len(rows), seed, epoch))
+def _work(folder: Any, data: str, options: Any, cache: bool, as_json: bool, terminal: Terminal, output: Any) -> int:
+    from ..experiments import Experiment, Minutes
+    from ..workflow import fit, task_from
+    from ._machine import compilation_cache, quiet_store
+    from ._run import execute
+
+    def run(config: Any, context: Any, *, key: Any) -> None:
+        fit(task_from(config), data, context, key=key)
+
+    summary = f"{options.model} with {options.engine} inference on {data}"
+    experiment = Experiment(FIT, summary, "", Minutes(0, 0, 0), (), type(options), run)
+    with compilation_cache(cache, terminal), quiet_store():
+        result = execute(folder, [experiment], {FIT: options}, terminal=terminal)
+    return print_fit(result, folder.path, as_json, output)
 
 
-def _streamed(rows: AbstractRows, observations: Observations, batch_size: int, seed: int) -> StreamingLoader:
-    """The same batches in the same order."""
+def print_fit(result: dict[str, Any], path: Path, as_json: bool, output: Any) -> int:
+    """The end of a fit on standard output, and its exit status."""
+    summary = result["summary"]
+    status = 0 if summary.get("failure") is None else FAILED
+    if as_json:
+        output.write(json.dumps(result, ensure_ascii=False) + "\n")
+        output.flush()
+        return status
+    from rich.console import Console
+    from rich.table import Table
 
-    def batches(epoch: int, start: int) -> Iterator[np.ndarray]:
-        found = rows.batches(batch_size, seed=seed, epoch=epoch, start=start)
-        return (host_rows(observations.prepare(batch)) for batch in found)
-
-    return StreamingLoader(batches, rows.num_batches(batch_size))
-
-
-def _mean_free_energy(system: System, kept: Kept, rows: AbstractRows, key: Any) -> float:
-    """Of the rows, under the true bound whatever the weighting."""
-    perception, observations = system.perception(kept), system.observations
-    total, size = 0.0, block_size(len(rows))
-    for start, count, prepared in blocks(rows, observations, size):
-        found = explain(
-            perception, device_rows(prepared), start + jnp.arange(size), key, observations.binarized, LOOK_SAMPLES
-        )
-        nats = np.asarray(found.distortion_nats + found.rate_nats, np.float64)
-        total += float(nats[:count].sum())
-    return total / len(rows) + observations.log_unit_nats
-
-
-def _closed_form(system: System, splits: _Splits, context: RunContext, key: Any) -> Trained:
-    """Maximum likelihood of a linear model, from the data's mean and covariance alone."""
-
-    def learn(key: Any) -> Kept:
-        found = fit_closed_form(system, splits.train)
-        for step, nats in enumerate(found.free_energy_nats):
-            if step % max(1, steps // 100) == 0 or step == steps:
-                context.metrics(step=step, free_energy_nats=float(nats))
-        return found.kept
-
-    steps = closed_form_steps(system.config)
-    kept = context.stage("train", learn, key=key, like=system.start())
-    return Trained(kept, steps, steps, False, None, False)
+    console = Console(file=output, highlight=False)
+    table = Table(header_style="bold")
+    unit = summary.get("unit", "row")
+    table.add_column(f"{summary['rows_of']} {unit}s ({summary['rows']})")
+    table.add_column(f"per {unit} on average", justify="right")
+    for row in summary_rows(summary, unit):
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"Report: {path / 'report.html'}", soft_wrap=True)
+    console.print(f"Next: homeostat evaluate {path} --data TEST-FILE", soft_wrap=True)
+    return status
 
 
-def _measure(system: System, trained: Trained, rows: AbstractRows, context: RunContext, key: Any) -> dict[str, Any]:
-    perception = system.perception(trained.kept)
-    measured = measure(
-        perception,
-        system.observations,
-        rows,
-        num_samples=system.config.evaluation_samples,
-        key=key,
-        terminal=context.terminal,
-    )
-    return summarize(measured, system.observations, rows)
+def _bad_input(message: str) -> Exception:
+    from ..results import BadInputError
 
-
-def _close(context: RunContext, trained: Trained, failed: str | None) -> None:
-    if failed is not None:
-        context.say(
-            f"error: training stopped at {failed}. The model from before is kept (after {trained.step} updates). Expected "
-            f"finite terms: lower --learning-rate, set --clip-norm, or look for extreme values in the data."
-        )
-    elif trained.out_of_patience:
-        context.say(f"  training ended after {trained.last_step} updates without improvement on the validation data")
-    if trained.step != trained.last_step:
-        context.say(f"  the model kept is the one after {trained.step} updates, the best on the validation data")
+    return BadInputError(message)

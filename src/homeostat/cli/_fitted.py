@@ -1,308 +1,256 @@
-"""A fitted run read back, and inference with it on new rows."""
+"""The commands that use a fitted run, which is read and left as it is: infer, sample, evaluate, forecast, calibrate."""
 
-import contextlib
+import argparse
+import inspect
+import json
+import shutil
 import time
-from collections.abc import Callable, Iterator
+import zipfile
+from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from ..data import AbstractRows, check_rows, open_rows, require_shape
-from ..distributions import MonteCarlo
-from ..inference import infer
-from ..metrics import bits_per_dimension, evaluate, mean_with_error, perplexity, posterior_mean
-from ..objectives import Evidence, FreeEnergy
-from ..results import RESULTS, BadInputError
-from ..train import has_checkpoint, load_checkpoint
-from ..workflow import InferenceSetup, Kept, Observations, RowsOptions, System, outline_rows_system, requirements
-from ._folder import Request, read_request
+from ._options import COMMANDS, Parser, add_output_options, add_seed_option, seed_from
+from ._summary import number, summary_rows
 from ._terminal import Terminal
 
-FIT = "fit"
-"""What stands in the place of an experiment's id."""
-
-LOOK_SAMPLES = 8
-"""Samples of a posterior for each bound, where many rows are looked at in passing."""
-
-_ROWS_AT_ONCE = 256
+_OWN = ("run", "json", "no_cache", "seed", "data", "out")
 
 
-class Fitted(NamedTuple):
-    """A run of `homeostat fit`.
-
-    Attributes:
-        path: its folder.
-        request: what was asked.
-        system: model and engine as they were built.
-        kept: what training left.
-    """
-
-    path: Path
-    request: Request
-    system: System
-    kept: Kept
-
-    @property
-    def observations(self) -> Observations:
-        """What its rows are."""
-        return self.system.observations
-
-
-class Explained(NamedTuple):
-    """What inference says of each row; a leading axis over rows everywhere.
-
-    Attributes:
-        params: of the posterior.
-        mean: E_q[z].
-        distortion_nats: E_q[-log p(x | z)].
-        rate_nats: KL(q || p), all levels together.
-        failed: whether inference ended non-finite.
-    """
-
-    params: Any
-    mean: jax.Array
-    distortion_nats: jax.Array
-    rate_nats: jax.Array
-    failed: jax.Array
-
-
-def split_config(content: dict[str, Any]) -> tuple[str, RowsOptions]:
-    """The data's path and the options, from the configuration of a run."""
-    options = dict(content)
-    return options.pop("data"), RowsOptions(**options)
-
-
-def load_fitted(path: Path) -> Fitted:
-    """Read a run fitted to rows.
+def read_fitted_options(command: str, arguments: list[str]) -> argparse.Namespace:
+    """Read the options of one command; what was not said is None.
 
     Raises:
-        BadInputError: it is no such run, or not trained yet.
-        CheckpointError: it is damaged, or from another version of the code.
+        BadInputError: one is unknown, missing or has an unusable value.
     """
-    stored = read_stored(path, FIT, "", lambda content, rows: outline_rows_system(split_config(content)[1], rows))
-    return Fitted(path, *stored)
-
-
-class Stored(NamedTuple):
-    """What a fitted run left.
-
-    Attributes:
-        request: what was asked.
-        system: model and engine as they were built.
-        kept: what training left.
-    """
-
-    request: Request
-    system: Any
-    kept: Any
-
-
-def read_stored(path: Path, experiment: str, kind: str, outline: Callable[[dict[str, Any], Any], Any]) -> Stored:
-    """Read a fitted run of one kind.
-
-    Args:
-        path: its folder.
-        experiment: what stands in the place of an experiment's id.
-        kind: what follows "a run of `homeostat fit`" in a message.
-        outline: builds the system from the configuration and what the data were described as.
-
-    Raises:
-        BadInputError: it is no such run, or not trained yet.
-        CheckpointError: it is damaged, or from another version of the code.
-    """
-    request = read_request(path)
-    if request.experiment != experiment:
-        raise BadInputError(
-            f"Expected a run of `homeostat fit`{kind}, got one of {request.experiment} in {path}. Name the folder of a fit{kind}."
-        )
-    precision = jnp.finfo(jnp.result_type(float)).bits
-    if precision != request.precision:
-        raise BadInputError(
-            f"Expected {request.precision}-bit numbers, with which {path} was fitted, got {precision}-bit. "
-            f"Set JAX_ENABLE_X64={int(request.precision == 64)} and try again."
-        )
-    checkpoints = path / "checkpoints"
-    if not has_checkpoint(checkpoints / "model.kept.npz"):
-        raise BadInputError(
-            f"Expected a fitted model in {path}, got a run that is not finished: homeostat resume {path}"
-        )
-    described = load_checkpoint(checkpoints / "describe.stage.npz", identity=f"{request.identity}: /describe").tree
-    system = outline(request.config, described)
-    kept = load_checkpoint(
-        checkpoints / "model.kept.npz", like=system.start(), identity=f"{request.identity}: /model"
-    ).tree
-    return Stored(request, system, kept)
-
-
-def open_new_rows(fitted: Fitted, data: str, terminal: Terminal) -> AbstractRows:
-    """New rows for a fitted run, checked.
-
-    Raises:
-        BadInputError: other features than it was fitted to, or numbers that its likelihood cannot explain.
-    """
-    rows = open_rows(data, message=terminal.say)
-    require_shape(rows, fitted.observations.shape, of=f"the run in {fitted.path}")
-    check_rows(rows, *requirements(fitted.observations))
-    return rows
-
-
-def blocks(rows: AbstractRows, observations: Observations, size: int) -> Iterator[tuple[int, int, np.ndarray]]:
-    """First row, number of rows, and the rows as the model sees them, filled up to `size`, so that one program serves all."""
-    start = 0
-    for chunk in rows.chunks(size):
-        count = len(chunk)
-        filled = chunk if count == size else np.concatenate([chunk, np.repeat(chunk[:1], size - count, axis=0)])
-        yield start, count, observations.prepare(filled)
-        start += count
-
-
-def block_size(num_rows: int) -> int:
-    """Rows worked on at once."""
-    return min(_ROWS_AT_ONCE, num_rows)
-
-
-@eqx.filter_jit
-def explain(
-    perception: InferenceSetup, block: jax.Array, numbers: jax.Array, key: jax.Array, binarized: bool, num_samples: int
-) -> Explained:
-    """Infer every row of a block; what a row gets depends on its number and not on the block.
-
-    Args:
-        perception: model and engine.
-        block: rows as the model sees them.
-        numbers: of the rows.
-        key: of all rows.
-        binarized: whether fractions are drawn as black and white.
-        num_samples: for the terms of the free energy.
-    """
-    model, engine, family, num_steps, objective = perception
-
-    def one(x: jax.Array, number: jax.Array) -> Explained:
-        draw_key, infer_key, terms_key, mean_key = jax.random.split(jax.random.fold_in(key, number), 4)
-        x = jax.random.bernoulli(draw_key, x).astype(x.dtype) if binarized else x
-        evidence = Evidence(x)
-        found = infer(objective, engine, family, evidence, key=infer_key, num_steps=num_steps, throw=False)
-        q = found.distribution
-        terms = FreeEnergy(model, MonteCarlo(num_samples)).terms(q, evidence, key=terms_key)
-        mean = posterior_mean(q, key=mean_key)
-        failed = found.result != RESULTS.successful
-        return Explained(found.params, mean, terms.distortion_nats, jnp.sum(terms.rates_nats), failed)
-
-    return jax.vmap(one)(block, numbers)
-
-
-def host_rows(block: np.ndarray) -> np.ndarray:
-    """A block with real numbers in the default type."""
-    return block.astype(jnp.result_type(float)) if block.dtype.kind == "f" else block
-
-
-def device_rows(block: np.ndarray) -> jax.Array:
-    """A block on the device, real numbers in the default type."""
-    return jnp.asarray(host_rows(block))
-
-
-class Measured(NamedTuple):
-    """One array over rows each; what `homeostat evaluate` averages.
-
-    Attributes:
-        elbo_nats: bound on log p(x).
-        distortion_nats: E_q[-log p(x | z)].
-        rate_nats: KL(q || p).
-        log_likelihood_nats: importance-weighted estimate of log p(x).
-        monte_carlo_stderr_nats: its standard error from the samples.
-        pareto_k: shape of the weights' tail.
-        failed: whether inference ended non-finite.
-    """
-
-    elbo_nats: np.ndarray
-    distortion_nats: np.ndarray
-    rate_nats: np.ndarray
-    log_likelihood_nats: np.ndarray
-    monte_carlo_stderr_nats: np.ndarray
-    pareto_k: np.ndarray
-    failed: np.ndarray
-
-
-def measure(
-    perception: InferenceSetup,
-    observations: Observations,
-    rows: AbstractRows,
-    *,
-    num_samples: int,
-    key: jax.Array,
-    terminal: Terminal,
-) -> Measured:
-    """Bound and importance-weighted likelihood of every row, in the unit of the data."""
-    size = min(32, rows.num_rows)
-    parts = []
-    with terminal.progress("evaluating rows", rows.num_rows) as bar:
-        for start, count, prepared in blocks(rows, observations, size):
-            draw_key, block_key = jax.random.split(jax.random.fold_in(key, start))
-            block = device_rows(prepared)
-            block = jax.random.bernoulli(draw_key, block).astype(block.dtype) if observations.binarized else block
-            found = evaluate(
-                perception.model,
-                perception.engine,
-                perception.family,
-                block,
-                key=block_key,
-                num_steps=perception.num_steps,
-                num_samples=num_samples,
-                objective=perception.objective,
-                batch_size=16,
-            )
-            arrays = Measured(
-                found.elbo_nats,
-                found.terms.distortion_nats,
-                jnp.sum(found.terms.rates_nats, axis=-1),
-                found.likelihood.log_likelihood_nats,
-                found.likelihood.stderr_nats,
-                found.likelihood.pareto_k,
-                found.failed,
-            )
-            parts.append(Measured(*(np.asarray(array)[:count] for array in arrays)))
-            bar.move_to(start + count, f"log-likelihood {parts[-1].log_likelihood_nats.mean():.4g} nats")
-    joined = Measured(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-    unit = observations.log_unit_nats
-    return joined._replace(
-        elbo_nats=joined.elbo_nats - unit,
-        distortion_nats=joined.distortion_nats + unit,
-        log_likelihood_nats=joined.log_likelihood_nats - unit,
-    )
-
-
-def summarize(measured: Measured, observations: Observations, rows: AbstractRows) -> dict[str, Any]:
-    """Averages over rows, with standard errors over rows, in the units that make sense for the likelihood."""
-    value, stderr = mean_with_error(jnp.asarray(measured.log_likelihood_nats))
-    elbo, elbo_stderr = mean_with_error(jnp.asarray(measured.elbo_nats))
-    count = len(measured.elbo_nats)
-    found = {
-        "rows": count,
-        "elbo_nats": float(elbo),
-        "elbo_stderr_nats": float(elbo_stderr),
-        "log_likelihood_nats": float(value),
-        "stderr_nats": float(stderr),
-        "monte_carlo_stderr_nats": float(np.sqrt(np.sum(measured.monte_carlo_stderr_nats**2)) / count),
-        "distortion_nats": float(measured.distortion_nats.mean()),
-        "rate_nats": float(measured.rate_nats.mean()),
-        "share_pareto_k_above_0.7": float(np.mean(~(measured.pareto_k <= 0.7))),
-        "failed_rows": int(measured.failed.sum()),
-    }
-    if observations.discrete and observations.likelihood != "multinomial":
-        found["bits_per_dimension"] = float(bits_per_dimension(-value, observations.size))
-    if observations.likelihood == "multinomial":
-        totals = np.concatenate([chunk.reshape(len(chunk), -1).sum(axis=1) for chunk in rows.chunks(4096)])
-        found["perplexity"] = float(perplexity(jnp.asarray(measured.log_likelihood_nats), jnp.asarray(totals)).value)
+    found = fitted_parser(command).parse_args(arguments)
+    found.seed = seed_from(found.seed)
     return found
 
 
-@contextlib.contextmanager
-def timed(result: dict[str, Any]) -> Iterator[None]:
-    """Put the seconds of the block into a result."""
-    start = time.monotonic()
-    yield
+def fitted_parser(command: str) -> Parser:
+    """The parser of one command."""
+    parser = Parser(prog=f"homeostat {command}", description=f"{COMMANDS[command].capitalize()}.", allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a run of `homeostat fit`")
+    if command in ("infer", "evaluate", "forecast"):
+        parser.add_argument("--data", metavar="FILE", required=True, help="data like those that the run was fitted to")
+    _add_out(command, parser)
+    if command in ("infer", "evaluate", "calibrate"):
+        words = "rows: iterations of inference on each (default: as fitted)"
+        parser.add_argument("--iterations", metavar="N", type=_positive, help=words)
+    samples = {
+        "infer": "rows: posterior samples for each bound (default: 16)",
+        "evaluate": "importance samples for each row (default: 5000), or draws of each one-step prediction of sequences "
+        "(default: 100)",
+        "forecast": "futures of each sequence (default: 1000)",
+    }
+    if command in samples:
+        low = _positive if command == "infer" else _two
+        parser.add_argument("--samples", metavar="N", type=low, help=samples[command])
+    if command == "evaluate":
+        words = "rows: evaluate only so many, drawn by the seed (default: all)"
+        parser.add_argument("--rows", metavar="N", type=_two, help=words)
+    if command == "sample":
+        words = "rows (default: 64) or sequences (default: 16) to draw"
+        parser.add_argument("--number", metavar="N", type=_positive, help=words)
+        parser.add_argument("--horizon", metavar="K", type=_two, help="steps of each sequence (default: 100)")
+    if command == "forecast":
+        parser.add_argument("--horizon", metavar="K", type=_positive, help="steps ahead (default: 10)")
+        words = "probabilities (default: 0.05,0.25,0.5,0.75,0.95)"
+        parser.add_argument("--quantiles", metavar="P,P,...", type=_probabilities, help=words)
+    if command in ("forecast", "sample"):
+        words = "known inputs, where a model of sequences has any: (sequences, steps, inputs), one a step to come"
+        parser.add_argument("--actions", metavar="FILE.npy", type=Path, help=words)
+    if command == "calibrate":
+        parser.add_argument("--simulations", metavar="N", type=_two, help="simulated rows (default: 1000; at least 80)")
+    add_seed_option(parser)
+    add_output_options(parser)
+    return parser
+
+
+def _add_out(command: str, parser: Parser) -> None:
+    if command == "calibrate":
+        words = "a new folder for ranks and figure (default: RUN/calibration-TIME)"
+        parser.add_argument("--out", metavar="DIR", type=Path, help=words)
+    else:
+        words = "also write the numbers of each, a new file" if command == "evaluate" else "results, a new file"
+        parser.add_argument("--out", metavar="FILE.npz", type=Path, required=command != "evaluate", help=words)
+
+
+def use_fitted(command: str, options: argparse.Namespace, terminal: Terminal, output: Any) -> int:
+    """Ask a fitted model, keep the answer, and print it."""
+    import jax
+
+    from ..train import plain
+    from ..workflow import load
+
+    out = _destination(command, options)
+    _require_run(options.run)
+    fitted = load(options.run)
+    method, given = getattr(fitted, command), _given(command, options, fitted)
+    pictured = command == "forecast" or (command == "sample" and getattr(fitted.description, "image_shape", ()))
+    picture = _new_file(out.with_suffix(".png"), ".png") if pictured else None
+    result: dict[str, Any] = {"run": str(options.run), "seed": options.seed}
+    start, total = time.monotonic(), given.get("simulations") or 1_000
+    if "data" in options:
+        data = given["data"] = fitted.open(options.data, message=terminal.say)
+        result["data"], total = options.data, len(data)
+    if command == "infer":
+        given["out"] = out
+    with terminal.progress(f"{command} {fitted.task.name}", total) as bar:
+        if command != "sample":
+            given["on_progress"] = bar.move_to
+        outcome = method(**given, key=jax.random.key(options.seed))
+    result |= {} if out is None else {"out": str(out)}
+    result |= plain(dict(outcome.numbers))
+    if picture is not None:
+        result["figure"] = str(picture)
     result["seconds"] = round(time.monotonic() - start, 3)
+    _keep(command, outcome, result, out, picture)
+    words = _words(command, result, fitted.task.unit, outcome.text)
+    output.write((json.dumps(result, ensure_ascii=False) if options.json else words) + "\n")
+    output.flush()
+    return 0
+
+
+def _require_run(path: Path) -> None:
+    """Say what a folder is, where it is neither a run nor a saved model."""
+    from ._folder import read_request
+
+    if not (path / "fitted.json").is_file():
+        read_request(path)
+
+
+def _given(command: str, options: argparse.Namespace, fitted: Any) -> dict[str, Any]:
+    """The options that were said, all of which the fitted model must know."""
+    from ..results import BadInputError
+
+    given = {name: value for name, value in vars(options).items() if name not in _OWN and value is not None}
+    known = inspect.signature(getattr(fitted, command)).parameters
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
+    for name in given:
+        if name not in known and not takes_all:
+            raise BadInputError(
+                f"Expected options of `homeostat {command}` for a fit to {fitted.task.name}, got --{name}, which means nothing "
+                f"there: leave it out."
+            )
+    if "seed" in known:
+        given["seed"] = options.seed
+    if "actions" in given:
+        given["actions"] = read_inputs(given["actions"])
+    return given
+
+
+def _destination(command: str, options: argparse.Namespace) -> Any:
+    """Where results go: a new file, a new folder, or nowhere."""
+    from ..results import BadInputError
+
+    if command != "calibrate":
+        return None if options.out is None else _new_file(options.out, ".npz")
+    folder = options.out or options.run / f"calibration-{datetime.now():%Y%m%d-%H%M%S}"
+    if folder.exists():
+        raise BadInputError(
+            f"Expected a new folder for the calibration, got {folder}, which exists: choose another --out."
+        )
+    return folder
+
+
+def _new_file(path: Path, suffix: str) -> Path:
+    """A path where nothing stands yet."""
+    from ..results import BadInputError
+
+    if path.suffix != suffix:
+        raise BadInputError(f"Expected a file that ends in {suffix} for --out, got {path}: rename it.")
+    if path.exists():
+        raise BadInputError(f"Expected a new file for --out, got {path}, which exists: choose another name.")
+    return path
+
+
+def _keep(command: str, outcome: Any, result: dict[str, Any], out: Path | None, picture: Path | None) -> None:
+    """Write arrays and figures."""
+    from ..train import write_bytes, write_json
+    from ..workflow import write_arrays
+    from ._images import encode_png
+
+    if command == "calibrate" and out is not None:
+        try:
+            write_bytes(out / "calibration.png", encode_png(outcome.figure))
+            write_arrays(out / "ranks.npz", outcome.arrays)
+            # Last, because a folder with the numbers is whole.
+            write_json(out / "calibration.json", result)
+        except OSError:
+            shutil.rmtree(out, ignore_errors=True)
+            raise
+        return
+    if out is not None and command != "infer":
+        write_arrays(out, outcome.arrays)
+    if picture is not None:
+        write_bytes(picture, encode_png(outcome.figure))
+
+
+def _words(command: str, result: dict[str, Any], unit: str, text: str) -> str:
+    """The answer for reading."""
+    if command == "calibrate":
+        return f"{text}\n\nRanks, numbers and figure: {result['out']}"
+    if command == "evaluate":
+        lines = [f"{words:<42}{value:>20}" for words, value in summary_rows(result, unit)]
+        return "\n".join([f"{result['rows']} {unit}s, averages per {unit}", *lines])
+    if command == "infer":
+        name, per = ("elbo_nats", "row") if "elbo_nats" in result else ("free_energy_per_step_nats", "step")
+        what = "bound on log p(x)" if per == "row" else "free energy"
+        return f"{result['rows']} {unit}s; {what} {number(result[name])} nats per {per}; written to {result['out']}"
+    drawn = f", drawn in {result['figure']}" if "figure" in result else ""
+    if command == "sample":
+        return f"{result['rows']} {unit}s written to {result['out']}{drawn}"
+    return (
+        f"{result['rows']} sequences continued by {result['horizon']} steps: mean and quantiles of {result['samples']} futures, "
+        f"written to {result['out']}; the first of them is{drawn[1:]}"
+    )
+
+
+def read_inputs(file: Path) -> Any:
+    """Known inputs, from a .npy.
+
+    Raises:
+        BadInputError: it is something else.
+    """
+    import numpy as np
+
+    from ..results import BadInputError
+
+    try:
+        given = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BadInputError(f"Expected an array (.npy) of known inputs, but {file} cannot be read: {error}.") from error
+    if not isinstance(given, np.ndarray):
+        given.close()
+        raise BadInputError(
+            f"Expected an array (.npy) of known inputs, got an archive of arrays in {file}: save one alone."
+        )
+    if given.dtype.kind not in "buif":
+        raise BadInputError(f"Expected numbers as known inputs, got the type {given.dtype} in {file}: convert them.")
+    return given
+
+
+def _probabilities(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or any(not 0.0 <= value <= 1.0 for value in found):
+        raise argparse.ArgumentTypeError(f"expected numbers from 0 to 1 joined by commas, got {text!r}")
+    return found
+
+
+def _positive(text: str) -> int:
+    return _at_least(text, 1)
+
+
+def _two(text: str) -> int:
+    return _at_least(text, 2)
+
+
+def _at_least(text: str, low: int) -> int:
+    if not text.isdecimal() or int(text) < low:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least {low}, got {text!r}")
+    return int(text)

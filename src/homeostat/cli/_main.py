@@ -176,71 +176,28 @@ def _start(options: RunOptions, registry: Registry, terminal: Terminal, at_work:
 
 
 def _fit(arguments: list[str], terminal: Terminal, at_work: list[Path]) -> int:
-    from ._sequences import about_sequences
+    from ._fit import read_fit_options, start_fit
 
-    if about_sequences(arguments):
-        return _fit_sequences(arguments, terminal, at_work)
-    from ._fit_command import ROWS, print_fit_help, read_fit_options, start_fit
-
-    options = read_fit_options(arguments, ROWS)
-    if options is None:
-        print_fit_help(ROWS)
-        print(
-            "\nsequences: data with lengths or a mask (.npz), tables with a column of sequences, sounds, MIDI and videos are fitted "
-            "by sequential models;\n`homeostat fit --model srnn --help` lists their options"
-        )
+    asked = read_fit_options(arguments)
+    if asked is None:
         return 0
-    config = options.config
-    terminal.say(f"homeostat {version()}: fit {config.model} with {config.engine} inference, seed {options.seed}")
-    with reserved_output(options.json) as output:
-        return start_fit(options, terminal, at_work, output, _precision())
-
-
-def _fit_sequences(arguments: list[str], terminal: Terminal, at_work: list[Path]) -> int:
-    from ._fit_command import print_fit_help
-    from ._sequences import SEQUENCES, read_sequence_fit_options
-
-    options = read_sequence_fit_options(arguments)
-    if options is None:
-        print_fit_help(SEQUENCES)
-        return 0
-    config = options.config
-    terminal.say(f"homeostat {version()}: fit {config.model} with {config.engine} filtering, seed {options.seed}")
-    with reserved_output(options.json) as output:
-        from ._sequence_commands import start_sequence_fit
-
-        return start_sequence_fit(options, terminal, at_work, output, _precision())
-
-
-def _use_sequences(command: str, arguments: list[str], terminal: Terminal) -> int:
-    from ._sequences import read_sequence_options
-
-    options = read_sequence_options(command, arguments)
-    terminal.say(f"homeostat {version()}: {command} with {options.run}")
-    with reserved_output(options.json) as output:
-        from ._machine import compilation_cache, quiet_store
-        from ._sequence_commands import COMMANDS as SEQUENCE_COMMANDS
-
-        with compilation_cache(not options.no_cache, terminal), quiet_store():
-            return SEQUENCE_COMMANDS[command](options, terminal, output)
+    options = asked.options
+    terminal.say(f"homeostat {version()}: fit {options.model} with {options.engine} to {asked.task}, seed {asked.seed}")
+    with reserved_output(asked.json) as output:
+        return start_fit(asked, terminal, at_work, output, _precision())
 
 
 def _use_fitted(command: str, arguments: list[str], terminal: Terminal) -> int:
     """Commands on a fitted run, which is read and left as it is."""
-    from ._sequences import names_sequence_run
-
-    if command == "forecast" or (command != "calibrate" and names_sequence_run(arguments)):
-        return _use_sequences(command, arguments, terminal)
-    from ._fitted_options import read_fitted_options
+    from ._fitted import read_fitted_options, use_fitted
 
     options = read_fitted_options(command, arguments)
     terminal.say(f"homeostat {version()}: {command} with {options.run}")
     with reserved_output(options.json) as output:
-        from ._fitted_commands import COMMANDS as FITTED_COMMANDS
         from ._machine import compilation_cache, quiet_store
 
         with compilation_cache(not options.no_cache, terminal), quiet_store():
-            return FITTED_COMMANDS[command](options, terminal, output)
+            return use_fitted(command, options, terminal, output)
 
 
 def _precision() -> int:
@@ -261,19 +218,14 @@ def _resume(arguments: list[str], registry: Registry, terminal: Terminal, at_wor
 
         terminal.say("This run is finished; here is its result.")
         result = read_result(options.run)
-        if result["experiment"] == "fit-sequences":
-            from ._sequences import print_sequence_fit
-
-            return print_sequence_fit(result, options.run, options.json, sys.stdout)
         if "summary" in result:
-            from ._fit_command import print_fit
+            from ._fit import print_fit
 
             return print_fit(result, options.run, options.json, sys.stdout)
         return _print_result(result, options.run, options.json, sys.stdout)
     with reserved_output(options.json) as output:
         from ..results import BadInputError, CheckpointError
         from ._folder import config_json, existing_run
-        from ._sequences import SEQUENCE_FIT
 
         with existing_run(options.run) as folder:
             request = folder.request
@@ -284,12 +236,8 @@ def _resume(arguments: list[str], registry: Registry, terminal: Terminal, at_wor
                     f"Expected {request.precision}-bit numbers, with which the run was started, got {precision}-bit. "
                     f"Set JAX_ENABLE_X64={int(request.precision == 64)} and resume again."
                 )
-            if request.experiment == SEQUENCE_FIT:
-                from ._sequence_commands import resume_sequence_fit
-
-                return resume_sequence_fit(folder, not options.no_cache, options.json, terminal, output)
             if not request.scale:
-                from ._fit_command import resume_fit
+                from ._fit import resume_fit
 
                 return resume_fit(folder, not options.no_cache, options.json, terminal, output)
             experiments = load(registry, request.experiment)

@@ -84,7 +84,7 @@ def _results(result: dict[str, Any], label: str) -> list[Section]:
     if "summary" not in result:
         return []
     summary = result["summary"]
-    # Runs of earlier versions, and all fits to rows, do not say what they were fitted to.
+    # Runs of earlier versions do not say what they were fitted to.
     unit = summary.get("unit", "row")
     rows = [
         (
@@ -93,7 +93,7 @@ def _results(result: dict[str, Any], label: str) -> list[Section]:
         ),
         ("likelihood", summary["likelihood"]),
         ("updates that the model has seen, of those made", f"{summary['best_step']:,} of {summary['last_step']:,}"),
-        *summary_rows(summary),
+        *summary_rows(summary, unit),
     ]
     if summary["failure"] is not None:
         rows.append(("training was stopped", summary["failure"]))

@@ -22,10 +22,13 @@ def number(value: float, error: float | None = None) -> str:
     return f"{value:.{digits}f}" if error is None else f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
-def summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """What a summary says, in words and numbers."""
-    return [
+def summary_rows(summary: dict[str, Any], unit: str = "row") -> list[tuple[str, str]]:
+    """What a summary of rows or sequences says, in words and numbers."""
+    rows = [
         (words, number(summary[name], summary.get(_ERRORS.get(name, ""))))
         for name, words in _WORDS.items()
         if summary.get(name) is not None
     ]
+    return (
+        rows if unit == "row" else [(words.replace("log p(x)", f"log p(x) of a {unit}"), text) for words, text in rows]
+    )

@@ -1,6 +1,7 @@
 """Data sets, readers for a user's own arrays, and checks: NumPy only."""
 
 from ._checks import (
+    GREY_LEVELS as GREY_LEVELS,
     AbstractRequirement as AbstractRequirement,
     Categories as Categories,
     Counts as Counts,
@@ -38,6 +39,7 @@ from ._music import load_polyphonic_music as load_polyphonic_music
 from ._natural_video import load_natural_video as load_natural_video
 from ._newsgroups import load_newsgroups20 as load_newsgroups20
 from ._omniglot import load_omniglot as load_omniglot
+from ._open_data import holds_sequences as holds_sequences, open_data as open_data
 from ._open_rows import Message as Message, open_rows as open_rows
 from ._open_sequences import Rolls as Rolls, SequenceFormat as SequenceFormat, open_sequences as open_sequences
 from ._order import permutation as permutation

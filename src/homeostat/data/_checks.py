@@ -12,6 +12,10 @@ from ._rows import AbstractRows
 _CHUNK_BYTES = 1 << 25
 
 
+GREY_LEVELS = 256
+"""Values of a pixel of 8 bits, the bins of a discretised likelihood."""
+
+
 class AbstractRequirement(abc.ABC):
     """Something that must hold for every number, or for every row."""
 
@@ -138,7 +142,7 @@ class GreyValues(AbstractRequirement):
     """Whole numbers from 0 to 255, as a likelihood of pixel bins needs them."""
 
     def violations(self, rows: np.ndarray) -> np.ndarray:
-        return Categories(256).violations(rows)
+        return Categories(GREY_LEVELS).violations(rows)
 
     def expectation(self) -> str:
         return "pixels (whole numbers from 0 to 255)"

@@ -18,7 +18,7 @@ from ._rows import AbstractRows, ArrayRows
 Message = Callable[[str], None]
 """What is told a sentence for the user to read."""
 
-_IMAGES = (".png", ".jpg", ".jpeg")
+IMAGES = (".png", ".jpg", ".jpeg")
 _COPY_BLOCK = 1 << 22
 
 
@@ -56,7 +56,7 @@ def open_rows(
         if mark and before.lower().endswith(".npz"):
             file, array_name = Path(before), after
     if file.is_dir():
-        images = sorted(found for found in file.rglob("*") if found.suffix.lower() in _IMAGES and found.is_file())
+        images = sorted(found for found in file.rglob("*") if found.suffix.lower() in IMAGES and found.is_file())
         return ImageRows(tuple(images), str(file))
     if not file.is_file():
         raise BadInputError(

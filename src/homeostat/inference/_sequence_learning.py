@@ -10,7 +10,7 @@ encoder learns as in VRNN, SRNN and SVG.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, final
+from typing import Generic, NamedTuple, TypeVar, final
 
 import equinox as eqx
 import jax
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 
-from ..core import AbstractBelief, AbstractLearner, AbstractSequentialModel
+from ..core import AbstractBelief, AbstractFilter, AbstractLearner, AbstractSequentialModel
 from ..objectives import AbstractWeighting, FreeEnergyTerms, Unweighted
 from ..results import BadInputError
 from ..typing import Any, Array, Bool, Int, Key, PyTree, Scalar
@@ -29,18 +29,20 @@ from ._sequence_batch import SequenceBatch, TimeMajor, num_steps, time_major
 from ._sequence_step import LossOptions, StepLoss, constant, learned_step
 from .filters import VariationalFilter
 
+LearnedFilter = TypeVar("LearnedFilter", bound=AbstractFilter)
+
 
 @final
-class ModelWithFilter(eqx.Module):
-    """A sequential model with the variational filter whose numbers (engine, memory) are learned beside it.
+class ModelWithFilter(eqx.Module, Generic[LearnedFilter]):
+    """A sequential model with a filter, whose numbers (engine, memory) may be learned beside it.
 
     Attributes:
         model: p(x, z).
-        filter: finds q; its `num_steps` is K.
+        filter: finds the beliefs.
     """
 
     model: AbstractSequentialModel
-    filter: VariationalFilter
+    filter: LearnedFilter
 
 
 class FilteringState(NamedTuple):
@@ -55,7 +57,7 @@ class FilteringState(NamedTuple):
         failure: why updates stopped, if they did.
     """
 
-    learned: ModelWithFilter
+    learned: ModelWithFilter[VariationalFilter]
     optimizer: optax.OptState
     online: optax.OptState | None
     weighting: PyTree
@@ -124,7 +126,7 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
         variational filtering", NeurIPS 2018.
     """
 
-    learned: ModelWithFilter
+    learned: ModelWithFilter[VariationalFilter]
     optimizer: optax.GradientTransformation = eqx.field(static=True)
     truncation: int | None = eqx.field(static=True, default=None)
     weighting: AbstractWeighting = Unweighted()
@@ -171,7 +173,9 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
         state, metrics, _ = self.descend(state, sequences, beliefs, jnp.ones(num, bool), models, key=run_key)
         return state, metrics
 
-    def begin(self, learned: ModelWithFilter, num: int, models: PyTree | None = None, *, key: Key) -> AbstractBelief:
+    def begin(
+        self, learned: ModelWithFilter[VariationalFilter], num: int, models: PyTree | None = None, *, key: Key
+    ) -> AbstractBelief:
         """The beliefs before anything was seen, of so many sequences."""
         start = learned.filter.propagation.init
 
@@ -265,7 +269,7 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
 
     def _scan(
         self,
-        learned: ModelWithFilter,
+        learned: ModelWithFilter[VariationalFilter],
         weighting: PyTree,
         steps: TimeMajor,
         progress: Progress,
@@ -310,7 +314,7 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
         self,
         weighting: PyTree,
         models: PyTree | None,
-        learned: ModelWithFilter,
+        learned: ModelWithFilter[VariationalFilter],
         beliefs: AbstractBelief,
         observation: Any,
         action: Any,
@@ -342,11 +346,13 @@ class FilteringDescent(AbstractLearner[FilteringState, FilteringMetrics]):
     def _online(self) -> optax.GradientTransformation:
         return optax.identity() if self.online is None else self.online
 
-    def _arrays(self, learned: ModelWithFilter) -> PyTree:
+    def _arrays(self, learned: ModelWithFilter[VariationalFilter]) -> PyTree:
         """What `optimizer` moves."""
         return eqx.filter(learned if self.online is None else learned.model, eqx.is_inexact_array)
 
-    def _with_arrays(self, learned: ModelWithFilter, target: PyTree, method: PyTree) -> ModelWithFilter:
+    def _with_arrays(
+        self, learned: ModelWithFilter[VariationalFilter], target: PyTree, method: PyTree
+    ) -> ModelWithFilter[VariationalFilter]:
         """The learned parts with these numbers; `method` counts where the filter learns online."""
         if self.online is None:
             return eqx.combine(target, learned)

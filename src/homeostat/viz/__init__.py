@@ -37,6 +37,7 @@ from ._inference import (
     plot_gaps as plot_gaps,
     plot_reconstructions as plot_reconstructions,
 )
+from ._learning import LearningPanel as LearningPanel, plot_learning as plot_learning, plot_sheet as plot_sheet
 from ._perception import (
     BoundCurve as BoundCurve,
     ComparisonRow as ComparisonRow,

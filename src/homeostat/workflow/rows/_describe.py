@@ -1,33 +1,34 @@
-"""What a user's rows are: their shape, their range, the likelihood that fits them, and the units they are worked on in."""
+"""Shape, range, likelihood and units of a user's rows."""
 
 import math
-import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from ...data import (
+    GREY_LEVELS,
     AbstractRequirement,
     AbstractRows,
     Categories,
     Counts,
     Finite,
     GreyValues,
+    Interval,
     Nonempty,
     UnitInterval,
     check_rows,
 )
 from ...results import BadInputError
+from .._likelihood import Range, checksum, choose_likelihood, scan_range
+from .._units import Scaling
 from ._options import LINEAR, RowsOptions
-
-GREY_LEVELS = 256
-"""Values of a pixel of 8 bits, the bins of a discretised likelihood."""
 
 _CHUNK_NUMBERS = 1 << 22
 _WITNESSES = 64
 
 
-class Observations(NamedTuple):
+class RowsDescription(NamedTuple):
     """Rows of data in a few numbers; plain, so that a run can keep them.
 
     Attributes:
@@ -38,10 +39,7 @@ class Observations(NamedTuple):
         likelihood: name of the output density.
         num_classes: alternatives of each entry, for a categorical one; 0 otherwise.
         total_count: median number of words in a row, for a multinomial one; 0 otherwise.
-        divisor: what numbers are divided by.
-        loc: mean of the training rows after division, flat.
-        scale: their standard deviation; 1 where they do not vary.
-        standardized: whether the model sees (x - loc) / scale.
+        scaling: to the unit of the model; means and scales, flat, are those of the training rows.
         binarized: whether fractions are drawn as black and white each time.
         fingerprint: of some rows, to know the data again.
     """
@@ -53,10 +51,7 @@ class Observations(NamedTuple):
     likelihood: str
     num_classes: int
     total_count: int
-    divisor: float
-    loc: np.ndarray
-    scale: np.ndarray
-    standardized: bool
+    scaling: Scaling
     binarized: bool
     fingerprint: int
 
@@ -72,29 +67,20 @@ class Observations(NamedTuple):
 
     @property
     def log_unit_nats(self) -> float:
-        """log |dx / dx'|: subtracted from a log density of standardised rows it gives that of rows in their own unit."""
-        spread = float(np.sum(np.log(self.scale))) if self.standardized else 0.0
-        return spread + (self.size * math.log(self.divisor) if self.likelihood == "gaussian" else 0.0)
+        """log |dx / dx'|: subtracted from a log density of rows in the model's unit it gives that of rows in their own."""
+        return 0.0 if self.discrete else float(np.sum(np.log(self.scaling.unit)))
 
     def prepare(self, rows: np.ndarray) -> np.ndarray:
         """Stored rows as the model sees them: 32-bit numbers, whole ones for categories."""
         if self.likelihood == "categorical":
             return rows.reshape(len(rows), *self.event_shape).astype(np.int32)
         flat = rows.reshape(len(rows), -1)
-        if self.standardized:
-            # In double precision, because numbers that vary little around a large one (times, pressures) would lose their digits.
-            values = ((flat.astype(np.float64) / self.divisor - self.loc) / self.scale).astype(np.float32)
-        else:
-            values = flat.astype(np.float32)
-            values = values if self.divisor == 1.0 else values / np.float32(self.divisor)
-        return values.reshape(len(rows), *self.event_shape)
+        values = self.scaling.apply(flat if self.scaling.standardized else flat.astype(np.float32))
+        return values.astype(np.float32).reshape(len(rows), *self.event_shape)
 
     def restore(self, values: np.ndarray) -> np.ndarray:
         """What the model says, in the unit and the shape of the stored rows."""
-        flat = np.asarray(values).reshape(len(values), -1)
-        if self.standardized:
-            flat = flat.astype(np.float64) * self.scale + self.loc
-        return (flat * flat.dtype.type(self.divisor)).reshape(len(values), *self.shape)
+        return self.scaling.restore(np.asarray(values).reshape(len(values), -1)).reshape(len(values), *self.shape)
 
     def pictures(self, stored: np.ndarray) -> np.ndarray:
         """Stored rows, or what `restore` gave, as images with values from 0 to 1."""
@@ -102,32 +88,30 @@ class Observations(NamedTuple):
         if self.likelihood == "gaussian":
             low, high = float(images.min()), float(images.max())
             return (images - low) / ((high - low) or 1.0)
-        return images / (self.divisor if self.divisor != 1.0 else max(1.0, self.num_classes - 1.0))
+        divisor = self.scaling.divisor
+        return images / (divisor if divisor != 1.0 else max(1.0, self.num_classes - 1.0))
 
 
-def describe(rows: AbstractRows, train: AbstractRows, config: RowsOptions) -> Observations:
+def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions) -> RowsDescription:
     """Look at all rows once: check them, choose a likelihood where none is named, and measure the units of the training rows.
 
     Args:
         rows: all rows.
         train: those that may teach anything.
-        config: what was asked for.
+        options: what was asked for.
 
     Raises:
         BadInputError: something is not finite, or outside what the likelihood can explain.
     """
-    if config.divide_by <= 0.0 or not math.isfinite(config.divide_by):
-        raise BadInputError(f"Expected a positive number to divide by, got {config.divide_by}: leave --divide-by at 1.")
-    check_rows(rows, Finite())
-    low, high, whole = _range(rows, config.divide_by)
-    largest = max(-low, high)
-    if largest > float(np.finfo(np.float32).max):
+    if options.divide_by <= 0.0 or not math.isfinite(options.divide_by):
         raise BadInputError(
-            f"Expected numbers that 32 bits can hold, up to 3.4e38, got {largest:g} in {rows.name}: say --divide-by, or look "
-            f"whether this number stands for a missing one."
+            f"Expected a positive number to divide by, got {options.divide_by}: leave --divide-by at 1."
         )
-    name = _likelihood(config, rows, low, high, whole)
-    divisor = config.divide_by
+    check_rows(rows, Finite())
+    numbers = scan_range(_chunks(rows), rows.name, "say --divide-by", options.divide_by)
+    linear = options.model != "latent-gaussian"
+    name = choose_likelihood(options.likelihood, options.model, linear, lambda: _fitting(options, rows, numbers))
+    divisor = options.divide_by
     if name == "discretized-gaussian":
         if divisor != 1.0:
             raise BadInputError(
@@ -135,91 +119,65 @@ def describe(rows: AbstractRows, train: AbstractRows, config: RowsOptions) -> Ob
                 f"{divisor:g}: leave it out, grey values are scaled by themselves."
             )
         divisor = GREY_LEVELS - 1.0
-    found = Observations(
+    size = math.prod(rows.shape)
+    found = RowsDescription(
         shape=tuple(rows.shape),
-        event_shape=_event_shape(config, tuple(rows.shape), name),
-        image_shape=_image_shape(config, tuple(rows.shape)),
+        event_shape=(size,) if linear or name == "multinomial" else tuple(rows.shape),
+        image_shape=_image_shape(options, tuple(rows.shape)),
         num_rows=rows.num_rows,
         likelihood=name,
-        num_classes=_num_classes(config, high) if name == "categorical" else 0,
+        num_classes=_num_classes(options, numbers.high) if name == "categorical" else 0,
         total_count=_median_count(train) if name == "multinomial" else 0,
-        divisor=divisor,
-        loc=np.zeros(math.prod(rows.shape)),
-        scale=np.ones(math.prod(rows.shape)),
-        standardized=name == "gaussian" and config.standardize and config.model not in LINEAR,
-        binarized=config.binarize,
-        fingerprint=fingerprint(rows),
+        scaling=Scaling(divisor, np.zeros(size), np.ones(size), False),
+        binarized=options.binarize,
+        fingerprint=rows_fingerprint(rows),
     )
     check_rows(rows, *requirements(found))
-    if config.binarize and name != "bernoulli":
+    if options.binarize and name != "bernoulli":
         raise BadInputError(f"Expected a bernoulli likelihood for --binarize, got {name}: leave --binarize out.")
     if name == "gaussian":
-        loc, scale = _moments(train, divisor)
-        found = found._replace(loc=loc, scale=scale)
+        standardized = options.standardize and options.model not in LINEAR
+        found = found._replace(scaling=Scaling(divisor, *_moments(train, divisor), standardized))
     return found
 
 
-def requirements(observations: Observations) -> tuple[AbstractRequirement, ...]:
+def requirements(description: RowsDescription) -> tuple[AbstractRequirement, ...]:
     """What stored rows must satisfy to be explained."""
-    name = observations.likelihood
+    name, divisor = description.likelihood, description.scaling.divisor
     if name == "bernoulli":
-        return (Finite(), UnitInterval() if observations.divisor == 1.0 else _scaled(observations.divisor))
+        return (Finite(), UnitInterval() if divisor == 1.0 else Interval(0.0, divisor))
     if name == "discretized-gaussian":
         return Finite(), GreyValues()
     if name == "categorical":
-        return Finite(), Categories(observations.num_classes)
+        return Finite(), Categories(description.num_classes)
     if name == "multinomial":
         return Finite(), Counts(), Nonempty()
     return (Finite(),)
 
 
-def fingerprint(rows: AbstractRows) -> int:
+def rows_fingerprint(rows: AbstractRows) -> int:
     """A checksum of the number of rows and of some of them, to tell whether a file is still the same."""
-    some = rows.read(np.unique(np.linspace(0, rows.num_rows - 1, _WITNESSES).astype(np.int64)))
-    return zlib.crc32(np.ascontiguousarray(some).tobytes(), rows.num_rows % 2**32)
+    some = np.unique(np.linspace(0, rows.num_rows - 1, _WITNESSES).astype(np.int64))
+    return checksum([rows.read(some)], rows.num_rows % 2**32)
 
 
-def _scaled(divisor: float) -> AbstractRequirement:
-    from ...data import Interval
-
-    return Interval(0.0, divisor)
-
-
-def _chunks(rows: AbstractRows):
+def _chunks(rows: AbstractRows) -> Iterator[np.ndarray]:
     return rows.chunks(max(1, _CHUNK_NUMBERS // max(1, math.prod(rows.shape))))
 
 
-def _range(rows: AbstractRows, divisor: float) -> tuple[float, float, bool]:
-    """Least and greatest number, and whether all are whole."""
-    low, high, whole = math.inf, -math.inf, True
-    for chunk in _chunks(rows):
-        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-        whole = whole and (chunk.dtype.kind in "bui" or bool(np.all(chunk == np.floor(chunk))))
-    return low / divisor, high / divisor, whole and divisor == 1.0
-
-
-def _likelihood(config: RowsOptions, rows: AbstractRows, low: float, high: float, whole: bool) -> str:
-    """The likelihood that was named, or the one that fits the numbers."""
-    linear = config.model != "latent-gaussian"
-    if linear and config.likelihood not in ("auto", "gaussian"):
-        raise BadInputError(
-            f"Expected a gaussian likelihood, which {config.model} is made of, got {config.likelihood}: leave --likelihood "
-            f"out, or choose --model latent-gaussian."
-        )
-    if linear:
-        return "gaussian"
-    if config.likelihood != "auto":
-        return config.likelihood
-    if low >= 0.0 and high <= 1.0:
+def _fitting(options: RowsOptions, rows: AbstractRows, numbers: Range) -> str:
+    """The likelihood that fits the numbers."""
+    if numbers.low >= 0.0 and numbers.high <= 1.0:
         return "bernoulli"
-    pictures = len(rows.shape) >= 2 or bool(config.image_shape) or rows.dtype == np.uint8
-    if whole and low >= 0.0 and high < GREY_LEVELS and pictures:
+    counts = numbers.whole and numbers.low >= 0.0
+    pictures = len(rows.shape) >= 2 or bool(options.image_shape) or rows.dtype == np.uint8
+    if counts and numbers.high < GREY_LEVELS and pictures:
         return "discretized-gaussian"
-    return "multinomial" if whole and low >= 0.0 and len(rows.shape) == 1 else "gaussian"
+    return "multinomial" if counts and len(rows.shape) == 1 else "gaussian"
 
 
-def _num_classes(config: RowsOptions, high: float) -> int:
-    found = int(high) + 1 if config.classes is None else config.classes
+def _num_classes(options: RowsOptions, high: float) -> int:
+    found = int(high) + 1 if options.classes is None else options.classes
     if not 2 <= found <= 4096:
         raise BadInputError(
             f"Expected from 2 to 4096 classes for a categorical likelihood, got {found}: number the categories from 0, or "
@@ -228,22 +186,16 @@ def _num_classes(config: RowsOptions, high: float) -> int:
     return found
 
 
-def _event_shape(config: RowsOptions, shape: tuple[int, ...], likelihood: str) -> tuple[int, ...]:
-    if config.model != "latent-gaussian" or likelihood == "multinomial":
-        return (math.prod(shape),)
-    return shape
-
-
-def _image_shape(config: RowsOptions, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if not config.image_shape:
+def _image_shape(options: RowsOptions, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if not options.image_shape:
         is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
         return () if not is_image else shape[:2] if shape[2:] == (1,) else shape
-    parts = config.image_shape.split(",")
+    parts = options.image_shape.split(",")
     sides = tuple(int(part) for part in parts if part.strip().isdecimal())
     if len(sides) != len(parts) or len(sides) not in (2, 3) or math.prod(sides) != math.prod(shape):
         raise BadInputError(
             f"Expected the height and width of an image of {math.prod(shape)} numbers, as 28,28, got "
-            f"--image-shape {config.image_shape}."
+            f"--image-shape {options.image_shape}."
         )
     return sides
 

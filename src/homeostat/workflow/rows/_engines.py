@@ -3,7 +3,6 @@
 from typing import NamedTuple, final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
@@ -12,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from ...core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective, Errors, StepInfo
 from ...distributions import Cubature, Delta, DiagonalGaussian, DiagonalGaussianParams, FullGaussian, Ladder, MonteCarlo
 from ...flows import ConditionalFlow, NormalizingFlow
-from ...inference import AbstractIterationWeights, AllIterations, FirstIteration, LastIteration
+from ...inference import AbstractIterationWeights, AllIterations, FirstIteration, LastIteration, infer
 from ...inference.engines import (
     AbstractEncoding,
     AbstractUpdateRule,
@@ -41,7 +40,7 @@ from ...models.static import LatentGaussian
 from ...objectives import Evidence
 from ...results import BadInputError
 from ...typing import Array, Callable, Float, Key, PyTree
-from ._describe import Observations
+from ._describe import RowsDescription
 from ._models import latent_dims
 from ._networks import dense, make_encoder, make_reader
 from ._options import RowsOptions
@@ -54,7 +53,7 @@ class Inference(NamedTuple):
         engine: moves the parameters.
         family: of the posterior.
         num_steps: steps of the engine on each row.
-        engine_credit: which iterations teach the engine.
+        engine_weights: weights of the losses of single iterations, for the engine.
     """
 
     engine: AbstractEngine
@@ -101,20 +100,14 @@ class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):
     ) -> tuple[DiagonalGaussianParams, None, StepInfo]:
         points = Delta(params.loc.shape[0])
         point = points.init()._replace(loc=params.loc)
-        inner = self.engine.init(objective, points, point, args)
-        arrays, static = eqx.partition(inner, eqx.is_array)
-
-        def body(carry, step_key):
-            point, arrays = carry
-            state = eqx.combine(arrays, static)
-            point, state, info = self.engine.step(objective, points, point, args, state, key=step_key)
-            return (point, eqx.filter(state, eqx.is_array)), info.energy_nats
-
-        (point, _), energies = jax.lax.scan(body, (point, arrays), jr.split(key, self.num_steps))
-        precision = jnp.diagonal(objective.curvature(point.loc, args, key=key))
+        found = infer(
+            objective, self.engine, points, args, key=key, params=point, num_steps=self.num_steps, throw=False
+        )
+        loc = found.params.loc
+        precision = jnp.diagonal(objective.curvature(loc, args, key=key))
         # A likelihood without an own curvature may bend the wrong way at a saddle: no wider than a hundred units.
         log_scale = -0.5 * jnp.log(jnp.maximum(precision, 1e-4)).astype(params.log_scale.dtype)
-        return DiagonalGaussianParams(point.loc, log_scale), None, StepInfo(energies[0])
+        return DiagonalGaussianParams(loc, log_scale), None, StepInfo(found.path_nats[0])
 
 
 @final
@@ -136,45 +129,45 @@ class ClippedLogScale(eqx.Module):
         return estimate.at[self.start : self.stop].set(clipped)
 
 
-def make_family(config: RowsOptions, *, key: Key) -> AbstractFamily:
+def make_family(options: RowsOptions, *, key: Key) -> AbstractFamily:
     """The posterior's family, for engines that leave the choice. Not to be compiled: flowjax keeps arrays out of sight of JAX."""
-    dim = sum(latent_dims(config))
-    if config.posterior == "full":
+    dim = sum(latent_dims(options))
+    if options.posterior == "full":
         return FullGaussian(dim)
-    if config.posterior == "flow":
+    if options.posterior == "flow":
         # An engine that learns shares the flow's weights between rows; one that does not has a flow for each row.
-        return NormalizingFlow(dim, key=key) if config.engine == "gradient" else ConditionalFlow(dim, dim, key=key)
+        return NormalizingFlow(dim, key=key) if options.engine == "gradient" else ConditionalFlow(dim, dim, key=key)
     return DiagonalGaussian(dim)
 
 
 def make_inference(
-    model: AbstractModel, family: AbstractFamily, observations: Observations, config: RowsOptions, *, key: Key
+    model: AbstractModel, family: AbstractFamily, description: RowsDescription, options: RowsOptions, *, key: Key
 ) -> Inference:
     """The engine that the options name, for training."""
-    name, dim = config.engine, sum(latent_dims(config))
-    rate, steps = config.inference_rate, config.iterations
+    name, dim = options.engine, sum(latent_dims(options))
+    rate, steps = options.inference_rate, options.iterations
     if name == "direct":
-        return Inference(_direct(config, observations, family, key), family, 1, AllIterations())
+        return Inference(_direct(options, description, family, key), family, 1, AllIterations())
     if name == "ladder":
         if not isinstance(model, LatentGaussian) or len(model.dims) < 2:
             raise BadInputError(
                 "Expected at least two levels for --engine ladder, got one: say --latents 64,32, or use --engine direct."
             )
         ladder = Ladder(model.levels)
-        return Inference(_direct(config, observations, ladder, key), ladder, 1, AllIterations())
+        return Inference(_direct(options, description, ladder, key), ladder, 1, AllIterations())
     if name == "semi-amortized":
-        first = _direct(config, observations, family, key)
+        first = _direct(options, description, family, key)
         return Inference(Chain((first, Gradient(optax.adam(rate))), (1,)), family, 1 + steps, FirstIteration())
     if name == "iterative":
-        engine = _iterative(config, observations, _feedback(observations, family, dim), _bound(family), key)
+        engine = _iterative(options, description, _feedback(description, family, dim), _bound(family), key)
         return Inference(engine, family, steps, AllIterations())
     if name == "levelwise":
-        engine = _levelwise(model, config, observations, family, key)
+        engine = _levelwise(model, options, description, family, key)
         return Inference(engine, family, steps, AllIterations())
     if name == "gradient":
         return Inference(StopGradient(Gradient(optax.adam(rate))), family, steps, LastIteration())
     if name == "natural-gradient":
-        engine = NaturalGradient(rate, expectation=MonteCarlo(config.samples))
+        engine = NaturalGradient(rate, expectation=MonteCarlo(options.samples))
         return Inference(StopGradient(engine), family, steps, LastIteration())
     if name == "predictive-coding":
         return Inference(StopGradient(PredictiveCoding(optax.adam(rate))), Delta(dim), steps, LastIteration())
@@ -202,64 +195,64 @@ def for_reporting(inference: Inference, dim: int, iterations: int | None) -> Inf
     return inference._replace(num_steps=steps)
 
 
-def _direct(config: RowsOptions, observations: Observations, family: AbstractFamily, key: Key) -> Direct:
+def _direct(options: RowsOptions, description: RowsDescription, family: AbstractFamily, key: Key) -> Direct:
     size = ravel_pytree(family.init())[0].size
-    return Direct(make_encoder(config, observations, size, key=key, bound=_bound(family)))
+    return Direct(make_encoder(options, description, size, key=key, bound=_bound(family)))
 
 
 def _iterative(
-    config: RowsOptions,
-    observations: Observations,
+    options: RowsOptions,
+    description: RowsDescription,
     feedback: Feedback,
     bound: Callable[[Float[Array, " k"]], Float[Array, " k"]],
     key: Key,
 ) -> Iterative:
-    encodings = _encodings(config, observations)
+    encodings = _encodings(options, description)
     shapes = eqx.filter_eval_shape(lambda f: [encoding(f) for encoding in encodings], feedback)
     updates: dict[str, AbstractUpdateRule] = {"gated": Gated(), "residual": Residual(), "learned-sgd": LearnedSGD()}
-    update = updates[config.update]
-    network = dense(config)(sum(shape.shape[0] for shape in shapes), update.outputs(feedback.estimate.size), key=key)
+    update = updates[options.update]
+    network = dense(options)(sum(shape.shape[0] for shape in shapes), update.outputs(feedback.estimate.size), key=key)
     return Iterative(network, encodings, update, bound=bound)
 
 
 def _levelwise(
-    model: AbstractModel, config: RowsOptions, observations: Observations, family: AbstractFamily, key: Key
+    model: AbstractModel, options: RowsOptions, description: RowsDescription, family: AbstractFamily, key: Key
 ) -> LevelwiseIterative:
-    dims = model.dims if isinstance(model, LatentGaussian) else latent_dims(config)
-    feedback = _feedback(observations, family, sum(dims))
+    dims = model.dims if isinstance(model, LatentGaussian) else latent_dims(options)
+    feedback = _feedback(description, family, sum(dims))
     levels = [
-        _iterative(config, observations, feedback.level(index, dims), _bound(family), level_key)
+        _iterative(options, description, feedback.level(index, dims), _bound(family), level_key)
         for index, level_key in enumerate(jr.split(key, len(dims)))
     ]
     return LevelwiseIterative(tuple(levels), dims)
 
 
-def _feedback(observations: Observations, family: AbstractFamily, dim: int) -> Feedback:
+def _feedback(description: RowsDescription, family: AbstractFamily, dim: int) -> Feedback:
     """Feedback of zeros, whose shapes tell how much a network reads."""
     flat = ravel_pytree(family.init())[0]
-    data, latent = jnp.zeros(observations.size), jnp.zeros(dim)
+    data, latent = jnp.zeros(description.size), jnp.zeros(dim)
     errors = Errors(data, latent, data, latent)
-    return Feedback(flat, flat, Evidence(jnp.zeros(observations.event_shape)), lambda: errors)
+    return Feedback(flat, flat, Evidence(jnp.zeros(description.event_shape)), lambda: errors)
 
 
-def _encodings(config: RowsOptions, observations: Observations) -> tuple[AbstractEncoding, ...]:
+def _encodings(options: RowsOptions, description: RowsDescription) -> tuple[AbstractEncoding, ...]:
     known: dict[str, AbstractEncoding] = {
         # Means and log scales apart, where there are as many of these as of those.
-        "gradients": Normalized(InferenceGradient(), 2 if config.posterior == "diagonal" else 1),
+        "gradients": Normalized(InferenceGradient(), 2 if options.posterior == "diagonal" else 1),
         "log-gradients": LogGradient(),
         "errors": Normalized(WeightedErrors()),
         "plain-errors": PredictionErrors(),
-        "data": Data(make_reader(observations, config)),
+        "data": Data(make_reader(description, options)),
     }
-    names = [name.strip() for name in config.encoding.split("+")]
+    names = [name.strip() for name in options.encoding.split("+")]
     wrong = [name for name in names if name not in known]
     if wrong or len(set(names)) != len(names):
         raise BadInputError(
-            f"Expected --encoding made of {', '.join(known)}, each at most once and joined by +, got {config.encoding!r}."
+            f"Expected --encoding made of {', '.join(known)}, each at most once and joined by +, got {options.encoding!r}."
         )
-    if observations.likelihood == "categorical" and {"errors", "plain-errors"} & set(names):
+    if description.likelihood == "categorical" and {"errors", "plain-errors"} & set(names):
         raise BadInputError(
             f"Expected an encoding without errors for a categorical likelihood, whose mean is not defined, got "
-            f"{config.encoding!r}: use log-gradients+data."
+            f"{options.encoding!r}: use log-gradients+data."
         )
     return (Estimate(), *(known[name] for name in names))

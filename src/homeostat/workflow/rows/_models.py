@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from ...core import AbstractModel
+from ...data import GREY_LEVELS
 from ...models.static import (
     AbstractLikelihood,
     Bernoulli,
@@ -26,35 +27,35 @@ from ...models.static import (
 )
 from ...results import BadInputError
 from ...typing import Key
-from ._describe import GREY_LEVELS, Observations
+from ._describe import RowsDescription
 from ._networks import make_mapping
 from ._options import LINEAR, RowsOptions
 
 
-def latent_dims(config: RowsOptions) -> tuple[int, ...]:
+def latent_dims(options: RowsOptions) -> tuple[int, ...]:
     """Latent variables of each level, from text such as 64,32.
 
     Raises:
         BadInputError: the text is something else, or a level has no variables.
     """
-    parts = [part.strip() for part in config.latents.split(",")]
+    parts = [part.strip() for part in options.latents.split(",")]
     if not all(part.isdecimal() and int(part) >= 1 for part in parts):
         raise BadInputError(
-            f"Expected at least one latent variable in each level, as 64 or 64,32, got --latents {config.latents!r}."
+            f"Expected at least one latent variable in each level, as 64 or 64,32, got --latents {options.latents!r}."
         )
     dims = tuple(int(part) for part in parts)
-    if config.model != "latent-gaussian" and len(dims) > 1:
+    if options.model != "latent-gaussian" and len(dims) > 1:
         raise BadInputError(
-            f"Expected one level of latent variables for {config.model}, got --latents {config.latents}: only "
+            f"Expected one level of latent variables for {options.model}, got --latents {options.latents}: only "
             f"latent-gaussian has levels."
         )
     return dims
 
 
-def make_likelihood(config: RowsOptions, observations: Observations) -> AbstractLikelihood:
+def make_likelihood(options: RowsOptions, description: RowsDescription) -> AbstractLikelihood:
     """The output density that was named or chosen."""
-    name, shape = observations.likelihood, observations.event_shape
-    conditional = config.scale == "conditional"
+    name, shape = description.likelihood, description.event_shape
+    conditional = options.scale == "conditional"
     if conditional and name not in ("gaussian", "discretized-gaussian"):
         raise BadInputError(
             f"Expected --scale constant for a {name} likelihood, which has no scale, got conditional: leave it out."
@@ -69,43 +70,43 @@ def make_likelihood(config: RowsOptions, observations: Observations) -> Abstract
             return ConditionalDiscretizedGaussian(shape, width, link=jax.nn.sigmoid)
         return DiscretizedGaussian(shape, jnp.full(shape, -1.0), width, link=jax.nn.sigmoid)
     if name == "categorical":
-        return CategoricalOutput(shape, observations.num_classes)
-    return Multinomial(shape[0], observations.total_count)
+        return CategoricalOutput(shape, description.num_classes)
+    return Multinomial(shape[0], description.total_count)
 
 
-def make_model(config: RowsOptions, observations: Observations, *, key: Key) -> AbstractModel:
+def make_model(options: RowsOptions, description: RowsDescription, *, key: Key) -> AbstractModel:
     """The generative model that the options name, before it learned anything."""
-    dims = latent_dims(config)
-    if config.model in LINEAR and not 1 <= dims[0] < observations.size:
+    dims = latent_dims(options)
+    if options.model in LINEAR and not 1 <= dims[0] < description.size:
         raise BadInputError(
-            f"Expected fewer latent variables than the {observations.size} numbers of a row for {config.model}, got "
-            f"--latents {config.latents}."
+            f"Expected fewer latent variables than the {description.size} numbers of a row for {options.model}, got "
+            f"--latents {options.latents}."
         )
-    if config.model != "latent-gaussian":
-        return _linear(config, observations, dims[0], key)
-    likelihood = make_likelihood(config, observations)
+    if options.model != "latent-gaussian":
+        return _linear(options, description, dims[0], key)
+    likelihood = make_likelihood(options, description)
     return latent_gaussian(
         likelihood,
         dims,
         key=key,
-        mapping=make_mapping(config, observations, likelihood.num_features),
-        units=config.units,
-        wiring=Skip() if config.wiring == "skip" else NoSkip(),
-        conditional_scale=jnp.zeros if config.level_scale == "constant" else lambda dim: None,
-        top=LearnedLevel if config.prior == "learned" else StandardLevel,
+        mapping=make_mapping(options, description, likelihood.num_features),
+        units=options.units,
+        wiring=Skip() if options.wiring == "skip" else NoSkip(),
+        conditional_scale=jnp.zeros if options.level_scale == "constant" else lambda dim: None,
+        top=LearnedLevel if options.prior == "learned" else StandardLevel,
     )
 
 
-def _linear(config: RowsOptions, observations: Observations, dim: int, key: Key) -> AbstractModel:
-    size = observations.size
-    if config.model == "sparse-coding":
+def _linear(options: RowsOptions, description: RowsDescription, dim: int, key: Key) -> AbstractModel:
+    size = description.size
+    if options.model == "sparse-coding":
         dictionary = unit_columns(jr.normal(key, (size, dim)))
         return SparseCoding(dictionary, jnp.full((), -0.5), jnp.zeros(()))
     loc, scale = (
-        jnp.asarray(observations.loc, jnp.result_type(float)),
-        jnp.asarray(observations.scale, jnp.result_type(float)),
+        jnp.asarray(description.scaling.loc, jnp.result_type(float)),
+        jnp.asarray(description.scaling.scale, jnp.result_type(float)),
     )
     loadings = 0.1 * scale[:, None] * jr.normal(key, (size, dim))
-    if config.model == "factor-analysis":
+    if options.model == "factor-analysis":
         return FactorAnalysis(loadings, loc, jnp.log(scale))
     return ProbabilisticPCA(loadings, loc, 0.5 * jnp.log(jnp.mean(scale**2)))

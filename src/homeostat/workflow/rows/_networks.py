@@ -1,7 +1,6 @@
 """What networks read of an observation, and networks built by name."""
 
 import abc
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, final
@@ -14,7 +13,7 @@ from ...nn import MLP, ConvolutionalDecoder, ConvolutionalEncoder, HighwayMLP
 from ...objectives import Evidence
 from ...results import BadInputError
 from ...typing import Array, Float, Key
-from ._describe import Observations
+from ._describe import RowsDescription
 from ._options import RowsOptions
 
 
@@ -87,14 +86,14 @@ class Image(AbstractReader):
         return jnp.asarray(args.observation, jnp.result_type(float)).reshape(self.side, self.side)
 
 
-def make_reader(observations: Observations, config: RowsOptions) -> AbstractReader:
-    """What networks read of these observations."""
-    if observations.likelihood == "multinomial":
+def make_reader(description: RowsDescription, options: RowsOptions) -> AbstractReader:
+    """What networks read of these description."""
+    if description.likelihood == "multinomial":
         return LogCounts()
-    if observations.likelihood == "categorical":
-        return OneHot(observations.num_classes)
-    if observations.likelihood == "gaussian" and not observations.standardized:
-        return Standardized(jnp.asarray(observations.loc), jnp.asarray(observations.scale))
+    if description.likelihood == "categorical":
+        return OneHot(description.num_classes)
+    if description.likelihood == "gaussian" and not description.scaling.standardized:
+        return Standardized(jnp.asarray(description.scaling.loc), jnp.asarray(description.scaling.scale))
     return Flat()
 
 
@@ -131,18 +130,18 @@ class FlatImage(eqx.Module):
         return jnp.ravel(self.network(z))
 
 
-def dense(config: RowsOptions) -> Callable[..., Any]:
+def dense(options: RowsOptions) -> Callable[..., Any]:
     """`build(in_size, out_size, key=...)` of dense networks."""
-    kind = HighwayMLP if config.mapping == "highway" else MLP
-    return partial(kind, width=config.width, depth=config.depth)
+    kind = HighwayMLP if options.mapping == "highway" else MLP
+    return partial(kind, width=options.width, depth=options.depth)
 
 
-def make_mapping(config: RowsOptions, observations: Observations, num_features: int) -> Callable[..., Any]:
+def make_mapping(options: RowsOptions, description: RowsDescription, num_features: int) -> Callable[..., Any]:
     """`build(in_size, out_size, key=...)` of the model's networks: the one that ends in features may be convolutional."""
-    plain = dense(config)
-    if config.mapping != "convolutional":
+    plain = dense(options)
+    if options.mapping != "convolutional":
         return plain
-    side, patch = _square(observations)
+    side, patch = _square(description)
     if num_features != side * side:
         raise BadInputError(
             f"Expected one feature for each pixel for --mapping convolutional, got {num_features} for {side * side}: use "
@@ -152,40 +151,38 @@ def make_mapping(config: RowsOptions, observations: Observations, num_features: 
     def build(in_size: int, out_size: int, *, key: Key) -> Any:
         if out_size != num_features:
             return plain(in_size, out_size, key=key)
-        return FlatImage(ConvolutionalDecoder(in_size, side, key=key, patch=patch, width=config.width))
+        return FlatImage(ConvolutionalDecoder(in_size, side, key=key, patch=patch, width=options.width))
 
     return build
 
 
 def make_encoder(
-    config: RowsOptions, observations: Observations, out_size: int, *, key: Key, bound: Callable[[Array], Array] | None
+    options: RowsOptions,
+    description: RowsDescription,
+    out_size: int,
+    *,
+    key: Key,
+    bound: Callable[[Array], Array] | None,
 ) -> Encoder:
     """A network from an observation to parameters."""
-    if config.mapping == "convolutional":
-        side, patch = _square(observations)
-        network = ConvolutionalEncoder(side, out_size, key=key, patch=patch, width=config.width)
+    if options.mapping == "convolutional":
+        side, patch = _square(description)
+        network = ConvolutionalEncoder(side, out_size, key=key, patch=patch, width=options.width)
         return Encoder(Image(side), network, bound)
-    reader = make_reader(observations, config)
-    in_size = eqx.filter_eval_shape(reader, Evidence(jnp.zeros(observations.event_shape))).shape[0]
-    return Encoder(reader, dense(config)(in_size, out_size, key=key), bound)
+    reader = make_reader(description, options)
+    in_size = eqx.filter_eval_shape(reader, Evidence(jnp.zeros(description.event_shape))).shape[0]
+    return Encoder(reader, dense(options)(in_size, out_size, key=key), bound)
 
 
-def _square(observations: Observations) -> tuple[int, int]:
+def _square(description: RowsDescription) -> tuple[int, int]:
     """Side of the image and of the patches that cover it."""
-    shape = observations.image_shape
+    shape = description.image_shape
     side = shape[0] if len(shape) == 2 and shape[0] == shape[1] else 0
     patch = next((patch for patch in (4, 2, 1) if side and side % (2 * patch) == 0), 0)
-    if not patch or observations.size != side * side:
+    if not patch or description.size != side * side:
         described = " x ".join(map(str, shape)) if shape else "rows that are no images"
         raise BadInputError(
             f"Expected square grey images with an even side for --mapping convolutional, got {described}: say --image-shape "
             f"if the rows are flat, or use --mapping mlp."
         )
     return side, patch
-
-
-def require_positive(**sizes: float | int) -> None:
-    """Refuse sizes below one, by the name of their option."""
-    for name, size in sizes.items():
-        if not size >= 1 or not math.isfinite(size):
-            raise BadInputError(f"Expected --{name.replace('_', '-')} of at least 1, got {size}.")

@@ -1,7 +1,9 @@
-"""The options of a fit, as they stand on the command line. This module imports nothing heavy, so that help comes at once."""
+"""Options of a fit to rows, as they stand on the command line. This module imports nothing heavy, so that help comes at once."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, final
+
+from .._options import AbstractOptions
 
 ModelName: TypeAlias = Literal["latent-gaussian", "factor-analysis", "probabilistic-pca", "sparse-coding"]
 EngineName: TypeAlias = Literal[
@@ -21,9 +23,10 @@ LikelihoodName: TypeAlias = Literal[
 ]
 
 
+@final
 @dataclass(frozen=True)
-class RowsOptions:
-    """What to fit to rows of data, and how. Every name is turned into an object by `build_rows_system`, and nowhere else."""
+class RowsOptions(AbstractOptions):
+    """Model, engine and training of a fit to rows."""
 
     model: ModelName = "latent-gaussian"
     """Generative model."""
@@ -67,8 +70,6 @@ class RowsOptions:
 
     beta: float | None = None
     """Weight of the rate."""
-    anneal: int | None = None
-    """Updates during which the weight of the rate rises from 0 to 1 (count)."""
     free_bits: float | None = None
     """Rate that each level may spend for nothing (nats)."""
     rate_constraint: float | None = None
@@ -80,29 +81,11 @@ class RowsOptions:
     """Numbers of the data are divided by this before anything else: 255 makes grey values of 8 bits fractions."""
     binarize: bool = False
     """Draw black and white anew from fractions each time a row is used (dynamic binarisation; bernoulli only)."""
-    standardize: bool = True
-    """Subtract the training rows' mean and divide by their scale (gaussian only); results are in the data's own unit."""
     classes: int | None = None
     """Alternatives of a categorical likelihood; by default the largest number in the data, plus one (count)."""
     image_shape: str = ""
     """Height and width of an image if rows are flat: 28,28 (pixels)."""
 
-    steps: int = 5_000
-    """Training updates (count)."""
-    batch_size: int = 128
-    """Rows in an update (count)."""
-    learning_rate: float = 1e-3
-    """Step size of Adam."""
-    clip_norm: float = 0.0
-    """Largest norm of a gradient, which is shortened to it; 0 for no bound (nats per unit)."""
-    validation_fraction: float = 0.1
-    """Share of the rows set apart for choosing the best moment of training (fraction)."""
-    validate_every: int = 500
-    """Updates between two looks at the validation rows (count)."""
-    patience: int = 0
-    """Looks without improvement after which training ends; 0 for never (count)."""
-    report_every: int = 50
-    """Updates in a compiled segment, after which progress is shown (count)."""
     hold_mib: float = 1_024.0
     """Data up to this size are held on the device; larger data stream from the disk (MiB of 32-bit numbers)."""
     evaluation_rows: int = 500

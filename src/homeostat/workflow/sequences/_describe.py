@@ -1,13 +1,13 @@
-"""What a user's sequences are, and the units they are worked on in."""
+"""Shape, durations, likelihood and units of a user's sequences."""
 
 import math
-import zlib
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from ...data import (
+    GREY_LEVELS,
     AbstractSequences,
     Frames,
     PaddedBatch,
@@ -20,9 +20,10 @@ from ...data import (
 )
 from ...inference import SequenceBatch
 from ...results import BadInputError
+from .._likelihood import Range, checksum, choose_likelihood, scan_range
+from .._units import Scaling
 from ._options import SequencesOptions
 
-GREY_LEVELS = 256
 _WITNESSES = 16
 _EVEN = 0.05
 """Share of a step by which times may stray from equal distances, and by which the usual durations of two data sets may differ."""
@@ -37,8 +38,8 @@ class SequencesDescription(NamedTuple):
         action_shape: of one action as it is stored; empty without actions.
         acted: whether there are actions.
         likelihood: name of the output density.
-        mean: of the training sequences, one number or one for each entry; 0 where nothing is subtracted.
-        scale: what numbers are divided by.
+        scaling: to the unit of the model; means and scales, one number or one for each entry, are those of the training
+            sequences.
         columns: names of the entries, by which they are found in other tables; empty without names.
         timed: whether steps carried times.
         uneven: whether steps differ in duration, which then goes before the actions as a known input.
@@ -51,8 +52,7 @@ class SequencesDescription(NamedTuple):
     action_shape: tuple[int, ...]
     acted: bool
     likelihood: str
-    mean: np.ndarray
-    scale: np.ndarray
+    scaling: Scaling
     columns: tuple[str, ...]
     timed: bool
     uneven: bool
@@ -65,9 +65,14 @@ class SequencesDescription(NamedTuple):
         return (math.prod(self.action_shape) if self.acted else 0) + int(self.uneven)
 
     @property
+    def discrete(self) -> bool:
+        """Whether the likelihood gives probabilities, not densities."""
+        return self.likelihood != "gaussian"
+
+    @property
     def log_unit_nats(self) -> np.ndarray:
         """log |dx / dx'| of each entry of a step: added to a free energy it gives that of the data in their own unit."""
-        units = np.log(self.scale) if self.likelihood == "gaussian" else np.zeros(())
+        units = np.log(self.scaling.unit) if not self.discrete else np.zeros(())
         return np.broadcast_to(units, self.shape).reshape(self.event_shape)
 
     def mean_log_unit_nats(self, sequences: AbstractSequences) -> float:
@@ -81,10 +86,9 @@ class SequencesDescription(NamedTuple):
         return total / max(steps, 1)
 
     def batch(self, padded: PaddedBatch) -> SequenceBatch:
-        """Sequences as the model sees them, on the device."""
-        kind = jnp.result_type(float)
-        stored = padded.values.astype(np.float64)
-        values = np.where(padded.observed, (stored - self.mean) / self.scale, 0.0)
+        """Sequences as the model sees them, in arrays of NumPy."""
+        kind = np.dtype(jnp.result_type(float))
+        values = np.where(padded.observed, self.scaling.apply(padded.values.astype(np.float64)), 0.0)
         leading = values.shape[:2]
         parts = []
         if self.uneven and padded.elapsed is not None:
@@ -92,41 +96,44 @@ class SequencesDescription(NamedTuple):
         if padded.actions is not None:
             parts.append(padded.actions.reshape(*padded.actions.shape[:2], -1))
         return SequenceBatch(
-            jnp.asarray(values.reshape(*leading, *self.event_shape), kind),
-            jnp.asarray(np.concatenate(parts, axis=2), kind) if parts else None,
-            jnp.asarray(padded.lengths),
-            jnp.asarray(padded.observed.reshape(*leading, *self.event_shape)),
+            values.reshape(*leading, *self.event_shape).astype(kind),
+            np.concatenate(parts, axis=2).astype(kind) if parts else None,
+            padded.lengths,
+            padded.observed.reshape(*leading, *self.event_shape),
         )
 
     def restore(self, values: np.ndarray) -> np.ndarray:
         """What the model says, in the unit and the shape of the stored steps, whatever the leading axes."""
         leading = values.shape[: values.ndim - len(self.event_shape)]
-        return np.asarray(values, np.float64).reshape(*leading, *self.shape) * self.scale + self.mean
+        return self.scaling.restore(np.asarray(values, np.float64).reshape(*leading, *self.shape))
 
 
-def sequence_format(config: SequencesOptions, columns: tuple[str, ...] = ()) -> SequenceFormat:
+def sequence_format(options: SequencesOptions, columns: tuple[str, ...] = ()) -> SequenceFormat:
     """How files become sequences.
 
     Args:
-        config: the options.
+        options: the options.
         columns: of a table in the order in which a model was fitted to them; those of the options if empty.
 
     Raises:
         BadInputError: options that mean nothing.
     """
-    sides = [int(part) for part in config.frame_size.split(",") if part.strip().isdecimal()]
-    if config.frame_size and len(sides) != 2:
+    sides = [int(part) for part in options.frame_size.split(",") if part.strip().isdecimal()]
+    if options.frame_size and len(sides) != 2:
         raise BadInputError(
-            f"Expected the height and width of a frame, as 64,64, got --frame-size {config.frame_size}."
+            f"Expected the height and width of a frame, as 64,64, got --frame-size {options.frame_size}."
         )
     height, width = sides if sides else (None, None)
     return SequenceFormat(
         TableColumns(
-            config.sequence_column, config.time_column, columns or _names(config.columns), _names(config.action_columns)
+            options.sequence_column,
+            options.time_column,
+            columns or _names(options.columns),
+            _names(options.action_columns),
         ),
-        config.window,
-        Rolls(config.steps_per_beat),
-        Frames(height, width, config.grey),
+        options.window,
+        Rolls(options.steps_per_beat),
+        Frames(height, width, options.grey),
     )
 
 
@@ -135,32 +142,34 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def describe_sequences(
-    sequences: AbstractSequences, train: AbstractSequences, config: SequencesOptions
+    sequences: AbstractSequences, train: AbstractSequences, options: SequencesOptions
 ) -> SequencesDescription:
     """Look at all sequences once: choose a likelihood where none is named, and measure the units of the training sequences.
 
     Raises:
         BadInputError: numbers that the likelihood cannot explain, or steps that the model cannot take.
     """
-    low, high, whole = _range(sequences)
-    name = _likelihood(config, sequences, low, high, whole)
-    if config.model == "linear-gaussian":
+    numbers = _range(sequences)
+    linear = options.model == "linear-gaussian"
+    name = choose_likelihood(options.likelihood, options.model, linear, lambda: _fitting(sequences, numbers))
+    _require_range(name, numbers, sequences.name)
+    if linear:
         _require_variation(train)
-    mean, scale = np.zeros(()), np.ones(())
+    scaling = Scaling(1.0, np.zeros(()), np.ones(()), False)
     if name == "discretized-gaussian":
-        scale = np.asarray(float(GREY_LEVELS))
-    elif name == "gaussian" and config.standardize:
+        scaling = scaling._replace(divisor=float(GREY_LEVELS))
+    elif name == "gaussian" and options.standardize:
         # One unit for all samples of a sound: they are measured alike.
         overall = isinstance(sequences, SoundSequences)
         found = Standardization.overall(train) if overall else Standardization.by_entry(train)
-        mean, scale = np.asarray(found.mean), np.asarray(found.scale)
+        scaling = Scaling(1.0, np.asarray(found.mean), np.asarray(found.scale), True)
     uneven, unit = _durations(sequences)
-    if uneven and config.model == "linear-gaussian":
+    if uneven and options.model == "linear-gaussian":
         raise BadInputError(
             f"Expected steps of one duration for --model linear-gaussian in {sequences.name}, got different ones: choose a "
             f"deep model, which takes the duration as an input, or leave --time-column empty to count steps only."
         )
-    framed = config.model == "svg"
+    framed = options.model == "svg"
     if framed and (len(sequences.shape) not in (2, 3) or sequences.shape[:2] != (64, 64)):
         raise BadInputError(
             f"Expected frames of 64 x 64 for --model svg, got steps of shape {sequences.shape} in {sequences.name}: pass "
@@ -172,8 +181,7 @@ def describe_sequences(
         action_shape=() if sequences.action_shape is None else tuple(sequences.action_shape),
         acted=sequences.action_shape is not None,
         likelihood=name,
-        mean=mean,
-        scale=scale,
+        scaling=scaling,
         columns=sequences.columns,
         timed=sequences.timed,
         uneven=uneven,
@@ -182,37 +190,34 @@ def describe_sequences(
     )
 
 
-def check_sequences(sequences: AbstractSequences, observations: SequencesDescription, *, of: str) -> None:
+def check_sequences(sequences: AbstractSequences, description: SequencesDescription, *, of: str) -> None:
     """Check that new sequences can be explained by a model that was fitted to others.
 
     Raises:
         BadInputError: other steps or actions, times that are missing, steps of other durations, or impossible numbers.
     """
-    require_step_shape(sequences, observations.shape, of=of)
+    require_step_shape(sequences, description.shape, of=of)
     given = None if sequences.action_shape is None else tuple(sequences.action_shape)
-    wanted = observations.action_shape if observations.acted else None
+    wanted = description.action_shape if description.acted else None
     if given != wanted:
         raise BadInputError(
             f"Expected actions of shape {wanted}, as {of} was made for, got {given} in {sequences.name}."
         )
-    if observations.uneven and not sequences.timed:
+    if description.uneven and not sequences.timed:
         raise BadInputError(f"Expected times, which {of} was made for, got none in {sequences.name}.")
-    if not observations.uneven:
-        _require_duration(sequences, observations, of)
-    low, high, whole = _range(sequences)
-    _require_range(observations.likelihood, low, high, whole, sequences.name)
+    if not description.uneven:
+        _require_duration(sequences, description, of)
+    _require_range(description.likelihood, _range(sequences), sequences.name)
 
 
 def sequences_fingerprint(sequences: AbstractSequences) -> int:
     """A checksum of lengths and of some steps, to tell whether a file is still the same."""
-    mark = zlib.crc32(np.ascontiguousarray(sequences.lengths).tobytes())
-    for index in np.unique(np.linspace(0, len(sequences) - 1, _WITNESSES).astype(np.int64)).tolist():
-        part = sequences.read(index, 0, min(_WITNESSES, int(sequences.lengths[index])))
-        mark = zlib.crc32(np.ascontiguousarray(part.values).tobytes(), mark)
-    return mark
+    some = np.unique(np.linspace(0, len(sequences) - 1, _WITNESSES).astype(np.int64)).tolist()
+    parts = (sequences.read(index, 0, min(_WITNESSES, int(sequences.lengths[index]))).values for index in some)
+    return checksum(parts, checksum([sequences.lengths]))
 
 
-def _require_duration(sequences: AbstractSequences, observations: SequencesDescription, of: str) -> None:
+def _require_duration(sequences: AbstractSequences, description: SequencesDescription, of: str) -> None:
     """Steps as long as those that a model without durations was fitted to."""
     uneven, unit = _durations(sequences)
     if uneven:
@@ -220,10 +225,10 @@ def _require_duration(sequences: AbstractSequences, observations: SequencesDescr
             f"Expected steps of one duration, as {of} was fitted to, got different ones in {sequences.name}: a model takes "
             f"durations only if it was fitted to such data."
         )
-    known = observations.timed and sequences.timed
-    if known and abs(unit - observations.time_unit) > _EVEN * observations.time_unit:
+    known = description.timed and sequences.timed
+    if known and abs(unit - description.time_unit) > _EVEN * description.time_unit:
         raise BadInputError(
-            f"Expected steps of the duration {observations.time_unit:.6g}, as {of} was fitted to, got {unit:.6g} in "
+            f"Expected steps of the duration {description.time_unit:.6g}, as {of} was fitted to, got {unit:.6g} in "
             f"{sequences.name}: resample the data, or give the times in the same unit."
         )
 
@@ -246,41 +251,24 @@ def _require_variation(train: AbstractSequences) -> None:
         )
 
 
-def _range(sequences: AbstractSequences) -> tuple[float, float, bool]:
-    """Least and greatest observed number, and whether all are whole. What is missing counts as 0, which is always allowed."""
-    low, high, whole = math.inf, -math.inf, True
-    for block in sequences.blocks():
-        low, high = min(low, float(block.values.min())), max(high, float(block.values.max()))
-        whole = whole and (block.values.dtype.kind in "bui" or bool(np.all(block.values == np.floor(block.values))))
-    largest = max(-low, high)
-    if largest > float(np.finfo(np.float32).max):
-        raise BadInputError(
-            f"Expected numbers that 32 bits can hold, up to 3.4e38, got {largest:g} in {sequences.name}: choose another unit, "
-            f"or look whether this number stands for a missing one."
-        )
-    return low, high, whole
+def _range(sequences: AbstractSequences) -> Range:
+    """Range of the observed numbers. What is missing counts as 0, which is always allowed."""
+    return scan_range((block.values for block in sequences.blocks()), sequences.name, "choose another unit")
 
 
-def _likelihood(config: SequencesOptions, sequences: AbstractSequences, low: float, high: float, whole: bool) -> str:
-    name = config.likelihood
-    if config.model == "linear-gaussian" and name not in ("auto", "gaussian"):
-        raise BadInputError(f"Expected a gaussian likelihood for --model linear-gaussian, got {name}: leave it out.")
-    if name == "auto":
-        if config.model == "linear-gaussian":
-            return "gaussian"
-        if whole and low >= 0.0 and high <= 1.0:
-            return "bernoulli"
-        return "discretized-gaussian" if sequences.dtype == np.uint8 else "gaussian"
-    _require_range(name, low, high, whole, sequences.name)
-    return name
+def _fitting(sequences: AbstractSequences, numbers: Range) -> str:
+    """The likelihood that fits the numbers."""
+    if numbers.whole and numbers.low >= 0.0 and numbers.high <= 1.0:
+        return "bernoulli"
+    return "discretized-gaussian" if sequences.dtype == np.uint8 else "gaussian"
 
 
-def _require_range(name: str, low: float, high: float, whole: bool, where: str) -> None:
+def _require_range(name: str, numbers: Range, where: str) -> None:
     limits = {"bernoulli": 1.0, "discretized-gaussian": GREY_LEVELS - 1.0}
-    if name in limits and not (whole and low >= 0.0 and high <= limits[name]):
+    if name in limits and not (numbers.whole and numbers.low >= 0.0 and numbers.high <= limits[name]):
         raise BadInputError(
-            f"Expected whole numbers from 0 to {limits[name]:g} for a {name} likelihood, got numbers from {low:g} to "
-            f"{high:g} in {where}: choose another likelihood."
+            f"Expected whole numbers from 0 to {limits[name]:g} for a {name} likelihood, got numbers from {numbers.low:g} to "
+            f"{numbers.high:g} in {where}: choose another likelihood."
         )
 
 

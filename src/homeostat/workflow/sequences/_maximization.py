@@ -8,43 +8,50 @@ import jax.numpy as jnp
 
 from ...core import AbstractLearner
 from ...distributions import positive_tria
-from ...inference import Failure, Parts, SequenceBatch, expectation_maximization
+from ...inference import Parts, SequenceBatch, expectation_maximization
 from ...models.sequential import LinearDynamics, LinearGaussian
-from ...typing import Array, Float, Int, Key, Scalar
+from ...typing import Array, Bool, Float, Int, Key, Scalar
 
 FLOOR = 1e-3
 """Least deviation of a noise: of an output's in deviations of the data, of the state's in the unit in which it starts."""
 
 
+class MaximizationFailure(NamedTuple):
+    """The first step that had to be refused because something was not finite.
+
+    Attributes:
+        step: number of the step, counted from 0; -1 if there was none.
+        likelihood: whether the likelihood was at fault.
+        model: whether a number of the model was.
+    """
+
+    step: Int[Array, ""]
+    likelihood: Bool[Array, ""]
+    model: Bool[Array, ""]
+
+
 class MaximizationState(NamedTuple):
-    """What expectation maximisation carries on.
+    """State of expectation maximisation.
 
     Attributes:
         model: with the last finite numbers.
         step: steps done.
-        failure: the first step after which the likelihood or a number was not finite; `distortion` stands for the likelihood,
-            `gradient` for numbers of the model.
+        failure: why steps stopped, if they did.
     """
 
     model: LinearGaussian
     step: Int[Array, ""]
-    failure: Failure
+    failure: MaximizationFailure
 
 
 class MaximizationMetrics(NamedTuple):
-    """What one step measured.
+    """Measurements of one step.
 
     Attributes:
         free_energy_nats: -log p(x) after the step, over the number of steps at which something was observed.
-        distortion_nats: not a number; an exact filter needs no such division.
-        rate_nats: likewise.
-        weighted_nats: the free energy.
     """
 
     free_energy_nats: Scalar
-    distortion_nats: Scalar
-    rate_nats: Scalar
-    weighted_nats: Scalar
 
 
 @final
@@ -63,8 +70,8 @@ class Maximization(AbstractLearner[MaximizationState, MaximizationMetrics]):
 
     def init(self, *, key: Key) -> MaximizationState:
         fine = jnp.zeros((), bool)
-        zero = jnp.zeros((), jnp.int32)
-        return MaximizationState(self.model, zero, Failure(jnp.full((), -1, jnp.int32), fine, fine, fine))
+        failure = MaximizationFailure(jnp.full((), -1, jnp.int32), fine, fine)
+        return MaximizationState(self.model, jnp.zeros((), jnp.int32), failure)
 
     def update(
         self, state: MaximizationState, batch: SequenceBatch, *, key: Key
@@ -83,26 +90,18 @@ class Maximization(AbstractLearner[MaximizationState, MaximizationMetrics]):
         ).log_evidence_nats[-1]
         leaves = jax.tree.leaves(eqx.filter(new, eqx.is_inexact_array))
         sound = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
-        failure = _judge(state, jnp.isfinite(after), sound)
+        likely, before = jnp.isfinite(after), state.failure
+        now = (before.step < 0) & ~(likely & sound)
+        failure = MaximizationFailure(
+            jnp.where(now, state.step, before.step),
+            jnp.where(now, ~likely, before.likelihood),
+            jnp.where(now, ~sound, before.model),
+        )
         kept = jax.tree.map(
             lambda new, old: jnp.where(failure.step < 0, new, old) if eqx.is_array(old) else old, new, state.model
         )
         energy = -after / jnp.maximum(jnp.sum(jnp.any(mask, axis=2)), 1)
-        nothing = jnp.full_like(energy, jnp.nan)
-        metrics = MaximizationMetrics(energy, nothing, nothing, energy)
-        return MaximizationState(kept, state.step + 1, failure), metrics
-
-
-def _judge(state: MaximizationState, likely: Array, sound: Array) -> Failure:
-    """The failure of before, or that of this step."""
-    before = state.failure
-    now = (before.step < 0) & ~(likely & sound)
-    return Failure(
-        jnp.where(now, state.step, before.step),
-        jnp.where(now, ~likely, before.distortion),
-        before.rate,
-        jnp.where(now, ~sound, before.gradient),
-    )
+        return MaximizationState(kept, state.step + 1, failure), MaximizationMetrics(energy)
 
 
 def _deviation(seen: Float[Array, "sequences time m"]) -> Float[Array, " m"]:

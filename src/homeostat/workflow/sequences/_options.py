@@ -1,7 +1,9 @@
 """The options of a fit to sequences, as they stand on the command line. This module imports nothing heavy."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, final
+
+from .._options import AbstractOptions
 
 SequenceModelName: TypeAlias = Literal["linear-gaussian", "deep-markov", "vrnn", "srnn", "svg"]
 SequenceEngineName: TypeAlias = Literal["amortized", "published", "exact"]
@@ -11,9 +13,10 @@ SEQUENCE_MODELS = ("linear-gaussian", "deep-markov", "vrnn", "srnn", "svg")
 """Models of sequences, by name."""
 
 
+@final
 @dataclass(frozen=True)
-class SequencesOptions:
-    """What to fit to sequences, and how. Every name is turned into an object by `build_sequences_system`, and nowhere else."""
+class SequencesOptions(AbstractOptions):
+    """Model, filter and training of a fit to sequences."""
 
     model: SequenceModelName = "srnn"
     """Sequential model; svg for frames of 64 x 64."""
@@ -37,8 +40,6 @@ class SequencesOptions:
     """Samples of past latents that a filter carries along (count)."""
     encode_data: bool = False
     """Let the amortized filter read the observation besides gradients and estimates."""
-    anneal: int | None = None
-    """Updates during which the weight of the rate rises from 0 to 1 (count)."""
 
     sequence_column: str = "sequence"
     """Column of a table that says which sequence a row belongs to."""
@@ -56,8 +57,6 @@ class SequencesOptions:
     """Height and width of a frame: 64,64; as in the file if empty (pixels)."""
     grey: bool = False
     """Turn the colours of a video into grey values."""
-    standardize: bool = True
-    """Subtract the training sequences' mean and divide by their scale (gaussian only); results are in the data's own unit."""
 
     piece: int = 50
     """Steps of a sequence in one training update (count)."""
@@ -67,17 +66,9 @@ class SequencesOptions:
     """Training updates; steps of expectation maximisation for exact, of which there are at most 200 (count)."""
     batch_size: int = 16
     """Pieces in an update (count)."""
-    learning_rate: float = 1e-3
-    """Step size of Adam."""
-    clip_norm: float = 0.0
-    """Largest norm of a gradient, which is shortened to it; 0 for no bound (nats per unit)."""
-    validation_fraction: float = 0.1
-    """Share of the sequences set apart for choosing the best moment of training (fraction)."""
     validate_every: int = 200
-    """Updates between two looks at the validation sequences; with exact it is 5 (count)."""
-    patience: int = 0
-    """Looks without improvement after which training ends; 0 for never (count)."""
+    """Updates between two validations; with exact it is 5 (count)."""
     report_every: int = 20
     """Updates in a compiled segment, after which progress is shown (count)."""
     bounds: int = 2
-    """Lengths that whole sequences are filled up to, each of which is compiled (count)."""
+    """Lengths that whole sequences are padded to, each of which is compiled (count)."""

@@ -1,0 +1,135 @@
+"""A fitted model: kept in a folder, and used on new data."""
+
+import abc
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from .._version import __version__
+from ..data import Message
+from ..results import BadInputError
+from ..train import save_checkpoint, write_json
+from ..typing import Key
+from ._context import FitContext
+from ._task import AbstractTask, Data, Selected, Source, System
+
+FORMAT = 1
+NAME = "fitted.json"
+"""A folder with this file holds a fitted model."""
+
+OnProgress = Callable[..., None]
+"""Called with what is done, and perhaps words."""
+
+
+def ignore(done: int, words: str = "") -> None:
+    """Tells nobody."""
+
+
+class Outcome(NamedTuple):
+    """What a fitted model said.
+
+    Attributes:
+        numbers: by name, with units in the names; plain, so that they can be printed as JSON.
+        arrays: by name; empty where they went into a file.
+        figure: of matplotlib, or None.
+        text: for reading, where numbers do not say it all.
+    """
+
+    numbers: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    figure: Any = None
+    text: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractFitted(abc.ABC, Generic[Data, System]):
+    """A fitted model.
+
+    Attributes:
+        task: kind of data and options.
+        system: what was built.
+        selected: learned numbers.
+    """
+
+    task: AbstractTask[Data, System]
+    system: System
+    selected: Selected
+
+    @property
+    def description(self) -> Any:
+        """Shapes, likelihood and units of its data."""
+        return getattr(self.system, "description")  # noqa: B009 - each system has one
+
+    @abc.abstractmethod
+    def open(self, data: Source, *, message: Message | None = None) -> Data:
+        """New data, checked.
+
+        Raises:
+            BadInputError: other features than the model was fitted to, or numbers that its likelihood cannot explain.
+        """
+
+    @abc.abstractmethod
+    def infer(self, data: Source, *, key: Key, out: Path | None = None, on_progress: OnProgress = ignore) -> Outcome:
+        """Posteriors and free energies, in memory or in a new file `out`."""
+
+    @abc.abstractmethod
+    def evaluate(self, data: Source, *, key: Key, on_progress: OnProgress = ignore) -> Outcome:
+        """How likely new data are."""
+
+    @abc.abstractmethod
+    def sample(self, number: int, *, key: Key) -> Outcome:
+        """Draws from the model, in the unit of the data."""
+
+    @abc.abstractmethod
+    def beginning(self, data: Data) -> Data:
+        """As many of the data as a report looks at."""
+
+    @abc.abstractmethod
+    def measure(self, data: Data, context: FitContext, *, key: Key) -> dict[str, Any]:
+        """Averages for the end of a fit."""
+
+    @abc.abstractmethod
+    def report(self, data: Data, context: FitContext, *, key: Key) -> None:
+        """Draw what was learned, and put it into the report of a run."""
+
+    def forecast(self, data: Source, **options: Any) -> Outcome:
+        """How sequences go on."""
+        raise BadInputError(
+            f"Expected a fit to sequences, whose data go on, got one to {self.task.name}: fit with the task sequences."
+        )
+
+    def calibrate(self, **options: Any) -> Outcome:
+        """Simulation-based calibration of the model with its engine."""
+        raise BadInputError(f"Expected a fit to rows, got one to {self.task.name}: their calibration is not there yet.")
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model into a folder, from which `load` reads it."""
+        content = {
+            "format": FORMAT,
+            "version": __version__,
+            "task": self.task.name,
+            "options": dataclasses.asdict(self.task.options),
+            "precision": precision(),
+        }
+        for name, tree in (("description", self.description), ("selected", self.selected)):
+            save_checkpoint(Path(folder) / "fitted" / f"{name}.npz", tree, identity=f"{identity(content)}: {name}")
+        # Last, because a folder with the options holds a model.
+        write_json(Path(folder) / NAME, content)
+
+
+def identity(content: Mapping[str, Any]) -> str:
+    """Of a fitted model, that only models of the same task, options and precision share."""
+    parts = [content["task"], content["options"], content["precision"]]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"fitted {content['task']} {digest[:12]}"
+
+
+def precision() -> int:
+    """Bits of the default floating-point type."""
+    return int(jnp.finfo(jnp.result_type(float)).bits)

@@ -1,0 +1,173 @@
+"""The protocol of a task: what differs between fits to rows and fits to sequences."""
+
+import abc
+import os
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import optax
+
+from ..core import AbstractLearner
+from ..data import AbstractRows, AbstractSequences, Message
+from ..train import AbstractLoader
+from ..typing import Key, PyTree
+from ._context import FitContext, NoRun
+from ._options import AbstractOptions
+
+Data = TypeVar("Data", bound=AbstractRows | AbstractSequences)
+System = TypeVar("System")
+Source = str | os.PathLike[str] | np.ndarray | AbstractRows | AbstractSequences
+"""A path, an array, or opened data."""
+
+
+class Selected(NamedTuple):
+    """Learned numbers, selected by validation.
+
+    Attributes:
+        learned: the model with its engine or its filter.
+        weighting: state of the weighting they were trained under.
+    """
+
+    learned: PyTree
+    weighting: PyTree
+
+
+class Trained(NamedTuple):
+    """How training ended.
+
+    Attributes:
+        selected: the best numbers by validation, or the last.
+        step: updates that they have seen.
+        last_step: updates that were made.
+        validated: whether they were validated.
+        failure: what was not finite, in words, or None.
+        out_of_patience: whether training ended because validations did not improve any more.
+    """
+
+    selected: Selected
+    step: int
+    last_step: int
+    validated: bool = False
+    failure: str | None = None
+    out_of_patience: bool = False
+
+
+class Schedule(NamedTuple):
+    """When training reports, validates and ends.
+
+    Attributes:
+        num_steps: updates.
+        every: updates in a compiled segment.
+        validate_every: updates between two validations.
+    """
+
+    num_steps: int
+    every: int
+    validate_every: int
+
+
+class AbstractTask(abc.ABC, Generic[Data, System]):
+    """A kind of data with all that a fit to it needs.
+
+    Attributes:
+        name: in `config.json`.
+        unit: one of what is averaged over, in words.
+        per: what training divides by, in words.
+        options: of the fit.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str]
+    per: ClassVar[str]
+    options: Any
+
+    @property
+    def advice(self) -> str:
+        """What to do where training met something that is not finite."""
+        return "lower --learning-rate, set --clip-norm"
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Refuse options that contradict each other, before anything is read.
+
+        Raises:
+            BadInputError: they do.
+        """
+
+    @abc.abstractmethod
+    def open(self, data: Source, *, message: Message | None = None) -> Data:
+        """Data to fit to.
+
+        Raises:
+            BadInputError: they cannot be read.
+        """
+
+    @abc.abstractmethod
+    def split(self, data: Data, seed: int) -> tuple[Data, Data]:
+        """Training and validation data."""
+
+    @abc.abstractmethod
+    def describe(self, data: Data, train: Data) -> Any:
+        """Shapes, likelihood and units of the data, in a plain record with a `fingerprint`.
+
+        Raises:
+            BadInputError: the options do not suit the data.
+        """
+
+    @abc.abstractmethod
+    def fingerprint(self, data: Data) -> int:
+        """A checksum, to tell whether a file is still the same."""
+
+    @abc.abstractmethod
+    def announce(self, description: Any, train: Data, validation: Data) -> list[str]:
+        """Sentences about the data and the likelihood."""
+
+    @abc.abstractmethod
+    def build(self, description: Any, *, key: Key | None) -> System:
+        """Objects from names; without a key, shapes in place of arrays."""
+
+    @abc.abstractmethod
+    def start(self, system: System) -> Selected:
+        """Where learning starts."""
+
+    @abc.abstractmethod
+    def learner(self, system: System) -> AbstractLearner:
+        """What trains the model with its engine or filter."""
+
+    @abc.abstractmethod
+    def select(self, system: System, state: Any) -> Selected:
+        """What of a learner's state is worth keeping."""
+
+    @abc.abstractmethod
+    def loader(self, system: System, train: Data, context: FitContext | NoRun) -> AbstractLoader:
+        """Batches of the training data."""
+
+    @abc.abstractmethod
+    def offset_nats(self, system: System, train: Data) -> float:
+        """What turns a mean free energy in the model's unit into one in that of the data."""
+
+    @abc.abstractmethod
+    def score(self, system: System, selected: Selected, data: Data, *, key: Key) -> float:
+        """Mean free energy of validation data, in nats of the data in their own unit."""
+
+    @abc.abstractmethod
+    def fitted(self, system: System, selected: Selected) -> Any:
+        """The fitted model, to be used."""
+
+    def sizes(self, train: Data, validation: Data) -> dict[str, int]:
+        """How much training and validation data there are, by name."""
+        return {"training_rows": len(train), "validation_rows": len(validation)}
+
+    def schedule(self) -> Schedule:
+        """When training reports, validates and ends."""
+        return Schedule(self.options.steps, self.options.report_every, self.options.validate_every)
+
+    def solve(self, system: System, train: Data, context: FitContext | NoRun, *, key: Key) -> Trained | None:
+        """Learning where there is a formula; None where there is none."""
+        return None
+
+
+def make_optimizer(options: AbstractOptions) -> optax.GradientTransformation:
+    """Adam, with gradients shortened where the options say so."""
+    adam = optax.adam(options.learning_rate)
+    return adam if options.clip_norm == 0.0 else optax.chain(optax.clip_by_global_norm(options.clip_norm), adam)

@@ -1,0 +1,126 @@
+"""Figures of a fit to rows: reconstructions, loadings, samples, and the use of the latents."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...data import AbstractRows
+from ...distributions import DiagonalGaussian, Ladder
+from ...metrics import encode, representation
+from ...models.static import AbstractLinearFactors, SparseCoding
+from ...typing import Key
+from ...viz import plot_active_units, plot_samples, plot_sheet
+from .._context import FitContext
+from .._task import Selected
+from ._describe import RowsDescription
+from ._inference import VALIDATION_SAMPLES, PosteriorSummary, draw_rows, expected, inferred
+from ._system import InferenceSetup, RowsSystem
+
+_SHOWN_ROWS = 8
+_SHOWN_SAMPLES = 50
+_SHOWN_ATOMS = 40
+
+
+def show_model(system: RowsSystem, selected: Selected, rows: AbstractRows, context: FitContext, *, key: Key) -> None:
+    """Draw what was learned and put it into the report.
+
+    Args:
+        system: what was built.
+        selected: learned numbers.
+        rows: that no weight was learned from, where there are any.
+        context: of the run.
+        key: for draws.
+    """
+    rows_key, sample_key, units_key = jax.random.split(key, 3)
+    description, setup = system.description, system.setup(selected)
+    parts = [found for _, found in inferred(setup, description, rows, VALIDATION_SAMPLES, key=rows_key)]
+    found = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *parts)
+    _show_reconstructions(description, setup, found, rows, context)
+    model = selected.learned.model
+    if isinstance(model, AbstractLinearFactors | SparseCoding):
+        _show_weights(description, model, context)
+    _show_samples(description, model, context, sample_key)
+    _show_units(system.dims, setup, found, context, units_key)
+
+
+def _relative(description: RowsDescription, rows: np.ndarray) -> np.ndarray:
+    """Flat rows, real numbers in standard deviations from the mean of the training rows, so that columns can share colours."""
+    flat = np.asarray(rows, np.float64).reshape(len(rows), -1)
+    return flat if description.discrete else description.scaling._replace(standardized=True).apply(flat)
+
+
+def _show_reconstructions(
+    description: RowsDescription,
+    setup: InferenceSetup,
+    found: PosteriorSummary,
+    rows: AbstractRows,
+    context: FitContext,
+) -> None:
+    shown = rows.read(np.arange(min(_SHOWN_ROWS, len(rows))))
+    means = jax.jit(jax.vmap(lambda z: expected(setup.model.emission(z))))(found.mean[: len(shown)])
+    means = np.asarray(means)
+    if description.likelihood == "multinomial":
+        # The model's mean is that of a document of typical length.
+        means = means * (shown.reshape(len(shown), -1).sum(axis=1) / means.sum(axis=1))[:, None]
+    both = np.concatenate([shown, description.restore(means)])
+    if description.image_shape:
+        figure = plot_samples(description.pictures(both), columns=len(shown))
+        caption = "Above, rows of data; below, the model's mean at the mean of their posteriors."
+    else:
+        title = f"{len(shown)} rows above, what the model says of them below"
+        figure = plot_sheet(_relative(description, both), title=title, ylabel="row, reconstruction")
+        caption = "Validation rows, and the model's mean at the mean of the posterior."
+    context.figure("reconstructions", figure, caption=caption)
+
+
+def _show_weights(description: RowsDescription, model: Any, context: FitContext) -> None:
+    linear = isinstance(model, AbstractLinearFactors)
+    weights = np.asarray(model.loadings if linear else model.dictionary).T
+    order = np.argsort(-np.sum(weights**2, axis=1), kind="stable")[:_SHOWN_ATOMS]
+    what = "Factor loadings, the strongest first." if linear else "Atoms of the dictionary, the longest first."
+    if description.image_shape:
+        images = weights[order].reshape(len(order), *description.image_shape)
+        bound = np.abs(images).reshape(len(order), -1).max(axis=1).reshape(-1, *[1] * (images.ndim - 1))
+        figure = plot_samples(0.5 + 0.5 * images / np.where(bound > 0, bound, 1.0))
+    else:
+        figure = plot_sheet(weights[order], title=what, ylabel="factor" if linear else "atom")
+    context.figure("weights", figure, caption=what)
+
+
+def _show_samples(description: RowsDescription, model: Any, context: FitContext, key: Key) -> None:
+    _, means, draws = draw_rows(model, _SHOWN_SAMPLES, key=key)
+    if description.image_shape:
+        figure = plot_samples(description.pictures(description.restore(means)))
+        context.figure("samples", figure, caption="Means of images under latents drawn from the prior.")
+        return
+    drawn = _relative(description, description.restore(draws))
+    figure = plot_sheet(drawn, title="rows drawn from the model", ylabel="draw")
+    context.figure("samples", figure, caption="Rows drawn from the model.")
+
+
+def _show_units(
+    dims: tuple[int, ...], setup: InferenceSetup, found: PosteriorSummary, context: FitContext, key: Key
+) -> None:
+    """Active units, where the rate falls apart into those of single units."""
+    gaussian = isinstance(setup.family, DiagonalGaussian | Ladder)
+    if not gaussian or isinstance(setup.model, SparseCoding) or len(found.failed) < 2:
+        return
+    codes = encode(setup.model, setup.family, found.params, key=key)
+    use = representation(codes, dims=dims)
+    cuts = np.cumsum(dims)[:-1]
+    figure = plot_active_units(np.split(np.asarray(use.variance), cuts), np.split(np.asarray(use.rate_nats), cuts))
+    context.figure("units", figure, caption="How far each latent depends on the data, and the nats it costs.")
+    levels = use.levels
+    context.table(
+        "units",
+        ("level", "units", "active", "rate, nats", "of it in active units"),
+        [
+            (level + 1, int(n), int(active), float(rate), float(used))
+            for level, (n, active, rate, used) in enumerate(
+                zip(levels.num_units, levels.num_active, levels.rate_nats, levels.active_rate_nats, strict=True)
+            )
+        ],
+        caption="Use of the latents on validation rows, the level nearest the data first.",
+    )

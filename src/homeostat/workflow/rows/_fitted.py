@@ -1,0 +1,235 @@
+"""A model fitted to rows, and what can be asked of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...data import AbstractRows, Message, check_rows, permutation, require_shape
+from ...metrics import calibrate, ecdf_difference_band
+from ...results import BadInputError
+from ...train import plain
+from ...typing import Array, Float, Key
+from ...viz import CalibrationSummary, plot_calibration_summary, plot_samples
+from .._arrays import ArraysWriter
+from .._context import FitContext
+from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
+from .._task import Source
+from ._describe import RowsDescription, requirements
+from ._figures import show_model
+from ._inference import (
+    draw_rows,
+    expected,
+    infer_rows,
+    inferred,
+    score_rows,
+    summarize_rows,
+    weigh_rows,
+)
+from ._system import RowsSystem
+
+_MOST_SHOWN = 100
+
+
+@final
+@dataclass(frozen=True)
+class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
+    """A latent variable model of rows with its engine."""
+
+    @property
+    def description(self) -> RowsDescription:
+        """Shape, likelihood and units of its rows."""
+        return self.system.description
+
+    def open(self, data: Source, *, message: Message | None = None) -> AbstractRows:
+        rows = self.task.open(data, message=message)
+        require_shape(rows, self.description.shape, of="the fitted model")
+        check_rows(rows, *requirements(self.description))
+        return rows
+
+    def infer(
+        self,
+        data: Source,
+        *,
+        key: Key,
+        out: Path | None = None,
+        iterations: int | None = None,
+        samples: int | None = None,
+        on_progress: OnProgress = ignore,
+    ) -> Outcome:
+        """Posterior and bound of each row.
+
+        Args:
+            data: new rows.
+            key: of all draws; what a row gets depends on its number and not on the others.
+            out: a new `.npz`, written block by block; None for arrays in memory.
+            iterations: of inference, in place of those of the fit.
+            samples: of the posterior for each bound; 16 by default.
+            on_progress: told the number of rows that are done.
+        """
+        rows, setup = self.open(data), self.system.setup(self.selected, iterations=iterations)
+        total, failed = 0.0, 0
+        with ArraysWriter(out, len(rows)) as writer:
+            for start, found in inferred(setup, self.description, rows, samples or 16, key=key):
+                elbo = -(found.distortion_nats + found.rate_nats)
+                stop = start + len(elbo)
+                params = {f"posterior_{name}": leaf for name, leaf in found.params._asdict().items()}
+                plain_fields = {name: getattr(found, name) for name in ("distortion_nats", "rate_nats", "failed")}
+                writer.write(slice(start, stop), {**params, "mean": found.mean, "elbo_nats": elbo, **plain_fields})
+                total, failed = total + float(elbo.sum()), failed + int(found.failed.sum())
+                on_progress(stop)
+            writer.add(dims=np.asarray(self.system.dims))
+        numbers = {
+            "rows": len(rows),
+            "iterations": iterations or self.system.inference.num_steps,
+            "elbo_nats": total / len(rows),
+            "failed_rows": failed,
+            "arrays": writer.names,
+        }
+        return Outcome(numbers, writer.arrays)
+
+    def evaluate(
+        self,
+        data: Source,
+        *,
+        key: Key,
+        samples: int | None = None,
+        rows: int | None = None,
+        iterations: int | None = None,
+        seed: int = 0,
+        on_progress: OnProgress = ignore,
+    ) -> Outcome:
+        """Bound and importance-weighted likelihood of new rows, averages and the numbers of each row.
+
+        Args:
+            data: new rows.
+            key: of all draws.
+            samples: importance samples for each row; 5,000 by default.
+            rows: how many rows are evaluated, chosen by the seed; all by default.
+            iterations: of inference, in place of those of the fit.
+            seed: chooses the rows.
+            on_progress: told the number of rows that are done.
+        """
+        chosen, samples = self.open(data), samples or 5_000
+        if rows is not None and rows < len(chosen):
+            chosen = chosen.select(np.sort(permutation(len(chosen), seed)[:rows]))
+        if len(chosen) < 2:
+            raise BadInputError(f"Expected at least two rows to average over, got one in {chosen.name}.")
+        setup = self.system.setup(self.selected, iterations=iterations)
+        scores = score_rows(setup, self.description, chosen, num_samples=samples, key=key, on_progress=on_progress)
+        numbers = {
+            "importance_samples": samples,
+            "iterations": iterations or self.system.inference.num_steps,
+            **summarize_rows(scores, self.description, chosen),
+        }
+        return Outcome(numbers, scores._asdict())
+
+    def sample(self, number: int | None = None, *, key: Key) -> Outcome:
+        """Rows drawn from the model, in the unit of the data, and a sheet of their means if they are images.
+
+        Args:
+            number: of rows; 64 by default.
+            key: of the draws.
+        """
+        number = 64 if number is None else number
+        latents, means, draws = draw_rows(self.selected.learned.model, number, key=key)
+        restore = self.description.restore
+        arrays = {"samples": restore(draws), "means": restore(means), "latents": latents}
+        pictures = bool(self.description.image_shape)
+        shown = self.description.pictures(arrays["means"][:_MOST_SHOWN]) if pictures else None
+        return Outcome({"rows": number}, arrays, None if shown is None else plot_samples(shown))
+
+    def calibrate(
+        self, *, key: Key, simulations: int = 1_000, iterations: int | None = None, on_progress: OnProgress = ignore
+    ) -> Outcome:
+        """Simulation-based calibration of the model with its engine.
+
+        Args:
+            key: of all draws.
+            simulations: simulated rows, at least 80.
+            iterations: of inference, in place of those of the fit.
+            on_progress: told the number of simulations that are done.
+        """
+        setup = self.system.setup(self.selected, iterations=iterations)
+        report = calibrate(
+            setup.model,
+            setup.engine,
+            setup.family,
+            key=key,
+            num_simulations=simulations,
+            num_steps=setup.num_steps,
+            names=_latent_names(self.system.dims),
+            objective=setup.objective,
+            on_progress=on_progress,
+        )
+        numbers = {
+            "simulations": simulations,
+            "calibrated": report.calibrated,
+            "verdict": report.verdict,
+            "quantities": report.names,
+            "p_values": report.p_values,
+            "p_values_chi_square": report.chi_square,
+            "p_values_kolmogorov": report.kolmogorov,
+            "p_values_importance_weighted": report.corrected,
+            "significance": report.significance,
+            "levels": report.levels,
+            "coverage": report.coverage,
+            "coverage_stderr": report.coverage_stderr,
+            "pareto_k_quantiles": report.pareto_quantiles,
+            "share_pareto_k_above_0.7": 1.0 - report.reliable,
+            "failed_simulations": report.num_failed,
+        }
+        ranks, pareto_k = (np.asarray(report.calibration.ranks), np.asarray(report.calibration.pareto_shape))
+        places = np.linspace(0.0, 1.0, 101)[1:-1]
+        band = ecdf_difference_band(simulations, places, key=key)
+        summary = CalibrationSummary(
+            (ranks + 0.5) / (report.calibration.num_draws + 1),
+            report.p_values,
+            report.rejected,
+            pareto_k,
+            report.levels,
+            report.coverage,
+            places,
+            np.asarray(band.low),
+            np.asarray(band.high),
+        )
+        figure = plot_calibration_summary(summary, report.names, significance=report.significance)
+        return Outcome(plain(numbers), {"ranks": ranks, "pareto_k": pareto_k}, figure, str(report))
+
+    def means(self, rows: Array, *, key: Key) -> Float[np.ndarray, "n d"]:
+        """E_q[z] of prepared rows; all share one key, so that what a row gets depends on the row alone."""
+        setup = self.system.setup(self.selected)
+        return np.asarray(infer_rows(setup, rows, jnp.zeros(len(rows), jnp.int32), False, 1, key=key).mean)
+
+    def log_likelihoods(self, rows: Array, samples: int, *, key: Key) -> Float[np.ndarray, " n"]:
+        """log p(x) of prepared rows in nats of the data, from so many importance samples; keys as for `means`."""
+        setup = self.system.setup(self.selected)
+        return np.asarray(weigh_rows(setup, rows, samples, key=key)) - self.description.log_unit_nats
+
+    def expected(self, latents: Float[np.ndarray, "n d"]) -> np.ndarray:
+        """E[x | z] in the unit of the data."""
+        model = self.selected.learned.model
+        means = jax.jit(jax.vmap(lambda z: expected(model.emission(z))))(jnp.asarray(latents, jnp.result_type(float)))
+        return self.description.restore(np.asarray(means))
+
+    def beginning(self, data: AbstractRows) -> AbstractRows:
+        return data.select(np.arange(min(len(data), self.system.options.evaluation_rows)))
+
+    def measure(self, data: AbstractRows, context: FitContext, *, key: Key) -> dict[str, Any]:
+        samples = self.system.options.evaluation_samples
+        with context.progress("evaluating rows", total=len(data)) as bar:
+            setup = self.system.setup(self.selected)
+            scores = score_rows(setup, self.description, data, num_samples=samples, key=key, on_progress=bar.move_to)
+        return {"importance_samples": samples, **summarize_rows(scores, self.description, data)}
+
+    def report(self, data: AbstractRows, context: FitContext, *, key: Key) -> None:
+        show_model(self.system, self.selected, data, context, key=key)
+
+
+def _latent_names(dims: tuple[int, ...]) -> list[str]:
+    if len(dims) == 1:
+        return [f"z[{i}]" for i in range(dims[0])]
+    return [f"z{level + 1}[{i}]" for level, dim in enumerate(dims) for i in range(dim)]

@@ -1,0 +1,252 @@
+"""Inference with a fitted model on rows, block by block."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...data import AbstractRows
+from ...distributions import MonteCarlo
+from ...inference import infer
+from ...metrics import bits_per_dimension, evaluate, log_likelihood, mean_with_error, perplexity, posterior_mean
+from ...objectives import Evidence, FreeEnergy
+from ...results import RESULTS
+from ...typing import Key
+from .._fitted import OnProgress, ignore
+from ._describe import RowsDescription
+from ._system import InferenceSetup
+
+VALIDATION_SAMPLES = 8
+"""Samples of a posterior for each bound, where many rows are inferred in passing."""
+
+_ROWS_AT_ONCE = 256
+
+
+class PosteriorSummary(NamedTuple):
+    """Posterior and free energy of each row; a leading axis over rows everywhere.
+
+    Attributes:
+        params: of the posterior.
+        mean: E_q[z].
+        distortion_nats: E_q[-log p(x | z)].
+        rate_nats: KL(q || p), all levels together.
+        failed: whether inference ended non-finite.
+    """
+
+    params: Any
+    mean: jax.Array
+    distortion_nats: jax.Array
+    rate_nats: jax.Array
+    failed: jax.Array
+
+
+def block_size(num_rows: int) -> int:
+    """Rows worked on at once."""
+    return min(_ROWS_AT_ONCE, num_rows)
+
+
+def blocks(rows: AbstractRows, description: RowsDescription, size: int) -> Iterator[tuple[int, int, jax.Array]]:
+    """First row, number of rows, and the rows as the model sees them, padded to `size`, so that one program serves all."""
+    start = 0
+    for chunk in rows.chunks(size):
+        count = len(chunk)
+        filled = chunk if count == size else np.concatenate([chunk, np.repeat(chunk[:1], size - count, axis=0)])
+        yield start, count, jnp.asarray(for_device(description.prepare(filled)))
+        start += count
+
+
+def for_device(block: np.ndarray) -> np.ndarray:
+    """Real numbers in the default type of the device."""
+    return block.astype(jnp.result_type(float), copy=False) if block.dtype.kind == "f" else block
+
+
+@eqx.filter_jit
+def infer_rows(
+    setup: InferenceSetup, block: jax.Array, numbers: jax.Array, binarized: bool, num_samples: int, *, key: Key
+) -> PosteriorSummary:
+    """Infer every row of a block; what a row gets depends on its number and not on the block.
+
+    Args:
+        setup: model and engine.
+        block: rows as the model sees them.
+        numbers: of the rows.
+        binarized: whether fractions are drawn as black and white.
+        num_samples: for the terms of the free energy.
+        key: of all rows.
+    """
+    model, engine, family, num_steps, objective = setup
+
+    def one(x: jax.Array, number: jax.Array) -> PosteriorSummary:
+        draw_key, infer_key, terms_key, mean_key = jax.random.split(jax.random.fold_in(key, number), 4)
+        x = jax.random.bernoulli(draw_key, x).astype(x.dtype) if binarized else x
+        evidence = Evidence(x)
+        found = infer(objective, engine, family, evidence, key=infer_key, num_steps=num_steps, throw=False)
+        q = found.distribution
+        terms = FreeEnergy(model, MonteCarlo(num_samples)).terms(q, evidence, key=terms_key)
+        mean = posterior_mean(q, key=mean_key)
+        failed = found.result != RESULTS.successful
+        return PosteriorSummary(found.params, mean, terms.distortion_nats, jnp.sum(terms.rates_nats), failed)
+
+    return jax.vmap(one)(block, numbers)
+
+
+def inferred(
+    setup: InferenceSetup, description: RowsDescription, rows: AbstractRows, num_samples: int, *, key: Key
+) -> Iterator[tuple[int, PosteriorSummary]]:
+    """Number of the first row and posteriors in the unit of the data, of one block after the other."""
+    size = block_size(len(rows))
+    for start, count, block in blocks(rows, description, size):
+        found = infer_rows(setup, block, start + jnp.arange(size), description.binarized, num_samples, key=key)
+        kept = jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], found)
+        yield start, kept._replace(distortion_nats=kept.distortion_nats + description.log_unit_nats)
+
+
+def mean_free_energy(setup: InferenceSetup, description: RowsDescription, rows: AbstractRows, *, key: Key) -> float:
+    """Of the rows, in nats of the data, under the true bound whatever the weighting."""
+    total = 0.0
+    for _, found in inferred(setup, description, rows, VALIDATION_SAMPLES, key=key):
+        total += float(np.asarray(found.distortion_nats + found.rate_nats, np.float64).sum())
+    return total / len(rows)
+
+
+class RowScores(NamedTuple):
+    """Bounds and likelihoods in nats of the data; a leading axis over rows everywhere.
+
+    Attributes:
+        elbo_nats: bound on log p(x).
+        distortion_nats: E_q[-log p(x | z)].
+        rate_nats: KL(q || p).
+        log_likelihood_nats: importance-weighted estimate of log p(x).
+        monte_carlo_stderr_nats: its standard error from the samples.
+        pareto_k: shape of the weights' tail.
+        failed: whether inference ended non-finite.
+    """
+
+    elbo_nats: np.ndarray
+    distortion_nats: np.ndarray
+    rate_nats: np.ndarray
+    log_likelihood_nats: np.ndarray
+    monte_carlo_stderr_nats: np.ndarray
+    pareto_k: np.ndarray
+    failed: np.ndarray
+
+
+def score_rows(
+    setup: InferenceSetup,
+    description: RowsDescription,
+    rows: AbstractRows,
+    *,
+    num_samples: int,
+    key: Key,
+    on_progress: OnProgress = ignore,
+) -> RowScores:
+    """Bound and importance-weighted likelihood of every row."""
+    unit, parts = description.log_unit_nats, []
+    for start, count, block in blocks(rows, description, min(32, rows.num_rows)):
+        draw_key, block_key = jax.random.split(jax.random.fold_in(key, start))
+        block = jax.random.bernoulli(draw_key, block).astype(block.dtype) if description.binarized else block
+        found = evaluate(
+            setup.model,
+            setup.engine,
+            setup.family,
+            block,
+            key=block_key,
+            num_steps=setup.num_steps,
+            num_samples=num_samples,
+            objective=setup.objective,
+        )
+        arrays = RowScores(
+            np.asarray(found.elbo_nats) - unit,
+            np.asarray(found.terms.distortion_nats) + unit,
+            np.asarray(jnp.sum(found.terms.rates_nats, axis=-1)),
+            np.asarray(found.likelihood.log_likelihood_nats) - unit,
+            np.asarray(found.likelihood.stderr_nats),
+            np.asarray(found.likelihood.pareto_k),
+            np.asarray(found.failed),
+        )
+        parts.append(RowScores(*(array[:count] for array in arrays)))
+        on_progress(start + count, f"log-likelihood {parts[-1].log_likelihood_nats.mean():.4g} nats")
+    return RowScores(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+@eqx.filter_jit
+def weigh_rows(setup: InferenceSetup, rows: jax.Array, num_samples: int, *, key: Key) -> jax.Array:
+    """Importance-weighted log p(x) of every row in the unit of the model, all from one key."""
+
+    def one(x: jax.Array) -> jax.Array:
+        infer_key, weigh_key = jax.random.split(key)
+        found = infer(
+            setup.objective,
+            setup.engine,
+            setup.family,
+            Evidence(x),
+            key=infer_key,
+            num_steps=setup.num_steps,
+            throw=False,
+        )
+        chunk = min(250, num_samples)
+        likelihood = log_likelihood(
+            setup.model, found.distribution, x, key=weigh_key, num_samples=num_samples, chunk=chunk
+        )
+        return likelihood.log_likelihood_nats
+
+    return jax.vmap(one)(rows)
+
+
+def summarize_rows(scores: RowScores, description: RowsDescription, rows: AbstractRows) -> dict[str, Any]:
+    """Averages over rows, with standard errors over rows, in the units that make sense for the likelihood."""
+    value, stderr = mean_with_error(jnp.asarray(scores.log_likelihood_nats))
+    elbo, elbo_stderr = mean_with_error(jnp.asarray(scores.elbo_nats))
+    count = len(scores.elbo_nats)
+    found = {
+        "rows": count,
+        "elbo_nats": float(elbo),
+        "elbo_stderr_nats": float(elbo_stderr),
+        "log_likelihood_nats": float(value),
+        "stderr_nats": float(stderr),
+        "monte_carlo_stderr_nats": float(np.sqrt(np.sum(scores.monte_carlo_stderr_nats**2)) / count),
+        "distortion_nats": float(scores.distortion_nats.mean()),
+        "rate_nats": float(scores.rate_nats.mean()),
+        "share_pareto_k_above_0.7": float(np.mean(~(scores.pareto_k <= 0.7))),
+        "failed_rows": int(scores.failed.sum()),
+    }
+    if description.discrete and description.likelihood != "multinomial":
+        found["bits_per_dimension"] = float(bits_per_dimension(-value, description.size))
+    if description.likelihood == "multinomial":
+        totals = np.concatenate([chunk.reshape(len(chunk), -1).sum(axis=1) for chunk in rows.chunks(4096)])
+        found["perplexity"] = float(perplexity(jnp.asarray(scores.log_likelihood_nats), jnp.asarray(totals)).value)
+    return found
+
+
+def expected(emission: Any) -> jax.Array:
+    """The mean of an observation; of categories, the most probable one."""
+    base = getattr(emission, "base_dist", emission)
+    if type(base).__name__ == "CategoricalLogits":
+        return jnp.argmax(base.logits, axis=-1).astype(base.logits.dtype)
+    return jnp.broadcast_to(emission.mean, emission.event_shape)
+
+
+def draw_rows(model: Any, num: int, *, key: Key) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Latents from the prior, the mean of each one's observation, and a draw of it, in the unit of the model."""
+
+    @jax.jit
+    def draw(keys: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        def one(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+            latent_key, data_key = jax.random.split(key)
+            z = model.initial().sample(latent_key)
+            emission = model.emission(z)
+            return z, expected(emission), emission.sample(data_key).astype(z.dtype)
+
+        return jax.vmap(one)(keys)
+
+    # In blocks, so that many samples need no more memory than few.
+    size = min(num, 256)
+    parts = []
+    for start in range(0, num, size):
+        keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(start + jnp.arange(size))
+        parts.append([np.asarray(array)[: num - start] for array in draw(keys)])
+    latents, means, draws = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return latents, means, draws

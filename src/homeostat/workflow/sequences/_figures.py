@@ -1,0 +1,235 @@
+"""Figures of a fit to sequences: predictions against updates, beliefs, autocorrelation of errors, and forecasts."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from ...data import GREY_LEVELS, AbstractSequences, FullLength, PaddedBatch, SoundSequences, sequence_batches
+from ...inference import ModelWithFilter
+from ...typing import Key
+from ...viz import (
+    BeliefBand,
+    plot_frames,
+    plot_one_step,
+    plot_posterior_bands,
+    plot_prediction_update,
+    plot_prediction_update_rolls,
+    plot_prediction_update_waves,
+    plot_quantile_fan,
+    plot_whiteness,
+)
+from .._context import FitContext
+from ._describe import SequencesDescription
+from ._inference import Outputs, predictions_and_updates
+
+_STEPS, _DRAWS = 200, 64
+_FRAME_STEPS, _FRAME_DRAWS = 40, 4
+_ENTRIES, _LATENTS, _SHOWN_FRAMES = 3, 3, 10
+_CLOSE_STEPS = 30
+_WAVE_STEPS = 12
+_PIANO_KEYS = 88
+
+
+class _Scene(NamedTuple):
+    """One sequence with what was predicted of it, in the unit of the data, [time - 1, entries]; from the second step on."""
+
+    seen: np.ndarray
+    predicted: np.ndarray
+    spread: np.ndarray
+    updated: np.ndarray
+    left: np.ndarray
+    time: np.ndarray
+    label: str
+
+
+def show_filtering(
+    description: SequencesDescription,
+    learned: ModelWithFilter[Any],
+    sequences: AbstractSequences,
+    context: FitContext,
+    *,
+    key: Key,
+) -> None:
+    """Draw the beginning of the first sequence: predictions one step ahead, updates, beliefs, and the errors' pattern.
+
+    Args:
+        description: of the sequences.
+        learned: model and filter.
+        sequences: that no number was learned from, where there are any.
+        context: of the run.
+        key: for draws.
+    """
+    framed = len(description.shape) > 1 and not _is_sound(sequences)
+    steps, draws = (_FRAME_STEPS, _FRAME_DRAWS) if framed else (_STEPS, _DRAWS)
+    padded = _beginning(sequences, min(steps, int(sequences.lengths[0])))
+    found = predictions_and_updates(learned, description.batch(padded), jnp.zeros(1, jnp.int32), draws, key=key)
+    found = Outputs(*(np.asarray(array)[0] for array in found))
+    scene = _scene(padded, found, description)
+    # The entries that vary most say most about what can be predicted.
+    entries = most_varied(scene.seen)
+    names = [entry_name(description, entry) for entry in entries.tolist()]
+    what = f"in sequence {sequences.labels[0]!r}"
+    probable = description.likelihood == "bernoulli"
+    band = None if probable else scene.spread[:, entries]
+    bands = "as probabilities" if probable else "with bands of two standard deviations"
+    context.figure(
+        "one-step",
+        plot_one_step(
+            scene.seen[:, entries],
+            scene.predicted[:, entries],
+            band,
+            names=names,
+            time=scene.time,
+            label=scene.label,
+            limits=_limits(description),
+        ),
+        caption=f"What was seen and what was predicted one step ahead {what}, {bands}; the entries that vary most.",
+    )
+    context.figure(
+        "prediction-update",
+        _prediction_update(scene, entries, names, description, sequences),
+        caption=f"What was predicted one step ahead, and what the model says of the same step once it has seen it, {what}.",
+    )
+    shown = np.sort(np.argsort(-found.mean.var(axis=0), kind="stable")[:_LATENTS])
+    belief = BeliefBand("posterior", found.mean[:, shown], found.scale[:, shown])
+    time, label = _time(padded, description, first=0)
+    context.figure(
+        "beliefs",
+        plot_posterior_bands([belief], names=[f"latent {number}" for number in shown], time=time, label=label),
+        caption=f"Beliefs about the state after each step {what}, with bands of two standard deviations; the latents whose "
+        f"means vary most.",
+    )
+    errors = (scene.seen - scene.predicted) / np.maximum(scene.spread, 1e-6 * scene.spread.max())
+    context.figure(
+        "whiteness",
+        plot_whiteness(errors[:, entries], names=names),
+        caption="Autocorrelation of the standardised one-step errors. Inside the dotted lines it cannot be told from that of "
+        "white noise (95 %): then nothing is left that a linear predictor could use.",
+    )
+
+
+def _is_sound(sequences: AbstractSequences) -> bool:
+    while hasattr(sequences, "sequences"):
+        sequences = getattr(sequences, "sequences")  # noqa: B009 - views hold what they are views of
+    return isinstance(sequences, SoundSequences)
+
+
+def _beginning(sequences: AbstractSequences, steps: int) -> PaddedBatch:
+    """So many steps of the first sequence."""
+    length = int(sequences.lengths[0])
+    whole = next(iter(sequence_batches(sequences.select([0]), FullLength((length,)), 1, seed=0)))
+    return whole._replace(
+        values=whole.values[:, :steps],
+        observed=whole.observed[:, :steps],
+        lengths=np.minimum(whole.lengths, steps),
+        times=None if whole.times is None else whole.times[:, :steps],
+        actions=None if whole.actions is None else whole.actions[:, : steps - 1],
+    )
+
+
+def _scene(padded: PaddedBatch, found: Outputs, description: SequencesDescription) -> _Scene:
+    seen = np.where(padded.observed[0, 1:], padded.values[0, 1:].astype(np.float64), np.nan)
+    scale = np.broadcast_to(description.scaling.unit, description.shape).reshape(1, -1)
+
+    def flat(array: np.ndarray) -> np.ndarray:
+        return array.reshape(len(array), -1)
+
+    return _Scene(
+        flat(seen),
+        flat(description.restore(found.predicted)),
+        flat(found.spread) * scale,
+        flat(description.restore(found.updated)),
+        flat(found.left) * scale,
+        *_time(padded, description, first=1),
+    )
+
+
+def _time(padded: PaddedBatch, description: SequencesDescription, *, first: int) -> tuple[np.ndarray, str]:
+    """Times where steps differ in duration, else numbers of steps from 1; from step `first` (from 0) on."""
+    if description.uneven and padded.times is not None:
+        return padded.times[0, first:] - padded.times[0, 0], "time since the first step, in the unit of the data"
+    return np.arange(first + 1.0, padded.values.shape[1] + 1.0), "step"
+
+
+def most_varied(seen: np.ndarray) -> np.ndarray:
+    """Numbers of the entries that vary most, rising; NaN is missing."""
+    count = np.maximum(np.isfinite(seen).sum(axis=0), 1)
+    centred = seen - np.nansum(seen, axis=0) / count
+    variance = np.nansum(centred**2, axis=0) / count
+    return np.sort(np.argsort(-variance, kind="stable")[:_ENTRIES])
+
+
+def entry_name(description: SequencesDescription, entry: int) -> str:
+    """The name of the column, or the number of the entry."""
+    return description.columns[entry] if description.columns else f"entry {entry}"
+
+
+def _prediction_update(
+    scene: _Scene,
+    entries: np.ndarray,
+    names: Sequence[str],
+    description: SequencesDescription,
+    sequences: AbstractSequences,
+) -> Any:
+    """Figure 4.3 of the thesis for numbers, piano rolls, sounds or frames."""
+    shape = description.shape
+    if _is_sound(sequences):
+        rows = [array[:_WAVE_STEPS].reshape(-1, *shape) for array in (scene.seen, scene.predicted, scene.updated)]
+        # Of several channels the first.
+        seen, predicted, updated = (array.reshape(*array.shape[:2], -1)[:, :, 0] for array in rows)
+        return plot_prediction_update_waves(seen, predicted, updated, first=2)
+    if description.likelihood == "bernoulli" and shape == (_PIANO_KEYS,):
+        return plot_prediction_update_rolls(np.nan_to_num(scene.seen), scene.predicted, scene.updated, first=2)
+    if len(shape) in (2, 3) and shape[2:] in ((), (1,), (3,)):
+        chosen = np.unique(np.linspace(0, len(scene.seen) - 1, _SHOWN_FRAMES).astype(np.int64))
+        strips = {
+            name: _pictures(array[chosen].reshape(-1, *shape), scene.seen, _limits(description))
+            for name, array in (("data", scene.seen), ("prediction", scene.predicted), ("update", scene.updated))
+        }
+        return plot_frames(strips, times=(chosen + 2).tolist())
+    some = slice(0, _CLOSE_STEPS)
+    return plot_prediction_update(
+        BeliefBand("prediction", scene.predicted[some, entries], scene.spread[some, entries]),
+        BeliefBand("update", scene.updated[some, entries], scene.left[some, entries]),
+        scene.seen[some, entries],
+        names=names,
+        first=2,
+        called="seen",
+    )
+
+
+def _limits(description: SequencesDescription) -> tuple[float, float]:
+    """Least and greatest number that can be observed."""
+    if description.likelihood == "bernoulli":
+        return 0.0, 1.0
+    return (0.0, GREY_LEVELS - 1.0) if description.likelihood == "discretized-gaussian" else (-np.inf, np.inf)
+
+
+def _pictures(frames: np.ndarray, seen: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Frames with values from 0 to 1, on one scale: that of the limits, or of what was seen where there are none."""
+    low, high = limits if np.isfinite(limits).all() else (float(np.nanmin(seen)), float(np.nanmax(seen)))
+    shown = np.clip((np.nan_to_num(frames, nan=low) - low) / ((high - low) or 1.0), 0.0, 1.0)
+    return shown[..., 0] if shown.shape[3:] == (1,) else shown
+
+
+def plot_forecast(
+    description: SequencesDescription,
+    seen: np.ndarray,
+    quantiles: np.ndarray,
+    probabilities: Sequence[float],
+) -> Any:
+    """The fan of one forecast, of the entries that vary most.
+
+    Args:
+        description: what the sequences are.
+        seen: the last steps in the unit of the data, [time, ...]; NaN is missing.
+        quantiles: [quantiles, horizon, ...].
+        probabilities: of the quantiles.
+    """
+    flat, ahead = seen.reshape(len(seen), -1), quantiles.reshape(*quantiles.shape[:2], -1)
+    entries = most_varied(flat)
+    label = "steps from the last one seen" + (", in usual durations" if description.uneven else "")
+    names = [entry_name(description, entry) for entry in entries.tolist()]
+    return plot_quantile_fan(flat[:, entries], ahead[:, :, entries], probabilities, names=names, label=label)

@@ -1,0 +1,240 @@
+"""A model fitted to sequences, and what can be asked of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...data import AbstractSequences, Message, open_sequences
+from ...results import BadInputError
+from ...typing import Key
+from .._arrays import ArraysWriter
+from .._context import FitContext
+from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
+from .._task import Source
+from ._describe import SequencesDescription, check_sequences, sequence_format
+from ._figures import plot_forecast, show_filtering
+from ._inference import (
+    draw_sequences,
+    filter_batch,
+    forecast_batch,
+    parts,
+    predict_one_step,
+    rows_at_once,
+    score_sequences,
+    summarize_sequences,
+    units_nats,
+)
+from ._system import SequencesSystem
+
+_SHOWN_SEQUENCES = 64
+_SHOWN_STEPS = 40
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Probabilities of the quantiles of a forecast."""
+
+
+@final
+@dataclass(frozen=True)
+class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
+    """A sequential model with its filter."""
+
+    @property
+    def description(self) -> SequencesDescription:
+        """Shape, durations, likelihood and units of its sequences."""
+        return self.system.description
+
+    def open(self, data: Source, *, message: Message | None = None) -> AbstractSequences:
+        if isinstance(data, str | Path):
+            # Columns of a table are found by the names that the model was fitted to, in any order.
+            data = open_sequences(data, sequence_format(self.system.options, self.description.columns), message=message)
+        sequences = self.task.open(data, message=message)
+        check_sequences(sequences, self.description, of="the fitted model")
+        return sequences
+
+    def infer(self, data: Source, *, key: Key, out: Path | None = None, on_progress: OnProgress = ignore) -> Outcome:
+        """Belief and free energy of each step, NaN beyond the end of a sequence.
+
+        Args:
+            data: new sequences.
+            key: of all draws; what a sequence gets depends on its number and not on the others.
+            out: a new `.npz`; None for arrays in memory.
+            on_progress: told the number of sequences that are done.
+        """
+        sequences = self.open(data)
+        count, longest, done = len(sequences), int(sequences.lengths.max()), 0
+        total, steps = 0.0, 0
+        with ArraysWriter(out, count) as writer:
+            for part in parts(sequences, self.description, self.system.options.bounds):
+                numbers = jnp.asarray(part.padded.indices)
+                found = filter_batch(self.selected.learned, part.batch, numbers, key=key)
+                mean, scale, energy = (np.asarray(array)[: part.count] for array in found)
+                energy = energy.astype(np.float64) + units_nats(part, self.description)
+                inside = part.padded.steps[: part.count]
+                arrays = {"mean": mean, "deviation": scale, "free_energy_nats": energy}
+                writer.write(part.numbers, {name: _whole(array, inside, longest) for name, array in arrays.items()})
+                observed = part.padded.observed[: part.count]
+                steps += int(observed.reshape(*observed.shape[:2], -1).any(axis=2).sum())
+                total, done = total + float(energy.sum()), done + part.count
+                on_progress(done)
+            writer.add(lengths=sequences.lengths, labels=np.array(sequences.labels))
+        per_step = total / max(steps, 1)
+        return Outcome(
+            {
+                "rows": count,
+                "steps": sequences.num_steps,
+                "free_energy_per_step_nats": per_step,
+                "arrays": writer.names,
+            },
+            writer.arrays,
+        )
+
+    def evaluate(
+        self, data: Source, *, key: Key, samples: int | None = None, on_progress: OnProgress = ignore
+    ) -> Outcome:
+        """Bound on the likelihood of new sequences, and errors of predictions one step ahead.
+
+        Args:
+            data: new sequences.
+            key: of all draws.
+            samples: draws of each one-step prediction; 100 by default.
+            on_progress: told the number of sequences that are done.
+        """
+        sequences, samples = self.open(data), samples or 100
+        score_key, ahead_key = jax.random.split(key)
+        learned = self.selected.learned
+        most = rows_at_once(self.system, samples)
+        scores = score_sequences(self.system, learned, sequences, key=score_key)
+        errors, compared, done = 0.0, 0, 0
+        for part in parts(sequences, self.description, self.system.options.bounds, most):
+            numbers = jnp.asarray(part.padded.indices)
+            mean = predict_one_step(learned, part.batch, numbers, samples, key=ahead_key)
+            predicted = self.description.restore(np.asarray(mean)[: part.count])
+            seen = part.padded.observed[: part.count, 1:]
+            wrong = np.where(seen, predicted - part.padded.values[: part.count, 1:], 0.0)
+            errors, compared = errors + float((wrong**2).sum()), compared + int(seen.sum())
+            done += part.count
+            on_progress(done)
+        numbers = {
+            **summarize_sequences(scores, self.description.discrete),
+            "steps": int(np.sum(scores.num_steps)),
+            "one_step_error": float(np.sqrt(errors / max(compared, 1))),
+        }
+        arrays = {"lengths": sequences.lengths, "labels": np.array(sequences.labels)}
+        return Outcome(numbers, {"free_energy_nats": np.asarray(scores.free_energy_nats), **arrays})
+
+    def sample(
+        self,
+        number: int | None = None,
+        *,
+        key: Key,
+        horizon: int | None = None,
+        actions: np.ndarray | None = None,
+    ) -> Outcome:
+        """Sequences drawn from the model, in the unit of the data.
+
+        Args:
+            number: of sequences; 16 by default.
+            key: of the draws.
+            horizon: steps of each; 100 by default.
+            actions: known inputs, where the model has any, (sequences, steps - 1, ...).
+        """
+        number, horizon = 16 if number is None else number, 100 if horizon is None else horizon
+        inputs = self._inputs(actions, number, horizon - 1)
+        states, drawn = draw_sequences(self.selected.learned, inputs, number, horizon, key=key)
+        arrays = {"samples": self.description.restore(np.asarray(drawn)), "states": np.asarray(states)}
+        return Outcome({"rows": number, "horizon": horizon}, arrays)
+
+    def forecast(
+        self,
+        data: Source,
+        *,
+        key: Key,
+        horizon: int = 10,
+        samples: int = 1_000,
+        quantiles: tuple[float, ...] = QUANTILES,
+        actions: np.ndarray | None = None,
+        on_progress: OnProgress = ignore,
+    ) -> Outcome:
+        """How each sequence goes on: means and quantiles of drawn futures, and a figure of the first.
+
+        Args:
+            data: what was seen.
+            key: of all draws; what a sequence gets depends on its number and not on the others.
+            horizon: steps ahead.
+            samples: futures of each sequence.
+            quantiles: probabilities.
+            actions: known inputs of the steps to come, where the model has any, (sequences, steps, ...).
+            on_progress: told the number of sequences that are done.
+        """
+        sequences, shape = self.open(data), self.description.shape
+        count, done = len(sequences), 0
+        future = self._inputs(actions, count, horizon)
+        means, found = np.empty((count, horizon, *shape)), np.empty((count, len(quantiles), horizon, *shape))
+        most = rows_at_once(self.system, samples * horizon)
+        for part in parts(sequences, self.description, self.system.options.bounds, most):
+            rows = part.padded.indices
+            ahead = None if future is None else future[rows]
+            drawn = forecast_batch(
+                self.selected.learned, part.batch, jnp.asarray(rows), ahead, horizon, samples, quantiles, key=key
+            )
+            means[part.numbers] = self.description.restore(np.asarray(drawn.mean)[: part.count])
+            found[part.numbers] = self.description.restore(np.asarray(drawn.quantiles)[: part.count])
+            done += part.count
+            on_progress(done)
+        arrays = {"mean": means, "quantiles": found, "probabilities": np.array(quantiles)}
+        arrays["labels"] = np.array(sequences.labels)
+        figure = plot_forecast(self.description, _last_steps(sequences), found[0], quantiles)
+        numbers = {"rows": count, "horizon": horizon, "samples": samples, "arrays": list(arrays)}
+        return Outcome(numbers, arrays, figure)
+
+    def beginning(self, data: AbstractSequences) -> AbstractSequences:
+        return data.select(np.arange(min(len(data), _SHOWN_SEQUENCES)))
+
+    def measure(self, data: AbstractSequences, context: FitContext, *, key: Key) -> dict[str, Any]:
+        scores = score_sequences(self.system, self.selected.learned, data, key=key)
+        return summarize_sequences(scores, self.description.discrete)
+
+    def report(self, data: AbstractSequences, context: FitContext, *, key: Key) -> None:
+        show_filtering(self.description, self.selected.learned, data, context, key=key)
+
+    def _inputs(self, actions: np.ndarray | None, count: int, steps: int) -> jax.Array | None:
+        """Known inputs as the model takes them: the usual duration first, where durations are an input."""
+        description = self.description
+        wanted = (count, steps, *description.action_shape)
+        if description.acted and actions is None:
+            raise BadInputError(
+                f"Expected --actions with the known inputs of the steps to come, which the model needs, got none: pass an array "
+                f"(.npy) of shape {wanted}."
+            )
+        if not description.acted and actions is not None:
+            raise BadInputError(
+                f"Expected no --actions, since the model has no known inputs, got some of shape {actions.shape}: leave them out."
+            )
+        inputs = [np.ones((count, steps, 1))] if description.uneven else []
+        if actions is not None:
+            if actions.shape != wanted or not np.isfinite(actions).all():
+                raise BadInputError(
+                    f"Expected finite --actions of shape {wanted}, got the shape {actions.shape}: one row a sequence, one entry "
+                    f"a step to come."
+                )
+            inputs.append(actions.reshape(count, steps, -1))
+        return jnp.asarray(np.concatenate(inputs, axis=2), jnp.result_type(float)) if inputs else None
+
+
+def _whole(array: np.ndarray, inside: np.ndarray, longest: int) -> np.ndarray:
+    """Steps of sequences, NaN beyond their ends, in arrays as long as the longest."""
+    whole = np.full((len(array), longest, *array.shape[2:]), np.nan, array.dtype)
+    kept = inside.reshape(inside.shape + (1,) * (array.ndim - 2))
+    whole[:, : array.shape[1]] = np.where(kept, array, np.nan)[:, :longest]
+    return whole
+
+
+def _last_steps(sequences: AbstractSequences) -> np.ndarray:
+    """The end of the first sequence, NaN where nothing was observed."""
+    length = int(sequences.lengths[0])
+    last = sequences.read(0, max(0, length - _SHOWN_STEPS), length)
+    values = last.values.astype(np.float64)
+    return values if last.observed is None else np.where(last.observed, values, np.nan)

@@ -1,0 +1,299 @@
+"""Filters, forecasts and draws of a fitted model on sequences, side by side."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...data import AbstractSequences, FullLength, PaddedBatch, whole_batches
+from ...inference import Filtered, ModelWithFilter, SequenceBatch, filter, forecast, sample_sequence
+from ...metrics import SequenceEvaluation, evaluate_sequences
+from ...results import BadInputError
+from ...typing import Key
+from ._describe import SequencesDescription
+from ._system import SequencesSystem
+
+_AT_ONCE = 32
+_BUDGET_BYTES = 1 << 29
+_MOST_BYTES = 1 << 32
+_COPIES = 4
+"""How often drawn futures lie in memory: as states, as observations, and twice more while they are sorted."""
+_PICTURE_COPIES = 64
+"""The same for frames, whose decoder has as many channels in its widest layer."""
+
+
+class Part(NamedTuple):
+    """Some sequences, side by side.
+
+    Attributes:
+        padded: as stored.
+        batch: as the model sees them.
+        count: sequences that count; the others fill the batch up.
+    """
+
+    padded: PaddedBatch
+    batch: SequenceBatch
+    count: int
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Numbers of the sequences that count."""
+        return self.padded.indices[: self.count]
+
+
+def parts(
+    sequences: AbstractSequences, description: SequencesDescription, num_bounds: int, most: int = _AT_ONCE
+) -> Iterator[Part]:
+    """All sequences whole, at most `most` at once, those of similar length together, so that few programs serve all."""
+    whole = FullLength.fitted(sequences.lengths, num_bounds)
+    for padded in whole_batches(sequences, whole, min(most, len(sequences))):
+        yield Part(padded, description.batch(padded), padded.num_rows)
+
+
+def rows_at_once(system: SequencesSystem, draws: int) -> int:
+    """How many sequences with so many drawn steps each are worked on together, so that memory stays bounded.
+
+    Args:
+        system: what draws.
+        draws: futures times steps.
+
+    Raises:
+        BadInputError: one sequence alone would take more than 4 GiB.
+    """
+    size = int(np.prod(system.description.shape))
+    copies = _PICTURE_COPIES if len(system.description.event_shape) > 1 else _COPIES
+    row = copies * draws * (size + system.options.latents) * jnp.result_type(float).itemsize
+    if row > _MOST_BYTES:
+        raise BadInputError(
+            f"Expected draws that fit into 4 GiB for each sequence, got about {row / 2**30:.1f} GiB: choose fewer --samples or a "
+            f"shorter --horizon."
+        )
+    return max(1, min(_AT_ONCE, _BUDGET_BYTES // row))
+
+
+class FilterSummary(NamedTuple):
+    """Filtered beliefs and free energies of sequences; leading axes [batch, time].
+
+    Attributes:
+        mean: of the state after each observation.
+        scale: its standard deviation.
+        free_energy_nats: of each observation given those before.
+    """
+
+    mean: jax.Array
+    scale: jax.Array
+    free_energy_nats: jax.Array
+
+
+def _each(
+    learned: ModelWithFilter[Any],
+    batch: SequenceBatch,
+    numbers: jax.Array,
+    key: Key,
+    function: Callable[[Filtered, Any, Key], Any],
+    extra: Any = None,
+) -> Any:
+    """`function(filtered, others, key)` of every sequence; what one gets depends on its number and not on the batch."""
+
+    def one(x: jax.Array, actions: Any, mask: jax.Array, number: jax.Array, extra: Any) -> Any:
+        filter_key, each_key = jax.random.split(jax.random.fold_in(key, number))
+        found = filter(learned.filter, learned.model, x, actions, key=filter_key, mask=mask, throw=False)
+        return function(found, extra, each_key)
+
+    return jax.vmap(one)(batch.observations, batch.actions, batch.mask, numbers, extra)
+
+
+def _mean_and_scale(found: Filtered) -> tuple[jax.Array, jax.Array]:
+    mean, variance = jax.vmap(lambda belief: (belief.mean, jnp.diagonal(belief.covariance)))(found.beliefs)
+    return mean, jnp.sqrt(variance)
+
+
+@eqx.filter_jit
+def filter_batch(learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: jax.Array, *, key: Key) -> FilterSummary:
+    """Filter every sequence.
+
+    Args:
+        learned: model and filter.
+        batch: what was seen.
+        numbers: of the sequences.
+        key: of all sequences.
+    """
+
+    def summary(found: Filtered, extra: Any, key: Key) -> FilterSummary:
+        return FilterSummary(*_mean_and_scale(found), found.info.free_energy_nats)
+
+    return _each(learned, batch, numbers, key, summary)
+
+
+class Outputs(NamedTuple):
+    """Outputs of a model along sequences from the second step on, and its beliefs; leading axes [batch, time].
+
+    Attributes:
+        predicted: mean of x_{t+1} given what came before, [batch, time - 1, ...].
+        spread: its standard deviation.
+        updated: mean of x_{t+1} under the belief after it.
+        left: its standard deviation.
+        mean: of the state after each observation, [batch, time, d].
+        scale: its standard deviation.
+    """
+
+    predicted: Any
+    spread: Any
+    updated: Any
+    left: Any
+    mean: Any
+    scale: Any
+
+
+@eqx.filter_jit
+def predictions_and_updates(
+    learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: jax.Array, num_samples: int, *, key: Key
+) -> Outputs:
+    """Outputs before and after each update, averaged over draws of the state; arguments as for `filter_batch`."""
+    model, shape = learned.model, batch.observations.shape[2:]
+
+    def each(found: Filtered, actions: Any, key: Key) -> Outputs:
+        def draw(step: jax.Array, one_key: Key) -> tuple[tuple[jax.Array, jax.Array], ...]:
+            before_key, state_key, after_key = jax.random.split(one_key, 3)
+            before = jax.tree.map(lambda leaf: leaf[step], found.beliefs).snapshot(key=before_key)
+            carry = model.init_carry() if before.carry is None else before.carry
+            action = None if actions is None else actions[step]
+            carry = model.next_carry(carry, before.state, before.observation, action)
+            ahead = model.emission_given(carry, model.prior(carry).sample(state_key))
+            after = jax.tree.map(lambda leaf: leaf[step + 1], found.beliefs).snapshot(key=after_key)
+            now = model.emission_given(model.init_carry() if after.carry is None else after.carry, after.state)
+            return tuple(
+                (jnp.broadcast_to(one.mean, shape), jnp.broadcast_to(one.variance, shape)) for one in (ahead, now)
+            )
+
+        def at(pair: tuple[jax.Array, Key]) -> tuple[tuple[jax.Array, jax.Array], ...]:
+            step, step_key = pair
+            drawn = jax.vmap(draw, in_axes=(None, 0))(step, jax.random.split(step_key, num_samples))
+            # The variance of a mixture: the mean of the variances and the variance of the means.
+            return tuple(
+                (jnp.mean(mean, axis=0), jnp.sqrt(jnp.mean(variance, axis=0) + jnp.var(mean, axis=0)))
+                for mean, variance in drawn
+            )
+
+        count = batch.observations.shape[1] - 1
+        ahead, now = jax.lax.map(at, (jnp.arange(count), jax.random.split(key, count)))
+        return Outputs(*ahead, *now, *_mean_and_scale(found))
+
+    return _each(learned, batch, numbers, key, each, batch.actions)
+
+
+@eqx.filter_jit
+def predict_one_step(
+    learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: jax.Array, num_samples: int, *, key: Key
+) -> jax.Array:
+    """Mean of each x_{t+1} given x_1, ..., x_t, [batch, time - 1, ...]; arguments as for `filter_batch`."""
+    return predictions_and_updates(learned, batch, numbers, num_samples, key=key).predicted
+
+
+class Futures(NamedTuple):
+    """Forecasts of sequences, [batch, ...].
+
+    Attributes:
+        mean: [batch, horizon, ...].
+        quantiles: [batch, quantiles, horizon, ...].
+    """
+
+    mean: jax.Array
+    quantiles: jax.Array
+
+
+@eqx.filter_jit
+def forecast_batch(
+    learned: ModelWithFilter[Any],
+    batch: SequenceBatch,
+    numbers: jax.Array,
+    future: jax.Array | None,
+    horizon: int,
+    num_samples: int,
+    probabilities: tuple[float, ...],
+    *,
+    key: Key,
+) -> Futures:
+    """Forecast every sequence from its end.
+
+    Args:
+        learned: model and filter.
+        batch: what was seen.
+        numbers: of the sequences.
+        future: a_T, ..., a_{T+k-1} of each, or None.
+        horizon: k.
+        num_samples: futures.
+        probabilities: of the quantiles.
+        key: of all sequences.
+    """
+
+    def ahead(found: Filtered, extra: Any, key: Key) -> Futures:
+        length, actions = extra
+        drawn = forecast(
+            learned.model,
+            found,
+            actions,
+            horizon=horizon,
+            at=length - 1,
+            num_samples=num_samples,
+            probabilities=probabilities,
+            key=key,
+        )
+        return Futures(drawn.mean.astype(batch.observations.dtype), drawn.quantiles)
+
+    return _each(learned, batch, numbers, key, ahead, (jnp.asarray(batch.lengths), future))
+
+
+@eqx.filter_jit
+def draw_sequences(
+    learned: ModelWithFilter[Any], actions: jax.Array | None, number: int, horizon: int, *, key: Key
+) -> tuple[jax.Array, jax.Array]:
+    """States and observations of sequences drawn from the model, [number, horizon, ...]."""
+
+    def one(one_key: Key, inputs: Any) -> tuple[jax.Array, jax.Array]:
+        drawn = sample_sequence(learned.model, horizon, inputs, key=one_key)
+        return drawn.states, drawn.observations
+
+    return jax.vmap(one)(jax.random.split(key, number), actions)
+
+
+def units_nats(part: Part, description: SequencesDescription) -> np.ndarray:
+    """log |dx / dx'| of what was observed of each step, [sequences that count, time]."""
+    mask = np.asarray(part.batch.mask)[: part.count]
+    return (mask * description.log_unit_nats).sum(axis=tuple(range(2, mask.ndim)))
+
+
+def score_sequences(
+    system: SequencesSystem, learned: ModelWithFilter[Any], sequences: AbstractSequences, *, key: Key
+) -> SequenceEvaluation:
+    """Free energies of whole sequences in nats of the data, in the order of the sequences."""
+    found = []
+    for part in parts(sequences, system.description, system.options.bounds):
+        numbers = jnp.asarray(part.padded.indices)
+        scores = evaluate_sequences(
+            learned.filter, learned.model, part.batch, key=key, numbers=numbers, batch_size=_AT_ONCE
+        )
+        scores = SequenceEvaluation(*(np.asarray(array)[: part.count] for array in scores))
+        units = units_nats(part, system.description).sum(axis=1)
+        energies = np.asarray(scores.free_energy_nats, np.float64) + units
+        found.append((part.numbers, scores._replace(free_energy_nats=energies)))
+    order = np.argsort(np.concatenate([numbers for numbers, _ in found]))
+    fields = zip(*(scores for _, scores in found), strict=True)
+    return SequenceEvaluation(*(np.concatenate(arrays)[order] for arrays in fields))
+
+
+def summarize_sequences(scores: SequenceEvaluation, discrete: bool) -> dict[str, Any]:
+    """Averages over sequences, steps and, where the likelihood gives probabilities (`discrete`), observed numbers."""
+    totals, means = np.asarray(scores.free_energy_nats), scores.means()
+    found: dict[str, Any] = {"rows": len(totals), "elbo_nats": float(-totals.mean())}
+    # One sequence says nothing about how sequences differ.
+    if len(totals) > 1 and np.isfinite(totals).all():
+        found["elbo_stderr_nats"] = float(totals.std(ddof=1) / np.sqrt(len(totals)))
+    found["free_energy_per_step_nats"] = float(means.free_energy_per_step_nats.value)
+    found["failed_rows"] = int((~np.isfinite(totals)).sum())
+    if discrete:
+        found["bits_per_dimension"] = float(means.bits_per_dimension.value)
+    return found

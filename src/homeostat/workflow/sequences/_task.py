@@ -1,0 +1,157 @@
+"""The task of fitting sequential models to sequences."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import jax.numpy as jnp
+import numpy as np
+
+from ...core import AbstractLearner
+from ...data import (
+    AbstractSequences,
+    FullLength,
+    Message,
+    Sequences,
+    Windows,
+    num_batches,
+    open_sequences,
+    sequence_batches,
+    split_sequences,
+)
+from ...inference import ModelWithFilter, SequenceBatch
+from ...results import BadInputError
+from ...train import AbstractLoader, FullBatch, StreamingLoader
+from ...typing import Key
+from .._context import FitContext, NoRun
+from .._task import AbstractTask, Schedule, Selected, Source
+from ._describe import SequencesDescription, describe_sequences, sequence_format, sequences_fingerprint
+from ._fitted import FittedSequences
+from ._inference import score_sequences
+from ._maximization import MaximizationState
+from ._options import SequencesOptions
+from ._system import SequencesSystem, build_sequences_system, check_sequences_options
+
+_VALIDATION_SEQUENCES = 64
+_MAXIMIZATION_STEPS = 200
+_MAXIMIZATION_SEGMENT = 5
+_MOST_BYTES = 1 << 33
+
+
+@final
+@dataclass(frozen=True)
+class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
+    """Sequential models of sequences, with a filter.
+
+    Attributes:
+        options: model, filter and training.
+    """
+
+    name: ClassVar[str] = "sequences"
+    unit: ClassVar[str] = "sequence"
+    per: ClassVar[str] = "step"
+    options: SequencesOptions = SequencesOptions()
+
+    @property
+    def advice(self) -> str:
+        """What to do where training met something that is not finite."""
+        if self.options.engine == "exact":
+            return "choose fewer --latents, or leave out entries that depend on one another"
+        return super().advice
+
+    def check(self) -> None:
+        check_sequences_options(self.options)
+
+    def open(self, data: Source, *, message: Message | None = None) -> AbstractSequences:
+        if isinstance(data, AbstractSequences):
+            return data
+        if isinstance(data, np.ndarray):
+            return Sequences(data)
+        return open_sequences(data, sequence_format(self.options), message=message)
+
+    def split(self, data: AbstractSequences, seed: int) -> tuple[AbstractSequences, AbstractSequences]:
+        found = split_sequences(data, validation=self.options.validation_fraction, test=0.0, seed=seed)
+        return found.train, found.validation
+
+    def describe(self, data: AbstractSequences, train: AbstractSequences) -> SequencesDescription:
+        found = describe_sequences(data, train, self.options)
+        if self.options.engine == "exact":
+            _require_memory(self.options, found, train)
+        return found
+
+    def fingerprint(self, data: AbstractSequences) -> int:
+        return sequences_fingerprint(data)
+
+    def announce(
+        self, description: SequencesDescription, train: AbstractSequences, validation: AbstractSequences
+    ) -> list[str]:
+        shape = " x ".join(map(str, description.shape))
+        chosen = "chosen from the data" if self.options.likelihood == "auto" else "as asked"
+        uneven = "; steps differ in duration, which is an input of the model" if description.uneven else ""
+        return [
+            f"sequences: {len(train)} to train on ({train.num_steps} steps), {len(validation)} to validate on "
+            f"({validation.num_steps} steps), of {shape} numbers a step",
+            f"likelihood: {description.likelihood}, {chosen} (--likelihood names another){uneven}",
+        ]
+
+    def build(self, description: SequencesDescription, *, key: Key | None) -> SequencesSystem:
+        return build_sequences_system(self.options, description, key=key)
+
+    def start(self, system: SequencesSystem) -> Selected:
+        return Selected(system.learned, system.weighting.init())
+
+    def learner(self, system: SequencesSystem) -> AbstractLearner:
+        return system.learner()
+
+    def select(self, system: SequencesSystem, state: Any) -> Selected:
+        if isinstance(state, MaximizationState):
+            return Selected(ModelWithFilter(state.model, system.learned.filter), system.weighting.init())
+        return Selected(state.learned, state.weighting)
+
+    def loader(self, system: SequencesSystem, train: AbstractSequences, context: FitContext | NoRun) -> AbstractLoader:
+        description, size = system.description, self.options.batch_size
+        if self.options.engine == "exact":
+            longest = FullLength((int(train.lengths.max()),))
+            whole = next(iter(sequence_batches(train, longest, len(train), seed=context.seed)))
+            return FullBatch(description.batch(whole))
+        cut = Windows(self.options.piece)
+
+        def batches(epoch: int, start: int) -> Iterator[SequenceBatch]:
+            found = sequence_batches(train, cut, size, seed=context.seed, epoch=epoch, start=start)
+            return (description.batch(padded) for padded in found)
+
+        return StreamingLoader(batches, num_batches(train, cut, size))
+
+    def offset_nats(self, system: SequencesSystem, train: AbstractSequences) -> float:
+        return system.description.mean_log_unit_nats(train)
+
+    def score(self, system: SequencesSystem, selected: Selected, data: AbstractSequences, *, key: Key) -> float:
+        some = data.select(np.arange(min(len(data), _VALIDATION_SEQUENCES)))
+        return float(score_sequences(system, selected.learned, some, key=key).per_step().value)
+
+    def fitted(self, system: SequencesSystem, selected: Selected) -> FittedSequences:
+        return FittedSequences(self, system, selected)
+
+    def sizes(self, train: AbstractSequences, validation: AbstractSequences) -> dict[str, int]:
+        """Of the training sequences also their steps."""
+        return {**super().sizes(train, validation), "training_steps": train.num_steps}
+
+    def schedule(self) -> Schedule:
+        """Steps of expectation maximisation are few and go far."""
+        if self.options.engine == "exact":
+            steps = min(self.options.steps, _MAXIMIZATION_STEPS)
+            return Schedule(steps, _MAXIMIZATION_SEGMENT, _MAXIMIZATION_SEGMENT)
+        return super().schedule()
+
+
+def _require_memory(options: SequencesOptions, description: SequencesDescription, train: AbstractSequences) -> None:
+    """Expectation maximisation keeps a square matrix of states and numbers for every step."""
+    padded = len(train) * int(train.lengths.max())
+    width = options.latents + int(np.prod(description.shape)) + 1
+    size = 2 * padded * width**2 * jnp.result_type(float).itemsize
+    if size > _MOST_BYTES:
+        raise BadInputError(
+            f"Expected sequences that --engine exact can hold in 8 GiB, got {padded} steps (each sequence padded to the "
+            f"longest) of {width - 1} states and numbers in {train.name}, about {size / 2**30:.0f} GiB: choose fewer "
+            f"columns, shorter sequences, or a deep model."
+        )
