@@ -62,7 +62,7 @@ def _nothing(path: Path) -> Exception:
     """Why a folder holds no fitted model."""
     try:
         asked = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        name, task = asked["experiment"], asked["config"].get("task")
+        name, task, version = asked["experiment"], asked["config"].get("task"), asked.get("homeostat", "0.1")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return BadInputError(
             f"Expected the folder of a run of `homeostat fit`, or of a saved model, got {path}: it holds no {NAME}."
@@ -75,10 +75,6 @@ def _nothing(path: Path) -> Exception:
         return BadInputError(
             f"Expected a run of `homeostat fit`, got one of {name} in {path}. Name the folder of a fit."
         )
-    try:
-        version = json.loads((path / "result.json").read_text(encoding="utf-8"))["versions"]["homeostat"]
-    except (OSError, ValueError, KeyError, TypeError):
-        version = "0.1.0 or earlier"
     return CheckpointError(
         f"Expected a run of this version of homeostat ({__version__}), got one that homeostat {version} wrote in an older format "
         f"in {path}: use that version, or fit again."
