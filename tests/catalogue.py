@@ -117,8 +117,11 @@ from sequential_catalogue import (
 )
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
-STRICT = Tolerances(ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS)
+STRICT = Tolerances(ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS, eager=None)
 """Tolerances of the laws in these tests, which run in 64-bit."""
+
+EAGER = STRICT._replace(eager=ALGEBRA)
+"""The same with the law that jit = no jit."""
 
 
 FAMILIES: dict[str, Callable[[], AbstractFamily]] = {

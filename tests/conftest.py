@@ -5,6 +5,8 @@ Everything that must be set before JAX or the package is first imported stands a
 
 import gc
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +17,13 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Tests are bound by compilation, a sixth of which is optimisation that they do not run long enough to repay, and some more is
-# splitting a program among threads, which every worker has only one of. With its scheduler for concurrency, two batched matrix
-# factorisations of one program may each wait for the thread that the other holds (jaxlib 0.10.1).
+# splitting a program among threads, which every worker has only one of. The emitters of fusions take half of the compilation of a
+# small program. With its scheduler for concurrency, two batched matrix factorisations of one program may each wait for the thread
+# that the other holds (jaxlib 0.10.1).
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 "
-    "--xla_cpu_enable_concurrency_optimized_scheduler=false",
+    "--xla_cpu_enable_concurrency_optimized_scheduler=false --xla_cpu_use_fusion_emitters=false",
 )
 # The second run of the suite finds its programs here.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
@@ -48,14 +51,44 @@ def key() -> jax.Array:
     return jax.random.key(20240229)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--count-programs",
+        nargs="?",
+        const=40,
+        type=int,
+        metavar="N",
+        help="costs of each file and the N dearest tests",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--count-programs"):
+        from programs import ProgramCounter
+
+        config.pluginmanager.register(ProgramCounter(config.getoption("--count-programs")))
+
+
+MOST_BYTES, MOST_MAPS = 1.2e9, 30_000
+"""Resident memory and memory maps from which compiled programs are forgotten.
+
+A program takes some ten maps, Linux allows 65,530 a process, and the compiler ends with a segmentation fault there."""
+
+
+def memory() -> tuple[float, int]:
+    """Bytes in memory and number of memory maps; without `/proc`, the most bytes so far and no maps."""
+    if Path("/proc/self/maps").exists():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize(), Path("/proc/self/maps").read_bytes().count(b"\n")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024), 0
+
+
 @pytest.fixture(autouse=True, scope="module")
 def room_for_programs() -> Iterator[None]:
-    """Forget compiled programs before the process runs out of memory maps.
-
-    Every program takes some ten of them, Linux allows 65,530 a process, and the compiler ends with a segmentation fault there.
-    """
+    """Forget compiled programs before they fill the memory or the table of memory maps."""
     yield
-    maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > 30_000:
+    size, maps = memory()
+    if size > MOST_BYTES or maps > MOST_MAPS:
         jax.clear_caches()
         gc.collect()

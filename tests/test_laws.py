@@ -1,5 +1,6 @@
 """Every member of the catalogue obeys the laws of its protocol, and no exported member is missing from it."""
 
+import functools
 import importlib
 import pkgutil
 
@@ -7,7 +8,7 @@ import pytest
 
 import catalogue
 import homeostat
-from catalogue import STRICT
+from catalogue import EAGER, STRICT
 from homeostat import core
 from homeostat.testing import (
     check_controller,
@@ -29,69 +30,80 @@ def members(names):
     return [pytest.param(name, marks=[pytest.mark.slow] if name in catalogue.LONG else []) for name in names]
 
 
+@pytest.fixture(params=[pytest.param(STRICT, id="compiled"), pytest.param(EAGER, id="eager", marks=pytest.mark.slow)])
+def tolerances(request):
+    """Those of the quick suite, and those with the law that jit = no jit."""
+    return request.param
+
+
 @pytest.mark.parametrize("name", members(catalogue.FAMILIES))
-def test_family(name, key):
-    tolerances = STRICT._replace(optimality=catalogue.OPTIMALITY.get(name, STRICT.optimality))
+def test_family(name, key, tolerances):
+    tolerances = tolerances._replace(optimality=catalogue.OPTIMALITY.get(name, tolerances.optimality))
     check_family(catalogue.FAMILIES[name](), key=key, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", members(catalogue.MODELS))
-def test_model(name, key):
+def test_model(name, key, tolerances):
     case = catalogue.MODELS[name]()
-    check_model(case.model, action=case.action, key=key, tolerances=STRICT)
+    check_model(case.model, action=case.action, key=key, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", members(catalogue.SEQUENTIAL_MODELS))
-def test_sequential_model(name, key):
+def test_sequential_model(name, key, tolerances):
     case = catalogue.SEQUENTIAL_MODELS[name]()
-    check_sequential_model(case.model, action=case.action, key=key, tolerances=STRICT)
+    check_sequential_model(case.model, action=case.action, key=key, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", members(catalogue.OBJECTIVES))
-def test_objective(name, key):
+def test_objective(name, key, tolerances):
     case = catalogue.OBJECTIVES[name]()
-    check_objective(case.objective, case.family, case.args, key=key, tolerances=STRICT)
+    check_objective(case.objective, case.family, case.args, key=key, tolerances=tolerances)
     law = check_tightening if name in catalogue.BOUNDS else check_expectation
-    law(case.objective, case.family, case.args, key=key, tolerances=STRICT)
+    law(case.objective, case.family, case.args, key=key, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", members(catalogue.ENGINES))
-def test_engine(name, key):
+def test_engine(name, key, tolerances):
     family = catalogue.FAMILIES[catalogue.CANONICAL_FAMILY.get(name, "full Gaussian")]()
     case = catalogue.problem(family)
-    check_engine(catalogue.ENGINES[name](family), case.objective, family, case.args, key=key, tolerances=STRICT)
+    check_engine(catalogue.ENGINES[name](family), case.objective, family, case.args, key=key, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", members(catalogue.FILTERS))
-def test_filter(name, key):
+def test_filter(name, key, tolerances):
     case = catalogue.FILTERS[name]()
-    check_filter(case.filter, case.model, case.action, case.observation, key=key, tolerances=STRICT)
+    check_filter(case.filter, case.model, case.action, case.observation, key=key, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", members(catalogue.CONTROLLERS))
-def test_controller(name, key):
+def test_controller(name, key, tolerances):
     case = catalogue.CONTROLLERS[name]()
-    check_controller(case.controller, case.model, case.belief, key=key, tolerances=STRICT)
+    check_controller(case.controller, case.model, case.belief, key=key, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", members(catalogue.ENVIRONMENTS))
-def test_environment(name, key):
+def test_environment(name, key, tolerances):
     case = catalogue.ENVIRONMENTS[name]()
-    check_environment(case.environment, case.action, key=key, tolerances=STRICT)
+    check_environment(case.environment, case.action, key=key, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", members(catalogue.LEARNERS))
-def test_learner(name, key):
+def test_learner(name, key, tolerances):
     case = catalogue.LEARNERS[name]()
-    check_learner(case.learner, case.batch, key=key, tolerances=STRICT)
+    check_learner(case.learner, case.batch, key=key, tolerances=tolerances)
 
 
-def final_members(protocol):
-    """Public final classes of the package that fulfil a protocol."""
+@functools.cache
+def import_everything():
     for module in pkgutil.walk_packages(homeostat.__path__, "homeostat."):
         # Adapters need optional packages; experiments and workflow are not members of anything.
         if not {"adapters", "workflow", "experiments", "cli", "__main__"} & set(module.name.split(".")):
             importlib.import_module(module.name)
+
+
+def final_members(protocol):
+    """Public final classes of the package that fulfil a protocol."""
+    import_everything()
     found, waiting = set(), [protocol]
     while waiting:
         for kind in waiting.pop().__subclasses__():

@@ -18,7 +18,7 @@ from homeostat.results import BadInputError
 from homeostat.testing import Tolerances, check_environment
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
-STRICT = Tolerances(ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS)
+STRICT = Tolerances(ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS, eager=None)
 
 
 @pytest.mark.parametrize(

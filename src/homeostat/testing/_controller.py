@@ -5,7 +5,7 @@ import jax.random as jr
 
 from ..core import AbstractBelief, AbstractController, AbstractMarkovModel
 from ..typing import Key, PyTree
-from ._assertions import assert_close, assert_finite, assert_same_structure, check_transforms
+from ._assertions import assert_finite, assert_same_structure, check_transforms
 from ._tolerances import Tolerances
 
 
@@ -19,8 +19,8 @@ def check_controller(
 ) -> None:
     """Run every law of `AbstractController` on `controller`.
 
-    Laws: acting preserves the structure of the carry and obeys the transform laws; with one key it decides the same;
-    actions and their evidence are finite, and have one structure from step to step.
+    Laws: acting preserves the structure of the carry and obeys the transform laws, among them that one key gives one
+    decision; actions and their evidence are finite.
 
     Args:
         controller: what to check.
@@ -34,17 +34,13 @@ def check_controller(
     """
     name = type(controller).__name__
     first, second = jr.split(key)
-    carry, static = eqx.partition(controller.init(), eqx.is_array)
+    carry, static = eqx.partition(eqx.filter_jit(controller.init)(), eqx.is_array)
 
     def act(current: PyTree, k: Key) -> tuple[PyTree, PyTree, PyTree]:
         decision, after = controller.act(model, belief, eqx.combine(current, static), key=k)
         return decision.action, eqx.filter(decision.info, eqx.is_array), eqx.filter(after, eqx.is_array)
 
-    decided = check_transforms(act, (carry, first), (carry, second), tolerances.algebra, f"{name}.act")
-    action, info, after = decided
+    compiled = check_transforms(act, (carry, first), (carry, second), tolerances, f"{name}.act")
+    action, info, after = compiled(carry, first)
     assert_same_structure(after, carry, f"{name}.act: preserves the carry's structure")
     assert_finite((action, info), f"{name}.act: action and evidence")
-    compiled = eqx.filter_jit(act)
-    assert_close(compiled(carry, first), compiled(carry, first), 0.0, f"{name}.act: one key gives one decision")
-    next_action, next_info, _ = compiled(after, second)
-    assert_same_structure((next_action, next_info), (action, info), f"{name}.act: decisions have one structure")

@@ -26,7 +26,7 @@ def check_learner(learner: AbstractLearner, batch: PyTree, *, key: Key, toleranc
     """
     name = type(learner).__name__
     start_key, update_key = jr.split(key)
-    arrays, static = eqx.partition(learner.init(key=start_key), eqx.is_array)
+    arrays, static = eqx.partition(eqx.filter_jit(lambda k: learner.init(key=k))(start_key), eqx.is_array)
 
     def update(current: PyTree, k: Key) -> tuple[PyTree, PyTree]:
         after, metrics = learner.update(eqx.combine(current, static), batch, key=k)
@@ -37,4 +37,5 @@ def check_learner(learner: AbstractLearner, batch: PyTree, *, key: Key, toleranc
     assert_same_structure(after, arrays, f"{name}.update: preserves the state's structure")
     assert_finite(metrics, f"{name}.update: metrics")
     assert_close(compiled(arrays, update_key), (after, metrics), 0.0, f"{name}.update: one key gives one update")
-    assert_close(update(arrays, update_key), (after, metrics), tolerances.algebra, f"{name}.update: jit = no jit")
+    if tolerances.eager is not None:
+        assert_close(update(arrays, update_key), (after, metrics), tolerances.eager, f"{name}.update: jit = no jit")

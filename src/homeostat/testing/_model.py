@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ..core import AbstractMarkovModel, AbstractModel, AbstractSequentialModel
@@ -41,34 +42,38 @@ def check_model(
     """
     name = type(model).__name__
     state_key, other_key, draw_key, move_key = jr.split(key, 4)
-    state, other = model.initial().sample(state_key), model.initial().sample(other_key)
-    observation = model.emission(state).sample(draw_key)
+
+    @eqx.filter_jit
+    def draw(first: Key, second: Key, third: Key) -> tuple[PyTree, PyTree, PyTree]:
+        z = model.initial().sample(first)
+        return z, model.initial().sample(second), model.emission(z).sample(third)
+
+    state, other, observation = draw(state_key, other_key, draw_key)
     assert_finite((state, observation), f"{name}: samples")
 
     def joint(z: PyTree, x: PyTree) -> Array:
         return model.initial().log_prob(z) + model.emission(z).log_prob(x)
 
-    value = check_transforms(
-        joint, (state, observation), (other, observation), tolerances.algebra, f"{name}: log p(x, z)"
+    value = check_transforms(joint, (state, observation), (other, observation), tolerances, f"{name}: log p(x, z)")(
+        state, observation
     )
     if jnp.shape(value) != ():
         raise AssertionError(f"{name}: expected a scalar log p(x, z), got shape {jnp.shape(value)}.")
     assert_finite(value, f"{name}: log p(x, z) of a sample")
     _check_parameter_gradients(model, lambda m: m.initial().log_prob(state) + m.emission(state).log_prob(observation))
     if jnp.issubdtype(jnp.result_type(state), jnp.inexact):
-        assert_finite(jax.grad(joint)(state, observation), f"{name}: gradient of log p(x, z) in z")
+        assert_finite(eqx.filter_jit(jax.grad(joint))(state, observation), f"{name}: gradient of log p(x, z) in z")
         _check_score(model.emission, state, draw_key, num_samples, tolerances, f"{name}.emission")
     if not isinstance(model, AbstractMarkovModel):
         return
-    moved = model.transition(state, action).sample(move_key)
+
+    def move(z: PyTree, k: Key) -> tuple[PyTree, Array]:
+        moved = model.transition(z, action).sample(k)
+        return moved, model.transition(z, action).log_prob(moved)
+
+    compiled = check_transforms(move, (state, move_key), (other, draw_key), tolerances, f"{name}.transition")
+    moved, _ = compiled(state, move_key)
     assert_same_structure(moved, state, f"{name}.transition: gives a state like that of initial")
-    check_transforms(
-        lambda z, k: model.transition(z, action).log_prob(model.transition(z, action).sample(k)),
-        (state, move_key),
-        (other, draw_key),
-        tolerances.algebra,
-        f"{name}.transition",
-    )
     _check_parameter_gradients(model, lambda m: m.transition(state, action).log_prob(moved))
     if jnp.issubdtype(jnp.result_type(state), jnp.inexact):
         _check_score(
@@ -114,30 +119,34 @@ def check_sequential_model(
         log_density = m.prior(carry).log_prob(state) + m.emission_given(carry, state).log_prob(observation)
         return m.next_carry(carry, state, observation, action), log_density
 
-    start = model.init_carry()
-    other, _ = step(model, start, second_key)
+    def begin(k: Key) -> tuple[Carry, Carry, PyTree]:
+        carry = model.init_carry()
+        after, _ = step(model, carry, k)
+        return carry, after, draw(model, after, score_key)[0]
+
+    start, other, state = eqx.filter_jit(begin)(second_key)
     assert_same_structure(other, start, f"{name}.next_carry: gives a carry like that of init_carry")
     assert_finite((start, other), f"{name}: carries")
-    _, value = check_transforms(
+    compiled = check_transforms(
         lambda carry, k: step(model, carry, k),
         (start, first_key),
         (other, second_key),
-        tolerances.algebra,
+        tolerances,
         f"{name}: one step",
     )
+    _, value = compiled(start, first_key)
     if jnp.shape(value) != ():
         raise AssertionError(f"{name}: expected a scalar log p(x, z | h), got shape {jnp.shape(value)}.")
     keys = jr.split(loop_key, 3)
     looped = eqx.filter_jit(lambda m: jax.lax.scan(lambda h, k: step(m, h, k), m.init_carry(), keys)[1])(model)
     carry, singly = start, []
     for k in keys:
-        carry, log_density = step(model, carry, k)
+        carry, log_density = compiled(carry, k)
         singly.append(log_density)
-    assert_close(looped, jnp.stack(singly), tolerances.algebra, f"{name}: a loop over steps = steps one by one")
+    assert_close(looped, np.stack(singly), tolerances.algebra, f"{name}: a loop over steps = steps one by one")
     _check_parameter_gradients(
         model, lambda m: jnp.sum(jax.lax.scan(lambda h, k: step(m, h, k), m.init_carry(), keys)[1])
     )
-    state, _ = draw(model, other, score_key)
     if not jnp.issubdtype(jnp.result_type(state), jnp.inexact):
         return
     _check_score(
@@ -169,7 +178,7 @@ def _check_score(
         return jax.grad(lambda z: conditional(z).log_prob(sample))(state)
 
     # Mapped in a loop of batches by XLA: images times samples would not fit at once.
-    scores = eqx.filter_jit(lambda keys: jax.lax.map(score, keys, batch_size=64))(jr.split(key, num_samples))
+    scores = eqx.filter_jit(lambda k: jax.lax.map(score, jr.split(k, num_samples), batch_size=64))(key)
     assert_zero_mean(scores, tolerances.standard_errors, f"{name}: samples come from its density (mean score)")
 
 
