@@ -31,10 +31,10 @@ demo: $(STAMP) ## Run the whole system on rendered images; leaves a report under
 	$(HOMEOSTAT) $(DEMO) --out runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(STAMP) ## Run the tests.
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 slow: $(STAMP) ## Run the tests that take minutes or need data.
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m slow $(ARGS)
 
 check: $(STAMP) ## Check format, lint, types and architecture.
 	$(BIN)/ruff format --check .

@@ -3,9 +3,11 @@
 Everything that must be set before JAX or the package is first imported stands at the top of this file, in order.
 """
 
+import ctypes
 import gc
 import os
 import resource
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +37,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-# Must come before anything imports the package: every annotation in it is then checked at every call.
-install_import_hook("homeostat", "beartype.beartype")
+SHAPED = (
+    "core",
+    "nn",
+    "distributions",
+    "flows",
+    "models",
+    "environments",
+    "objectives",
+    "inference",
+    "control",
+    "agents",
+)
+"""Packages whose subject is shapes: their annotations are checked at every call."""
+
+# Must come before anything imports the package.
+install_import_hook([f"homeostat.{package}" for package in SHAPED], "checks.on_first_call")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -76,15 +92,19 @@ A program takes some ten maps, Linux allows 65,530 a process, and the compiler e
 
 
 def memory() -> tuple[float, int]:
-    """Bytes in memory and number of memory maps; without `/proc`, the most bytes so far and no maps."""
+    """Bytes in memory and number of memory maps; the latter is unknown without `/proc`."""
     if Path("/proc/self/maps").exists():
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * resource.getpagesize(), Path("/proc/self/maps").read_bytes().count(b"\n")
+    # On macOS the peak is in bytes; only what has been above the limit asks how much there is now.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024), 0
+    if peak < MOST_BYTES:
+        return peak, 0
+    kilobytes = subprocess.run(["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, check=True).stdout
+    return 1024.0 * int(kilobytes), 0
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def room_for_programs() -> Iterator[None]:
     """Forget compiled programs before they fill the memory or the table of memory maps."""
     yield
@@ -92,3 +112,6 @@ def room_for_programs() -> Iterator[None]:
     if size > MOST_BYTES or maps > MOST_MAPS:
         jax.clear_caches()
         gc.collect()
+        # What was freed stays with the C library otherwise.
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)

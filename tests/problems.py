@@ -1,5 +1,6 @@
 """Small models with known answers, and the canonical problem of every family."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -78,6 +79,11 @@ class BoundedModel(AbstractModel):
 
     def emission(self, state):
         return dist.Normal(self.weights @ state, self.noise).to_event(1)
+
+
+def once(builds: dict[str, Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
+    """The same cases, each built at most once a session."""
+    return {name: functools.cache(build) for name, build in builds.items()}
 
 
 def linear_model(dim: int = 2, observed: int = 3) -> LinearModel:
@@ -213,8 +219,12 @@ def size(family: AbstractFamily) -> int:
 def encoder(family: AbstractFamily) -> Callable[[Any], jax.Array]:
     """Maps every observation to the parameters of the best of a few long runs: the fixed point of an encoder."""
     objective, _, args = problem(family)
-    flat = ravel_pytree(eqx.filter_jit(_descend)(objective, family, args, optax.adam(0.05), 200))[0]
+    flat = ravel_pytree(eqx.filter_jit(_descend)(objective, family, args, ADAM, 200))[0]
     return lambda _: flat
+
+
+ADAM = optax.adam(0.05)
+"""One for all: another would be another program."""
 
 
 def _descend(objective: AbstractObjective, family: AbstractFamily, args: Any, optimizer: Any, steps: int) -> Any:

@@ -59,7 +59,7 @@ def assert_same_structure(got: PyTree, expected: PyTree, law: str) -> None:
             )
 
 
-def assert_zero_mean(samples: Float[Array, "n ..."], standard_errors: float, law: str) -> None:
+def assert_zero_mean(samples: Float[Array | np.ndarray, "n ..."], standard_errors: float, law: str) -> None:
     """The mean of independent samples is zero within `standard_errors` of its standard errors, entry by entry."""
     values = np.asarray(samples, np.float64)
     mean = values.mean(0)
