@@ -125,20 +125,18 @@ EAGER = STRICT._replace(eager=ALGEBRA)
 """The same with the law that jit = no jit."""
 
 
-FAMILIES: dict[str, Callable[[], AbstractFamily]] = once(
-    {
-        "diagonal Gaussian": lambda: DiagonalGaussian(2),
-        "full Gaussian": lambda: FullGaussian(2),
-        "delta": lambda: Delta(2),
-        "categorical": lambda: Categorical(3),
-        "categorical plan": lambda: Categorical(3, (2,)),
-        "squashed Gaussian": lambda: SquashedGaussian(2, low=-1.0, high=1.0),
-        "ladder": lambda: Ladder(two_levels().levels),
-        "normalizing flow": lambda: NormalizingFlow(2, num_layers=1, width=4, key=jr.key(0)),
-        "conditional flow": lambda: ConditionalFlow(2, 3, num_layers=1, width=4, key=jr.key(0)),
-        "path Gaussian": lambda: PathGaussian(3, 1),
-    }
-)
+FAMILIES: dict[str, Callable[[], AbstractFamily]] = {
+    "diagonal Gaussian": lambda: DiagonalGaussian(2),
+    "full Gaussian": lambda: FullGaussian(2),
+    "delta": lambda: Delta(2),
+    "categorical": lambda: Categorical(3),
+    "categorical plan": lambda: Categorical(3, (2,)),
+    "squashed Gaussian": lambda: SquashedGaussian(2, low=-1.0, high=1.0),
+    "ladder": lambda: Ladder(two_levels().levels),
+    "normalizing flow": lambda: NormalizingFlow(2, num_layers=1, width=4, key=jr.key(0)),
+    "conditional flow": lambda: ConditionalFlow(2, 3, num_layers=1, width=4, key=jr.key(0)),
+    "path Gaussian": lambda: PathGaussian(3, 1),
+}
 
 ENGINES: dict[str, Callable[[AbstractFamily], AbstractEngine]] = {
     "direct": lambda family: engines.Direct(encoder(family)),
@@ -213,51 +211,47 @@ def _sprites(seed: int = 0) -> SpatialTransformer:
     return SpatialTransformer(_template(seed), size=12, extent=3.0)
 
 
-MODELS: dict[str, Callable[[], ModelCase]] = once(
-    {
-        **MARKOV_MODELS,
-        "state space": lambda: ModelCase(
-            StateSpace(
-                dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1),
-                LinearDynamics(0.9 * jnp.eye(4), 0.1 * jnp.eye(4), jnp.eye(4)),
-                _sprites(),
-            ),
-            jnp.ones(4),
+MODELS: dict[str, Callable[[], ModelCase]] = {
+    **MARKOV_MODELS,
+    "state space": lambda: ModelCase(
+        StateSpace(
+            dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1),
+            LinearDynamics(0.9 * jnp.eye(4), 0.1 * jnp.eye(4), jnp.eye(4)),
+            _sprites(),
         ),
-        "spatial transformer": lambda: ModelCase(_sprites()),
-        "template choice": lambda: ModelCase(TemplateChoice(stack_models((_sprites(0), _sprites(1))), jnp.zeros(2))),
-        "occluded sprites": lambda: ModelCase(
-            OccludedSprites(
-                jnp.stack([_template(0), _template(1)]),
-                jnp.array([1.0, 0.5]),
-                jnp.array([0, 1]),
-                jnp.zeros(()),
-                size=12,
-                extent=3.0,
-            )
-        ),
-        "sparse template": lambda: ModelCase(
-            SparseTemplate(_template(), 0.1 * jr.normal(jr.key(1), (3, 6, 6)), size=12, extent=3.0)
-        ),
-        "latent Gaussian": lambda: ModelCase(latent_gaussian(Gaussian((5,)), (2,), key=jr.key(0), mapping=mapping)),
-        "latent Gaussian, three levels": lambda: ModelCase(
-            latent_gaussian(
-                Bernoulli((5,)), (2, 1, 2), key=jr.key(0), mapping=mapping, units=2, wiring=Skip(), top=LearnedLevel
-            )
-        ),
-        "factor analysis": lambda: ModelCase(
-            FactorAnalysis(jr.normal(jr.key(2), (4, 2)), jnp.arange(4.0), -jnp.ones(4))
-        ),
-        "probabilistic PCA": lambda: ModelCase(
-            ProbabilisticPCA(jr.normal(jr.key(2), (4, 2)), jnp.arange(4.0), -jnp.ones(()))
-        ),
-        "sparse coding": lambda: ModelCase(SparseCoding(unit_columns(jr.normal(jr.key(2), (4, 6))))),
-        "linear (of the tests)": lambda: ModelCase(linear_model()),
-        "mixture (of the tests)": lambda: ModelCase(mixture_model()),
-        "bounded (of the tests)": lambda: ModelCase(BoundedModel(linear_model().weights, jnp.ones(3))),
-        "steered (of the tests)": lambda: ModelCase(steered(), jnp.ones(())),
-    }
-)
+        jnp.ones(4),
+    ),
+    "spatial transformer": lambda: ModelCase(_sprites()),
+    "template choice": lambda: ModelCase(TemplateChoice(stack_models((_sprites(0), _sprites(1))), jnp.zeros(2))),
+    "occluded sprites": lambda: ModelCase(
+        OccludedSprites(
+            jnp.stack([_template(0), _template(1)]),
+            jnp.array([1.0, 0.5]),
+            jnp.array([0, 1]),
+            jnp.zeros(()),
+            size=12,
+            extent=3.0,
+        )
+    ),
+    "sparse template": lambda: ModelCase(
+        SparseTemplate(_template(), 0.1 * jr.normal(jr.key(1), (3, 6, 6)), size=12, extent=3.0)
+    ),
+    "latent Gaussian": lambda: ModelCase(latent_gaussian(Gaussian((5,)), (2,), key=jr.key(0), mapping=mapping)),
+    "latent Gaussian, three levels": lambda: ModelCase(
+        latent_gaussian(
+            Bernoulli((5,)), (2, 1, 2), key=jr.key(0), mapping=mapping, units=2, wiring=Skip(), top=LearnedLevel
+        )
+    ),
+    "factor analysis": lambda: ModelCase(FactorAnalysis(jr.normal(jr.key(2), (4, 2)), jnp.arange(4.0), -jnp.ones(4))),
+    "probabilistic PCA": lambda: ModelCase(
+        ProbabilisticPCA(jr.normal(jr.key(2), (4, 2)), jnp.arange(4.0), -jnp.ones(()))
+    ),
+    "sparse coding": lambda: ModelCase(SparseCoding(unit_columns(jr.normal(jr.key(2), (4, 6))))),
+    "linear (of the tests)": lambda: ModelCase(linear_model()),
+    "mixture (of the tests)": lambda: ModelCase(mixture_model()),
+    "bounded (of the tests)": lambda: ModelCase(BoundedModel(linear_model().weights, jnp.ones(3))),
+    "steered (of the tests)": lambda: ModelCase(steered(), jnp.ones(())),
+}
 
 
 def _cost(state: jax.Array, action: jax.Array) -> jax.Array:
@@ -273,23 +267,19 @@ def _beside_two_levels(objective: Any) -> Problem:
     return Problem(objective, DiagonalGaussian(2), evidence())
 
 
-OBJECTIVES: dict[str, Callable[[], Problem]] = once(
-    {
-        "free energy": lambda: problem(FullGaussian(2)),
-        "free energy of a choice": lambda: problem(Categorical(3)),
-        "free energy of two levels": lambda: _beside_two_levels(FreeEnergy(two_levels(), Cubature())),
-        "weighted": lambda: _beside_two_levels(Weighted(FreeEnergy(two_levels(), Cubature()), Unweighted())),
-        "importance weighted": lambda: Problem(ImportanceWeighted(linear_model(), 16), FullGaussian(2), evidence()),
-        "path free energy": lambda: Problem(*path_problem(PathGaussian(3, 2))),
-        "path energy": lambda: _plan_problem(PathEnergy(_cost)),
-        "expected free energy": lambda: _plan_problem(
-            ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), steered_filter())
-        ),
-        "expected free energy, epistemic": lambda: _plan_problem(
-            ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), steered_filter(), functional=PragmaticEpistemic())
-        ),
-    }
-)
+OBJECTIVES: dict[str, Callable[[], Problem]] = {
+    "free energy": lambda: problem(FullGaussian(2)),
+    "free energy of a choice": lambda: problem(Categorical(3)),
+    "free energy of two levels": lambda: _beside_two_levels(FreeEnergy(two_levels(), Cubature())),
+    "weighted": lambda: _beside_two_levels(Weighted(FreeEnergy(two_levels(), Cubature()), Unweighted())),
+    "importance weighted": lambda: Problem(ImportanceWeighted(linear_model(), 16), FullGaussian(2), evidence()),
+    "path free energy": lambda: Problem(*path_problem(PathGaussian(3, 2))),
+    "path energy": lambda: _plan_problem(PathEnergy(_cost)),
+    "expected free energy": lambda: _plan_problem(ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), steered_filter())),
+    "expected free energy, epistemic": lambda: _plan_problem(
+        ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), steered_filter(), functional=PragmaticEpistemic())
+    ),
+}
 
 BOUNDS = {"importance weighted"}
 """Objectives that are tighter than the expectation of their parts."""
@@ -307,22 +297,20 @@ def _driven_cost(state: jax.Array, action: jax.Array) -> jax.Array:
     return jnp.sum((state - 1.0) ** 2) + 0.1 * jnp.sum(action**2)
 
 
-CONTROLLERS: dict[str, Callable[[], ControllerCase]] = once(
-    {
-        "model predictive": lambda: ControllerCase(
-            ModelPredictive(PathEnergy(_driven_cost), engines.CrossEntropy(64, 8), GaussianPlan(1, 3), num_steps=2),
-            linear_gaussian(),
-            belief(),
+CONTROLLERS: dict[str, Callable[[], ControllerCase]] = {
+    "model predictive": lambda: ControllerCase(
+        ModelPredictive(PathEnergy(_driven_cost), engines.CrossEntropy(64, 8), GaussianPlan(1, 3), num_steps=2),
+        linear_gaussian(),
+        belief(),
+    ),
+    "active inference": lambda: ControllerCase(
+        active_inference(
+            TargetState(jnp.ones(2), 0.5), ActionSequences(jnp.array([[-1.0], [0.0], [1.0]]), 2), Kalman()
         ),
-        "active inference": lambda: ControllerCase(
-            active_inference(
-                TargetState(jnp.ones(2), 0.5), ActionSequences(jnp.array([[-1.0], [0.0], [1.0]]), 2), Kalman()
-            ),
-            linear_gaussian(),
-            belief(),
-        ),
-    }
-)
+        linear_gaussian(),
+        belief(),
+    ),
+}
 
 
 class EnvironmentCase(NamedTuple):
@@ -344,21 +332,19 @@ def _small() -> DSprites:
     return DSprites(motion=ContinuousMotion(), renderer=Antialiased(16))
 
 
-ENVIRONMENTS: dict[str, Callable[[], EnvironmentCase]] = once(
-    {
-        "sprites": lambda: EnvironmentCase(DSprites(), _moves(4)),
-        "sprites, continuous": lambda: EnvironmentCase(_small(), _pushes(4)),
-        "sprites, second order": lambda: EnvironmentCase(
-            DSprites(motion=SecondOrderMotion(), renderer=Antialiased(16)), _pushes(4)
-        ),
-        "scene": lambda: EnvironmentCase(
-            SpriteScene(), lambda key: jr.randint(key, SpriteScene().action_spec.shape, -1, 2)
-        ),
-        "fovea": lambda: EnvironmentCase(Fovea(_small(), 8), _pushes(6)),
-        "occluders": lambda: EnvironmentCase(Occluders(_small(), (Patch(2, 2, 4, 4),)), _pushes(4)),
-        "pixel noise": lambda: EnvironmentCase(PixelNoise(_small(), 0.1), _pushes(4)),
-    }
-)
+ENVIRONMENTS: dict[str, Callable[[], EnvironmentCase]] = {
+    "sprites": lambda: EnvironmentCase(DSprites(), _moves(4)),
+    "sprites, continuous": lambda: EnvironmentCase(_small(), _pushes(4)),
+    "sprites, second order": lambda: EnvironmentCase(
+        DSprites(motion=SecondOrderMotion(), renderer=Antialiased(16)), _pushes(4)
+    ),
+    "scene": lambda: EnvironmentCase(
+        SpriteScene(), lambda key: jr.randint(key, SpriteScene().action_spec.shape, -1, 2)
+    ),
+    "fovea": lambda: EnvironmentCase(Fovea(_small(), 8), _pushes(6)),
+    "occluders": lambda: EnvironmentCase(Occluders(_small(), (Patch(2, 2, 4, 4),)), _pushes(4)),
+    "pixel noise": lambda: EnvironmentCase(PixelNoise(_small(), 0.1), _pushes(4)),
+}
 
 
 class LearnerCase(NamedTuple):
@@ -376,27 +362,28 @@ def _starts(count: int = 4) -> Any:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), FullGaussian(2).init())
 
 
-LEARNERS: dict[str, Callable[[], LearnerCase]] = once(
-    {
-        **{name: lambda build=build: LearnerCase(*build()) for name, build in SEQUENCE_LEARNERS.items()},
-        "free-energy descent": lambda: LearnerCase(
-            FreeEnergyDescent(
-                ModelWithEngine(linear_model(), engines.Gradient(optax.sgd(0.01))),
-                FullGaussian(2),
-                optax.adam(1e-3),
-                Cubature(),
-            ),
-            _observations(),
+LEARNERS: dict[str, Callable[[], LearnerCase]] = {
+    **{name: lambda build=build: LearnerCase(*build()) for name, build in SEQUENCE_LEARNERS.items()},
+    "free-energy descent": lambda: LearnerCase(
+        FreeEnergyDescent(
+            ModelWithEngine(linear_model(), engines.Gradient(optax.sgd(0.01))),
+            FullGaussian(2),
+            optax.adam(1e-3),
+            Cubature(),
         ),
-        "predictive coding": lambda: LearnerCase(
-            PredictiveCodingLearning(
-                linear_model(), optax.adam(1e-3), engines.PredictiveCoding(optax.sgd(0.05)), num_steps=5
-            ),
-            _observations(),
+        _observations(),
+    ),
+    "predictive coding": lambda: LearnerCase(
+        PredictiveCodingLearning(
+            linear_model(), optax.adam(1e-3), engines.PredictiveCoding(optax.sgd(0.05)), num_steps=5
         ),
-        "variational EM": lambda: LearnerCase(
-            VariationalEM(linear_model(), _starts(), engines.NaturalGradient(0.5), FullGaussian(2), optax.adam(1e-3)),
-            IndexedData(_observations(), jnp.arange(4)),
-        ),
-    }
-)
+        _observations(),
+    ),
+    "variational EM": lambda: LearnerCase(
+        VariationalEM(linear_model(), _starts(), engines.NaturalGradient(0.5), FullGaussian(2), optax.adam(1e-3)),
+        IndexedData(_observations(), jnp.arange(4)),
+    ),
+}
+
+for cases in (FAMILIES, MODELS, SEQUENTIAL_MODELS, OBJECTIVES, FILTERS, CONTROLLERS, ENVIRONMENTS, LEARNERS):
+    cases.update(once(cases))

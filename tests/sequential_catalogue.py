@@ -32,7 +32,9 @@ from homeostat.inference.filters import (
 )
 from homeostat.models.sequential import (
     Conditioned,
+    ConditionedOnFirst,
     GaussianEmissions,
+    Given,
     HiddenMarkov,
     LinearDynamics,
     LinearGaussian,
@@ -44,7 +46,7 @@ from homeostat.models.sequential import (
     pendulum,
 )
 from path_problems import PATH_FILTERS, PATH_LEARNERS
-from problems import Steered, mapping, once, remembering
+from problems import Steered, mapping, remembering
 
 
 class ModelCase(NamedTuple):
@@ -76,32 +78,31 @@ def steered() -> Steered:
     return Steered(jnp.array([0.5, -0.3]))
 
 
-MARKOV_MODELS: dict[str, Callable[[], ModelCase]] = once(
-    {
-        "linear Gaussian": lambda: ModelCase(linear_gaussian(), jnp.ones(1)),
-        "hidden Markov": lambda: ModelCase(_hidden_markov(), jnp.zeros(0)),
-        "nonlinear Gaussian": lambda: ModelCase(
-            NonlinearGaussian.networks(2, 3, 1, width=4, depth=1, key=jr.key(0)), TimedAction(0.7, jnp.ones(1))
-        ),
-        "switching linear": lambda: ModelCase(_switching(), jnp.ones(1)),
-        "conditioned": lambda: ModelCase(Conditioned(remembering(), jnp.ones(3))),
-        "deep Markov": lambda: ModelCase(DEEP_MODELS["deep Markov"](key=jr.key(0), action_dim=2), jnp.ones(2)),
-    }
-)
+MARKOV_MODELS: dict[str, Callable[[], ModelCase]] = {
+    "linear Gaussian": lambda: ModelCase(linear_gaussian(), jnp.ones(1)),
+    "hidden Markov": lambda: ModelCase(_hidden_markov(), jnp.zeros(0)),
+    "nonlinear Gaussian": lambda: ModelCase(
+        NonlinearGaussian.networks(2, 3, 1, width=4, depth=1, key=jr.key(0)), TimedAction(0.7, jnp.ones(1))
+    ),
+    "switching linear": lambda: ModelCase(_switching(), jnp.ones(1)),
+    "conditioned": lambda: ModelCase(Conditioned(remembering(), jnp.ones(3))),
+    "deep Markov": lambda: ModelCase(DEEP_MODELS["deep Markov"](key=jr.key(0), action_dim=2), jnp.ones(2)),
+}
 
 
-SEQUENTIAL_MODELS: dict[str, Callable[[], ModelCase]] = once(
-    {
-        "remembering (of the tests)": lambda: ModelCase(remembering(), jnp.ones(1)),
-        "linear Gaussian": lambda: ModelCase(linear_gaussian(), jnp.ones(1)),
-        "steered (of the tests)": lambda: ModelCase(steered(), jnp.ones(())),
-        "with noise": lambda: ModelCase(WithNoise(remembering(), 0.3 * jnp.eye(2)), jnp.ones(1)),
-        **{
-            name: lambda name=name: ModelCase(DEEP_MODELS[name](key=jr.key(0), action_dim=2), jnp.ones(2))
-            for name in ("VRNN", "SRNN", "SVG", "two time scales")
-        },
-    }
-)
+SEQUENTIAL_MODELS: dict[str, Callable[[], ModelCase]] = {
+    "remembering (of the tests)": lambda: ModelCase(remembering(), jnp.ones(1)),
+    "linear Gaussian": lambda: ModelCase(linear_gaussian(), jnp.ones(1)),
+    "steered (of the tests)": lambda: ModelCase(steered(), jnp.ones(())),
+    "conditioned on the first": lambda: ModelCase(
+        ConditionedOnFirst(remembering()), Given(jnp.ones(2), jnp.array(True))
+    ),
+    "with noise": lambda: ModelCase(WithNoise(remembering(), 0.3 * jnp.eye(2)), jnp.ones(1)),
+    **{
+        name: lambda name=name: ModelCase(DEEP_MODELS[name](key=jr.key(0), action_dim=2), jnp.ones(2))
+        for name in ("VRNN", "SRNN", "SVG", "two time scales")
+    },
+}
 """Models whose carry is checked: all that are not Markov, and of those that are some of every kind of distribution."""
 
 
@@ -122,32 +123,30 @@ class FilterCase(NamedTuple):
     observation: Any
 
 
-FILTERS: dict[str, Callable[[], FilterCase]] = once(
-    {
-        "Kalman": lambda: FilterCase(Kalman(), linear_gaussian(), jnp.ones(1), jnp.ones(1)),
-        "extended": lambda: FilterCase(Extended(2), pendulum(), jnp.ones(1), 0.3 * jnp.ones(1)),
-        "unscented": lambda: FilterCase(Unscented(), pendulum(), jnp.ones(1), 0.3 * jnp.ones(1)),
-        "ensemble": lambda: FilterCase(Ensemble(64, 0.02), pendulum(), jnp.ones(1), 0.3 * jnp.ones(1)),
-        "forward": lambda: FilterCase(Forward(), _hidden_markov(), jnp.zeros(0), jnp.ones(2)),
-        "interacting models": lambda: FilterCase(InteractingModels(), _switching(), jnp.ones(1), jnp.ones(1)),
-        "particle": lambda: FilterCase(Particle(256), linear_gaussian(), jnp.ones(1), jnp.ones(1)),
-        "particle, with a past": lambda: FilterCase(Particle(64), remembering(), jnp.ones(1), jnp.ones(2)),
-        "variational, sampled pasts": lambda: FilterCase(
-            VariationalFilter(engines.NaturalGradient(1.0), DiagonalGaussian(2), propagation=SampledHistories(3)),
-            remembering(),
-            jnp.ones(1),
-            jnp.ones(2),
-        ),
-        **{name: lambda build=build: FilterCase(*build()) for name, build in PATH_FILTERS.items()},
-        "variational": lambda: FilterCase(steered_filter(), steered(), jnp.ones(()), jnp.ones(2)),
-        "variational, by gradient": lambda: FilterCase(
-            VariationalFilter(engines.Gradient(optax.adam(0.1)), DiagonalGaussian(2), 5),
-            steered(),
-            jnp.ones(()),
-            jnp.ones(2),
-        ),
-    }
-)
+FILTERS: dict[str, Callable[[], FilterCase]] = {
+    "Kalman": lambda: FilterCase(Kalman(), linear_gaussian(), jnp.ones(1), jnp.ones(1)),
+    "extended": lambda: FilterCase(Extended(2), pendulum(), jnp.ones(1), 0.3 * jnp.ones(1)),
+    "unscented": lambda: FilterCase(Unscented(), pendulum(), jnp.ones(1), 0.3 * jnp.ones(1)),
+    "ensemble": lambda: FilterCase(Ensemble(64, 0.02), pendulum(), jnp.ones(1), 0.3 * jnp.ones(1)),
+    "forward": lambda: FilterCase(Forward(), _hidden_markov(), jnp.zeros(0), jnp.ones(2)),
+    "interacting models": lambda: FilterCase(InteractingModels(), _switching(), jnp.ones(1), jnp.ones(1)),
+    "particle": lambda: FilterCase(Particle(256), linear_gaussian(), jnp.ones(1), jnp.ones(1)),
+    "particle, with a past": lambda: FilterCase(Particle(64), remembering(), jnp.ones(1), jnp.ones(2)),
+    "variational, sampled pasts": lambda: FilterCase(
+        VariationalFilter(engines.NaturalGradient(1.0), DiagonalGaussian(2), propagation=SampledHistories(3)),
+        remembering(),
+        jnp.ones(1),
+        jnp.ones(2),
+    ),
+    **{name: lambda build=build: FilterCase(*build()) for name, build in PATH_FILTERS.items()},
+    "variational": lambda: FilterCase(steered_filter(), steered(), jnp.ones(()), jnp.ones(2)),
+    "variational, by gradient": lambda: FilterCase(
+        VariationalFilter(engines.Gradient(optax.adam(0.1)), DiagonalGaussian(2), 5),
+        steered(),
+        jnp.ones(()),
+        jnp.ones(2),
+    ),
+}
 
 
 def _sequences(count: int = 3) -> SequenceBatch:

@@ -128,11 +128,7 @@ def check_sequential_model(
     assert_same_structure(other, start, f"{name}.next_carry: gives a carry like that of init_carry")
     assert_finite((start, other), f"{name}: carries")
     compiled = check_transforms(
-        lambda carry, k: step(model, carry, k),
-        (start, first_key),
-        (other, second_key),
-        tolerances,
-        f"{name}: one step",
+        lambda carry, k: step(model, carry, k), (start, first_key), (other, second_key), tolerances, f"{name}: one step"
     )
     _, value = compiled(start, first_key)
     if jnp.shape(value) != ():
