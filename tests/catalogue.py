@@ -87,6 +87,7 @@ from homeostat.objectives import (
     Weighted,
 )
 from homeostat.testing import Tolerances
+from homeostat.train import LossDescent
 from path_problems import path_problem
 from problems import (
     BoundedModel as BoundedModel,
@@ -358,6 +359,10 @@ def _observations(count: int = 4) -> jax.Array:
     return jr.normal(jr.key(5), (count, 3))
 
 
+def _distance(module: Any, batch: Any, *, key: Any) -> Any:
+    return jnp.mean((module[None, :] - batch) ** 2)
+
+
 def _starts(count: int = 4) -> Any:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), FullGaussian(2).init())
 
@@ -373,6 +378,7 @@ LEARNERS: dict[str, Callable[[], LearnerCase]] = {
         ),
         _observations(),
     ),
+    "loss descent": lambda: LearnerCase(LossDescent(jnp.ones(3), _distance, optax.adam(1e-3)), _observations()),
     "predictive coding": lambda: LearnerCase(
         PredictiveCodingLearning(
             linear_model(), optax.adam(1e-3), engines.PredictiveCoding(optax.sgd(0.05)), num_steps=5

@@ -1,5 +1,7 @@
 """Inference as optimisation: optima that are known, races whose winner is known, and gradients that must not flow."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,20 +11,12 @@ import optax
 import pytest
 
 from homeostat.distributions import Cubature, DiagonalGaussian, MonteCarlo
-from homeostat.experiments.ch3 import _racing as racing
-from homeostat.experiments.ch3._common import (
-    Observations,
-    Sizes,
-    Training,
-    data_encoding,
-    encoding_size,
-    with_direct,
-    with_iterative,
-)
+from homeostat.experiments.ch3 import _passage as passage, _racing as racing
+from homeostat.experiments.ch3._common import SplitData, Training, update_seconds
 from homeostat.experiments.ch3._data import binarize, centred, dequantize
+from homeostat.experiments.ch3._networks import NetworkSizes, data_encoding, encoding_size, with_direct, with_iterative
 from homeostat.experiments.ch3._optimum import Grid, best_points, bound_on_grid, climb
-from homeostat.experiments.ch3._semi import direct_method, refining_methods, update_seconds
-from homeostat.inference import FreeEnergyDescent
+from homeostat.experiments.ch3._semi import direct_method, refining_methods
 from homeostat.inference.engines import (
     Chain,
     Direct,
@@ -38,13 +32,13 @@ from homeostat.nn import Dense
 from homeostat.objectives import Evidence, FreeEnergy
 from tolerances import ALGEBRA, AUTODIFF, FLOAT32, MONTE_CARLO_STANDARD_ERRORS
 
-SIZES = Sizes((2,), 0, 5, 1, 5, 1)
+SIZES = NetworkSizes((2,), 0, 5, 1, 5, 1)
 
 
 @pytest.fixture(scope="module")
 def data():
     grey = np.random.default_rng(0).integers(0, 256, (24, 6)).astype(np.uint8)
-    return Observations(grey, grey[:8], grey[8:16], (2, 3), Bernoulli((6,)), binarize, centred)
+    return SplitData(grey, grey[:8], grey[8:16], (2, 3), Bernoulli((6,)), binarize, centred)
 
 
 @pytest.fixture(scope="module")
@@ -88,20 +82,20 @@ def test_the_optimum_of_a_linear_model_is_its_posterior_mean(linear):
 
 def test_first_passages_and_their_ratio():
     rising = np.array([-8.0, -4.0, -2.0, -1.0, -1.0])
-    assert racing.first_passage(rising, -2.0) == 2.0
-    assert racing.first_passage(rising, 0.0) == float("inf")
+    assert passage.first_passage(rising, -2.0) == 2.0
+    assert passage.first_passage(rising, 0.0) == float("inf")
     slow = np.tile(np.linspace(-10.0, 0.0, 41), (3, 1))
-    assert racing.final_level(slow) == pytest.approx(np.linspace(-10.0, 0.0, 41)[-4:].mean())
+    assert passage.final_level(slow) == pytest.approx(np.linspace(-10.0, 0.0, 41)[-4:].mean())
     quick = np.tile(np.concatenate([[-10.0, -5.0], np.zeros(39)]), (3, 1))
     # The last tenth of the slow curve has the mean of its 38th and 39th place, so the 39th is the first above it.
-    value, error = racing.iterations_ratio(quick, slow, seed=0, num_resamples=4)
+    value, error = passage.iterations_ratio(quick, slow, seed=0, num_resamples=4)
     assert (value, error) == (39.0 / 2.0, 0.0)
-    assert racing.iterations_ratio(slow - 20.0, slow, seed=0, num_resamples=4)[0] == 0.0
+    assert passage.iterations_ratio(slow - 20.0, slow, seed=0, num_resamples=4)[0] == 0.0
 
 
 def test_a_race_takes_the_step_size_that_ends_highest(linear, key):
     rows = jr.normal(key, (4, 4)) + jnp.arange(4.0)[None, :]
-    contender = racing.Contender("descent", lambda rate: Gradient(optax.sgd(rate)), (0.0, 0.02, 1e6))
+    contender = racing.TunedOptimizer("descent", lambda rate: Gradient(optax.sgd(rate)), (0.0, 0.02, 1e6))
     found = racing.race(linear, contender, rows, rows, key=key, num_steps=60, expectation=Cubature(), num_samples=256)
     assert float(found.setting) == 0.02
     assert found.bounds.shape == (4, 61)
@@ -126,20 +120,20 @@ def first_of(engine):
 
 
 def gradients(method, data, batch, key):
-    learned = method.build(key=key)
-    learner = FreeEnergyDescent(
-        learned, DiagonalGaussian(2), optax.sgd(1.0), Cubature(), method.num_steps,
-        engine_weights=method.engine_weights, model_weights=method.model_weights,
-    )  # fmt: skip
-    return learned, eqx.filter_jit(learner.gradient)(learned, batch, weighting=None, key=key)[0]
+    learner = replace(method.learner(data, Training(10, 4, 1e-3), key=key), prepare=None)
+    found = eqx.filter_jit(learner.gradient)(learner.learned, batch, weighting=None, key=key)
+    return learner.learned, found[0]
 
 
 def test_krishnan_teaches_the_encoder_by_its_own_estimate_and_the_model_by_the_refined_one(data, key):
     batch = data.prepared(data.train, 4, key=key)
     refining = {
-        method.name: method for method in refining_methods(data, SIZES, num_iterations=3, rate=0.05, rate_through=0.05)
+        method.name: method
+        for method in refining_methods(
+            data, SIZES, num_iterations=3, rate=0.05, rate_through=0.05, expectation=Cubature()
+        )
     }
-    direct, krishnan, kim = direct_method(data, SIZES), *(refining[n] for n in refining if "semi" in n)
+    direct, krishnan, kim = direct_method(data, SIZES, Cubature()), *(refining[n] for n in refining if "semi" in n)
     learned, by_direct = gradients(direct, data, batch, key)
     semi, by_krishnan = gradients(krishnan, data, batch, key)
     # All start from the same weights.
@@ -170,9 +164,8 @@ def test_krishnan_teaches_the_encoder_by_its_own_estimate_and_the_model_by_the_r
 
 
 def test_updates_are_timed(data, key):
-    found = update_seconds(
-        data, (direct_method(data, SIZES),), Training(10, 4, 1e-3), MonteCarlo(1), key=key, updates=2, repeats=2
-    )
+    method = direct_method(data, SIZES, MonteCarlo(1))
+    found = update_seconds(data, (method,), Training(10, 4, 1e-3), key=key, updates=2, repeats=2)
     assert found.shape == (1,)
     assert found[0] > 0.0
 

@@ -1,10 +1,8 @@
 """Predictive coding beside iterative inference: one trained model, several ways to infer on it, and what each costs."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, final
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,24 +11,14 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from ...core import AbstractEngine, AbstractModel
+from ...core import AbstractModel
 from ...distributions import Delta, DeltaParams, DiagonalGaussian, MonteCarlo
-from ...inference import ModelWithEngine, infer
-from ...inference.engines import AbstractEncoding, Direct, Estimate, LogGradient, PredictiveCoding
+from ...inference import infer
+from ...inference.engines import Direct, PredictiveCoding
+from ...metrics import bound_path
 from ...objectives import Evidence, FreeEnergy
-from ...typing import Array, Float, Int, Key, PyTree
-from .._protocol import AbstractRunContext
-from ._common import (
-    Observations,
-    Sizes,
-    Training,
-    bound_path,
-    data_encoding,
-    direct_engine,
-    iterative_engine,
-    train,
-    with_direct,
-)
+from ...typing import Array, Float, Int, Key
+from ._coding_training import Candidates
 
 RULES: dict[str, Callable[..., optax.GradientTransformation]] = {
     "plain": optax.sgd,
@@ -40,93 +28,7 @@ RULES: dict[str, Callable[..., optax.GradientTransformation]] = {
 """What predictive coding makes a step of: the rate times the errors' balance, or that with a memory."""
 
 
-@final
-@dataclass(frozen=True)
-class FixedModel(Training):
-    """Training of an engine beside a model that stays as it is."""
-
-    def optimizer(self) -> optax.GradientTransformation:
-        """Adam for the engine, nothing for the model."""
-        return optax.multi_transform({"engine": super().optimizer(), "model": optax.set_to_zero()}, _labels)
-
-
-def _labels(learned: ModelWithEngine) -> ModelWithEngine:
-    return ModelWithEngine(
-        jax.tree.map(lambda _: "model", learned.model),  # pyright: ignore[reportArgumentType]
-        jax.tree.map(lambda _: "engine", learned.engine),  # pyright: ignore[reportArgumentType]
-    )
-
-
-class Candidates(NamedTuple):
-    """A model and engines that were trained on it while it was fixed.
-
-    Attributes:
-        model: trained with a direct encoder and a Gaussian q, which is none of those compared.
-        encoder: feedforward, to points.
-        gradient: iterative, to points; reads estimate and gradient.
-        data: iterative, to points; reads the observation as well.
-        gaussian: iterative, to Gaussians; reads estimate and gradient.
-    """
-
-    model: AbstractModel
-    encoder: Direct
-    gradient: AbstractEngine
-    data: AbstractEngine
-    gaussian: AbstractEngine
-
-
-def train_candidates(
-    context: AbstractRunContext,
-    seed: int,
-    data: Observations,
-    sizes: Sizes,
-    trainings: tuple[Training, Training],
-    num_iterations: int,
-    *,
-    key: Key,
-) -> Candidates:
-    """Train a model, fix it, and train every engine on it.
-
-    Args:
-        context: of the run.
-        seed: number of this repetition.
-        data: what is observed.
-        sizes: of the networks.
-        trainings: of the model and of the engines.
-        num_iterations: iterations that iterative engines are trained with.
-        key: random key.
-    """
-    dim = sum(sizes.latents)
-    key = jr.fold_in(key, seed)
-    model = train(
-        context, f"model-{seed}", data, partial(with_direct, data, sizes), trainings[0], key=key
-    ).learned.model  # fmt: skip
-    fixed = FixedModel(**vars(trainings[1]))
-    gradients: tuple[AbstractEncoding, ...] = (Estimate(), LogGradient())
-
-    def on_model(name: str, build: Callable[..., AbstractEngine], family, steps: int) -> AbstractEngine:
-        def learned(*, key: Key) -> ModelWithEngine:
-            return ModelWithEngine(model, build(data, sizes, key=key, family=family))
-
-        return train(
-            context, f"{name}-{seed}", data, learned, fixed, key=key, num_iterations=steps, family=family
-        ).learned.engine
-
-    by_gradient = lambda data, sizes, **rest: iterative_engine(data, sizes, gradients, **rest)  # noqa: E731
-    by_both = lambda data, sizes, **rest: iterative_engine(data, sizes, (*gradients, data_encoding(data)), **rest)  # noqa: E731
-    return Candidates(
-        model,
-        on_model("encoder", direct_engine, Delta(dim), 1),  # pyright: ignore[reportArgumentType]
-        on_model("gradient", by_gradient, Delta(dim), num_iterations),
-        on_model("data", by_both, Delta(dim), num_iterations),
-        on_model("gaussian", by_gradient, DiagonalGaussian(dim), num_iterations),
-    )
-
-
-# ---------------------------------------------------------------------------------------------------------- measurement
-
-
-class Measured(NamedTuple):
+class CodingMeasures(NamedTuple):
     """One repetition, in nats; moments are 0, 1, ..., iterations, bounds are at some of them. Validation energies are means, others
     one for each test row.
 
@@ -166,12 +68,12 @@ def measure(
     *,
     optimum_steps: int,
     key: Key,
-) -> Measured:
+) -> CodingMeasures:
     """Choose rates on validation rows and measure everything on test rows."""
     model, dim = candidates.model, candidates.model.initial().event_shape[0]
     steps, moments = max(iterations), np.asarray(iterations)
     zero = lambda rows: jnp.zeros((len(rows), dim), rows.dtype)  # noqa: E731
-    first = lambda rows: _encode(candidates.encoder, rows)  # noqa: E731
+    first = lambda rows: encode_rows(candidates.encoder, rows)  # noqa: E731
     starts = ((zero, steps), (first, steps - 1))
     # As an array, so that one program serves every rate.
     settings = [(rule, jnp.asarray(rate, test.dtype)) for rule in RULES.values() for rate in rates]
@@ -199,17 +101,16 @@ def measure(
 
     family = Delta(dim)
     paths = [
-        -np.asarray(bound_path(ModelWithEngine(model, engine), test, num_steps=steps, key=key, family=family,
-                               expectation=MonteCarlo(1)))
+        -np.asarray(bound_path(model, engine, family, test, num_steps=steps, key=key, expectation=MonteCarlo(1)))
         for engine in (candidates.gradient, candidates.data)
-    ]  # fmt: skip
+    ]
     # The common start is the feedforward variant's moment 0, its encoder the first iteration.
     before = energies[0][:, :1]
     tables[1] = np.concatenate([tables[0][:, :1], tables[1]], axis=1)
     choices[1] = np.concatenate([choices[0][:1], choices[1]])
-    gaussian = ModelWithEngine(model, candidates.gaussian)
+    gaussian = partial(bound_path, model, candidates.gaussian, DiagonalGaussian(dim))
     shape = (len(RULES), len(rates), steps + 1)
-    return Measured(
+    return CodingMeasures(
         tables[0].reshape(shape),
         tables[1].reshape(shape),
         choices[0],
@@ -219,7 +120,7 @@ def measure(
         *paths,
         np.asarray(_optimum(model, test, first(test), optimum_steps)),
         np.asarray(_laplace_bounds(model, test, points[0][:, moments], key)),
-        -np.asarray(bound_path(gaussian, test, num_steps=steps, key=key, expectation=MonteCarlo(32)))[:, moments],
+        -np.asarray(gaussian(test, num_steps=steps, key=key, expectation=MonteCarlo(32)))[:, moments],
     )
 
 
@@ -251,7 +152,8 @@ _coding_path = eqx.filter_jit(coding_path)
 
 
 @eqx.filter_jit
-def _encode(encoder: Direct, rows: Float[Array, "rows size"]) -> Float[Array, "rows d"]:
+def encode_rows(encoder: Direct, rows: Float[Array, "rows size"]) -> Float[Array, "rows d"]:
+    """Points of the feedforward pass."""
     return jax.vmap(lambda row: encoder.encoder(Evidence(row)))(rows)
 
 
@@ -286,75 +188,3 @@ def _laplace_bounds(
         return jax.lax.map(bound, path)
 
     return jax.lax.map(one, (rows, points, jr.split(key, len(rows))), batch_size=min(64, len(rows)))
-
-
-# --------------------------------------------------------------------------------------------------------------- costs
-
-
-class Costs(NamedTuple):
-    """What inference costs.
-
-    Attributes:
-        coding: multiply-adds in weight matrices of one step of predictive coding on one observation: one pass of predictions
-            down, one of errors up.
-        gradient: of one iteration of iterative inference that reads gradients: the same two passes and the update network.
-        data: the same where it reads the observation.
-        encoder: of the feedforward pass.
-        seconds: least wall-clock time of predictive coding, of it after a feedforward pass, and of iterative inference with gradients and
-            with data, for the rows at once, [4, iterations].
-    """
-
-    coding: float
-    gradient: float
-    data: float
-    encoder: float
-    seconds: Float[np.ndarray, "4 iterations"]
-
-
-def costs(candidates: Candidates, rows: Float[Array, "n size"], iterations: Sequence[int]) -> Costs:
-    """Count and time."""
-    model, dim = candidates.model, candidates.model.initial().event_shape[0]
-    decoder = _matrix_entries(model)
-
-    @eqx.filter_jit
-    def run(engine: AbstractEngine, rows: Array, starts: Array, num_steps: int) -> Array:
-        def one(row: Array, start: Array) -> Array:
-            return infer(
-                FreeEnergy(model), engine, Delta(dim), Evidence(row), key=jr.key(0), params=DeltaParams(start),
-                num_steps=num_steps, throw=False,
-            ).params.loc  # fmt: skip
-
-        return jax.vmap(one)(rows, starts)
-
-    coding = PredictiveCoding(optax.sgd(0.01))
-    starts = jnp.zeros((len(rows), dim), rows.dtype)
-    tasks = {
-        "coding": lambda k: run(coding, rows, starts, k),
-        "forward": lambda k: run(coding, rows, _encode(candidates.encoder, rows), k - 1),
-        "gradient": lambda k: run(candidates.gradient, rows, starts, k),
-        "data": lambda k: run(candidates.data, rows, starts, k),
-    }
-    seconds = [[_least_seconds(partial(task, k)) for k in iterations] for task in tasks.values()]
-    return Costs(
-        2.0 * decoder,
-        2.0 * decoder + _matrix_entries(candidates.gradient),
-        2.0 * decoder + _matrix_entries(candidates.data),
-        float(_matrix_entries(candidates.encoder)),
-        np.asarray(seconds),
-    )
-
-
-def _least_seconds(function: Callable[[], PyTree], *, repeats: int = 15) -> float:
-    """Least wall-clock seconds of a compiled function: what else the machine does can only add to it."""
-    jax.block_until_ready(function())
-    seconds = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        jax.block_until_ready(function())
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds)
-
-
-def _matrix_entries(tree: PyTree) -> int:
-    """Multiply-adds of one pass through dense layers."""
-    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)) if leaf.ndim == 2)

@@ -10,34 +10,24 @@ Three models are trained for each seed:
 Test rows are read by the final likelihoods and by nothing else.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ...distributions import DiagonalGaussian, MonteCarlo
-from ...inference import FreeEnergyDescent, ModelWithEngine
+from ...distributions import MonteCarlo
+from ...inference import ModelWithEngine
 from ...inference.engines import AbstractEncoding
-from ...metrics import evaluate
+from ...metrics import count_weights as count_weights, evaluate
 from ...objectives import FreeEnergy
-from ...typing import Array, Bool, Float, Key
+from ...typing import Bool, Float, Key
 from .._protocol import AbstractRunContext
-from ._common import (
-    Observations,
-    Sizes,
-    Trained,
-    Training,
-    bound_path,
-    train,
-    with_direct,
-    with_iterative,
-)
+from ._common import InferenceMethod, SplitData, Training, train, update_seconds
+from ._networks import NetworkSizes, with_direct, with_iterative
 
 SEGMENT = 100
 """Updates in a compiled segment of training."""
@@ -47,7 +37,7 @@ SEGMENT = 100
 class Entry:
     """One pair of rows of a table: a generative model, and how it is learned with each kind of inference."""
 
-    sizes: Sizes = Sizes()
+    sizes: NetworkSizes = NetworkSizes()
     """Of the networks."""
     training: Training = Training()
     """Of the iterative model, and of the direct one at an equal number of updates."""
@@ -60,7 +50,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Reporting:
+class Judging:
     """How models are judged."""
 
     num_seeds: int = 3
@@ -73,7 +63,7 @@ class Reporting:
     """Importance-weighted samples for each test row (count)."""
 
 
-class Case(NamedTuple):
+class TableRow(NamedTuple):
     """What is compared.
 
     Attributes:
@@ -85,13 +75,13 @@ class Case(NamedTuple):
     """
 
     name: str
-    data: Observations
+    data: SplitData
     entry: Entry
     encodings: Sequence[AbstractEncoding]
     highway: bool = False
 
 
-class Scores(NamedTuple):
+class RowScores(NamedTuple):
     """What was found for one trained model.
 
     Attributes:
@@ -107,7 +97,7 @@ class Scores(NamedTuple):
     validation_nats: Float[np.ndarray, "*seeds"]
 
 
-class Outcome(NamedTuple):
+class TableOutcome(NamedTuple):
     """A comparison; scores have a leading axis of seeds.
 
     Attributes:
@@ -119,18 +109,18 @@ class Outcome(NamedTuple):
         weights: learnable numbers, direct and iterative, engine and model together.
     """
 
-    direct: Scores
-    longer: Scores
-    iterative: Scores
+    direct: RowScores
+    longer: RowScores
+    iterative: RowScores
     seconds: tuple[float, float, float]
     updates: tuple[int, int, int]
     weights: tuple[int, int]
 
     @property
-    def timed(self) -> Scores:
+    def timed(self) -> RowScores:
         """Direct inference at equal time: of each seed's two models, the one that validation prefers."""
         use = self.longer.validation_nats >= self.direct.validation_nats
-        return Scores(*(_choose(use, a, b) for a, b in zip(self.longer, self.direct, strict=True)))
+        return RowScores(*(_choose(use, a, b) for a, b in zip(self.longer, self.direct, strict=True)))
 
     @property
     def stopped_early(self) -> int:
@@ -145,162 +135,53 @@ def _choose(use: Bool[np.ndarray, " seeds"], first: np.ndarray, second: np.ndarr
 # ------------------------------------------------------------------------------------------------ training and scoring
 
 
-def compare(context: AbstractRunContext, case: Case, reporting: Reporting, *, key: Key) -> Outcome:
+def compare(context: AbstractRunContext, case: TableRow, reporting: Judging, *, key: Key) -> TableOutcome:
     """Train and score every model of a comparison, resumable model by model."""
-    entry, data = case.entry, case.data
-
-    def direct(key: Key = jr.key(0)) -> ModelWithEngine:
-        return with_direct(data, entry.sizes, key=key, highway=case.highway)
-
-    def iterative(key: Key = jr.key(0)) -> ModelWithEngine:
-        return with_iterative(data, entry.sizes, case.encodings, key=key, highway=case.highway)
-
-    name = case.name.replace(" ", "-")
-    plans = ((direct, 1, entry.direct_samples), (direct, 1, entry.num_samples), (iterative, *_effort(entry)))
-    seconds = context.stage(
-        f"{name}-pace", lambda key: update_seconds(data, plans, entry.training, key=key), key=key
-    )  # measured once in the life of a run: a resumed one keeps its budget
-    more = entry.training.num_steps * float(seconds[2]) / float(seconds[1])
+    entry, data, name = case.entry, case.data, case.name.replace(" ", "-")
+    direct = partial(with_direct, data, entry.sizes, highway=case.highway)
+    iterative = partial(with_iterative, data, entry.sizes, case.encodings, highway=case.highway)
+    samples = MonteCarlo(entry.num_samples)
+    methods = (
+        InferenceMethod("direct", direct, 1, MonteCarlo(entry.direct_samples)),
+        InferenceMethod("longer", direct, 1, samples),
+        InferenceMethod("iterative", iterative, entry.num_iterations, samples),
+    )
+    # Measured once in the life of a run: a resumed one keeps its budget.
+    pace = lambda key: update_seconds(data, methods, entry.training, key=key)  # noqa: E731
+    seconds = [float(each) for each in context.stage(f"{name}-pace", pace, key=key)]
     # Whole segments, because a shorter last one would be a program of its own.
-    more = SEGMENT * max(1, round(more / SEGMENT))
+    more = SEGMENT * max(1, round(entry.training.num_steps * seconds[2] / seconds[1] / SEGMENT))
     trainings = (entry.training, replace(entry.training, num_steps=more), entry.training)
     context.say(f"{case.name}: {1e3 * seconds[1]:.1f} ms a direct update, {1e3 * seconds[2]:.1f} ms an iterative one")
     scores = []
-    for kind, plan, training in zip(("direct", "longer", "iterative"), plans, trainings, strict=True):
-        each = [
-            _train_and_score(context, f"{name}-{kind}-{seed}", data, plan, training, reporting, key)
-            for seed in range(reporting.num_seeds)
-        ]
-        scores.append(Scores(*(np.stack(leaves) for leaves in zip(*each, strict=True))))
-    weights = [count_weights(build) for build in (direct, iterative)]
-    return Outcome(
-        *scores,
-        (float(seconds[0]), float(seconds[1]), float(seconds[2])),
-        (trainings[0].num_steps, trainings[1].num_steps, trainings[2].num_steps),
-        (weights[0], weights[1]),
-    )
-
-
-Plan = tuple[Callable[..., ModelWithEngine], int, int]
-"""How to build a model with its engine, iterations of inference, samples of q."""
-
-
-def _effort(entry: Entry) -> tuple[int, int]:
-    return entry.num_iterations, entry.num_samples
-
-
-def count_weights(build: Callable[..., ModelWithEngine]) -> int:
-    """Number of learnable numbers of what `build` gives, without building it."""
-    leaves = jax.tree.leaves(eqx.filter_eval_shape(build))
-    shapes = [leaf for leaf in leaves if isinstance(leaf, jax.ShapeDtypeStruct)]
-    return sum(leaf.size for leaf in shapes if jnp.issubdtype(leaf.dtype, jnp.inexact))
-
-
-def update_seconds(
-    data: Observations, plans: Sequence[Plan], training: Training, *, key: Key, updates: int = 10, repeats: int = 7
-) -> Float[np.ndarray, " plans"]:
-    """Median seconds of one update under each plan; plans take turns, so that a busy machine slows all of them.
-
-    Args:
-        data: whose first training rows are learned.
-        plans: what is timed.
-        training: batch size and optimiser.
-        key: for weights and samples.
-        updates: in one measurement.
-        repeats: measurements of each plan.
-    """
-    batch = jnp.asarray(data.train[: training.batch_size])
-
-    def prepared(plan: Plan) -> Callable[[], Array]:
-        build, num_iterations, num_samples = plan
-        learned = eqx.filter_jit(build)(key=key)
-        learner = FreeEnergyDescent(
-            learned, DiagonalGaussian(learned.model.initial().event_shape[0]), training.optimizer(), MonteCarlo(num_samples), num_iterations,
-            prepare=data.prepare,
-        )  # fmt: skip
-        arrays, static = eqx.partition(learner.init(key=key), eqx.is_array)
-
-        @eqx.filter_jit
-        def several(arrays, batch: Array, key: Key) -> Array:
-            def one(arrays, key):
-                state, metrics = learner.update(eqx.combine(arrays, static), batch, key=key)
-                return eqx.filter(state, eqx.is_array), metrics.free_energy_nats
-
-            return jax.lax.scan(one, arrays, jr.split(key, updates))[1]
-
-        return lambda: jax.block_until_ready(several(arrays, batch, key))
-
-    functions = {plan: prepared(plan) for plan in dict.fromkeys(plans)}
-    for function in functions.values():
-        function()
-    seconds: dict[Plan, list[float]] = {plan: [] for plan in functions}
-    for _ in range(repeats):
-        for plan, function in functions.items():
-            begin = time.perf_counter()
-            function()
-            seconds[plan].append((time.perf_counter() - begin) / updates)
-    return np.array([np.median(seconds[plan]) for plan in plans])
-
-
-def _train_and_score(
-    context: AbstractRunContext,
-    name: str,
-    data: Observations,
-    plan: Plan,
-    training: Training,
-    reporting: Reporting,
-    key: Key,
-) -> Scores:
-    build, num_iterations, num_samples = plan
-    trained: Trained = train(
-        context,
-        name,
-        data,
-        build,
-        training,
-        key=key,
-        num_iterations=num_iterations,
-        expectation=MonteCarlo(num_samples),
-    )
-
-    def judge(key: Key) -> Scores:
-        with context.progress(f"likelihood ({name})", total=1) as bar:
-            found = scored(trained.learned, data, reporting, num_iterations, num_samples, key=key)
-            bar.advance()
-        return found
-
-    return context.stage(f"{name}-score", judge, key=key)
+    for method, training in zip(methods, trainings, strict=True):
+        each = []
+        for seed in range(reporting.num_seeds):
+            stage = f"{name}-{method.name}-{seed}"
+            learned = train(context, stage, data, method, training, key=key).learned
+            score = partial(scored, method, learned, data, reporting)
+            each.append(context.stage(f"{stage}-score", score, key=key))
+        scores.append(RowScores(*(np.stack(leaves) for leaves in zip(*each, strict=True))))
+    updates = (trainings[0].num_steps, trainings[1].num_steps, trainings[2].num_steps)
+    weights = (count_weights(partial(direct, key=key)), count_weights(partial(iterative, key=key)))
+    return TableOutcome(scores[0], scores[1], scores[2], (seconds[0], seconds[1], seconds[2]), updates, weights)
 
 
 def scored(
-    learned: ModelWithEngine,
-    data: Observations,
-    reporting: Reporting,
-    num_iterations: int,
-    num_samples: int,
-    *,
-    key: Key,
-) -> Scores:
+    method: InferenceMethod, learned: ModelWithEngine, data: SplitData, reporting: Judging, *, key: Key
+) -> RowScores:
     """Likelihoods of the test rows and the mean bound of the validation rows."""
     weights_key, bound_key = jr.split(key)
     # The same pixels for every model: only then are differences those of the models.
     test = data.prepared(data.test, reporting.num_test, key=jr.key(0))
     validation = data.prepared(data.validation, reporting.num_validation, key=jr.key(1))
-    family, seen = DiagonalGaussian(learned.model.initial().event_shape[0]), MonteCarlo(num_samples)
     evaluation = evaluate(
-        learned.model, learned.engine, family, test, key=weights_key, num_steps=num_iterations,
-        num_samples=reporting.num_importance, objective=FreeEnergy(learned.model, seen), expectation=MonteCarlo(8),
-        batch_size=8,
+        learned.model, learned.engine, method.family_of(learned), test, key=weights_key, num_steps=method.num_steps,
+        num_samples=reporting.num_importance, objective=FreeEnergy(learned.model, method.expectation),
+        expectation=MonteCarlo(8), batch_size=8,
     )  # fmt: skip
-    bounds = bound_path(
-        learned,
-        validation,
-        num_steps=num_iterations,
-        key=bound_key,
-        training_expectation=seen,
-        expectation=MonteCarlo(1),
-    )
-    return Scores(
+    bounds = method.bounds(learned, validation, key=bound_key, reported=MonteCarlo(1))
+    return RowScores(
         np.asarray(evaluation.likelihood.log_likelihood_nats),
         np.asarray(evaluation.elbo_nats),
         np.asarray(evaluation.likelihood.pareto_k),

@@ -1,4 +1,4 @@
-"""Tables and pictures of comparisons between direct and iterative inference, and what a model without latents would score."""
+"""Claims, tables and pictures of comparisons between direct and iterative inference."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...metrics import Estimated
-from ...typing import Float
+from ...typing import Float, Key
 from ...viz import ComparisonRow, plot_comparison
 from .._protocol import AbstractRunContext
-from ._common import printed
-from ._comparison import Case, Outcome
+from ._comparison import Judging, TableOutcome, TableRow, compare
+from ._statistics import printed
 
 Figure = Callable[[Float[np.ndarray, "seeds rows"]], Float[np.ndarray, " seeds"]]
 """From log-likelihoods (or bounds) of test rows to the figure of each seed; lower is better."""
@@ -53,16 +53,30 @@ def measure(context: AbstractRunContext, claim: str, estimated: Estimated) -> No
     context.measure(claim, float(estimated.value), stderr=error if np.isfinite(error) else None)
 
 
-def measure_leads(context: AbstractRunContext, claim: str, outcome: Outcome, figure: Figure) -> None:
+def measure_leads(context: AbstractRunContext, claim: str, outcome: TableOutcome, figure: Figure) -> None:
     """The two relations of one table: by how much iterative inference is below direct inference, for both budgets."""
     iterative = figure(outcome.iterative.log_likelihood_nats)
     measure(context, f"{claim}-updates", lead(figure(outcome.direct.log_likelihood_nats), iterative))
     measure(context, f"{claim}-time", lead(figure(outcome.timed.log_likelihood_nats), iterative))
 
 
+def compare_rows(
+    context: AbstractRunContext, group: str, cases: Sequence[TableRow], reporting: Judging, figure: Figure, *, key: Key
+) -> list[tuple[TableRow, TableOutcome]]:
+    """Compare every row of a table, and measure its claims `group/row-...`."""
+    outcomes = []
+    for case in cases:
+        outcome = compare(context, case, reporting, key=key)
+        claim = f"{group}/{case.name.replace(' ', '-')}"
+        measure_leads(context, claim, outcome, figure)
+        measure_figures(context, claim, outcome, figure)
+        outcomes.append((case, outcome))
+    return outcomes
+
+
 def tabulate(
     context: AbstractRunContext,
-    outcomes: Sequence[tuple[Case, Outcome]],
+    outcomes: Sequence[tuple[TableRow, TableOutcome]],
     figure: Figure,
     *,
     unit: str,
@@ -118,33 +132,13 @@ def tabulate(
     )
 
 
-def measure_figures(context: AbstractRunContext, claim: str, outcome: Outcome, figure: Figure) -> None:
+def measure_figures(context: AbstractRunContext, claim: str, outcome: TableOutcome, figure: Figure) -> None:
     """The table's own two figures, which are asserted at the scale of the thesis."""
     measure(context, f"{claim}-direct", over_seeds(figure(outcome.direct.log_likelihood_nats)))
     measure(context, f"{claim}-iterative", over_seeds(figure(outcome.iterative.log_likelihood_nats)))
 
 
-def lead_over_no_latents(outcomes: Sequence[Outcome], reference_nats: float) -> float:
+def lead_over_no_latents(outcomes: Sequence[tuple[TableRow, TableOutcome]], reference_nats: float) -> float:
     """The least lead of any trained model over a model without latents, in nats of mean -log p(x)."""
-    each = (scores for outcome in outcomes for scores in (outcome.direct, outcome.longer, outcome.iterative))
+    each = (scores for _, outcome in outcomes for scores in (outcome.direct, outcome.longer, outcome.iterative))
     return reference_nats - max(float(np.max(nats(scores.log_likelihood_nats))) for scores in each)
-
-
-def independent_bernoulli_nats(train: Float[np.ndarray, "n size"], test: Float[np.ndarray, "m size"]) -> float:
-    """Mean -log p of binary test rows when every pixel is a coin of its own, with frequencies counted on training rows."""
-    # One white and one black row more than there are, so that no frequency is zero.
-    frequency = (train.sum(axis=0) + 1.0) / (len(train) + 2.0)
-    return -float(np.mean(test @ np.log(frequency) + (1.0 - test) @ np.log1p(-frequency)))
-
-
-def independent_gaussian_nats(train: Float[np.ndarray, "n size"], test: Float[np.ndarray, "m size"]) -> float:
-    """Mean -log density of test rows when every pixel is a Gaussian of its own, with the training rows' moments."""
-    mean, variance = train.mean(axis=0), train.var(axis=0) + 1e-5
-    density = (test - mean) ** 2 / variance + np.log(2.0 * np.pi * variance)
-    return 0.5 * float(np.mean(density.sum(axis=1)))
-
-
-def word_frequencies(train: Float[np.ndarray, "n words"]) -> Float[np.ndarray, " words"]:
-    """Frequency of every word in the training rows; each is counted once more than it occurs, so that none is zero."""
-    counts = train.sum(axis=0) + 1.0
-    return counts / counts.sum()

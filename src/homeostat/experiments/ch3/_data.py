@@ -41,7 +41,7 @@ class DataSet(enum.StrEnum):
 
 @final
 @dataclass(frozen=True)
-class Observations:
+class SplitData:
     """A data set as the experiments of this chapter use it: one row an observation, flat.
 
     Attributes:
@@ -72,7 +72,7 @@ class Observations:
         return jax.jit(self.prepare)(jnp.asarray(rows[:num_rows]), key=key)
 
 
-def load_observations(dataset: DataSet) -> Observations:
+def load_observations(dataset: DataSet) -> SplitData:
     """Load a data set; rows are in random order in each split only where their source is.
 
     Raises:
@@ -117,38 +117,38 @@ def log_counts(observation: Float[Array, " size"]) -> Float[Array, " size"]:
     return jnp.log1p(observation)
 
 
-def _images(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Observations:
+def _images(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> SplitData:
     shape = train.shape[1:]
     flat = tuple(rows.reshape(len(rows), -1) for rows in (train, validation, test))
-    return Observations(*flat, shape, Bernoulli((flat[0].shape[1],)), binarize, centred)
+    return SplitData(*flat, shape, Bernoulli((flat[0].shape[1],)), binarize, centred)
 
 
-def _mnist() -> Observations:
+def _mnist() -> SplitData:
     splits = load_mnist()
     return _images(*(np.asarray(part.observations) for part in (splits.train, splits.validation, splits.test)))
 
 
-def _omniglot() -> Observations:
+def _omniglot() -> SplitData:
     splits = load_omniglot()
     return _images(*(np.asarray(part.observations) for part in (splits.train, splits.validation, splits.test)))
 
 
-def _cifar10() -> Observations:
+def _cifar10() -> SplitData:
     splits = load_cifar10()
     parts = [np.asarray(part.observations) for part in (splits.train, splits.validation, splits.test)]
     flat = [rows.reshape(len(rows), -1) for rows in parts]
     likelihood = ConditionalGaussian((flat[0].shape[1],), jax.nn.sigmoid)
-    return Observations(*flat, parts[0].shape[1:], likelihood, dequantize, centred)
+    return SplitData(*flat, parts[0].shape[1:], likelihood, dequantize, centred)
 
 
-def _newsgroups() -> Observations:
+def _newsgroups() -> SplitData:
     splits = load_newsgroups20()
     parts = [np.asarray(part.observations).astype(np.uint16) for part in (splits.train, splits.validation, splits.test)]
     words = parts[0].shape[1]
-    return Observations(*parts, (words,), Multinomial(words), as_counts, log_counts)
+    return SplitData(*parts, (words,), Multinomial(words), as_counts, log_counts)
 
 
-def _sprites() -> Observations:
+def _sprites() -> SplitData:
     generator, grid = np.random.default_rng(0), SpriteGrid()
     total = int(np.prod(grid.num_classes))
     index = generator.choice(total, 3_072, replace=False)
@@ -164,7 +164,7 @@ def _sprites() -> Observations:
     return _images(pixels[:2_048], pixels[2_048:2_560], pixels[2_560:])
 
 
-def _topics() -> Observations:
+def _topics() -> SplitData:
     generator, words = np.random.default_rng(0), 200
     topics = generator.dirichlet(np.full(words, 0.05), 8)
     mixtures = generator.dirichlet(np.full(len(topics), 0.3), 1_536)
@@ -173,12 +173,12 @@ def _topics() -> Observations:
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     counts = np.stack([generator.multinomial(n, p) for n, p in zip(lengths, probabilities, strict=True)])
     counts = counts.astype(np.uint16)
-    return Observations(
+    return SplitData(
         counts[:1_024], counts[1_024:1_280], counts[1_280:], (words,), Multinomial(words), as_counts, log_counts
     )
 
 
-_LOADERS: dict[DataSet, Callable[[], Observations]] = {
+_LOADERS: dict[DataSet, Callable[[], SplitData]] = {
     DataSet.mnist: _mnist,
     DataSet.omniglot: _omniglot,
     DataSet.cifar10: _cifar10,

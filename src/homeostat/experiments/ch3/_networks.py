@@ -19,12 +19,12 @@ from ...models.static import AbstractLikelihood, LatentGaussian, latent_gaussian
 from ...nn import MLP, HighwayMLP
 from ...objectives import Evidence
 from ...typing import Array, Float, Key, PyTree
-from ._data import Observations
+from ._data import SplitData
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """Sizes of the networks; the defaults are those of the authors' code for MNIST with one level."""
+class NetworkSizes:
+    """NetworkSizes of the networks; the defaults are those of the authors' code for MNIST with one level."""
 
     latents: tuple[int, ...] = (64,)
     """Latent variables of each level, the lowest first (count)."""
@@ -41,8 +41,8 @@ class Sizes:
 
 
 def build_model(
-    data: Observations,
-    sizes: Sizes,
+    data: SplitData,
+    sizes: NetworkSizes,
     *,
     key: Key,
     highway: bool = False,
@@ -63,7 +63,7 @@ def build_model(
 
 
 @final
-class Encoder(eqx.Module):
+class FeatureEncoder(eqx.Module):
     """[mu, log sigma] = network(features(x)), log sigma bounded as in the authors' code.
 
     Attributes:
@@ -95,22 +95,22 @@ class ObservedFeatures(eqx.Module):
         return self.features(args.observation)
 
 
-def data_encoding(data: Observations) -> Data:
+def data_encoding(data: SplitData) -> Data:
     """The encoding that feeds the observation itself to an update network."""
     return Data(ObservedFeatures(data.features))
 
 
-def direct_engine(data: Observations, sizes: Sizes, *, key: Key, family: AbstractFamily | None = None) -> Direct:
+def direct_engine(data: SplitData, sizes: NetworkSizes, *, key: Key, family: AbstractFamily | None = None) -> Direct:
     """The direct encoder: a highway network from x to the parameters of `family` (a diagonal Gaussian by default)."""
     family = DiagonalGaussian(sum(sizes.latents)) if family is None else family
     num_params = _num_params(family)
     network = HighwayMLP(data.size, num_params, sizes.encoder_width, sizes.encoder_depth, key=key)
-    return Direct(Encoder(network, data.features, _bound(num_params, sizes)))
+    return Direct(FeatureEncoder(network, data.features, _bound(num_params, sizes)))
 
 
 def iterative_engine(
-    data: Observations,
-    sizes: Sizes,
+    data: SplitData,
+    sizes: NetworkSizes,
     encodings: Sequence[AbstractEncoding],
     *,
     key: Key,
@@ -136,7 +136,7 @@ def iterative_engine(
     return Iterative(network, encodings, update, bound=_bound(num_params, sizes), detach=detach)
 
 
-def encoding_size(data: Observations, encodings: Sequence[AbstractEncoding], num_params: int, dim: int) -> int:
+def encoding_size(data: SplitData, encodings: Sequence[AbstractEncoding], num_params: int, dim: int) -> int:
     """Length of all encodings together, from their shapes alone."""
 
     def encoded() -> Array:
@@ -148,7 +148,7 @@ def encoding_size(data: Observations, encodings: Sequence[AbstractEncoding], num
     return int(eqx.filter_eval_shape(encoded).shape[0])
 
 
-def with_direct(data: Observations, sizes: Sizes, *, key: Key, highway: bool = False) -> ModelWithEngine:
+def with_direct(data: SplitData, sizes: NetworkSizes, *, key: Key, highway: bool = False) -> ModelWithEngine:
     """A model with a direct encoder. The model's weights depend on `key` alone, not on the engine beside it."""
     model_key, engine_key = jr.split(key)
     return ModelWithEngine(
@@ -157,8 +157,8 @@ def with_direct(data: Observations, sizes: Sizes, *, key: Key, highway: bool = F
 
 
 def with_iterative(
-    data: Observations,
-    sizes: Sizes,
+    data: SplitData,
+    sizes: NetworkSizes,
     encodings: Sequence[AbstractEncoding],
     *,
     key: Key,
@@ -185,5 +185,5 @@ def _num_params(family: AbstractFamily) -> int:
     return int(jax.eval_shape(lambda: ravel_pytree(family.init())[0]).shape[0])
 
 
-def _bound(num_params: int, sizes: Sizes) -> BoundLogScale | None:
+def _bound(num_params: int, sizes: NetworkSizes) -> BoundLogScale | None:
     return None if num_params == sum(sizes.latents) else BoundLogScale()

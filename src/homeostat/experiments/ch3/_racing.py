@@ -15,12 +15,13 @@ from jax.flatten_util import ravel_pytree
 from ...core import AbstractEngine, AbstractModel
 from ...distributions import AbstractExpectation, MonteCarlo
 from ...inference.engines import Gradient, NaturalGradient
+from ...metrics import estimates
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Float, Key, Scalar
-from ._common import default_family, estimates
+from ._networks import default_family
 
 
-class Contender(NamedTuple):
+class TunedOptimizer(NamedTuple):
     """A method of optimisation with one setting to choose.
 
     Attributes:
@@ -34,25 +35,25 @@ class Contender(NamedTuple):
     settings: tuple[float, ...]
 
 
-def first_order(momentum: float = 0.9) -> tuple[Contender, ...]:
+def first_order(momentum: float = 0.9) -> tuple[TunedOptimizer, ...]:
     """The gradient-based optimizers of Fig. 3.6, each with a grid of step sizes."""
     fine = (0.003, 0.01, 0.03, 0.1, 0.3)
     coarse = (0.0003, 0.001, 0.003, 0.01, 0.03)
     return (
-        Contender("Adam", lambda rate: Gradient(optax.adam(rate)), fine),
-        Contender("RMSprop", lambda rate: Gradient(optax.rmsprop(rate)), fine),
-        Contender("SGD", lambda rate: Gradient(optax.sgd(rate)), coarse),
-        Contender("SGD, momentum", lambda rate: Gradient(optax.sgd(rate, momentum)), coarse),
+        TunedOptimizer("Adam", lambda rate: Gradient(optax.adam(rate)), fine),
+        TunedOptimizer("RMSprop", lambda rate: Gradient(optax.rmsprop(rate)), fine),
+        TunedOptimizer("SGD", lambda rate: Gradient(optax.sgd(rate)), coarse),
+        TunedOptimizer("SGD, momentum", lambda rate: Gradient(optax.sgd(rate, momentum)), coarse),
     )
 
 
-def natural(expectation: AbstractExpectation) -> Contender:
+def natural(expectation: AbstractExpectation) -> TunedOptimizer:
     """Natural gradient in the diagonal family, with the Fisher information at the same points as everybody else's gradients.
 
     Its curvature costs one forward pass for each latent and point, so a step is dearer than a gradient step by about the number
     of latents over three; only the diagonal is used.
     """
-    return Contender("natural gradient", lambda rate: NaturalGradient(rate, 0.0, expectation), (0.05, 0.1, 0.2))
+    return TunedOptimizer("natural gradient", lambda rate: NaturalGradient(rate, 0.0, expectation), (0.05, 0.1, 0.2))
 
 
 class Race(NamedTuple):
@@ -127,7 +128,7 @@ def mean_gradient_norms(
 
 def race(
     model: AbstractModel,
-    contender: Contender,
+    contender: TunedOptimizer,
     tuning: Float[Array, "rows size"],
     rows: Float[Array, "rows size"],
     *,
@@ -188,43 +189,3 @@ def _timed(arguments, engine, rows, run_key, measure_key, num_steps, num_samples
     bounds = bounds_along(arguments[0], path, rows, measure_key, num_samples)
     # The least of three: on a shared machine everything else is somebody else's work.
     return Race(bounds, setting, jnp.asarray(tuned), jnp.asarray(min(seconds) / num_steps))
-
-
-# --------------------------------------------------------------------------------------------------------- first passage
-
-
-def first_passage(curve_nats: np.ndarray, level_nats: float) -> float:
-    """The first moment at which a curve is at or above a level, infinite if there is none; moment 0 is the start."""
-    reached = np.flatnonzero(np.asarray(curve_nats) >= level_nats)
-    return float(reached[0]) if reached.size else float("inf")
-
-
-def final_level(bounds_nats: np.ndarray) -> float:
-    """A method's own final bound: its mean over rows and over the last tenth of its iterations."""
-    mean = np.asarray(bounds_nats).mean(axis=0)
-    return float(mean[-max(1, len(mean) // 10) :].mean())
-
-
-def iterations_ratio(
-    ours: np.ndarray, theirs: np.ndarray, *, seed: int, num_resamples: int = 500
-) -> tuple[float, float]:
-    """Iterations that `theirs` needs to its own final bound, over those that `ours` needs to the same level.
-
-    Args:
-        ours: bounds [rows, moments].
-        theirs: bounds of the same rows.
-        seed: of the resamples.
-        num_resamples: of rows, for the standard error.
-
-    Returns:
-        The ratio, 0 if `ours` never gets there, and its bootstrap standard error.
-    """
-
-    def ratio(rows: np.ndarray) -> float:
-        level = final_level(theirs[rows])
-        needed = max(1.0, first_passage(ours[rows].mean(axis=0), level))
-        return first_passage(theirs[rows].mean(axis=0), level) / needed
-
-    generator, num = np.random.default_rng(seed), len(ours)
-    resampled = [ratio(generator.integers(0, num, num)) for _ in range(num_resamples)]
-    return ratio(np.arange(num)), float(np.std(resampled, ddof=1))

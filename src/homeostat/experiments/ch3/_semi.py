@@ -1,39 +1,17 @@
-"""Semi-amortized inference: an encoder's estimate, refined by gradient descent; and what one training update costs."""
+"""Semi-amortized inference: an encoder's estimate, refined by gradient descent."""
 
-import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import partial
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 import optax
 
 from ...core import AbstractEngine
 from ...distributions import AbstractExpectation
-from ...inference import (
-    AbstractIterationWeights,
-    AllIterations,
-    FirstIteration,
-    FreeEnergyDescent,
-    LastIteration,
-    ModelWithEngine,
-)
+from ...inference import AllIterations, FirstIteration, LastIteration, ModelWithEngine
 from ...inference.engines import Chain, Estimate, Gradient, InferenceGradient, Normalized, StopGradient
-from ...typing import Array, Float, Key, PyTree
-from ._common import (
-    Observations,
-    Sizes,
-    Training,
-    build_model,
-    data_encoding,
-    default_family,
-    direct_engine,
-    with_direct,
-    with_iterative,
-)
+from ...typing import Array, Key
+from ._common import InferenceMethod, SplitData
+from ._networks import NetworkSizes, build_model, data_encoding, direct_engine, with_direct, with_iterative
 
 
 def unrolled(estimate: Array) -> Array:
@@ -41,39 +19,20 @@ def unrolled(estimate: Array) -> Array:
     return estimate
 
 
-class Method(NamedTuple):
-    """One way of inferring and learning.
-
-    Attributes:
-        name: for tables.
-        build: `build(key=...)` gives the model with its engine.
-        num_steps: engine steps on each observation, in training and testing.
-        engine_credit: which iterations teach the engine.
-        model_credit: which iterations teach the model.
-        passes: passes through the decoder in one update, each forwards and backwards; differentiating through one counts as two
-            more.
-    """
-
-    name: str
-    build: Callable[..., ModelWithEngine]
-    num_steps: int
-    engine_weights: AbstractIterationWeights
-    model_weights: AbstractIterationWeights
-    passes: int
-
-
-def direct_method(data: Observations, sizes: Sizes) -> Method:
+def direct_method(data: SplitData, sizes: NetworkSizes, expectation: AbstractExpectation) -> InferenceMethod:
     """A variational autoencoder."""
-
-    def build(*, key: Key) -> ModelWithEngine:
-        return with_direct(data, sizes, key=key)
-
-    return Method("direct", build, 1, AllIterations(), LastIteration(), 1)
+    return InferenceMethod("direct", partial(with_direct, data, sizes), 1, expectation)
 
 
 def refining_methods(
-    data: Observations, sizes: Sizes, *, num_iterations: int, rate: float, rate_through: float
-) -> tuple[Method, ...]:
+    data: SplitData,
+    sizes: NetworkSizes,
+    *,
+    num_iterations: int,
+    rate: float,
+    rate_through: float,
+    expectation: AbstractExpectation,
+) -> tuple[InferenceMethod, ...]:
     """Iterative inference, learned in both ways, and two kinds of semi-amortized inference, at equal decoder passes.
 
     Args:
@@ -82,6 +41,7 @@ def refining_methods(
         num_iterations: K of iterative inference, which makes K + 1 passes in an update.
         rate: step size of refinement, K - 1 steps, for learning in the manner of Krishnan et al.
         rate_through: step size of refinement, K // 2 steps, for learning in the manner of Kim et al.
+        expectation: rule for the expected energy.
 
     References:
         Krishnan, Liang and Hoffman, "On the challenges of learning with inference networks on sparse, high-dimensional data",
@@ -97,86 +57,23 @@ def refining_methods(
         first = direct_engine(data, sizes, key=engine_key)
         return ModelWithEngine(build_model(data, sizes, key=model_key), Chain((first, gradient), (1,)))
 
-    every, first, last = AllIterations(), FirstIteration(), LastIteration()
-    steps_through = num_iterations // 2
+    first, last = FirstIteration(), LastIteration()
+    steps_through, iterative = num_iterations // 2, partial(with_iterative, data, sizes, encodings)
+
+    def method(name, build, num_steps, passes, engine_weights=AllIterations()):
+        return InferenceMethod(
+            name, build, num_steps, expectation, engine_weights=engine_weights, model_weights=last, passes=passes
+        )
+
     return (
-        Method(
-            "iterative",
-            lambda *, key: with_iterative(data, sizes, encodings, key=key),
-            num_iterations, every, last, num_iterations + 1,
+        method("iterative", iterative, num_iterations, num_iterations + 1),
+        method("iterative, unrolled", partial(iterative, detach=unrolled), num_iterations, 2 * num_iterations),
+        method(
+            "semi-amortized (Krishnan et al.)", partial(refined, StopGradient(Gradient(plain))), num_iterations,
+            num_iterations + 1, first,
         ),
-        Method(
-            "iterative, unrolled",
-            lambda *, key: with_iterative(data, sizes, encodings, key=key, detach=unrolled),
-            num_iterations, every, last, 2 * num_iterations,
-        ),
-        Method(
-            "semi-amortized (Krishnan et al.)",
-            lambda *, key: refined(StopGradient(Gradient(plain)), key=key),
-            num_iterations, first, last, num_iterations + 1,
-        ),
-        Method(
-            "semi-amortized (Kim et al.)",
-            lambda *, key: refined(Gradient(through), key=key),
-            1 + steps_through, last, last, 3 * steps_through + 1,
+        method(
+            "semi-amortized (Kim et al.)", partial(refined, Gradient(through)), 1 + steps_through,
+            3 * steps_through + 1, last,
         ),
     )  # fmt: skip
-
-
-def update_seconds(
-    data: Observations,
-    chosen: Sequence[Method],
-    training: Training,
-    expectation: AbstractExpectation,
-    *,
-    key: Key,
-    updates: int = 5,
-    repeats: int = 5,
-) -> Float[np.ndarray, " methods"]:
-    """Median seconds of one training update of each method; methods take turns, so a busy machine slows all alike.
-
-    Args:
-        data: whose first training rows are learned from.
-        chosen: what is timed.
-        training: batch size and optimiser.
-        expectation: rule for the expected energy.
-        key: for weights and samples.
-        updates: in one measurement.
-        repeats: measurements of each method.
-    """
-    batch = jnp.asarray(data.train[: training.batch_size])
-
-    def prepared(method: Method) -> Callable[[], Array]:
-        learned = eqx.filter_jit(method.build)(key=key)
-        learner = FreeEnergyDescent(
-            learned,
-            default_family(learned.model),
-            training.optimizer(),
-            expectation,
-            method.num_steps,
-            engine_weights=method.engine_weights,
-            model_weights=method.model_weights,
-            prepare=data.prepare,
-        )
-        arrays, static = eqx.partition(learner.init(key=key), eqx.is_array)
-
-        @eqx.filter_jit
-        def several(arrays: PyTree, batch: Array, key: Key) -> Array:
-            def one(arrays: PyTree, key: Key) -> tuple[PyTree, Array]:
-                state, metrics = learner.update(eqx.combine(arrays, static), batch, key=key)
-                return eqx.filter(state, eqx.is_array), metrics.free_energy_nats
-
-            return jax.lax.scan(one, arrays, jr.split(key, updates))[1]
-
-        return lambda: jax.block_until_ready(several(arrays, batch, key))
-
-    functions = [prepared(method) for method in chosen]
-    for function in functions:
-        function()
-    seconds = np.zeros((len(functions), repeats))
-    for repeat in range(repeats):
-        for index, function in enumerate(functions):
-            begin = time.perf_counter()
-            function()
-            seconds[index, repeat] = (time.perf_counter() - begin) / updates
-    return np.median(seconds, axis=1)

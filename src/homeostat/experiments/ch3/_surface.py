@@ -14,14 +14,13 @@ from ...core import AbstractModel
 from ...distributions import Delta, DeltaParams, DiagonalGaussian, DiagonalGaussianParams, MonteCarlo
 from ...inference import ModelWithEngine
 from ...inference.engines import Gradient
-from ...metrics import ReferenceOptimum
+from ...metrics import ReferenceOptimum, estimates
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Float, Key
-from ._common import estimates
 from ._optimum import Grid, best_points, climb
 
 
-class Bounds(NamedTuple):
+class PointBounds(NamedTuple):
     """Bounds of point estimates on one model, in nats, a row for each example.
 
     Attributes:
@@ -54,7 +53,7 @@ def measure(
     grid: Grid,
     newton_steps: int,
     key: Key,
-) -> Bounds:
+) -> PointBounds:
     """The optimum, the engine's path and gradient ascent, for every row on one model.
 
     Args:
@@ -87,7 +86,7 @@ def measure(
     starts = jnp.concatenate([path[:, -1:], ascent[:, :, -1]], axis=1)
     optimum, optimum_nats = best_points(learned.model, rows, starts, grid, num_steps=newton_steps)
     _, local_nats = climb(learned.model, rows, path[:, num_trained : num_trained + 1], num_steps=newton_steps)
-    return Bounds(optimum, optimum_nats, local_nats, path, path_nats, ascent, ascent_nats)
+    return PointBounds(optimum, optimum_nats, local_nats, path, path_nats, ascent, ascent_nats)
 
 
 def point_bounds(

@@ -15,34 +15,23 @@ digits, 32 latents, 128 units, 2,000 updates and 3 seeds; `paper` digits and new
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
 
-from ... import viz
 from ...distributions import MonteCarlo
 from ...inference import ModelWithEngine
 from ...inference.engines import Chain, Gradient
 from ...typing import Array, Float, Key
 from .._claims import AtLeast, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._common import (
-    DataSet,
-    Observations,
-    Sizes,
-    Trained,
-    Training,
-    bound_path,
-    load_observations,
-    mean_and_error,
-    printed,
-    train,
-)
+from ._common import DataSet, InferenceMethod, SplitData, Trained, Training, load_observations, train, update_seconds
+from ._networks import NetworkSizes
 from ._racing import bounds_along, path_of
-from ._semi import Method, direct_method, refining_methods, update_seconds
+from ._semi import direct_method, refining_methods
+from ._semi_report import MethodsCompared, MethodScores, draw, report
 
 SOURCE = "Marino, thesis, chapter 3, Sec. 3.3 and Table 3.3, against Krishnan et al. (2018) and Kim et al. (2018)"
 MINUTES = Minutes(smoke=0.4, small=7.0, paper=900.0)
@@ -67,8 +56,8 @@ class Config:
     """Options of this experiment."""
 
     datasets: tuple[DataSet, ...] = (DataSet.mnist,)
-    """Observations; claims are about the first."""
-    sizes: Sizes = field(default_factory=lambda: Sizes((32,), 0, 128, 2, 128, 2))
+    """SplitData; claims are about the first."""
+    sizes: NetworkSizes = field(default_factory=lambda: NetworkSizes((32,), 0, 128, 2, 128, 2))
     """Networks."""
     training: Training = field(default_factory=lambda: Training(2_000, 32, 1e-3, 1.0))
     """Training of every method; the rate stays constant."""
@@ -98,42 +87,16 @@ class Config:
         """The values used at one scale."""
         if scale == "smoke":
             return cls(
-                datasets=(DataSet.sprites,),
-                sizes=Sizes((4,), 0, 32, 1, 32, 1),
-                training=Training(60, 32, 2e-3, 1.0),
-                num_iterations=2,
-                num_seeds=1,
-                num_tuning=16,
-                num_test=32,
-                test_steps=4,
-                every=30,
-                through=False,
+                datasets=(DataSet.sprites,), sizes=NetworkSizes((4,), 0, 32, 1, 32, 1), training=Training(60, 32, 2e-3, 1.0),
+                num_iterations=2, num_seeds=1, num_tuning=16, num_test=32, test_steps=4, every=30, through=False,
                 timed=False,
-            )
+            )  # fmt: skip
         if scale == "paper":
             return cls(
-                datasets=(DataSet.mnist, DataSet.newsgroups),
-                sizes=Sizes(),
-                training=Training(100_000, 64, 2e-4, 1.0),
-                num_test=10_000,
-                num_tuning=1_000,
-                every=1_000,
-            )
+                datasets=(DataSet.mnist, DataSet.newsgroups), sizes=NetworkSizes(), training=Training(100_000, 64, 2e-4, 1.0),
+                num_test=10_000, num_tuning=1_000, every=1_000,
+            )  # fmt: skip
         return cls()
-
-
-class Scores(NamedTuple):
-    """One method over seeds.
-
-    Attributes:
-        test: bound on the test rows before inference and after each step, in nats, mean over rows.
-        steps: updates done at the end of each segment of training.
-        training: bound on training batches, mean over each segment.
-    """
-
-    test: Float[Array, "seeds moments"]
-    steps: Float[Array, " segments"]
-    training: Float[Array, "seeds segments"]
 
 
 def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
@@ -146,19 +109,24 @@ def compare(config: Config, context: AbstractRunContext, dataset: DataSet, *, ke
     """All methods on one data set."""
     data = load_observations(dataset)
     time_key, test_key, rate_key = jr.split(key, 3)
-    direct = direct_method(data, config.sizes)
+    expectation = MonteCarlo(config.num_samples)
+    direct = direct_method(data, config.sizes, expectation)
     trained = {direct.name: learn(config, context, data, dataset, direct, key=key)}
     rates = choose_rates(config, context, data, dataset, trained[direct.name][0].learned, key=rate_key)
     refining = refining_methods(
-        data, config.sizes, num_iterations=config.num_iterations, rate=rates[0], rate_through=rates[1]
+        data,
+        config.sizes,
+        num_iterations=config.num_iterations,
+        rate=rates[0],
+        rate_through=rates[1],
+        expectation=expectation,
     )
     chosen = (direct, *(one for one in refining if config.through or one.passes <= config.num_iterations + 1))
     for method in chosen[1:]:
         trained[method.name] = learn(config, context, data, dataset, method, key=key)
 
     def clock(key: Key) -> Float[Array, " methods"]:
-        expectation = MonteCarlo(config.num_samples)
-        return jnp.asarray(update_seconds(data, chosen, config.training, expectation, key=key))
+        return jnp.asarray(update_seconds(data, chosen, config.training, key=key, updates=5, repeats=5))
 
     if config.timed:
         seconds = np.asarray(context.stage(f"{dataset}-seconds", clock, key=time_key))
@@ -170,15 +138,21 @@ def compare(config: Config, context: AbstractRunContext, dataset: DataSet, *, ke
         method.name: judge(config, context, dataset, method, trained[method.name], rows, key=test_key)
         for method in chosen
     }
-    found = Comparison(chosen, scores, seconds, rates)
-    report(config, context, dataset, found, asserted=asserted)
-    draw(config, context, dataset, found)
+    found = MethodsCompared(chosen, scores, seconds, rates)
+    report(
+        context, dataset, found, asserted=asserted, timed=config.timed,
+        caption=f"{config.training.num_steps} updates, {config.num_seeds} seeds (standard errors over seeds), "
+        f"{config.num_test} test examples.",
+    )  # fmt: skip
+    draw(
+        context, dataset, found, timed=config.timed, num_iterations=config.num_iterations, test_steps=config.test_steps
+    )
 
 
 def choose_rates(
     config: Config,
     context: AbstractRunContext,
-    data: Observations,
+    data: SplitData,
     dataset: DataSet,
     pilot: ModelWithEngine,
     *,
@@ -204,177 +178,40 @@ def choose_rates(
 
 
 def learn(
-    config: Config, context: AbstractRunContext, data: Observations, dataset: DataSet, method: Method, *, key: Key
+    config: Config,
+    context: AbstractRunContext,
+    data: SplitData,
+    dataset: DataSet,
+    method: InferenceMethod,
+    *,
+    key: Key,
 ) -> list[Trained]:
     """Train a method from every start."""
     return [
         train(
-            context,
-            f"{dataset}-{_label(method)}-{seed}",
-            data,
-            method.build,
-            config.training,
-            key=jr.fold_in(key, seed),
-            num_iterations=method.num_steps,
-            expectation=MonteCarlo(config.num_samples),
-            engine_weights=method.engine_weights,
-            model_weights=method.model_weights,
+            context, f"{dataset}-{method.label}-{seed}", data, method, config.training, key=jr.fold_in(key, seed),
             every=config.every,
         )
         for seed in range(config.num_seeds)
-    ]
+    ]  # fmt: skip
 
 
 def judge(
     config: Config,
     context: AbstractRunContext,
     dataset: DataSet,
-    method: Method,
+    method: InferenceMethod,
     trained: list[Trained],
     rows: Float[Array, "n size"],
     *,
     key: Key,
-) -> Scores:
+) -> MethodScores:
     """Look at the test rows; every model meets the same random numbers."""
     num_steps = 1 if method.num_steps == 1 else config.test_steps
-    expectation = MonteCarlo(config.num_samples)
 
     def paths(_: Key) -> Float[Array, "seeds moments"]:
-        every = [
-            bound_path(one.learned, rows, num_steps=num_steps, key=key, training_expectation=expectation)
-            for one in trained
-        ]
+        every = [method.bounds(one.learned, rows, num_steps=num_steps, key=key) for one in trained]
         return jnp.mean(jnp.stack(every), axis=1)
 
-    test = context.stage(f"{dataset}-{_label(method)}-test", lambda key: paths(key), key=key)
-    return Scores(test, trained[0].steps, -jnp.stack([one.free_energy_nats for one in trained]))
-
-
-def _label(method: Method) -> str:
-    words = "".join(letter if letter.isalnum() else " " for letter in method.name).split()
-    return "-".join(words).lower()
-
-
-class Comparison(NamedTuple):
-    """What is reported about one data set.
-
-    Attributes:
-        chosen: the methods.
-        scores: of each, by name.
-        seconds: of one training update of each; decoder passes where updates were not timed.
-        rates: step sizes of refinement, Krishnan's and Kim's.
-    """
-
-    chosen: tuple[Method, ...]
-    scores: dict[str, Scores]
-    seconds: Float[np.ndarray, " methods"]
-    rates: tuple[float, float]
-
-    def ends(self) -> dict[str, Float[np.ndarray, " seeds"]]:
-        """Test bound after as many steps as in training."""
-        return {one.name: np.asarray(self.scores[one.name].test)[:, one.num_steps] for one in self.chosen}
-
-    def horizon(self) -> float:
-        """The time at which the shortest training of the refining methods ends."""
-        times = [
-            s * float(self.scores[one.name].steps[-1])
-            for s, one in zip(self.seconds, self.chosen, strict=True)
-            if one.num_steps > 1
-        ]
-        return min(times)
-
-    def training_at(self, times: Float[np.ndarray, " times"]) -> dict[str, Float[np.ndarray, "seeds times"]]:
-        """Training curves at given times, interpolated."""
-        return {
-            one.name: np.stack(
-                [
-                    np.interp(times, s * np.asarray(self.scores[one.name].steps), np.asarray(curve))
-                    for curve in self.scores[one.name].training
-                ]
-            )
-            for s, one in zip(self.seconds, self.chosen, strict=True)
-        }
-
-
-def report(config: Config, context: AbstractRunContext, dataset: DataSet, found: Comparison, *, asserted: bool) -> None:
-    """Measure the claims and tabulate."""
-    ends, horizon = found.ends(), found.horizon()
-    at_time = {name: values[:, 0] for name, values in found.training_at(np.asarray([horizon])).items()}
-    krishnan, kim = "semi-amortized (Krishnan et al.)", "semi-amortized (Kim et al.)"
-    if asserted:
-        context.measure("semi_amortized/direct", *mean_and_error(ends["iterative"] - ends["direct"]))
-        context.measure("semi_amortized/krishnan", *mean_and_error(ends["iterative"] - ends[krishnan]))
-    if asserted and kim in ends:
-        better = max((krishnan, kim), key=lambda name: at_time[name].mean())
-        context.measure("semi_amortized/kim", *mean_and_error(ends["iterative"] - ends[kim]))
-        context.measure("semi_amortized/equal-time", *mean_and_error(at_time["iterative"] - at_time[better]))
-    context.table(
-        f"{dataset}-methods",
-        (
-            "method",
-            "steps",
-            "decoder passes in an update",
-            "milliseconds an update",
-            "test bound (nats)",
-            "iterative minus this (nats)",
-            "training bound at equal time (nats)",
-        ),
-        [
-            (
-                one.name,
-                one.num_steps,
-                one.passes,
-                f"{1e3 * float(s):.2f}" if config.timed else "not timed",
-                printed(mean_and_error(ends[one.name]), 2),
-                printed(mean_and_error(ends["iterative"] - ends[one.name]), 2),
-                printed(mean_and_error(at_time[one.name]), 2),
-            )
-            for s, one in zip(found.seconds, found.chosen, strict=True)
-        ],
-        caption=f"{dataset}: {config.training.num_steps} updates, {config.num_seeds} seeds (standard errors over seeds), "
-        f"{config.num_test} test examples. Equal time is {horizon:.3g} {'s' if config.timed else 'decoder passes'} of "
-        f"training. Step sizes of refinement, chosen on training rows: {found.rates[0]:g} (Krishnan et al.), "
-        f"{found.rates[1]:g} (Kim et al.).",
-    )
-
-
-def draw(config: Config, context: AbstractRunContext, dataset: DataSet, found: Comparison) -> None:
-    """Bounds against the time of training, and against steps in testing."""
-    first = max(s * float(found.scores[one.name].steps[0]) for s, one in zip(found.seconds, found.chosen, strict=True))
-    scale = 1e3 if config.timed else 1.0
-    times = np.unique(np.round(scale * np.geomspace(min(first, found.horizon()), found.horizon(), 8)).astype(int))
-    context.figure(
-        f"{dataset}-training",
-        viz.plot_bound_by_setting(
-            [int(time) for time in times],
-            [_curve(name, values) for name, values in found.training_at(times / scale).items()],
-            xlabel="milliseconds of training" if config.timed else "decoder passes in training",
-            ylabel="bound on log p(x) of training batches, nats",
-        ),
-        caption="Bound on training batches against the time of training (without compilation), until the shortest training "
-        "of a refining method ends; one that ended before keeps its last value. Bars: two standard errors over seeds.",
-    )
-    settings = [moment for moment in (1, 2, 3, 4, 5, 8, 12, 16) if moment <= config.test_steps]
-    context.figure(
-        f"{dataset}-steps",
-        viz.plot_bound_by_setting(
-            settings,
-            [
-                _curve(one.name, np.asarray(found.scores[one.name].test)[:, settings])
-                for one in found.chosen
-                if one.num_steps > 1
-            ],
-            xlabel="steps in testing",
-            reference=_curve("direct", np.asarray(found.scores["direct"].test)[:, 1:]),
-        ),
-        caption=f"Test bound against the number of steps in testing; trained with {config.num_iterations} (iterative and "
-        f"Krishnan et al.) and {1 + config.num_iterations // 2} (Kim et al.), the encoder counted as the first. Bars: two "
-        "standard errors over seeds.",
-    )
-
-
-def _curve(name: str, values: Float[np.ndarray, "seeds settings"]) -> viz.SettingCurve:
-    """Mean and standard error over seeds; the error is drawn as zero where there is one seed only."""
-    num = len(values)
-    error = values.std(axis=0, ddof=1) / num**0.5 if num > 1 else np.zeros(values.shape[1])
-    return viz.SettingCurve(name, values.mean(axis=0), error)
+    test = context.stage(f"{dataset}-{method.label}-test", lambda key: paths(key), key=key)
+    return MethodScores(test, trained[0].steps, -jnp.stack([one.free_energy_nats for one in trained]))

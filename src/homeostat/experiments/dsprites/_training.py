@@ -14,7 +14,7 @@ import optax
 
 from ...distributions import Antithetic, DiagonalGaussianParams
 from ...environments import SYMMETRY_ORDER
-from ...inference import infer, nearest_offset
+from ...inference import nearest_offset, unroll
 from ...inference.engines import Iterative
 from ...models.static import SpatialTransformer, model_at
 from ...nn import direction_of
@@ -152,15 +152,11 @@ def iterative_loss(num_iterations: int, batch: int = 8) -> Callable[..., Scalar]
 
         def one(model, shape, item, key):
             image, start = item
-            infer_key, *keys = jr.split(key, num_iterations + 1)
+            unroll_key, last_key = jr.split(key)
             objective, evidence = FreeEnergy(model, Antithetic(1)), Evidence(image)
-            found = infer(
-                objective, engine, FAMILY, evidence, key=infer_key, params=start, num_steps=num_iterations, record=True,
-                throw=False,
-            )  # fmt: skip
-            path = jax.tree.map(lambda before, end: jnp.append(before[1:], end[None], 0), found.path, found.params)
-            energy = jax.vmap(lambda params, key: objective(FAMILY(params), evidence, key=key))
-            return jnp.mean(energy(path, jnp.stack(keys)))
+            found = unroll(objective, engine, FAMILY, evidence, key=unroll_key, params=start, num_steps=num_iterations)
+            last = objective(FAMILY(found.iterate(-1)), evidence, key=last_key)
+            return (jnp.sum(found.energies_nats[1:]) + last) / num_iterations
 
         return jnp.mean(_over_shapes(one)(pictures, (images, starts), jr.split(energy_key, (NUM_SHAPES, batch))))
 
