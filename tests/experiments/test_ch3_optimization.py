@@ -12,11 +12,12 @@ import pytest
 
 from homeostat.distributions import Cubature, DiagonalGaussian, MonteCarlo
 from homeostat.experiments.ch3 import _passage as passage, _racing as racing
-from homeostat.experiments.ch3._common import SplitData, Training, update_seconds
-from homeostat.experiments.ch3._data import binarize, centred, dequantize
+from homeostat.experiments.ch3._common import update_seconds
+from homeostat.experiments.ch3._data import SplitData, binarize, centred, dequantize
 from homeostat.experiments.ch3._networks import NetworkSizes, data_encoding, encoding_size, with_direct, with_iterative
 from homeostat.experiments.ch3._optimum import Grid, best_points, bound_on_grid, climb
 from homeostat.experiments.ch3._semi import direct_method, refining_methods
+from homeostat.experiments.kit import Training
 from homeostat.inference.engines import (
     Chain,
     Direct,

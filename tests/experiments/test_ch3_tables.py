@@ -12,11 +12,14 @@ import pytest
 
 from homeostat.core import Errors
 from homeostat.experiments.ch3 import cifar10, iterations, mnist, text
-from homeostat.experiments.ch3._common import DataSet, InferenceMethod, Training, load_observations, update_seconds
-from homeostat.experiments.ch3._comparison import Entry, Judging, RowScores, TableOutcome, count_weights, scored
-from homeostat.experiments.ch3._comparison_report import lead, lead_over_no_latents, nats, over_seeds
+from homeostat.experiments.ch3._common import InferenceMethod, update_seconds
+from homeostat.experiments.ch3._comparison import EQUAL_TIME, Entry, Judging, RowScores, TableOutcome, scored
+from homeostat.experiments.ch3._comparison_report import lead_over_no_latents, nats
+from homeostat.experiments.ch3._data import DataSet, load_observations
 from homeostat.experiments.ch3._networks import NetworkSizes, encoding_size, with_direct
+from homeostat.experiments.kit import Comparison, Method, Result, Trained, Training, difference, mean_and_error
 from homeostat.inference.engines import Feedback
+from homeostat.metrics import count_weights
 from homeostat.objectives import Evidence
 from tolerances import ALGEBRA
 
@@ -37,27 +40,38 @@ def scores(likelihood: float, validation: tuple[float, ...]) -> RowScores:
 
 
 def outcome() -> TableOutcome:
-    direct, longer = scores(-100.0, (-110.0, -105.0)), scores(-90.0, (-100.0, -108.0))
-    return TableOutcome(direct, longer, scores(-80.0, (-85.0, -85.0)), (0.1, 0.1, 0.4), (10, 40, 10), (5, 6))
+    found = {
+        "direct": scores(-100.0, (-110.0, -105.0)),
+        "longer": scores(-90.0, (-100.0, -108.0)),
+        "iterative": scores(-80.0, (-85.0, -85.0)),
+    }
+    nothing = Trained(None, jnp.zeros(0), jnp.zeros(0))
+    results = [
+        Result(Method(name, lambda *, key: None, lambda learned: learned, Training(10, 8)), each, 5, nothing)
+        for name, each in found.items()
+    ]
+    return TableOutcome(Comparison("one level", tuple(results)), (0.1, 0.1, 0.4))
 
 
 def test_equal_time_takes_the_direct_model_that_validation_prefers():
-    found = outcome()
-    np.testing.assert_array_equal(found.timed.log_likelihood_nats[0], found.longer.log_likelihood_nats[0])
-    np.testing.assert_array_equal(found.timed.log_likelihood_nats[1], found.direct.log_likelihood_nats[1])
-    np.testing.assert_array_equal(found.timed.validation_nats, [-100.0, -105.0])
+    found, shown = outcome(), outcome().shown
+    timed = shown.of(EQUAL_TIME).scores
+    np.testing.assert_array_equal(timed.log_likelihood_nats[0], found.scores("longer").log_likelihood_nats[0])
+    np.testing.assert_array_equal(timed.log_likelihood_nats[1], found.scores("direct").log_likelihood_nats[1])
+    np.testing.assert_array_equal(timed.validation_nats, [-100.0, -105.0])
     assert found.stopped_early == 1
+    assert [each.name for each in shown.results] == ["direct", EQUAL_TIME, "iterative"]
 
 
 def test_leads_and_their_errors():
     first, second = np.array([3.0, 5.0, 4.0]), np.array([1.0, 1.0, 4.0])
-    found = lead(first, second)
-    np.testing.assert_allclose(found.value, 2.0, atol=ALGEBRA)
-    np.testing.assert_allclose(found.stderr, np.sqrt(1.0 / 3.0 + 1.0), atol=ALGEBRA)
-    alone = over_seeds(np.array([2.0]))
-    assert float(alone.value) == 2.0 and np.isnan(alone.stderr)
+    value, error = difference(first, second)
+    np.testing.assert_allclose(value, 2.0, atol=ALGEBRA)
+    np.testing.assert_allclose(error, np.sqrt(1.0 / 3.0 + 1.0), atol=ALGEBRA)
+    alone = mean_and_error(np.array([2.0]))
+    assert alone[0] == 2.0 and np.isnan(alone[1])
     # The worst seed of the worst model: direct, first seed, 100 nats.
-    np.testing.assert_allclose(lead_over_no_latents([(None, outcome())], 150.0), 50.0, atol=ALGEBRA)
+    np.testing.assert_allclose(lead_over_no_latents([outcome()], 150.0), 50.0, atol=ALGEBRA)
 
 
 def test_figures_are_those_of_the_tables():
@@ -76,7 +90,7 @@ def test_word_counts_are_read_and_learned_steadily():
     np.testing.assert_allclose(jnp.mean(read), 0.0, atol=ALGEBRA)
     # 1e-5 is added to the variance, which is about 5 here.
     np.testing.assert_allclose(jnp.std(read), 1.0, atol=1e-5)
-    optimizer = text.ClippedTraining(10, 8, 1e-3, largest_gradient=2.0).optimizer()
+    optimizer = Training(10, 8, 1e-3, largest_gradient=2.0).optimizer()
     weights = jnp.zeros(4)
     _, state = optimizer.update(jnp.full(4, 50.0), optimizer.init(weights), weights)
     mean = optax.tree_utils.tree_get(state, "mu")

@@ -61,11 +61,6 @@ class Between(AbstractRelation):
         return f"in [{self.low:.12g}, {self.high:.12g}]"
 
 
-def around(value: float | int, distance: float | int) -> Between:
-    """value - distance <= measured <= value + distance, rounded to a millionth so that it prints as it is written."""
-    return Between(round(value - distance, 6), round(value + distance, 6))
-
-
 def relation(text: str) -> AbstractRelation:
     """Read a relation back from its printable form.
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from ...viz import BoundCurve, SettingCurve, plot_bound_by_setting, plot_bound_progress
 from .._protocol import AbstractRunContext
+from ..kit import mean_and_error, printed
 from ._coding import RULES, CodingMeasures
 from ._coding_costs import CodingCosts
-from ._statistics import mean_and_error, printed
 
 ITERATIONS = (1, 2, 4, 8)
 """Where costs are timed and tables are filled."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, final
 
-import jax
 import jax.random as jr
 import optax
 
@@ -15,7 +14,9 @@ from ...inference import ModelWithEngine
 from ...inference.engines import AbstractEncoding, Direct, Estimate, LogGradient
 from ...typing import Key
 from .._protocol import AbstractRunContext
-from ._common import InferenceMethod, SplitData, Training, train
+from ..kit import Training, only
+from ._common import InferenceMethod, train
+from ._data import SplitData
 from ._networks import NetworkSizes, data_encoding, direct_engine, iterative_engine, with_direct
 
 
@@ -26,14 +27,7 @@ class FixedModel(Training):
 
     def optimizer(self) -> optax.GradientTransformation:
         """Adam for the engine, nothing for the model."""
-        return optax.multi_transform({"engine": super().optimizer(), "model": optax.set_to_zero()}, _labels)
-
-
-def _labels(learned: ModelWithEngine) -> ModelWithEngine:
-    return ModelWithEngine(
-        jax.tree.map(lambda _: "model", learned.model),  # pyright: ignore[reportArgumentType]
-        jax.tree.map(lambda _: "engine", learned.engine),  # pyright: ignore[reportArgumentType]
-    )
+        return only(lambda learned: learned.engine, super().optimizer())
 
 
 class Candidates(NamedTuple):

@@ -22,12 +22,16 @@ import numpy as np
 from ...distributions import MonteCarlo
 from ...inference import ModelWithEngine
 from ...inference.engines import AbstractEncoding
-from ...metrics import count_weights as count_weights, evaluate
+from ...metrics import evaluate
 from ...objectives import FreeEnergy
-from ...typing import Bool, Float, Key
+from ...typing import Float, Key
 from .._protocol import AbstractRunContext
-from ._common import InferenceMethod, SplitData, Training, train, update_seconds
+from ..kit import Comparison, Method, Training, compare, stage_name
+from ._common import InferenceMethod, update_seconds
+from ._data import SplitData
 from ._networks import NetworkSizes, with_direct, with_iterative
+
+EQUAL_TIME = "direct, equal time"
 
 SEGMENT = 100
 """Updates in a compiled segment of training."""
@@ -39,7 +43,7 @@ class Entry:
 
     sizes: NetworkSizes = NetworkSizes()
     """Of the networks."""
-    training: Training = Training()
+    training: Training = Training(100_000, 64, 2e-4)
     """Of the iterative model, and of the direct one at an equal number of updates."""
     num_iterations: int = 5
     """Iterations of iterative inference (count)."""
@@ -98,86 +102,81 @@ class RowScores(NamedTuple):
 
 
 class TableOutcome(NamedTuple):
-    """A comparison; scores have a leading axis of seeds.
+    """One row of a table.
 
     Attributes:
-        direct: at an equal number of updates.
-        longer: direct, at equal wall-clock time.
-        iterative: iterative inference.
-        seconds: of one update, direct (equal updates), direct (equal time) and iterative.
-        updates: done in each case, in the same order.
-        weights: learnable numbers, direct and iterative, engine and model together.
+        comparison: direct, direct for longer, and iterative; scores are `RowScores` over seeds.
+        seconds: of one update of each.
     """
 
-    direct: RowScores
-    longer: RowScores
-    iterative: RowScores
-    seconds: tuple[float, float, float]
-    updates: tuple[int, int, int]
-    weights: tuple[int, int]
+    comparison: Comparison
+    seconds: tuple[float, ...]
+
+    def scores(self, name: str) -> RowScores:
+        """Of a method."""
+        return next(each.scores for each in self.comparison.results if each.name == name)
 
     @property
-    def timed(self) -> RowScores:
-        """Direct inference at equal time: of each seed's two models, the one that validation prefers."""
-        use = self.longer.validation_nats >= self.direct.validation_nats
-        return RowScores(*(_choose(use, a, b) for a, b in zip(self.longer, self.direct, strict=True)))
+    def shown(self) -> Comparison:
+        """Direct at equal updates, direct at equal time, and iterative.
+
+        Direct inference at equal time is, of each seed's two models, the one that validation prefers.
+        """
+        direct, longer, iterative = self.comparison.results
+        use = longer.scores.validation_nats >= direct.scores.validation_nats
+        choose = lambda a, b: np.where(use.reshape(-1, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
+        timed = longer._replace(
+            method=replace(longer.method, name=EQUAL_TIME),
+            scores=RowScores(*map(choose, longer.scores, direct.scores)),
+        )
+        return Comparison(self.comparison.name, (direct, timed, iterative))
 
     @property
     def stopped_early(self) -> int:
         """Number of seeds whose shorter training validation preferred."""
-        return int(np.sum(self.longer.validation_nats < self.direct.validation_nats))
+        longer, direct = self.scores("longer").validation_nats, self.scores("direct").validation_nats
+        return int(np.sum(longer < direct))
 
 
-def _choose(use: Bool[np.ndarray, " seeds"], first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.where(use.reshape(-1, *[1] * (first.ndim - 1)), first, second)
-
-
-# ------------------------------------------------------------------------------------------------ training and scoring
-
-
-def compare(context: AbstractRunContext, case: TableRow, reporting: Judging, *, key: Key) -> TableOutcome:
+def compare_inference(context: AbstractRunContext, case: TableRow, judging: Judging, *, key: Key) -> TableOutcome:
     """Train and score every model of a comparison, resumable model by model."""
-    entry, data, name = case.entry, case.data, case.name.replace(" ", "-")
+    entry, data = case.entry, case.data
     direct = partial(with_direct, data, entry.sizes, highway=case.highway)
     iterative = partial(with_iterative, data, entry.sizes, case.encodings, highway=case.highway)
     samples = MonteCarlo(entry.num_samples)
-    methods = (
+    kinds = (
         InferenceMethod("direct", direct, 1, MonteCarlo(entry.direct_samples)),
         InferenceMethod("longer", direct, 1, samples),
         InferenceMethod("iterative", iterative, entry.num_iterations, samples),
     )
     # Measured once in the life of a run: a resumed one keeps its budget.
-    pace = lambda key: update_seconds(data, methods, entry.training, key=key)  # noqa: E731
-    seconds = [float(each) for each in context.stage(f"{name}-pace", pace, key=key)]
+    pace = lambda key: update_seconds(data, kinds, entry.training, key=key)  # noqa: E731
+    seconds = tuple(float(each) for each in context.stage(stage_name(case.name, "pace"), pace, key=key))
     # Whole segments, because a shorter last one would be a program of its own.
     more = SEGMENT * max(1, round(entry.training.num_steps * seconds[2] / seconds[1] / SEGMENT))
-    trainings = (entry.training, replace(entry.training, num_steps=more), entry.training)
     context.say(f"{case.name}: {1e3 * seconds[1]:.1f} ms a direct update, {1e3 * seconds[2]:.1f} ms an iterative one")
-    scores = []
-    for method, training in zip(methods, trainings, strict=True):
-        each = []
-        for seed in range(reporting.num_seeds):
-            stage = f"{name}-{method.name}-{seed}"
-            learned = train(context, stage, data, method, training, key=key).learned
-            score = partial(scored, method, learned, data, reporting)
-            each.append(context.stage(f"{stage}-score", score, key=key))
-        scores.append(RowScores(*(np.stack(leaves) for leaves in zip(*each, strict=True))))
-    updates = (trainings[0].num_steps, trainings[1].num_steps, trainings[2].num_steps)
-    weights = (count_weights(partial(direct, key=key)), count_weights(partial(iterative, key=key)))
-    return TableOutcome(scores[0], scores[1], scores[2], (seconds[0], seconds[1], seconds[2]), updates, weights)
+    trainings = (entry.training, replace(entry.training, num_steps=more), entry.training)
+    methods = [kind.method(data, training, SEGMENT) for kind, training in zip(kinds, trainings, strict=True)]
+    by_name = {kind.name: kind for kind in kinds}
+
+    def score(method: Method, learned: ModelWithEngine, *, key: Key) -> RowScores:
+        return scored(by_name[method.name], learned, data, judging, key=key)
+
+    found = compare(context, case.name, methods, data.train, score, num_seeds=judging.num_seeds, key=key)
+    return TableOutcome(found, seconds)
 
 
 def scored(
-    method: InferenceMethod, learned: ModelWithEngine, data: SplitData, reporting: Judging, *, key: Key
+    method: InferenceMethod, learned: ModelWithEngine, data: SplitData, judging: Judging, *, key: Key
 ) -> RowScores:
     """Likelihoods of the test rows and the mean bound of the validation rows."""
     weights_key, bound_key = jr.split(key)
     # The same pixels for every model: only then are differences those of the models.
-    test = data.prepared(data.test, reporting.num_test, key=jr.key(0))
-    validation = data.prepared(data.validation, reporting.num_validation, key=jr.key(1))
+    test = data.prepared(data.test, judging.num_test, key=jr.key(0))
+    validation = data.prepared(data.validation, judging.num_validation, key=jr.key(1))
     evaluation = evaluate(
         learned.model, learned.engine, method.family_of(learned), test, key=weights_key, num_steps=method.num_steps,
-        num_samples=reporting.num_importance, objective=FreeEnergy(learned.model, method.expectation),
+        num_samples=judging.num_importance, objective=FreeEnergy(learned.model, method.expectation),
         expectation=MonteCarlo(8), batch_size=8,
     )  # fmt: skip
     bounds = method.bounds(learned, validation, key=bound_key, reported=MonteCarlo(1))

@@ -7,7 +7,7 @@ import numpy as np
 from ...typing import Float
 from ...viz import SettingCurve, plot_bound_by_setting
 from .._protocol import AbstractRunContext
-from ._statistics import mean_and_error, printed
+from ..kit import mean_and_error, printed
 from ._trials import Inputs, TrialBounds
 
 

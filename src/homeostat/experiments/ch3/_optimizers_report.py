@@ -8,10 +8,10 @@ from ... import viz
 from ...core import AbstractModel
 from ...typing import Array, Float, Key
 from .._protocol import AbstractRunContext
-from ._common import SplitData
+from ..kit import mean_and_error, printed
+from ._data import SplitData
 from ._passage import final_level, first_passage, iterations_ratio
 from ._racing import Race, mean_gradient_norms
-from ._statistics import mean_and_error, printed
 from ._watching import Watched
 
 

@@ -10,7 +10,8 @@ from ...distributions import AbstractExpectation
 from ...inference import AllIterations, FirstIteration, LastIteration, ModelWithEngine
 from ...inference.engines import Chain, Estimate, Gradient, InferenceGradient, Normalized, StopGradient
 from ...typing import Array, Key
-from ._common import InferenceMethod, SplitData
+from ._common import InferenceMethod
+from ._data import SplitData
 from ._networks import NetworkSizes, build_model, data_encoding, direct_engine, with_direct, with_iterative
 
 

@@ -7,8 +7,9 @@ import numpy as np
 from ... import viz
 from ...typing import Array, Float
 from .._protocol import AbstractRunContext
-from ._common import DataSet, InferenceMethod
-from ._statistics import mean_and_error, printed
+from ..kit import mean_and_error, printed
+from ._common import InferenceMethod
+from ._data import DataSet
 
 
 class MethodScores(NamedTuple):

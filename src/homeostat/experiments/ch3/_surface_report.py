@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 
 from ... import viz
 from ...core import AbstractModel
+from ...metrics import bootstrap
 from ...typing import Array, Float
 from .._protocol import AbstractRunContext
+from ..kit import mean_and_error, printed
 from ._optimum import Grid, bound_on_grid
-from ._statistics import mean_and_error, median_error, printed
 from ._surface import PointBounds
 
 
@@ -29,7 +31,11 @@ def report_gaps(
     steps = num_iterations
     gap = np.asarray(iterative.optimum_nats) - path_nats[:, steps]
     context.measure("surface/iterative-gap", *mean_and_error(gap))
-    context.measure("surface/iterative-gap-median", float(np.median(gap)), median_error(gap, seed=0))
+    context.measure(
+        "surface/iterative-gap-median",
+        float(np.median(gap)),
+        float(bootstrap(jnp.median, jnp.asarray(gap), key=jr.key(0)).stderr),
+    )
     context.measure("surface/direct-gap-larger", *mean_and_error(direct_gap - gap))
     context.measure("surface/remains", *mean_and_error(path_nats[:, steps] - path_nats[:, 2 * steps]))
     local = np.asarray(iterative.local_nats) - path_nats[:, steps]

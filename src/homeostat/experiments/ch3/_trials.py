@@ -11,7 +11,9 @@ from ...distributions import MonteCarlo
 from ...inference.engines import AbstractEncoding, Estimate, LogGradient, PredictionErrors
 from ...typing import Float, Key
 from .._protocol import AbstractRunContext
-from ._common import InferenceMethod, SplitData, Training, train
+from ..kit import Training
+from ._common import InferenceMethod, train
+from ._data import SplitData
 from ._networks import NetworkSizes, data_encoding, num_weights, with_direct, with_iterative
 
 

@@ -11,7 +11,9 @@ from ...core import AbstractLearner
 from ...inference import FreeEnergyDescent, FreeEnergyDescentState, ModelWithEngine
 from ...typing import Array, Float, Key, PyTree
 from .._protocol import AbstractRunContext
-from ._common import InferenceMethod, SplitData, Training
+from ..kit import Training
+from ._common import InferenceMethod
+from ._data import SplitData
 from ._racing import mean_gradient_norms, path_of
 
 

@@ -26,18 +26,19 @@ from ...inference.engines import AbstractEncoding, Estimate, InferenceGradient, 
 from ...metrics import bits_per_dimension, independent_gaussian_nats
 from ...models.static import ConditionalGaussian
 from ...typing import Float, Key
-from .._claims import AtLeast, Claim, around
+from .._claims import AtLeast, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._common import DataSet, SplitData, Training, load_observations
+from ..kit import Published, Training
 from ._comparison import Entry, Judging, TableRow
-from ._comparison_report import Published, compare_rows, lead_over_no_latents, nats, tabulate
-from ._data import dequantize
+from ._comparison_report import compare_rows, lead_over_no_latents, nats, tabulate
+from ._data import DataSet, SplitData, dequantize, load_observations
 from ._networks import NetworkSizes, data_encoding
 
 SOURCE = "Marino (thesis), Table 3.2"
 MINUTES = Minutes(smoke=0.2, small=8.0, paper=6000.0)
-PUBLISHED = (Published(5.823, 5.64), Published(5.565, 5.456))
-"""One level and two."""
+PUBLISHED = Published(
+    SOURCE, "bits per dimension", ("direct", "iterative"), {"one level": (5.823, 5.64), "two levels": (5.565, 5.456)}
+)
 _LEAD = "-log p(x) of direct inference minus that of iterative inference, test images"
 _FIGURE = "-log p(x), test images"
 _BITS = "bits per dimension"
@@ -49,14 +50,10 @@ CLAIMS = (
     Claim("cifar10/no-latents", SOURCE, "least lead of a trained model over independent Gaussian pixels", "nats",
           AtLeast(0.0), scales=("smoke", "small", "paper")),
     # A tenth of a bit on either side: other noise at the ends, another start of inference, other hierarchies.
-    Claim("cifar10/one-level-direct", SOURCE, f"{_FIGURE}, one level, direct ({PUBLISHED[0].direct})", _BITS,
-          around(PUBLISHED[0].direct, 0.1), scales=("paper",)),
-    Claim("cifar10/one-level-iterative", SOURCE, f"{_FIGURE}, one level, iterative ({PUBLISHED[0].iterative})", _BITS,
-          around(PUBLISHED[0].iterative, 0.1), scales=("paper",)),
-    Claim("cifar10/two-levels-direct", SOURCE, f"{_FIGURE}, two levels, direct ({PUBLISHED[1].direct})", _BITS,
-          around(PUBLISHED[1].direct, 0.1), scales=("paper",)),
-    Claim("cifar10/two-levels-iterative", SOURCE, f"{_FIGURE}, two levels, iterative ({PUBLISHED[1].iterative})", _BITS,
-          around(PUBLISHED[1].iterative, 0.1), scales=("paper",)),
+    PUBLISHED.figure_claim("cifar10/one-level-direct", f"{_FIGURE}, one level, direct", "one level", "direct", within=0.1),
+    PUBLISHED.figure_claim("cifar10/one-level-iterative", f"{_FIGURE}, one level, iterative", "one level", "iterative", within=0.1),
+    PUBLISHED.figure_claim("cifar10/two-levels-direct", f"{_FIGURE}, two levels, direct", "two levels", "direct", within=0.1),
+    PUBLISHED.figure_claim("cifar10/two-levels-iterative", f"{_FIGURE}, two levels, iterative", "two levels", "iterative", within=0.1),
 )  # fmt: skip
 
 
@@ -118,7 +115,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
         "no-latents", f"Independent Gaussian pixels with the training images' moments score {told:.3f} {_BITS}."
     )
     tabulate(
-        context, outcomes, figure, unit=_BITS, digits=3, published=PUBLISHED if config.data is DataSet.cifar10 else (),
+        context, outcomes, figure, unit=_BITS, digits=3, published=PUBLISHED if config.data is DataSet.cifar10 else None,
         caption=f"-log p(x) of {len(test)} test images, {reporting.num_importance} importance-weighted samples each; "
         f"mean and standard error over {reporting.num_seeds} seeds. In brackets, the thesis' figures, from longer "
         "training of larger networks on all images.",

@@ -22,7 +22,8 @@ import numpy as np
 from ...typing import Key
 from .._claims import AtLeast, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._common import DataSet, Training, load_observations
+from ..kit import Training
+from ._data import DataSet, load_observations
 from ._iterations_report import measure_difference, measure_iterations, measure_samples, show_iterations, show_samples
 from ._networks import NetworkSizes
 from ._trials import Inputs, Trials

@@ -22,17 +22,19 @@ import numpy as np
 from ...inference.engines import AbstractEncoding, Estimate, LogGradient, PredictionErrors
 from ...metrics import independent_bernoulli_nats
 from ...typing import Key
-from .._claims import AtLeast, Claim, around
+from .._claims import AtLeast, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._common import DataSet, SplitData, Training, load_observations
+from ..kit import Published, Training
 from ._comparison import Entry, Judging, TableRow
-from ._comparison_report import Published, compare_rows, lead_over_no_latents, nats, tabulate
+from ._comparison_report import compare_rows, lead_over_no_latents, nats, tabulate
+from ._data import DataSet, SplitData, load_observations
 from ._networks import NetworkSizes, data_encoding
 
 SOURCE = "Marino (thesis), Table 3.1"
 MINUTES = Minutes(smoke=0.2, small=8.0, paper=4000.0)
-PUBLISHED = (Published(84.14, 83.84), Published(82.63, 82.457))
-"""One level and two."""
+PUBLISHED = Published(
+    SOURCE, "nats", ("direct", "iterative"), {"one level": (84.14, 83.84), "two levels": (82.63, 82.457)}
+)
 _LEAD = "-log p(x) of direct inference minus that of iterative inference, test images"
 _FIGURE = "-log p(x), test images"
 CLAIMS = (
@@ -43,14 +45,10 @@ CLAIMS = (
     Claim("mnist/no-latents", SOURCE, "least lead of a trained model over independent pixels", "nats",
           AtLeast(0.0), scales=("smoke", "small", "paper")),
     # Half a nat on either side: other training images, another start of inference, another schedule.
-    Claim("mnist/one-level-direct", SOURCE, f"{_FIGURE}, one level, direct ({PUBLISHED[0].direct})", "nats",
-          around(PUBLISHED[0].direct, 0.5), scales=("paper",)),
-    Claim("mnist/one-level-iterative", SOURCE, f"{_FIGURE}, one level, iterative ({PUBLISHED[0].iterative})", "nats",
-          around(PUBLISHED[0].iterative, 0.5), scales=("paper",)),
-    Claim("mnist/two-levels-direct", SOURCE, f"{_FIGURE}, two levels, direct ({PUBLISHED[1].direct})", "nats",
-          around(PUBLISHED[1].direct, 0.5), scales=("paper",)),
-    Claim("mnist/two-levels-iterative", SOURCE, f"{_FIGURE}, two levels, iterative ({PUBLISHED[1].iterative})", "nats",
-          around(PUBLISHED[1].iterative, 0.5), scales=("paper",)),
+    PUBLISHED.figure_claim("mnist/one-level-direct", f"{_FIGURE}, one level, direct", "one level", "direct", within=0.5),
+    PUBLISHED.figure_claim("mnist/one-level-iterative", f"{_FIGURE}, one level, iterative", "one level", "iterative", within=0.5),
+    PUBLISHED.figure_claim("mnist/two-levels-direct", f"{_FIGURE}, two levels, direct", "two levels", "direct", within=0.5),
+    PUBLISHED.figure_claim("mnist/two-levels-iterative", f"{_FIGURE}, two levels, iterative", "two levels", "iterative", within=0.5),
 )  # fmt: skip
 
 
@@ -105,7 +103,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     context.measure("mnist/no-latents", lead_over_no_latents(outcomes, reference))
     context.note("no-latents", f"Independent pixels with the training images' frequencies score {reference:.2f} nats.")
     tabulate(
-        context, outcomes, nats, unit="nats", published=PUBLISHED if config.data is DataSet.mnist else (),
+        context, outcomes, nats, unit="nats", published=PUBLISHED if config.data is DataSet.mnist else None,
         caption=f"-log p(x) of {reporting.num_test} test images, {reporting.num_importance} importance-weighted "
         f"samples each; mean and standard error over {reporting.num_seeds} seeds. In brackets, the thesis' figures, "
         "from longer training of larger networks.",

@@ -22,7 +22,9 @@ from ...inference.engines import AbstractEncoding, Estimate, InferenceGradient, 
 from ...typing import Key
 from .._claims import AtLeast, AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._common import DataSet, InferenceMethod, Training, load_observations
+from ..kit import Training
+from ._common import InferenceMethod
+from ._data import DataSet, load_observations
 from ._networks import NetworkSizes, with_iterative
 from ._optimizers_report import draw_bounds, draw_norms, draw_reconstructions, report
 from ._racing import Race, TunedOptimizer, first_order, natural, path_of, race, run_alone

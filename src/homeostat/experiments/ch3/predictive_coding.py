@@ -24,11 +24,12 @@ import numpy as np
 from ...typing import Key
 from .._claims import AtLeast, Claim
 from .._protocol import AbstractRunContext, Minutes
+from ..kit import Training
 from ._coding import CodingMeasures, measure
 from ._coding_costs import CodingCosts, costs
 from ._coding_report import ITERATIONS, draw_coding, measure_claims, tabulate_coding
 from ._coding_training import train_candidates
-from ._common import DataSet, Training, load_observations
+from ._data import DataSet, load_observations
 from ._networks import NetworkSizes
 
 SOURCE = "thesis, Sec. 8.3, 'Iterative Amortization', with Eqs. 8.2 to 8.5"
@@ -65,9 +66,9 @@ class Config:
     """What is observed."""
     sizes: NetworkSizes = NetworkSizes()
     """Of the networks."""
-    model: Training = Training()
+    model: Training = Training(100_000, 64, 2e-4)
     """Of the generative model, with a direct encoder."""
-    engine: Training = Training()
+    engine: Training = Training(100_000, 64, 2e-4)
     """Of every encoder and update network, on the fixed model."""
     num_training_iterations: int = 5
     """Iterations that iterative inference is trained with (count)."""

@@ -27,7 +27,9 @@ from ...inference.engines import Chain, Gradient
 from ...typing import Array, Float, Key
 from .._claims import AtLeast, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._common import DataSet, InferenceMethod, SplitData, Trained, Training, load_observations, train, update_seconds
+from ..kit import Trained, Training
+from ._common import InferenceMethod, train, update_seconds
+from ._data import DataSet, SplitData, load_observations
 from ._networks import NetworkSizes
 from ._racing import bounds_along, path_of
 from ._semi import direct_method, refining_methods

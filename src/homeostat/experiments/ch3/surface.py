@@ -21,7 +21,9 @@ from ...inference.engines import Estimate, LogGradient
 from ...typing import Key
 from .._claims import AtLeast, AtMost, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._common import DataSet, InferenceMethod, SplitData, Training, load_observations, train
+from ..kit import Training
+from ._common import InferenceMethod, train
+from ._data import DataSet, SplitData, load_observations
 from ._networks import NetworkSizes, build_model, data_encoding, direct_engine, iterative_engine
 from ._optimum import Grid
 from ._surface import gaussian_gaps, measure

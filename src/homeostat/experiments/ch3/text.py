@@ -18,11 +18,9 @@ stand for documents.
 import enum
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import final
 
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from ...data import load_rcv1
 from ...inference.engines import Estimate, LogGradient
@@ -31,18 +29,19 @@ from ...models.static import Multinomial
 from ...nn import LayerNorm
 from ...results import BadInputError
 from ...typing import Array, Float, Key
-from .._claims import AtLeast, Claim, around
+from .._claims import AtLeast, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._common import DataSet, SplitData, Training, load_observations
-from ._comparison import Entry, Judging, TableRow, compare
-from ._comparison_report import Published, lead, measure, measure_figures, measure_leads, tabulate
-from ._data import as_counts, log_counts
+from ..kit import Published, Training
+from ._comparison import Entry, Judging, TableRow, compare_inference
+from ._comparison_report import lead_over_no_latents, measure_figures, measure_leads, tabulate
+from ._data import DataSet, SplitData, as_counts, load_observations, log_counts
 from ._networks import NetworkSizes, data_encoding
 
 SOURCE = "Marino (thesis), Table 3.3"
 MINUTES = Minutes(smoke=0.2, small=4.0, paper=2000.0)
-PUBLISHED, PUBLISHED_BOUND = Published(323, 285.0), Published(377.4, 314)
-"""On RCV1, by importance weighting and from the bound."""
+PUBLISHED = Published(
+    SOURCE, "perplexity", ("direct", "iterative"), {"one level": (323.0, 285.0), "one level, bound": (377.4, 314.0)}, 1
+)
 _LEAD = "perplexity of direct inference minus that of iterative inference, test documents"
 _FIGURE = "perplexity of the test documents of RCV1"
 CLAIMS = (
@@ -53,10 +52,8 @@ CLAIMS = (
     Claim("text/no-latents", SOURCE, "least lead of a trained model over word frequencies", "perplexity",
           AtLeast(0.0), scales=("smoke", "small", "paper")),
     # A twentieth on either side: sizes and rates are not known.
-    Claim("text/one-level-direct", SOURCE, f"{_FIGURE}, direct ({PUBLISHED.direct})", "perplexity",
-          around(PUBLISHED.direct, 16.0), scales=("paper",)),
-    Claim("text/one-level-iterative", SOURCE, f"{_FIGURE}, iterative ({PUBLISHED.iterative})", "perplexity",
-          around(PUBLISHED.iterative, 14.0), scales=("paper",)),
+    PUBLISHED.figure_claim("text/one-level-direct", f"{_FIGURE}, direct", "one level", "direct", within=16.0),
+    PUBLISHED.figure_claim("text/one-level-iterative", f"{_FIGURE}, iterative", "one level", "iterative", within=14.0),
 )  # fmt: skip
 
 
@@ -70,19 +67,6 @@ class Texts(enum.StrEnum):
     at hand."""
     topics = "topics"
     """Counts drawn from random topics, 200 words: needs no files."""
-
-
-@final
-@dataclass(frozen=True)
-class ClippedTraining(Training):
-    """Adam on gradients whose norm is clipped."""
-
-    largest_gradient: float = 300.0
-    """Norm at which the gradient of all weights is clipped (nats per unit of weight)."""
-
-    def optimizer(self) -> optax.GradientTransformation:
-        """Clipping, then Adam with a falling rate."""
-        return optax.chain(optax.clip_by_global_norm(self.largest_gradient), super().optimizer())
 
 
 @dataclass(frozen=True)
@@ -119,31 +103,27 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     data, is_rcv1 = _load(config.data, context)
     data = replace(data, features=normalized_log_counts)
     inputs = (Estimate(), LogGradient(), data_encoding(data))
-    training = ClippedTraining(**vars(config.one_level.training), largest_gradient=config.largest_gradient)
+    training = replace(config.one_level.training, largest_gradient=config.largest_gradient)
     case = TableRow("one level", data, replace(config.one_level, training=training), inputs)
-    outcome = compare(context, case, config.reporting, key=key)
+    outcome = compare_inference(context, case, config.reporting, key=key)
     test = data.test[: config.reporting.num_test].astype(float)
     figure = partial(perplexities, num_words=test.sum(axis=1))
     measure_leads(context, "text/one-level", outcome, figure)
-    iterative = figure(outcome.iterative.bound_nats)
-    measure(context, "text/bound-updates", lead(figure(outcome.direct.bound_nats), iterative))
-    measure(context, "text/bound-time", lead(figure(outcome.timed.bound_nats), iterative))
+    measure_leads(context, "text/bound", outcome, figure, bound=True)
     if is_rcv1:
         # Elsewhere these two would be figures of other words, and stay unmeasured.
         measure_figures(context, "text/one-level", outcome, figure)
     frequencies = word_frequencies(data.train.astype(float))
     reference = float(figure((test @ np.log(frequencies))[None, :])[0])
-    scores = (outcome.direct, outcome.longer, outcome.iterative)
-    worst = max(float(figure(part.log_likelihood_nats).max()) for part in scores)
-    context.measure("text/no-latents", reference - worst)
+    context.measure("text/no-latents", lead_over_no_latents([outcome], reference, figure))
     context.note("no-latents", f"The training documents' word frequencies have a perplexity of {reference:.1f}.")
+    told = (f"{PUBLISHED.of(row, name):g}" for row in PUBLISHED.rows for name in PUBLISHED.methods)
     tabulate(
-        context, [(case, outcome)], figure, unit="perplexity", digits=1, also_bound=True,
-        published=(PUBLISHED,) if is_rcv1 else (),
+        context, [outcome], figure, unit="perplexity", digits=1, also_bound=True,
+        published=PUBLISHED if is_rcv1 else None,
         caption=f"Perplexity of {len(test)} test documents over {data.size} words, {config.reporting.num_importance} "
         f"importance-weighted samples each, and from the bound; mean and standard error over {config.reporting.num_seeds} "
-        f"seeds. The thesis has {PUBLISHED.direct} (direct) and {PUBLISHED.iterative} (iterative) on RCV1, "
-        f"{PUBLISHED_BOUND.direct} and {PUBLISHED_BOUND.iterative} from the bound.",
+        "seeds. The thesis has {} (direct) and {} (iterative) on RCV1, {} and {} from the bound.".format(*told),
     )  # fmt: skip
 
 
