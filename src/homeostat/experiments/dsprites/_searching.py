@@ -203,8 +203,7 @@ def play(
         is_start = jnp.all(places == task.start[None, 3:], axis=1)
         log_weights = jnp.where(told & ~is_start, -jnp.inf, 0.0)
         belief = ParticleBelief(particles, jax.nn.log_softmax(log_weights))
-        controller = agent(task.goal)
-        controller = Scripted(controller, task.script) if scripted else controller
+        controller = Scripted(agent(task.goal), task.script) if scripted else agent(task.goal)
         episode = rollout(
             world, model, EXACT, controller, key=live_key, num_steps=budget, state=state, belief=belief, keep=keep
         )
