@@ -9,6 +9,7 @@ import numpy as np
 
 from ...core import AbstractLearner
 from ...inference import FreeEnergyDescent, FreeEnergyDescentState, ModelWithEngine
+from ...train import InMemoryLoader
 from ...typing import Array, Float, Key, PyTree
 from .._protocol import AbstractRunContext
 from ..kit import Training
@@ -77,8 +78,8 @@ def train_watched(
         curve, energies = [], []
         for look in range(num_looks):
             result = context.fit(
-                f"part-{look}", Continued(learner, state), data.train, num_steps=num_steps,
-                batch_size=training.batch_size, key=jr.fold_in(fit_key, look), every=min(100, num_steps),
+                f"part-{look}", Continued(learner, state), InMemoryLoader(data.train, training.batch_size),
+                num_steps=num_steps, key=jr.fold_in(fit_key, look), every=min(100, num_steps),
             )  # fmt: skip
             state = result.state
             curve.append(norms(state.learned, look_key))
