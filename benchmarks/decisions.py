@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from homeostat.control import ActionSequences, Factored, ModelPredictive, TargetState, active_inference
+from homeostat.core import PlanningContext
 from homeostat.distributions import FullGaussian
 from homeostat.inference.engines import MPPI, CrossEntropy, NaturalGradient
 from homeostat.inference.filters import GaussianBelief, VariationalFilter
@@ -62,18 +63,15 @@ class Config:
 def agents(config: Config) -> dict[str, ModelPredictive]:
     """The planners, all on the same objective."""
     preference = TargetState(jnp.zeros(4), jnp.asarray(DEVIATION, jnp.float32))
-    filter = VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(4))
     plan = Factored(jnp.asarray((-1, 0, 1), jnp.int32), 4, 3)
     elites, steps = config.population // 12, config.generations
     return {
-        "exhaustive, 81 actions": active_inference(
-            preference, ActionSequences(jnp.asarray(ACTIONS, jnp.int32)), filter
-        ),
+        "exhaustive, 81 actions": active_inference(preference, ActionSequences(jnp.asarray(ACTIONS, jnp.int32))),
         f"cross-entropy, 3 steps, {steps} x {config.population}": active_inference(
-            preference, plan, filter, engine=CrossEntropy(config.population, elites), num_steps=steps
+            preference, plan, engine=CrossEntropy(config.population, elites), num_steps=steps
         ),
         f"path integral, 3 steps, {steps} x {config.population}": active_inference(
-            preference, plan, filter, engine=MPPI(config.population, 1.0), num_steps=steps
+            preference, plan, engine=MPPI(config.population, 1.0), num_steps=steps
         ),
     }
 
@@ -115,6 +113,7 @@ def main(config: Config) -> None:
     dynamics = LinearDynamics(jnp.eye(4), jnp.diag(jnp.asarray(STEP)), jnp.diag(jnp.asarray(NOISE)))
     sprite = SpatialTransformer(jnp.ones((16, 16)), log_sigma=jnp.log(0.15))
     model = StateSpace(dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1), dynamics, sprite)
+    filter = VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(4))
     covariance = factors[0] @ factors[0].T
 
     rows: list[dict[str, Any]] = []
@@ -131,7 +130,7 @@ def main(config: Config) -> None:
     for name, agent in agents(config).items():
 
         def act(belief: GaussianBelief, key: jax.Array, agent: ModelPredictive = agent) -> jax.Array:
-            return agent.act(model, belief, agent.init(), key=key)[0].action
+            return agent.act(PlanningContext(model, filter, belief), agent.init(), key=key)[0].action
 
         for batch in (1, config.batch):
             part = jax.tree.map(lambda leaf, n=batch: leaf[:n], beliefs)

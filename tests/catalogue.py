@@ -13,14 +13,17 @@ import jax.random as jr
 import numpyro.distributions as dist
 import optax
 
+from homeostat.agents import BeliefAgent, PolicyAgent
 from homeostat.control import ActionSequences, GaussianPlan, ModelPredictive, TargetState, active_inference
 from homeostat.core import (
+    AbstractAgent,
     AbstractController,
     AbstractEngine,
     AbstractEnvironment,
     AbstractFamily,
     AbstractLearner,
-    AbstractModel,
+    Bounded,
+    PlanningContext,
 )
 from homeostat.distributions import (
     Categorical,
@@ -34,6 +37,7 @@ from homeostat.distributions import (
 )
 from homeostat.environments import (
     Antialiased,
+    AutoReset,
     ContinuousMotion,
     DSprites,
     Fovea,
@@ -41,7 +45,9 @@ from homeostat.environments import (
     Patch,
     PixelNoise,
     SecondOrderMotion,
+    Simulated,
     SpriteScene,
+    TimeLimit,
 )
 from homeostat.flows import ConditionalFlow, NormalizingFlow
 from homeostat.inference import (
@@ -53,7 +59,6 @@ from homeostat.inference import (
     engines,
 )
 from homeostat.inference.filters import (
-    GaussianBelief,
     Kalman,
 )
 from homeostat.models.sequential import (
@@ -81,7 +86,6 @@ from homeostat.objectives import (
     FreeEnergy,
     ImportanceWeighted,
     PathEnergy,
-    PlanningContext,
     PragmaticEpistemic,
     Unweighted,
     Weighted,
@@ -102,6 +106,8 @@ from problems import (
     mixture_model,
     once,
     problem,
+    pulled,
+    remembering,
     size,
     two_levels,
 )
@@ -118,6 +124,7 @@ from sequential_catalogue import (
     steered_filter,
 )
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
+from worlds import GOAL, Plane
 
 STRICT = Tolerances(ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS, eager=None)
 """Tolerances of the laws in these tests, which run in 64-bit."""
@@ -261,7 +268,7 @@ def _cost(state: jax.Array, action: jax.Array) -> jax.Array:
 
 def _plan_problem(objective: Any) -> Problem:
     """Plans of three numbers for the steered point, judged from an uncertain start."""
-    return Problem(objective, DiagonalGaussian(3), PlanningContext(steered(), belief()))
+    return Problem(objective, DiagonalGaussian(3), PlanningContext(steered(), steered_filter(), belief()))
 
 
 def _beside_two_levels(objective: Any) -> Problem:
@@ -276,9 +283,9 @@ OBJECTIVES: dict[str, Callable[[], Problem]] = {
     "importance weighted": lambda: Problem(ImportanceWeighted(linear_model(), 16), FullGaussian(2), evidence()),
     "path free energy": lambda: Problem(*path_problem(PathGaussian(3, 2))),
     "path energy": lambda: _plan_problem(PathEnergy(_cost)),
-    "expected free energy": lambda: _plan_problem(ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), steered_filter())),
+    "expected free energy": lambda: _plan_problem(ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5))),
     "expected free energy, epistemic": lambda: _plan_problem(
-        ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), steered_filter(), functional=PragmaticEpistemic())
+        ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), functional=PragmaticEpistemic())
     ),
 }
 
@@ -287,64 +294,68 @@ BOUNDS = {"importance weighted"}
 
 
 class ControllerCase(NamedTuple):
-    """A controller with a model and a belief about its state."""
+    """A controller, and what it plans from."""
 
     controller: AbstractController
-    model: AbstractModel
-    belief: GaussianBelief
+    context: PlanningContext
 
 
 def _driven_cost(state: jax.Array, action: jax.Array) -> jax.Array:
     return jnp.sum((state - 1.0) ** 2) + 0.1 * jnp.sum(action**2)
 
 
+def _context() -> PlanningContext:
+    return PlanningContext(linear_gaussian(), Kalman(), belief())
+
+
 CONTROLLERS: dict[str, Callable[[], ControllerCase]] = {
     "model predictive": lambda: ControllerCase(
         ModelPredictive(PathEnergy(_driven_cost), engines.CrossEntropy(64, 8), GaussianPlan(1, 3), num_steps=2),
-        linear_gaussian(),
-        belief(),
+        _context(),
     ),
     "active inference": lambda: ControllerCase(
-        active_inference(
-            TargetState(jnp.ones(2), 0.5), ActionSequences(jnp.array([[-1.0], [0.0], [1.0]]), 2), Kalman()
-        ),
-        linear_gaussian(),
-        belief(),
+        active_inference(TargetState(jnp.ones(2), 0.5), ActionSequences(jnp.array([[-1.0], [0.0], [1.0]]), 2)),
+        _context(),
     ),
 }
 
 
-class EnvironmentCase(NamedTuple):
-    """An environment and how to draw an action for it."""
+class AgentCase(NamedTuple):
+    """An agent and something for it to see."""
 
-    environment: AbstractEnvironment
-    action: Callable[[jax.Array], Any]
-
-
-def _moves(count: int) -> Callable[[jax.Array], jax.Array]:
-    return lambda key: jr.randint(key, (count,), -1, 2)
+    agent: AbstractAgent
+    observation: jax.Array
 
 
-def _pushes(count: int) -> Callable[[jax.Array], jax.Array]:
-    return lambda key: jr.uniform(key, (count,), minval=-1.0, maxval=1.0)
+AGENTS: dict[str, Callable[[], AgentCase]] = {
+    "belief": lambda: AgentCase(
+        BeliefAgent(linear_gaussian(), Kalman(), CONTROLLERS["active inference"]().controller), jnp.ones(2)
+    ),
+    "policy": lambda: AgentCase(
+        PolicyAgent(pulled(), engines.Gradient(optax.adam(0.1)), SquashedGaussian(2), num_steps=3), jnp.ones(2)
+    ),
+}
 
 
 def _small() -> DSprites:
     return DSprites(motion=ContinuousMotion(), renderer=Antialiased(16))
 
 
-ENVIRONMENTS: dict[str, Callable[[], EnvironmentCase]] = {
-    "sprites": lambda: EnvironmentCase(DSprites(), _moves(4)),
-    "sprites, continuous": lambda: EnvironmentCase(_small(), _pushes(4)),
-    "sprites, second order": lambda: EnvironmentCase(
-        DSprites(motion=SecondOrderMotion(), renderer=Antialiased(16)), _pushes(4)
+ENVIRONMENTS: dict[str, Callable[[], AbstractEnvironment]] = {
+    "sprites": DSprites,
+    "sprites, continuous": _small,
+    "sprites, second order": lambda: DSprites(motion=SecondOrderMotion(), renderer=Antialiased(16)),
+    "scene": SpriteScene,
+    "fovea": lambda: Fovea(_small(), 8),
+    "occluders": lambda: Occluders(_small(), (Patch(2, 2, 4, 4),)),
+    "pixel noise": lambda: PixelNoise(_small(), 0.1),
+    "plane (of the tests)": lambda: Plane(GOAL),
+    "time limit": lambda: TimeLimit(Plane(GOAL), 3),
+    "auto-reset": lambda: AutoReset(TimeLimit(Plane(GOAL), 3)),
+    "simulated": lambda: Simulated(linear_gaussian(), lambda s, a, after: -jnp.sum(after**2), Bounded((1,), -1, 1)),
+    "simulated, with a memory": lambda: Simulated(
+        remembering(), lambda s, a, after: -jnp.sum(after**2), Bounded((1,), -1, 1)
     ),
-    "scene": lambda: EnvironmentCase(
-        SpriteScene(), lambda key: jr.randint(key, SpriteScene().action_spec.shape, -1, 2)
-    ),
-    "fovea": lambda: EnvironmentCase(Fovea(_small(), 8), _pushes(6)),
-    "occluders": lambda: EnvironmentCase(Occluders(_small(), (Patch(2, 2, 4, 4),)), _pushes(4)),
-    "pixel noise": lambda: EnvironmentCase(PixelNoise(_small(), 0.1), _pushes(4)),
 }
 
 

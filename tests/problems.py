@@ -175,6 +175,24 @@ def remembering(dim: int = 2, observed: int = 2, memory: int = 3, actions: int =
     return Remembering(**drawn, state_scale=jnp.linspace(0.6, 0.9, dim), noise=jnp.linspace(0.4, 0.7, observed))
 
 
+class Pulled(AbstractObjective):
+    """U(a) = |a - g x|^2 / 2, the energy of an action a in view of x."""
+
+    gain: jax.Array
+
+    def pointwise(self, value, args, *, key):
+        return 0.5 * jnp.sum((value - self.gain * args) ** 2)
+
+    def __call__(self, distribution, args, *, key):
+        actions = jax.vmap(distribution.sample)(jr.split(key, 64))
+        return jnp.mean(jax.vmap(lambda a: self.pointwise(a, args, key=key) + distribution.log_prob(a))(actions))
+
+
+def pulled(gain: float = 0.5) -> Pulled:
+    """One that pulls to half of what is seen."""
+    return Pulled(jnp.asarray(gain))
+
+
 class Problem(NamedTuple):
     """An energy with a family whose standard member is not its solution."""
 

@@ -113,7 +113,7 @@ def test_product_of_engines_and_plans(engine, plan, controller, key):
     case, plans = catalogue.CONTROLLERS[controller](), PLANS[plan]()
     chosen = catalogue.ENGINES[engine](plans.family)
     planner = ModelPredictive(case.controller.objective, chosen, plans, num_steps=STEPS)
-    act = eqx.filter_jit(lambda k: planner.act(case.model, case.belief, planner.init(), key=k))
+    act = eqx.filter_jit(lambda k: planner.act(case.context, planner.init(), key=k))
     discrete = plan == "sequences"
     if (engine == "exhaustive" and not discrete) or (engine == "natural gradient" and plan != "numbers"):
         with pytest.raises(BadInputError, match="Expected a .* family"):

@@ -11,6 +11,7 @@ import homeostat
 from catalogue import EAGER, STRICT
 from homeostat import core
 from homeostat.testing import (
+    check_agent,
     check_controller,
     check_engine,
     check_environment,
@@ -78,13 +79,18 @@ def test_filter(name, key, tolerances):
 @pytest.mark.parametrize("name", members(catalogue.CONTROLLERS))
 def test_controller(name, key, tolerances):
     case = catalogue.CONTROLLERS[name]()
-    check_controller(case.controller, case.model, case.belief, key=key, tolerances=tolerances)
+    check_controller(case.controller, case.context, key=key, tolerances=tolerances)
+
+
+@pytest.mark.parametrize("name", members(catalogue.AGENTS))
+def test_agent(name, key, tolerances):
+    case = catalogue.AGENTS[name]()
+    check_agent(case.agent, case.observation, key=key, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", members(catalogue.ENVIRONMENTS))
 def test_environment(name, key, tolerances):
-    case = catalogue.ENVIRONMENTS[name]()
-    check_environment(case.environment, case.action, key=key, tolerances=tolerances)
+    check_environment(catalogue.ENVIRONMENTS[name](), key=key, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", members(catalogue.LEARNERS))
@@ -139,7 +145,8 @@ def catalogued(dictionary, pick):
         (core.AbstractEngine, catalogue.ENGINES, lambda build: build(catalogue.FullGaussian(2))),
         (core.AbstractFilter, catalogue.FILTERS, lambda build: build().filter),
         (core.AbstractController, catalogue.CONTROLLERS, lambda build: build().controller),
-        (core.AbstractEnvironment, catalogue.ENVIRONMENTS, lambda build: build().environment),
+        (core.AbstractAgent, catalogue.AGENTS, lambda build: build().agent),
+        (core.AbstractEnvironment, catalogue.ENVIRONMENTS, lambda build: build()),
         (core.AbstractLearner, catalogue.LEARNERS, lambda build: build().learner),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from homeostat.core import PlanningContext
 from homeostat.control import Factored, ActionSequences, TargetState, active_inference
 from homeostat.inference.engines import CrossEntropy
 from homeostat.inference.filters import GaussianBelief, Kalman
@@ -14,17 +15,17 @@ from homeostat.models.sequential import LinearDynamics, LinearGaussian
 # A point in the plane is moved by one unit a step and seen with a little noise.
 dynamics = LinearDynamics(jnp.eye(2), jnp.eye(2), 0.1 * jnp.eye(2))
 model = LinearGaussian(jnp.zeros(2), jnp.eye(2), dynamics, jnp.eye(2), 0.2 * jnp.eye(2))
-belief = GaussianBelief(jnp.zeros(2), 0.3 * jnp.eye(2))
+context = PlanningContext(model, Kalman(), GaussianBelief(jnp.zeros(2), 0.3 * jnp.eye(2)))
 preference = TargetState(jnp.array([3.0, -2.0]), 0.5)
 
 # All 81 sequences of two moves among nine; or a search over each component by itself, three steps ahead.
 moves = jnp.asarray(list(itertools.product((-1, 0, 1), repeat=2)))
-exhaustive = active_inference(preference, ActionSequences(moves, 2), Kalman())
+exhaustive = active_inference(preference, ActionSequences(moves, 2))
 plans = Factored(jnp.asarray((-1, 0, 1)), action_dim=2, horizon=3)
-search = active_inference(preference, plans, Kalman(), engine=CrossEntropy(128, 16), num_steps=3)
+search = active_inference(preference, plans, engine=CrossEntropy(128, 16), num_steps=3)
 
 for agent in (exhaustive, search):
-    decision, carry = eqx.filter_jit(agent.act)(model, belief, agent.init(), key=jax.random.key(0))
+    decision, carry = eqx.filter_jit(agent.act)(context, agent.init(), key=jax.random.key(0))
     account = decision.info.account
     print(decision.action, account.terms.risk_nats, account.terms.epistemic_nats)
     assert decision.action.tolist() == [1, -1]

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .control import rollout as rollout
+    from .agents import rollout as rollout
     from .core import (
+        AbstractAgent as AbstractAgent,
         AbstractController as AbstractController,
         AbstractEngine as AbstractEngine,
         AbstractEnvironment as AbstractEnvironment,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .train import fit as fit
 
 _HOME = {
+    "AbstractAgent": "core",
     "AbstractController": "core",
     "AbstractEngine": "core",
     "AbstractEnvironment": "core",
@@ -39,11 +41,12 @@ _HOME = {
     "filter": "inference",
     "fit": "train",
     "infer": "inference",
-    "rollout": "control",
+    "rollout": "agents",
     "smooth": "inference",
 }
 
 _NAMESPACES = (
+    "agents",
     "control",
     "core",
     "data",

@@ -1,7 +1,6 @@
 """Plans, controllers and the agent's loop on systems whose best behaviour is known."""
 
 import itertools
-from typing import final
 
 import equinox as eqx
 import jax
@@ -12,6 +11,7 @@ import numpyro.distributions as dist
 import optax
 import pytest
 
+from homeostat.agents import BeliefAgent, rollout
 from homeostat.control import (
     ActionSequences,
     ConstantAction,
@@ -24,51 +24,19 @@ from homeostat.control import (
     SquashedPlan,
     TargetState,
     active_inference,
-    rollout,
     target_image,
 )
-from homeostat.core import AbstractEnvironment
+from homeostat.core import PlanningContext
 from homeostat.distributions import CategoricalParams, DiagonalGaussianParams, FullGaussian
 from homeostat.inference.engines import MPPI, CrossEntropy, Enumerate, Gradient, NaturalGradient
 from homeostat.inference.filters import GaussianBelief, Kalman, VariationalFilter
-from homeostat.models.sequential import LinearDynamics, LinearGaussian
 from homeostat.models.static import SpatialTransformer
-from homeostat.objectives import Linearized, PathEnergy, PlanningContext, PragmaticEpistemic, RiskAmbiguity
+from homeostat.objectives import Linearized, PathEnergy, PragmaticEpistemic, RiskAmbiguity
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA, FINITE_DIFFERENCES
+from worlds import GOAL, Plane, plane
 
 MOVES = jnp.asarray(list(itertools.product((-1, 0, 1), repeat=2)), jnp.int32)
-
-
-def plane(noise=0.01):
-    """Two coordinates moved directly by two actions, seen with a little noise."""
-    dynamics = LinearDynamics(jnp.eye(2), jnp.eye(2), noise * jnp.eye(2))
-    return LinearGaussian(jnp.zeros(2), jnp.eye(2), dynamics, jnp.eye(2), 0.05 * jnp.eye(2))
-
-
-@final
-class Plane(AbstractEnvironment):
-    """The world that `plane` models, without process noise."""
-
-    goal: jax.Array
-
-    def initial(self, *, key):
-        return jnp.zeros(2)
-
-    def transition(self, state, action, *, key):
-        return state + action
-
-    def observation(self, state, *, key):
-        return state + 0.05 * jr.normal(key, (2,))
-
-    def reward(self, state, action, next_state):
-        return -jnp.sum((next_state - self.goal) ** 2)
-
-    def terminal(self, state):
-        return jnp.sum((state - self.goal) ** 2) < 0.25
-
-
-GOAL = jnp.array([3.0, -5.0])
 
 
 def distance_cost(state, action):
@@ -77,15 +45,12 @@ def distance_cost(state, action):
 
 PREFERENCE = TargetState(GOAL, 0.5)
 AGENTS = {
-    "exhaustive, two steps": active_inference(PREFERENCE, ActionSequences(MOVES, 2), Kalman(), engine=Enumerate(0.01)),
-    "held action": active_inference(PREFERENCE, ConstantAction(MOVES, 2), Kalman()),
-    "pragmatic and epistemic": active_inference(
-        PREFERENCE, ConstantAction(MOVES, 1), Kalman(), functional=PragmaticEpistemic()
-    ),
+    "exhaustive, two steps": active_inference(PREFERENCE, ActionSequences(MOVES, 2), engine=Enumerate(0.01)),
+    "held action": active_inference(PREFERENCE, ConstantAction(MOVES, 2)),
+    "pragmatic and epistemic": active_inference(PREFERENCE, ConstantAction(MOVES, 1), functional=PragmaticEpistemic()),
     "cross-entropy, factored": active_inference(
         PREFERENCE,
         Factored(jnp.asarray((-1, 0, 1), jnp.int32), 2, 2),
-        Kalman(),
         engine=CrossEntropy(64, 8),
         num_steps=3,
     ),
@@ -96,7 +61,7 @@ AGENTS = {
         PathEnergy(distance_cost, num_paths=1, temperature=0.5), MPPI(128, 1.0), SquashedPlan(2, 3), num_steps=4
     ),
     "gradient, relaxed actions": active_inference(
-        PREFERENCE, SquashedPlan(2, 3), Kalman(), engine=Gradient(optax.adam(0.2)), num_steps=20
+        PREFERENCE, SquashedPlan(2, 3), engine=Gradient(optax.adam(0.2)), num_steps=20
     ),
 }
 
@@ -111,72 +76,20 @@ SLOW = {"cross-entropy, Gaussian, cost", "held action"}
 )
 def test_every_engine_reaches_a_target_on_the_shortest_path(agent, key):
     """Five diagonal unit steps are needed; every planner takes them and then stays."""
-    run = eqx.filter_jit(lambda key: rollout(Plane(GOAL), plane(), Kalman(), agent, key=key, num_steps=8))
+    run = eqx.filter_jit(lambda key: rollout(Plane(GOAL), BeliefAgent(plane(), Kalman(), agent), key=key, num_steps=8))
     episode = run(key)
     assert float(jnp.linalg.norm(episode.state - GOAL)) < 0.5
-    reached = np.asarray(episode.moments.terminal)
+    reached = np.asarray(episode.trajectory.terminal)
     # Bounded continuous actions only approach a unit step, so they may need one more.
     assert reached[5:].all() and not reached[:4].any()
 
 
-def test_rollout_is_a_loop_written_out(key):
-    """The scan against the same five calls in Python, and what it records."""
-    agent, environment, model = AGENTS["held action"], Plane(GOAL), plane()
-    episode = eqx.filter_jit(rollout)(environment, model, Kalman(), agent, key=key, num_steps=3)
-    act, update = eqx.filter_jit(agent.act), eqx.filter_jit(Kalman().update)
-    _, belief_key, scan_key = jr.split(key, 3)
-    state, belief, carry = jnp.zeros(2), Kalman().init(model, key=belief_key), agent.init()
-    for t, step_key in enumerate(jr.split(scan_key, 3)):
-        observe_key, update_key, act_key, move_key, predict_key = jr.split(step_key, 5)
-        observation = environment.observation(state, key=observe_key)
-        belief, info = update(model, belief, observation, key=update_key)
-        decision, carry = act(model, belief, carry, key=act_key)
-        moments = jax.tree.map(lambda leaf, t=t: leaf[t], episode.moments)
-        np.testing.assert_allclose(moments.state, state, atol=ALGEBRA)
-        np.testing.assert_allclose(moments.observation, observation, atol=ALGEBRA)
-        np.testing.assert_allclose(moments.belief.mean, belief.mean, atol=ALGEBRA)
-        np.testing.assert_allclose(moments.filtering.free_energy_nats, info.free_energy_nats, atol=ALGEBRA)
-        np.testing.assert_array_equal(moments.decision.action, decision.action)
-        after = environment.transition(state, decision.action, key=move_key)
-        np.testing.assert_allclose(moments.reward, environment.reward(state, decision.action, after), atol=ALGEBRA)
-        belief = Kalman().predict(model, belief, decision.action, key=predict_key)
-        state = after
-    np.testing.assert_allclose(episode.state, state, atol=ALGEBRA)
-    np.testing.assert_allclose(episode.belief.mean, belief.mean, atol=ALGEBRA)
-
-
-def test_rollout_maps_over_episodes_and_keeps_what_it_is_told(key):
-    agent = AGENTS["held action"]
-
-    def one(key, goal):
-        agent_of = eqx.tree_at(lambda a: a.objective.preference.target, agent, goal)
-        return rollout(
-            Plane(goal),
-            plane(),
-            Kalman(),
-            agent_of,
-            key=key,
-            num_steps=5,
-            keep=lambda m: m.decision.info.account.terms,
-            belief=GaussianBelief(jnp.zeros(2), jnp.eye(2)),
-            state=jnp.ones(2),
-        )
-
-    goals = jnp.array([[2.0, 2.0], [-3.0, 1.0], [1.0, 1.0]])
-    episodes = jax.jit(jax.vmap(one))(jr.split(key, 3), goals)
-    assert episodes.moments.risk_nats.shape == (3, 5, 2)
-    np.testing.assert_allclose(episodes.state, goals, atol=ALGEBRA)
-    single = jax.jit(one)(jr.split(key, 3)[1], goals[1])
-    np.testing.assert_allclose(single.moments.risk_nats, episodes.moments.risk_nats[1], atol=ALGEBRA)
-    with pytest.raises(BadInputError, match="at least one step"):
-        rollout(Plane(GOAL), plane(), Kalman(), agent, key=key, num_steps=0)
-
-
 def test_decisions_explain_themselves(key):
     """Terms by name, the predicted path, and the same action from the raw minimum over plans."""
-    model, belief = plane(), GaussianBelief(jnp.array([1.0, 1.0]), 0.2 * jnp.eye(2))
+    belief = GaussianBelief(jnp.array([1.0, 1.0]), 0.2 * jnp.eye(2))
+    context = PlanningContext(plane(), Kalman(), belief)
     agent = AGENTS["exhaustive, two steps"]
-    decision, _ = eqx.filter_jit(agent.act)(model, belief, agent.init(), key=key)
+    decision, _ = eqx.filter_jit(agent.act)(context, agent.init(), key=key)
     account = decision.info.account
     np.testing.assert_allclose(account.predicted_mean[1], belief.mean + jnp.sum(decision.info.actions, 0), atol=ALGEBRA)
     np.testing.assert_allclose(account.energy_nats, jnp.sum(RiskAmbiguity()(account.terms)), atol=ALGEBRA)
@@ -189,17 +102,17 @@ def test_decisions_explain_themselves(key):
 
 def test_plans_of_equal_energy_are_sampled_equally_often(key):
     """Indifferent to the second coordinate, the agent moves it in every direction; the mode never would."""
-    model, belief = plane(), GaussianBelief(jnp.zeros(2), 0.2 * jnp.eye(2))
+    context = PlanningContext(plane(), Kalman(), GaussianBelief(jnp.zeros(2), 0.2 * jnp.eye(2)))
     careless = TargetState(GOAL, jnp.array([0.5, jnp.inf]))
-    agent = active_inference(careless, ConstantAction(MOVES, 1), Kalman(), engine=Enumerate(0.01), choice=Sampled())
-    act = jax.jit(jax.vmap(lambda k: agent.act(model, belief, agent.init(), key=k)[0].action))
+    agent = active_inference(careless, ConstantAction(MOVES, 1), engine=Enumerate(0.01), choice=Sampled())
+    act = jax.jit(jax.vmap(lambda k: agent.act(context, agent.init(), key=k)[0].action))
     actions = np.asarray(act(jr.split(key, 300)))
     assert (actions[:, 0] == 1).all()
     counts = np.bincount(actions[:, 1] + 1, minlength=3)
     # Three equal chances in 300: five standard deviations are 41.
     assert np.all(np.abs(counts - 100) < 41)
-    steady = active_inference(careless, ConstantAction(MOVES, 1), Kalman(), choice=MostLikely())
-    first = jax.jit(jax.vmap(lambda k: steady.act(model, belief, steady.init(), key=k)[0].action))(jr.split(key, 2))
+    steady = active_inference(careless, ConstantAction(MOVES, 1), choice=MostLikely())
+    first = jax.jit(jax.vmap(lambda k: steady.act(context, steady.init(), key=k)[0].action))(jr.split(key, 2))
     np.testing.assert_array_equal(first[0], first[1])
 
 
@@ -209,8 +122,8 @@ def test_a_mixture_of_places_sends_the_agent_to_the_nearer_one(key):
         dist.Categorical(probs=jnp.array([0.5, 0.5])),
         dist.MultivariateNormal(places, scale_tril=0.3 * jnp.eye(2)[None]),
     )
-    agent = active_inference(PreferredStates(mixture), ActionSequences(MOVES, 1), Kalman())
-    run = eqx.filter_jit(lambda key: rollout(Plane(GOAL), plane(), Kalman(), agent, key=key, num_steps=4))
+    agent = active_inference(PreferredStates(mixture), ActionSequences(MOVES, 1))
+    run = eqx.filter_jit(lambda key: rollout(Plane(GOAL), BeliefAgent(plane(), Kalman(), agent), key=key, num_steps=4))
     np.testing.assert_allclose(run(key).state, places[1], atol=ALGEBRA)
 
 
@@ -271,14 +184,16 @@ def test_a_variational_filter_predicts_like_the_exact_one(key):
     variational = VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(2))
     model, belief = plane(), GaussianBelief(jnp.array([1.0, 1.0]), 0.2 * jnp.eye(2))
     plans = ConstantAction(MOVES, 2)
-    exact, other = (active_inference(PREFERENCE, plans, f) for f in (Kalman(), variational))
+    objective = active_inference(PREFERENCE, plans).objective
     energies = [
         jax.jit(
             jax.vmap(
-                lambda i, a=a: a.objective.explain(plans.decode(i), PlanningContext(model, belief), key=key).energy_nats
+                lambda i, f=f: (
+                    objective.explain(plans.decode(i), PlanningContext(model, f, belief), key=key).energy_nats
+                )
             )
         )(jnp.arange(9))
-        for a in (exact, other)
+        for f in (Kalman(), variational)
     ]
     np.testing.assert_allclose(*energies, atol=ALGEBRA)
 
@@ -289,6 +204,6 @@ def test_settings_that_cannot_work_are_refused():
     with pytest.raises(BadInputError, match="in \\[0, 1\\]"):
         Factored(jnp.arange(3), 2, 1, memory=1.5)
     with pytest.raises(BadInputError, match="at least one engine step"):
-        active_inference(PREFERENCE, ConstantAction(MOVES, 1), Kalman(), num_steps=0)
+        active_inference(PREFERENCE, ConstantAction(MOVES, 1), num_steps=0)
     with pytest.raises(BadInputError, match="one period for each coordinate"):
         TargetState(jnp.zeros(3), 1.0, jnp.ones(2))

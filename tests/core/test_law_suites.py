@@ -12,6 +12,7 @@ import pytest
 import catalogue
 from catalogue import EAGER, STRICT
 from homeostat.core import (
+    AbstractAgent,
     AbstractBelief,
     AbstractController,
     AbstractEngine,
@@ -21,13 +22,16 @@ from homeostat.core import (
     AbstractLearner,
     AbstractMarkovModel,
     AbstractObjective,
+    Bounded,
     Decision,
     FilterInfo,
+    PlanningContext,
     StepInfo,
 )
 from homeostat.distributions import FullGaussian
 from homeostat.objectives import FreeEnergy
 from homeostat.testing import (
+    check_agent,
     check_controller,
     check_engine,
     check_environment,
@@ -190,6 +194,14 @@ def test_engines(engine, message, key):
 class Counter(AbstractEnvironment):
     """Counts what it is given."""
 
+    @property
+    def action_spec(self):
+        return Bounded(())
+
+    @property
+    def observation_spec(self):
+        return Bounded(())
+
     def initial(self, *, key):
         return jr.normal(key, ())
 
@@ -216,6 +228,12 @@ class VectorReward(Counter):
         return jnp.zeros(2)
 
 
+class Elsewhere(Counter):
+    @property
+    def observation_spec(self):
+        return Bounded((2,))
+
+
 class Undecided(Counter):
     def terminal(self, state):
         return state
@@ -227,11 +245,12 @@ class Undecided(Counter):
         (Growing(), "preserves the state's structure"),
         (VectorReward(), "expected a real scalar"),
         (Undecided(), "expected a boolean scalar"),
+        (Elsewhere(), "agrees with its spec"),
     ],
 )
 def test_environments(environment, message, key):
     with pytest.raises(AssertionError, match=message):
-        check_environment(environment, lambda k: jr.normal(k, ()), key=key)
+        check_environment(environment, key=key)
 
 
 class Point(AbstractBelief):
@@ -324,18 +343,33 @@ class Steady(AbstractController):
     def init(self):
         return jnp.zeros(())
 
-    def act(self, model, belief, carry, *, key):
-        return Decision(-belief.mean, carry), carry + 1.0
+    def act(self, context, carry, *, key):
+        return Decision(-context.belief.mean, carry), carry + 1.0
 
 
 class Drifting(Steady):
-    def act(self, model, belief, carry, *, key):
-        return Decision(-belief.mean, carry), jnp.zeros(2)
+    def act(self, context, carry, *, key):
+        return Decision(-context.belief.mean, carry), jnp.zeros(2)
 
 
 def test_controllers(key):
     with pytest.raises(AssertionError, match="preserves the carry's structure"):
-        check_controller(Drifting(), MODEL, Point(jnp.ones(1)), key=key)
+        check_controller(Drifting(), PlanningContext(MODEL, Overconfident(), Point(jnp.ones(1))), key=key)
+
+
+class Unsteady(AbstractAgent):
+    """Forgets what its state looks like."""
+
+    def init(self, *, key):
+        return jnp.zeros(())
+
+    def act(self, state, observation, *, key):
+        return Decision(-observation, ()), jnp.zeros(2)
+
+
+def test_agents(key):
+    with pytest.raises(AssertionError, match="preserves the state's structure"):
+        check_agent(Unsteady(), jnp.ones(1), key=key)
 
 
 class Loss(NamedTuple):

@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from homeostat.environments import DSprites, SpriteGrid
-from homeostat.environments.adapters import ENV_ID, FunctionalSprites, register
+from homeostat.environments.adapters import ENV_ID, register, sprites_func_env
 from homeostat.results import BadInputError
 
 OPTIONS = {
@@ -155,7 +155,7 @@ def test_batches_reproduce_and_differ_among_themselves():
 
 
 def test_functional_interface():
-    env = FunctionalSprites(fovea=16)
+    env = sprites_func_env(fovea=16)
     state = env.initial(jr.key(0))
     assert {k: np.asarray(v) for k, v in env.observation(state, jr.key(1)).items()} in env.observation_space
     action = jnp.asarray([2, 1, 1, 1, 1, 0])
@@ -163,7 +163,7 @@ def test_functional_interface():
     assert int(after.world.latents[1]) == min(int(state.world.latents[1]) + 1, 5)
     assert float(env.reward(state, action, after, jr.key(3))) == -float(env.state_info(after)["steps_to_goal"])
     assert env.render_image(after, env.render_init())[1].shape == (64, 64, 3)
-    batch = FunctionalSprites()
+    batch = sprites_func_env()
     batch.transform(jax.vmap)
     states = batch.initial(jr.split(jr.key(0), 4))
     assert batch.observation(states, jr.split(jr.key(1), 4)).shape == (4, 64, 64)

@@ -9,6 +9,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
+from homeostat.core import PlanningContext
 from homeostat.environments import DSprites, Fovea, PixelNoise
 from homeostat.experiments.dsprites import _reaching as reaching, _searching as searching, control, epistemic
 from homeostat.experiments.dsprites._sprites import CLASS_STEP, similarity_of, sprite_models
@@ -41,9 +42,9 @@ def test_exploration_stays_inside_the_lattice():
     for scale, x in itertools.product((0, 1, 5), (0, 31)):
         latents = jnp.array([0.0, scale, 7.0, x, 15.0])
         belief = GaussianBelief(SpriteCoordinates().inverse(similarity_of(latents)), jnp.eye(4))
-        actions = jax.vmap(lambda k, b=belief: explore.act(model, b, None, key=k)[0].action)(
-            jr.split(jr.key(scale), 64)
-        )
+        actions = jax.vmap(
+            lambda k, b=belief: explore.act(PlanningContext(model, epistemic.EXACT, b), None, key=k)[0].action
+        )(jr.split(jr.key(scale), 64))
         after = np.asarray(latents)[None, 1:] + np.asarray(actions)
         assert after[:, 0].min() >= 0 and after[:, 0].max() <= 5
         assert after[:, 2].min() >= 0 and after[:, 2].max() <= 31
@@ -154,7 +155,9 @@ def test_the_epistemic_term_moves_the_gaze_to_where_there_is_something_to_see(fi
 
     def gaze_moves(weight):
         agent = epistemic.make_agent(config, goal, weight)
-        act = jax.jit(jax.vmap(lambda k: agent.act(model, belief, agent.init(), key=k)[0]))
+        act = jax.jit(
+            jax.vmap(lambda k: agent.act(PlanningContext(model, epistemic.EXACT, belief), agent.init(), key=k)[0])
+        )
         return act(jr.split(key, 12))
 
     curious, careless = gaze_moves(1.0), gaze_moves(0.0)

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 import pytest
 
 from homeostat.control import PreferredOutcomes, PreferredStates, TargetState
-from homeostat.core import AbstractMarkovModel
+from homeostat.core import AbstractMarkovModel, PlanningContext
 from homeostat.distributions import FullGaussian, MonteCarlo
 from homeostat.inference.engines import NaturalGradient
 from homeostat.inference.filters import GaussianBelief, Kalman, ParticleBelief, VariationalFilter
@@ -22,13 +22,12 @@ from homeostat.objectives import (
     Linearized,
     MomentMatched,
     NestedMonteCarlo,
-    PlanningContext,
     PragmaticEpistemic,
     RiskAmbiguity,
     SampledPoints,
     UncertainDynamics,
     WeightedPoints,
-    forecast,
+    forecast_beliefs,
 )
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA, FINITE_DIFFERENCES, MONTE_CARLO_STANDARD_ERRORS
@@ -82,8 +81,8 @@ def test_linear_gaussian_terms_equal_dense_algebra(linear, key, estimator, filte
     rng = np.random.default_rng(5)
     goal, goal_tril = jnp.asarray(rng.standard_normal(4)), tril(rng, 4)
     preference = PreferredOutcomes(dist.MultivariateNormal(goal, scale_tril=goal_tril))
-    energy = ExpectedFreeEnergy(preference, filter, estimator)
-    account = eqx.filter_jit(energy.explain)(actions, PlanningContext(model, belief), key=key)
+    energy = ExpectedFreeEnergy(preference, estimator)
+    account = eqx.filter_jit(energy.explain)(actions, PlanningContext(model, filter, belief), key=key)
     for t, (mean, cov, obs_mean, obs_cov, noise) in enumerate(dense_predictions(model, belief, actions)):
         goal_cov = np.asarray(goal_tril @ goal_tril.T)
         gap = obs_mean - np.asarray(goal)
@@ -115,14 +114,12 @@ def test_preferences_over_states_bound_those_over_observations(linear, key):
     rng = np.random.default_rng(7)
     goal, goal_tril = rng.standard_normal(3), np.asarray(tril(rng, 3))
     goal_cov = goal_tril @ goal_tril.T
-    prospect = PlanningContext(model, belief)
+    prospect = PlanningContext(model, Kalman(), belief)
     over_states = PreferredStates(dist.MultivariateNormal(jnp.asarray(goal), scale_tril=jnp.asarray(goal_tril)))
     c = np.asarray(model.emission_matrix)
     r = np.asarray(model.emission_scale_tril @ model.emission_scale_tril.T)
     pushed = dist.MultivariateNormal(jnp.asarray(c @ goal + 1.0), covariance_matrix=jnp.asarray(c @ goal_cov @ c.T + r))
-    explain = eqx.filter_jit(
-        lambda preference: ExpectedFreeEnergy(preference, Kalman()).explain(actions, prospect, key=key)
-    )
+    explain = eqx.filter_jit(lambda preference: ExpectedFreeEnergy(preference).explain(actions, prospect, key=key))
     states, outcomes = explain(over_states).terms, explain(PreferredOutcomes(pushed)).terms
     for t, (mean, cov, obs_mean, obs_cov, _) in enumerate(dense_predictions(model, belief, actions)):
         np.testing.assert_allclose(states.risk_nats[t], dense_kl(mean, cov, goal, goal_cov), atol=ALGEBRA)
@@ -355,19 +352,19 @@ def test_parameter_information_is_the_average_over_the_belief(key):
     model = StateSpace(prior, dynamics.expected(), Curved(True))
     belief = GaussianBelief(jnp.asarray(rng.standard_normal(3)), 0.5 * jnp.eye(3))
     actions = jnp.asarray(rng.standard_normal((2, 2)))
-    energy = ExpectedFreeEnergy(TargetState(jnp.zeros(3), 1.0), FILTER, parameters=UncertainDynamics(dynamics))
-    prospect = PlanningContext(model, belief)
+    energy = ExpectedFreeEnergy(TargetState(jnp.zeros(3), 1.0), parameters=UncertainDynamics(dynamics))
+    prospect = PlanningContext(model, FILTER, belief)
     account = eqx.filter_jit(energy.explain)(actions, prospect, key=key)
     states = jax.vmap(lambda k: belief.sample(key=k))(jr.split(key, 4_000))
     gains = jax.jit(jax.vmap(lambda s: dynamics.information_gain(s, actions[0])))(states)
     # Cubature is exact to third order; the gain is a logarithm of a quadratic.
     np.testing.assert_allclose(account.terms.parameter_information_nats[0], jnp.mean(gains), rtol=0.05)
-    without = ExpectedFreeEnergy(TargetState(jnp.zeros(3), 1.0), FILTER)
+    without = ExpectedFreeEnergy(TargetState(jnp.zeros(3), 1.0))
     plain = eqx.filter_jit(without.pointwise)(actions, prospect, key=key)
     difference = plain - account.energy_nats
     np.testing.assert_allclose(difference, jnp.sum(account.terms.parameter_information_nats), atol=ALGEBRA)
     # A second step is judged from where the first one leads.
-    after = jax.jit(lambda: forecast(FILTER, prospect, actions, key=key))()
+    after = jax.jit(lambda: forecast_beliefs(prospect, actions, key=key))()
     centre = dynamics.information_gain(after.loc[0], actions[1])
     np.testing.assert_allclose(account.terms.parameter_information_nats[1], centre, rtol=0.3)
 
@@ -375,8 +372,8 @@ def test_parameter_information_is_the_average_over_the_belief(key):
 def test_expectation_over_plans_and_transforms(linear, key):
     model, belief, actions = linear
     preference = TargetState(jnp.zeros(3), 1.0)
-    energy = ExpectedFreeEnergy(preference, Kalman(), expectation=MonteCarlo(8))
-    prospect = PlanningContext(model, belief)
+    energy = ExpectedFreeEnergy(preference, expectation=MonteCarlo(8))
+    prospect = PlanningContext(model, Kalman(), belief)
     plans = dist.Normal(actions, 0.3).to_event(2)
     value = eqx.filter_jit(energy)(plans, prospect, key=key)
     samples = energy.expectation.points(plans, key=jr.split(key)[0]).values

@@ -8,10 +8,11 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
+from homeostat.core import PlanningContext
 from homeostat.distributions import MonteCarlo
-from homeostat.inference.filters import GaussianBelief
+from homeostat.inference.filters import GaussianBelief, Kalman
 from homeostat.models.sequential import LinearDynamics, StateSpace
-from homeostat.objectives import PathEnergy, PlanningContext
+from homeostat.objectives import PathEnergy
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 
@@ -24,7 +25,7 @@ def prospect(noise, spread):
     model = StateSpace(
         prior, LinearDynamics(MATRIX, CONTROL, noise * jnp.eye(2)), lambda s: dist.Normal(s, 1.0).to_event(1)
     )
-    return PlanningContext(model, GaussianBelief(jnp.array([1.0, -0.5]), spread * jnp.eye(2)))
+    return PlanningContext(model, Kalman(), GaussianBelief(jnp.array([1.0, -0.5]), spread * jnp.eye(2)))
 
 
 def cost(state, action):

@@ -1,4 +1,4 @@
-"""Controllers: inference over plans, and the verb that runs an agent in a world."""
+"""Controllers: inference over plans."""
 
 from ._model_predictive import (
     AbstractChoice as AbstractChoice,
@@ -22,4 +22,3 @@ from ._preferences import (
     TargetState as TargetState,
     target_image as target_image,
 )
-from ._rollout import Rollout as Rollout, Transition as Transition, rollout as rollout

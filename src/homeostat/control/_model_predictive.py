@@ -6,7 +6,7 @@ from typing import NamedTuple, final
 import equinox as eqx
 import jax.random as jr
 
-from ..core import AbstractBelief, AbstractController, AbstractEngine, AbstractFilter, AbstractMarkovModel, Decision
+from ..core import AbstractController, AbstractEngine, Decision, PlanningContext
 from ..distributions import AbstractExpectation
 from ..inference import infer
 from ..inference.engines import Enumerate
@@ -19,7 +19,6 @@ from ..objectives import (
     ExpectedFreeEnergy,
     Linearized,
     NoParameterGain,
-    PlanningContext,
     RiskAmbiguity,
 )
 from ..results import BadInputError
@@ -107,17 +106,14 @@ class ModelPredictive(AbstractController[Params]):
     def init(self) -> Params:
         return self.plan.init()
 
-    def act(
-        self, model: AbstractMarkovModel, belief: AbstractBelief, carry: Params, *, key: Key
-    ) -> tuple[Decision, Params]:
+    def act(self, context: PlanningContext, carry: Params, *, key: Key) -> tuple[Decision, Params]:
         infer_key, choice_key, explain_key = jr.split(key, 3)
-        prospect = PlanningContext(model, belief)
         objective = _Decoded(self.objective, self.plan, self.objective.expectation)
         posterior = infer(
             objective,
             self.engine,
             self.plan.family,
-            prospect,
+            context,
             key=infer_key,
             params=carry,
             num_steps=self.num_steps,
@@ -125,7 +121,7 @@ class ModelPredictive(AbstractController[Params]):
         )
         value = self.choice(self.plan, posterior.params, key=choice_key)
         actions = self.plan.decode(value)
-        account = objective.explain(value, prospect, key=explain_key)
+        account = objective.explain(value, context, key=explain_key)
         decision = Decision(actions[0], PlanInfo(actions, account, posterior.path_nats))
         return decision, self.plan.shift(posterior.params)
 
@@ -133,7 +129,6 @@ class ModelPredictive(AbstractController[Params]):
 def active_inference(
     preference: AbstractPreference,
     plan: AbstractPlan,
-    filter: AbstractFilter,
     *,
     engine: AbstractEngine | None = None,
     estimator: AbstractEstimator | None = None,
@@ -147,7 +142,6 @@ def active_inference(
     Args:
         preference: what the agent wants.
         plan: family of plans.
-        filter: its `predict` carries beliefs into the future.
         engine: any engine; by default all plans are evaluated.
         estimator: of expectations over states and observations; linearised by default.
         functional: which terms count; risk + ambiguity by default.
@@ -157,7 +151,6 @@ def active_inference(
     """
     objective = ExpectedFreeEnergy(
         preference,
-        filter,
         Linearized() if estimator is None else estimator,
         RiskAmbiguity() if functional is None else functional,
         NoParameterGain() if parameters is None else parameters,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from ..core import AbstractBelief, AbstractMarkovModel
+from ..core import AbstractBelief, AbstractModel
 from ..objectives import AbstractEstimator, AbstractPreference, Preferred
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Key, Scalar
@@ -60,7 +60,7 @@ class TargetState(AbstractPreference):
         return jnp.sum(jnp.where(matters, log_density, 0.0))
 
     def compare(
-        self, estimator: AbstractEstimator, model: AbstractMarkovModel, belief: AbstractBelief, *, key: Key
+        self, estimator: AbstractEstimator, model: AbstractModel, belief: AbstractBelief, *, key: Key
     ) -> Preferred:
         return _compare_states(self.log_prob, estimator, belief, key=key)
 
@@ -76,7 +76,7 @@ class PreferredStates(AbstractPreference):
     distribution: Distribution
 
     def compare(
-        self, estimator: AbstractEstimator, model: AbstractMarkovModel, belief: AbstractBelief, *, key: Key
+        self, estimator: AbstractEstimator, model: AbstractModel, belief: AbstractBelief, *, key: Key
     ) -> Preferred:
         return _compare_states(self.distribution.log_prob, estimator, belief, key=key)
 
@@ -92,7 +92,7 @@ class PreferredOutcomes(AbstractPreference):
     distribution: Distribution
 
     def compare(
-        self, estimator: AbstractEstimator, model: AbstractMarkovModel, belief: AbstractBelief, *, key: Key
+        self, estimator: AbstractEstimator, model: AbstractModel, belief: AbstractBelief, *, key: Key
     ) -> Preferred:
         # One key for both: where they are sampled, risk and pragmatic value see the same observations.
         return Preferred(

@@ -1,6 +1,11 @@
 """Protocols only, no algorithm."""
 
-from ._controller import AbstractController as AbstractController, Decision as Decision
+from ._agent import AbstractAgent as AbstractAgent
+from ._controller import (
+    AbstractController as AbstractController,
+    Decision as Decision,
+    PlanningContext as PlanningContext,
+)
 from ._engine import AbstractEngine as AbstractEngine, StepInfo as StepInfo
 from ._environment import AbstractEnvironment as AbstractEnvironment
 from ._family import AbstractFamily as AbstractFamily
@@ -17,3 +22,4 @@ from ._model import (
     AbstractSequentialModel as AbstractSequentialModel,
 )
 from ._objective import AbstractObjective as AbstractObjective, Errors as Errors
+from ._spec import Bounded as Bounded, map_spec as map_spec

@@ -1,15 +1,30 @@
 """A controller turns a belief into an action; what it must remember between steps is its carry."""
 
 import abc
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, final
 
 import equinox as eqx
 
 from ..typing import Action, Key, PyTree
-from ._filter import AbstractBelief
-from ._model import AbstractModel
+from ._filter import AbstractBelief, AbstractFilter
+from ._model import AbstractSequentialModel
 
 Carry = TypeVar("Carry")
+
+
+@final
+class PlanningContext(eqx.Module):
+    """The model, the filter that carries beliefs through it, and the belief about the current state.
+
+    Attributes:
+        model: the agent's model of the world.
+        filter: its `predict` carries the belief into the future.
+        belief: about the current state, from which a plan starts.
+    """
+
+    model: AbstractSequentialModel
+    filter: AbstractFilter
+    belief: AbstractBelief
 
 
 class Decision(NamedTuple):
@@ -32,5 +47,5 @@ class AbstractController(eqx.Module, Generic[Carry]):
         """Carry at the start of an episode."""
 
     @abc.abstractmethod
-    def act(self, model: AbstractModel, belief: AbstractBelief, carry: Carry, *, key: Key) -> tuple[Decision, Carry]:
+    def act(self, context: PlanningContext, carry: Carry, *, key: Key) -> tuple[Decision, Carry]:
         """Choose an action."""

@@ -8,14 +8,26 @@ import abc
 from typing import Generic, TypeVar
 
 import equinox as eqx
+import jax.numpy as jnp
 
-from ..typing import Action, Array, Bool, Key, Observation, Scalar
+from ..typing import Action, Array, Bool, Key, Observation, PyTree, Scalar
+from ._spec import Bounded
 
 EnvironmentState = TypeVar("EnvironmentState")
 
 
 class AbstractEnvironment(eqx.Module, Generic[EnvironmentState]):
     """A world that can be stepped inside `jit`, `vmap` and `scan`."""
+
+    @property
+    @abc.abstractmethod
+    def action_spec(self) -> PyTree[Bounded]:
+        """What an action looks like."""
+
+    @property
+    @abc.abstractmethod
+    def observation_spec(self) -> PyTree[Bounded]:
+        """What an observation looks like: one `Bounded`, or a tree of them (a dictionary, a named tuple)."""
 
     @abc.abstractmethod
     def initial(self, *, key: Key) -> EnvironmentState:
@@ -36,3 +48,7 @@ class AbstractEnvironment(eqx.Module, Generic[EnvironmentState]):
     @abc.abstractmethod
     def terminal(self, state: EnvironmentState) -> Bool[Array, ""]:
         """Whether the task ended in `state` (time limits are a wrapper's business)."""
+
+    def truncated(self, state: EnvironmentState) -> Bool[Array, ""]:
+        """Whether the episode is cut off in `state` though its task goes on; never, but for wrappers such as `TimeLimit`."""
+        return jnp.zeros((), bool)

@@ -16,6 +16,7 @@ An environment (the generative process) has the same three parts; see `AbstractE
 
 import abc
 import copy
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -31,9 +32,14 @@ class AbstractSequentialModel(eqx.Module):
     compiled. All latents of one step are one flat vector; levels within a step are a `Hierarchical` prior. The names of the
     methods are taken: a field of a model cannot be called `prior` or `emission_given`.
 
+    Attributes:
+        reads_observation: whether `next_carry` depends on the observation.
+
     References:
         Marino (thesis), Eq. 4.1.
     """
+
+    reads_observation: ClassVar[bool] = True
 
     @abc.abstractmethod
     def init_carry(self) -> Carry:
@@ -67,6 +73,8 @@ class AbstractModel(eqx.Module):
 class AbstractMarkovModel(AbstractModel, AbstractSequentialModel):
     """The Markov case: p(z_1), p(z' | z, a) and p(x | z)."""
 
+    reads_observation: ClassVar[bool] = False
+
     @abc.abstractmethod
     def transition(self, state: State, action: Action) -> Distribution:
         """The dynamics p(z' | z, a)."""
@@ -79,11 +87,13 @@ class AbstractMarkovModel(AbstractModel, AbstractSequentialModel):
         """The carry itself."""
         return carry
 
-    def emission_given(self, carry: Distribution, state: State) -> Distribution:
+    def emission_given(self, carry: Distribution | None, state: State) -> Distribution:
         """p(x | z), whatever came before."""
         return self.emission(state)
 
-    def next_carry(self, carry: Distribution, state: State, observation: Observation, action: Action) -> Distribution:
+    def next_carry(
+        self, carry: Distribution | None, state: State, observation: Observation, action: Action
+    ) -> Distribution:
         """p(z' | z, a), whatever was observed."""
         return _spelled_out(self.transition(state, action))
 

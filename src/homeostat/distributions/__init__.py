@@ -52,6 +52,7 @@ from ._hierarchical import (
     level_divergences as level_divergences,
     split_levels as split_levels,
 )
+from ._joint import Joint as Joint
 from ._ladder import Corrected as Corrected, Ladder as Ladder
 from ._matrix_normal_inverse_wishart import (
     MatrixNormalInverseWishart as MatrixNormalInverseWishart,

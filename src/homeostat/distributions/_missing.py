@@ -16,6 +16,7 @@ from jax.scipy.linalg import solve_triangular
 
 from ..results import BadInputError
 from ..typing import Array, Bool, Distribution, Float, Key, Observation, PyTree, Scalar
+from ._joint import Joint
 
 
 @final
@@ -67,6 +68,9 @@ def partial_log_prob(distribution: Distribution, value: Observation, observed: P
 
     Its gradient is finite whatever stands at the missing entries.
     """
+    if isinstance(distribution, Joint):
+        masks = _masks(value, observed)
+        return distribution.total(partial_log_prob, value, masks)
     if observed is None:
         return distribution.log_prob(value)
     base = _innermost(distribution)
@@ -87,6 +91,11 @@ def partial_log_prob(distribution: Distribution, value: Observation, observed: P
 
 def complete(distribution: Distribution, value: Observation, observed: PyTree | None, *, key: Key) -> Observation:
     """The observation with its missing entries drawn given the observed ones; no gradient flows through the draw."""
+    if isinstance(distribution, Joint):
+        masks = _masks(value, observed)
+        return distribution.map(
+            lambda part, own, known, k: complete(part, own, known, key=k), value, masks, distribution.split(key)
+        )
     if observed is None:
         return value
     sample = jax.lax.stop_gradient(distribution.sample(key))
@@ -103,6 +112,11 @@ def complete(distribution: Distribution, value: Observation, observed: PyTree | 
         solved = solve_triangular(factor, solve_triangular(factor, residual, lower=True), lower=True, trans=1)
         sample = jax.lax.stop_gradient(sample + root @ (rows.T @ solved))
     return jnp.where(observed, value, _typed(sample, value))
+
+
+def _masks(value: Observation, observed: PyTree | None) -> PyTree:
+    """One mask for every head."""
+    return jax.tree.map(lambda leaf: jnp.ones(jnp.shape(leaf), bool), value) if observed is None else observed
 
 
 def _innermost(distribution: Distribution) -> Distribution:

@@ -1,4 +1,4 @@
-"""Environments: the interactive dSprites world and its extensions."""
+"""Environments: the interactive dSprites world, models as worlds, and episodes."""
 
 from ._antialiased import Antialiased as Antialiased
 from ._archive import (
@@ -15,6 +15,12 @@ from ._configurations import (
     UniformConfigurations as UniformConfigurations,
 )
 from ._dsprites import DSprites as DSprites, SpriteState as SpriteState
+from ._episodes import (
+    AutoReset as AutoReset,
+    TimedState as TimedState,
+    TimeLimit as TimeLimit,
+    TimeStep as TimeStep,
+)
 from ._goals import (
     AbstractGoal as AbstractGoal,
     ImagePreference as ImagePreference,
@@ -33,7 +39,7 @@ from ._moving_sprites import moving_sprites as moving_sprites
 from ._outlines import outline as outline
 from ._renderers import AbstractRenderer as AbstractRenderer, PixelExact as PixelExact
 from ._scene import RAINBOW as RAINBOW, SceneState as SceneState, SpriteScene as SpriteScene
-from ._specs import Bounded as Bounded
+from ._simulated import Simulated as Simulated, spec_of_distribution as spec_of_distribution
 from ._world import AbstractSpriteWorld as AbstractSpriteWorld
 from .adapters import register as _register
 from .wrappers import (

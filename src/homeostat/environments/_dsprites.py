@@ -11,6 +11,7 @@ from typing import NamedTuple, final
 import jax.numpy as jnp
 import jax.random as jr
 
+from ..core import Bounded
 from ..results import BadInputError
 from ..typing import Any, Array, Float, Key, PyTree
 from ._configurations import AbstractConfigurations, UniformConfigurations
@@ -18,7 +19,6 @@ from ._goals import AbstractGoal, Target
 from ._grid import SpriteGrid
 from ._motion import AbstractMotion, GridMotion
 from ._renderers import AbstractRenderer, PixelExact
-from ._specs import Bounded
 from ._world import AbstractSpriteWorld, require_target
 
 

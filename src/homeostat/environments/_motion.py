@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from ..core import Bounded
 from ..results import BadInputError
 from ..typing import Any, Array, Float, Int, Key, Scalar
 from ._grid import SpriteGrid
-from ._specs import Bounded
 
 MOVES = ("scale", "orientation", "x", "y")
 """What the four components of a motion act on; shape and colour never change within an episode."""

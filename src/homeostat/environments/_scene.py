@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from ..core import Bounded
 from ..results import BadInputError
 from ..typing import Any, Array, Float, Int, Key, PyTree
 from ._configurations import AbstractConfigurations, UniformConfigurations
@@ -22,7 +23,6 @@ from ._goals import AbstractGoal, Target
 from ._grid import SpriteGrid
 from ._motion import AbstractMotion, GridMotion
 from ._renderers import AbstractRenderer, PixelExact
-from ._specs import Bounded
 from ._world import AbstractSpriteWorld, require_target
 
 RAINBOW = ((1.0, 0.2, 0.2), (0.2, 0.8, 0.3), (0.3, 0.5, 1.0), (1.0, 0.8, 0.2), (0.8, 0.4, 1.0), (1.0, 1.0, 1.0))

@@ -10,7 +10,6 @@ from ..results import BadInputError
 from ..typing import Any, Array, Float, Key, PyTree, Scalar
 from ._configurations import AbstractConfigurations
 from ._grid import SpriteGrid
-from ._specs import Bounded
 
 WorldState = TypeVar("WorldState")
 
@@ -23,16 +22,6 @@ class AbstractSpriteWorld(AbstractEnvironment[WorldState]):
     """
 
     grid: eqx.AbstractVar[SpriteGrid]
-
-    @property
-    @abc.abstractmethod
-    def action_spec(self) -> Bounded:
-        """What an action looks like."""
-
-    @property
-    @abc.abstractmethod
-    def observation_spec(self) -> PyTree[Bounded]:
-        """What an observation looks like: one `Bounded`, or a named tuple of them."""
 
     @abc.abstractmethod
     def initial_at(self, latents: Any, goal: Any = None, *, key: Key) -> WorldState:

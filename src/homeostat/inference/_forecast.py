@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractBelief, AbstractMarkovModel, AbstractSequentialModel
+from ..core import AbstractBelief, AbstractMarkovModel, AbstractSequentialModel, Snapshot
+from ..models.sequential import first_snapshot, imagine, observed
 from ..results import BadInputError
-from ..typing import Action, Array, Carry, Float, Int, Key, Observation, State
+from ..typing import Action, Array, Float, Int, Key, Observation, State
 from ._filter import Filtered
 
 
@@ -65,7 +66,14 @@ def sample_sequence(
         BadInputError: fewer than one step, or another number of actions than steps between observations.
     """
     _check_actions(actions, num_steps - 1, num_steps)
-    return _continue(model, model.init_carry(), actions, num_steps, key)
+    start_key, observe_key, rest_key = jr.split(key, 3)
+    start = observed(model, first_snapshot(model, key=start_key), key=observe_key)
+    first = jax.tree.map(lambda leaf: leaf[None], SampledSequence(start.state, start.observation))
+    if num_steps == 1:
+        return first
+    return jax.tree.map(
+        lambda *parts: jnp.concatenate(parts), first, _continue(model, start, actions, num_steps - 1, rest_key)
+    )
 
 
 @eqx.filter_jit
@@ -112,12 +120,9 @@ def forecast(
         if now.carry is None and not isinstance(model, AbstractMarkovModel):
             raise BadInputError(
                 f"Expected a belief that keeps the past, as {type(model).__name__} needs to go on, got "
-                f"{type(present).__name__}: filter with propagation=PastSamples(n) or with `Particle`."
+                f"{type(present).__name__}: filter with propagation=SampledHistories(n) or with `Particle`."
             )
-        carry = model.init_carry() if now.carry is None else now.carry
-        first, rest = (jax.tree.map(cut, actions) for cut in (lambda leaf: leaf[0], lambda leaf: leaf[1:]))
-        carry = model.next_carry(carry, now.state, now.observation, first)
-        return _continue(model, carry, rest, horizon, rest_key)
+        return _continue(model, now, actions, horizon, rest_key)
 
     futures = jax.vmap(future)(jr.split(key, num_samples))
     levels = jnp.asarray(probabilities, float)
@@ -131,33 +136,12 @@ def forecast(
 
 
 def _continue(
-    model: AbstractSequentialModel, carry: Carry, actions: Action | None, num_steps: int, key: Key
+    model: AbstractSequentialModel, snapshot: Snapshot, actions: Action | None, num_steps: int, key: Key
 ) -> SampledSequence:
-    """T steps from h_1, the first of them outside the loop: its carry may be of another kind than those that follow."""
-    first_key, rest_key = jr.split(key)
-
-    def draw(carry: Carry, one_key: Key) -> tuple[State, Observation]:
-        state_key, observation_key = jr.split(one_key)
-        state = model.prior(carry).sample(state_key)
-        return state, model.emission_given(carry, state).sample(observation_key)
-
-    state, observation = draw(carry, first_key)
-    first = jax.tree.map(lambda leaf: leaf[None], SampledSequence(state, observation))
-    if num_steps == 1:
-        return first
-    carry = model.next_carry(carry, state, observation, jax.tree.map(lambda leaf: leaf[0], actions))
-    keys = jr.split(rest_key, num_steps - 1)
-    # Inside the loop a step draws from its carry and then moves it; the last move is never used.
-    following = jax.tree.map(lambda leaf: jnp.concatenate([leaf[1:], leaf[-1:]]), actions)
-
-    def step(carry, inputs):
-        action, one_key = inputs
-        state, observation = draw(carry, one_key)
-        moved = model.next_carry(carry, state, observation, action)
-        return jax.tree.map(lambda new, old: new.astype(old.dtype), moved, carry), SampledSequence(state, observation)
-
-    _, rest = jax.lax.scan(step, carry, (following, keys))
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, rest)
+    walk_key, observe_key = jr.split(key)
+    future = imagine(model, snapshot, actions, key=walk_key, num_steps=num_steps)
+    future = jax.vmap(lambda one, k: observed(model, one, key=k))(future, jr.split(observe_key, num_steps))
+    return SampledSequence(future.state, future.observation)
 
 
 def _check_actions(actions: Action | None, expected: int, num_steps: int) -> None:

@@ -48,10 +48,9 @@ from ._path_free_energy import (
     at_paths as at_paths,
     within as within,
 )
-from ._planning_context import (
+from ._plan_energy import (
     AbstractPlanEnergy as AbstractPlanEnergy,
-    PlanningContext as PlanningContext,
-    forecast as forecast,
+    forecast_beliefs as forecast_beliefs,
 )
 from ._weighted import (
     AbstractWeighting as AbstractWeighting,

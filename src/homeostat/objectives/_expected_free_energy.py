@@ -32,12 +32,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractBelief, AbstractFilter, AbstractMarkovModel
+from ..core import AbstractBelief, AbstractModel, PlanningContext
 from ..distributions import AbstractExpectation, MonteCarlo
 from ..models.sequential import BayesianLinearDynamics
 from ..typing import Action, Array, Energy, Float, Key, Scalar
 from ._information import AbstractEstimator, Linearized
-from ._planning_context import AbstractPlanEnergy, PlanningContext, forecast
+from ._plan_energy import AbstractPlanEnergy, forecast_beliefs
 
 
 class EFETerms(NamedTuple):
@@ -86,7 +86,7 @@ class AbstractPreference(eqx.Module):
 
     @abc.abstractmethod
     def compare(
-        self, estimator: AbstractEstimator, model: AbstractMarkovModel, belief: AbstractBelief, *, key: Key
+        self, estimator: AbstractEstimator, model: AbstractModel, belief: AbstractBelief, *, key: Key
     ) -> Preferred:
         """Risk and pragmatic value of a predicted belief."""
 
@@ -181,7 +181,6 @@ class ExpectedFreeEnergy(AbstractPlanEnergy):
 
     Attributes:
         preference: what the agent wants.
-        filter: its `predict` carries the belief into the future.
         estimator: how expectations over states and observations are taken.
         functional: how terms make the energy.
         parameters: what is still to be learned about the model.
@@ -189,7 +188,6 @@ class ExpectedFreeEnergy(AbstractPlanEnergy):
     """
 
     preference: AbstractPreference
-    filter: AbstractFilter
     estimator: AbstractEstimator = Linearized()
     functional: AbstractFunctional = RiskAmbiguity()
     parameters: AbstractParameterInformation = NoParameterGain()
@@ -208,7 +206,7 @@ class ExpectedFreeEnergy(AbstractPlanEnergy):
 
     def _evaluate(self, actions: Array, args: PlanningContext, *, key: Key) -> tuple[EFETerms, AbstractBelief]:
         forecast_key, step_key = jr.split(key)
-        beliefs = forecast(self.filter, args, actions, key=forecast_key)
+        beliefs = forecast_beliefs(args, actions, key=forecast_key)
         before = jax.tree.map(
             lambda first, rest: jnp.concatenate([jnp.asarray(first, rest.dtype)[None], rest[:-1]]), args.belief, beliefs
         )

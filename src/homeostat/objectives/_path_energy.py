@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
+from ..core import PlanningContext
 from ..distributions import AbstractExpectation, MonteCarlo
+from ..models.sequential import imagine
 from ..results import BadInputError
 from ..typing import Action, Array, Energy, Float, Key, Scalar, State
-from ._planning_context import AbstractPlanEnergy, PlanningContext
+from ._plan_energy import AbstractPlanEnergy
 
 
 class ReturnInfo(NamedTuple):
@@ -38,7 +40,9 @@ def _no_terminal_cost(state: State) -> Scalar:
 class PathEnergy(AbstractPlanEnergy):
     """U(plan) = E[sum_t cost(s_t, a_t) + terminal_cost(s_H)] / temperature over paths of the model.
 
-        s_0 ~ belief,   s_t ~ p(s_t | s_{t-1}, a_t),   cost(s_t, a_t) of the state that a_t leads to
+        s_0 ~ belief,   s_t ~ p(s_t | h_t),   h_t = next_carry(h_{t-1}, s_{t-1}, x_{t-1}, a_t),   for Markov models p(s_t | s_{t-1}, a_t)
+
+    with the cost of the state that an action leads to.
 
     With cost = -reward it is the negative return. Paths are sampled pathwise, so gradients flow through the model where its
     transitions allow it; one key gives every plan the same noise.
@@ -71,16 +75,9 @@ class PathEnergy(AbstractPlanEnergy):
 
     def explain(self, value: Array, args: PlanningContext, *, key: Key) -> ReturnInfo:
         def path(path_key):
-            keys = jr.split(path_key, value.shape[0] + 1)
-            start = args.belief.sample(key=keys[0])
-
-            def body(state, inputs):
-                action, step_key = inputs
-                moved = jnp.asarray(args.model.transition(state, action).sample(step_key), state.dtype)
-                return moved, (moved, self.cost(moved, action))
-
-            last, (states, costs) = jax.lax.scan(body, start, (value, keys[1:]))
-            return states, costs, self.terminal_cost(last)
+            start_key, walk_key = jr.split(path_key)
+            states = imagine(args.model, args.belief.snapshot(key=start_key), value, key=walk_key).state
+            return states, jax.vmap(self.cost)(states, value), self.terminal_cost(states[-1])
 
         states, costs, terminal = jax.vmap(path)(jr.split(key, self.num_paths))
         expected = jnp.mean(costs, axis=0)

@@ -1,9 +1,10 @@
-"""Law suites: run them on your own family, model, engine, filter, controller, environment or learner.
+"""Law suites: run them on your own family, model, engine, filter, controller, agent, environment or learner.
 
 Each takes an object and what is needed to run it, and raises `AssertionError` with a sentence about the first law that
 does not hold. The library's own members pass them in its tests.
 """
 
+from ._agent import check_agent as check_agent
 from ._assertions import (
     assert_close as assert_close,
     assert_finite as assert_finite,

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.random as jr
 
-from ..core import AbstractBelief, AbstractController, AbstractMarkovModel
+from ..core import AbstractController, PlanningContext
 from ..typing import Key, PyTree
 from ._assertions import assert_finite, assert_same_structure, check_transforms
 from ._tolerances import Tolerances
@@ -11,8 +11,7 @@ from ._tolerances import Tolerances
 
 def check_controller(
     controller: AbstractController,
-    model: AbstractMarkovModel,
-    belief: AbstractBelief,
+    context: PlanningContext,
     *,
     key: Key,
     tolerances: Tolerances = Tolerances(),
@@ -24,8 +23,7 @@ def check_controller(
 
     Args:
         controller: what to check.
-        model: the model it plans with.
-        belief: a belief about the model's state.
+        context: a model with its filter and a belief.
         key: random key.
         tolerances: see `Tolerances`.
 
@@ -37,7 +35,7 @@ def check_controller(
     carry, static = eqx.partition(eqx.filter_jit(controller.init)(), eqx.is_array)
 
     def act(current: PyTree, k: Key) -> tuple[PyTree, PyTree, PyTree]:
-        decision, after = controller.act(model, belief, eqx.combine(current, static), key=k)
+        decision, after = controller.act(context, eqx.combine(current, static), key=k)
         return decision.action, eqx.filter(decision.info, eqx.is_array), eqx.filter(after, eqx.is_array)
 
     compiled = check_transforms(act, (carry, first), (carry, second), tolerances, f"{name}.act")

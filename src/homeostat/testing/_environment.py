@@ -1,6 +1,5 @@
 """Laws of environments."""
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -8,15 +7,14 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractEnvironment
-from ..typing import Action, Key, PyTree
+from ..core import AbstractEnvironment, Bounded, map_spec
+from ..typing import Key, PyTree
 from ._assertions import assert_finite, assert_same_structure, check_transforms
 from ._tolerances import Tolerances
 
 
 def check_environment(
     environment: AbstractEnvironment,
-    action: Callable[[Key], Action],
     *,
     key: Key,
     num_steps: int = 8,
@@ -24,13 +22,12 @@ def check_environment(
 ) -> None:
     """Run every law of `AbstractEnvironment` on `environment`.
 
-    Laws: a transition preserves the structure of the state; observations keep one structure; the reward is a scalar and
-    the terminal flag a boolean; initial, transition and observation obey the transform laws and are deterministic under
+    Laws: a transition preserves the structure of the state; observations are what their spec says; the reward is a scalar,
+    the terminal and the truncated flag booleans; initial, transition and observation obey the transform laws and are deterministic under
     one key; an episode runs inside one compiled scan, with finite observations and rewards.
 
     Args:
         environment: what to check.
-        action: draws an action from a key.
         key: random key.
         num_steps: length of the compiled episode.
         tolerances: see `Tolerances`.
@@ -40,6 +37,12 @@ def check_environment(
     """
     name = type(environment).__name__
     first, second, episode_key = jr.split(key, 3)
+
+    def action(k: Key) -> PyTree:
+        leaves, structure = jax.tree.flatten(environment.action_spec, is_leaf=lambda node: isinstance(node, Bounded))
+        return jax.tree.unflatten(
+            structure, [leaf.sample(key=one) for leaf, one in zip(leaves, jr.split(k, len(leaves)), strict=True)]
+        )
 
     def visit(k: Key) -> tuple[PyTree, PyTree, PyTree, Any, Any]:
         start_key, action_key, move_key, look_key = jr.split(k, 4)
@@ -54,14 +57,19 @@ def check_environment(
     assert_same_structure(after, state, f"{name}.transition: preserves the state's structure")
     start_seen = eqx.filter_eval_shape(lambda s: environment.observation(s, key=first), state)
     assert_same_structure(start_seen, seen, f"{name}.observation: has one structure")
+    try:
+        map_spec(lambda spec, part: spec.checked(part, "an observation"), environment.observation_spec, seen)
+    except ValueError as error:
+        raise AssertionError(f"{name}.observation: agrees with its spec; {error}") from error
     if jnp.shape(reward) != () or not jnp.issubdtype(jnp.result_type(reward), jnp.inexact):
         raise AssertionError(
             f"{name}.reward: expected a real scalar, got {jnp.result_type(reward)}{jnp.shape(reward)}."
         )
-    if jnp.shape(terminal) != () or jnp.result_type(terminal) != jnp.bool_:
-        raise AssertionError(
-            f"{name}.terminal: expected a boolean scalar, got {jnp.result_type(terminal)}{jnp.shape(terminal)}."
-        )
+    for flag, value in (("terminal", terminal), ("truncated", environment.truncated(state))):
+        if jnp.shape(value) != () or jnp.result_type(value) != jnp.bool_:
+            raise AssertionError(
+                f"{name}.{flag}: expected a boolean scalar, got {jnp.result_type(value)}{jnp.shape(value)}."
+            )
 
     arrays, static = eqx.partition(state, eqx.is_array)
 

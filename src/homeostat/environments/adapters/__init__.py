@@ -1,8 +1,18 @@
-"""Gymnasium's interfaces to the worlds of this package."""
+"""Gymnasium's interfaces to environments, and specs of Gymnasium's spaces."""
 
-from ._functional import FunctionalSprites as FunctionalSprites
-from ._gymnasium import SpritesEnv as SpritesEnv
+from ._gymnasium import (
+    AbstractExtras as AbstractExtras,
+    GymnasiumEnv as GymnasiumEnv,
+    GymnasiumFuncEnv as GymnasiumFuncEnv,
+    GymnasiumVectorEnv as GymnasiumVectorEnv,
+    NoExtras as NoExtras,
+)
 from ._options import build_world as build_world
 from ._registration import ENV_ID as ENV_ID, register as register
-from ._spaces import decode_action as decode_action, space_of as space_of
-from ._vector import SpritesVectorEnv as SpritesVectorEnv
+from ._spaces import space_of as space_of, spec_of as spec_of
+from ._sprites import (
+    SpriteExtras as SpriteExtras,
+    sprites_env as sprites_env,
+    sprites_func_env as sprites_func_env,
+    sprites_vector_env as sprites_vector_env,
+)

@@ -1,135 +1,329 @@
-"""One world as a `gymnasium.Env`."""
+"""Any environment behind Gymnasium's interfaces: one episode, a batch of episodes, pure functions."""
 
-import inspect
-from typing import Any, ClassVar, final
+import abc
+from typing import Any, ClassVar, NamedTuple, final
 
+import equinox as eqx
 import gymnasium
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from gymnasium.experimental.functional import FuncEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
 
+from ...core import AbstractEnvironment, Bounded, map_spec
 from ...results import BadInputError
-from .._world import AbstractSpriteWorld
-from ._options import build_world
-from ._spaces import decode_action, facts_to_numpy, space_of, to_numpy, to_rgb
-from ._stepping import advance_one, begin_one, picture_of
+from ...typing import Array, Key, PyTree
+from .._episodes import AutoReset, TimedState, TimeLimit, TimeStep, first_time_step, next_time_step
+from ._spaces import by_name, decode_action, space_of, to_rgb, to_space, to_world
 
 RENDER_FPS = 15
+_NO_LIMIT = 2**31 - 1
+
+
+class AbstractExtras(eqx.Module):
+    """What Gymnasium offers besides the functions of an environment: options of `reset`, `info`, pictures."""
+
+    render_modes: ClassVar[tuple[str, ...]] = ()
+
+    @abc.abstractmethod
+    def options(self, environment: AbstractEnvironment, options: dict[str, Any], batch: tuple[int, ...]) -> PyTree:
+        """Checked options of `reset`, with the leading axes of a batch.
+
+        Raises:
+            BadInputError: an option is unknown or does not fit.
+        """
+
+    @abc.abstractmethod
+    def initial(self, environment: AbstractEnvironment, options: PyTree, *, key: Key) -> PyTree:
+        """First state of an episode under these options."""
+
+    @abc.abstractmethod
+    def info(self, environment: AbstractEnvironment, state: PyTree) -> dict[str, Array]:
+        """Entries of `info`."""
+
+    @abc.abstractmethod
+    def picture(self, environment: AbstractEnvironment, state: PyTree) -> Array:
+        """The scene in [0, 1], [height, width] or [height, width, 3]; called where `render_modes` has "rgb_array"."""
 
 
 @final
-class SpritesEnv(gymnasium.Env):
-    """The interactive dSprites world behind Gymnasium's interface.
+class NoExtras(AbstractExtras):
+    """No options, no info, no pictures."""
 
-    Observations are float32 images in [0, 1]; see `build_world` for the options. `reset(options=...)` takes `latents`
-    ([shape, scale, orientation, x, y], class indices) and `goal`; `info` tells `latents`, and with a target also
-    `goal` and `steps_to_goal`.
-    """
+    def options(self, environment: AbstractEnvironment, options: dict[str, Any], batch: tuple[int, ...]) -> PyTree:
+        if options:
+            raise BadInputError(f"Expected no reset options for {type(environment).__name__}, got {sorted(options)}.")
+        return ()
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": RENDER_FPS}
+    def initial(self, environment: AbstractEnvironment, options: PyTree, *, key: Key) -> PyTree:
+        return environment.initial(key=key)
 
-    def __init__(self, render_mode: str | None = None, world: AbstractSpriteWorld | None = None, **options: Any):
-        """Make an environment.
+    def info(self, environment: AbstractEnvironment, state: PyTree) -> dict[str, Array]:
+        return {}
+
+    def picture(self, environment: AbstractEnvironment, state: PyTree) -> Array:
+        raise BadInputError(f"Expected an environment with pictures, got {type(environment).__name__}.")
+
+
+class _Carry(NamedTuple):
+    """State of an episode, and the randomness of its steps to come."""
+
+    state: PyTree
+    key: Key
+
+
+def _reset(
+    environment: AbstractEnvironment, extras: AbstractExtras, options: PyTree, key: Key
+) -> tuple[_Carry, TimeStep, dict[str, Array]]:
+    start_key, observe_key, key = jr.split(key, 3)
+    state = extras.initial(environment, options, key=start_key)
+    return _Carry(state, key), first_time_step(environment, state, key=observe_key), extras.info(environment, state)
+
+
+def _step(
+    environment: AbstractEnvironment, extras: AbstractExtras, carry: _Carry, action: PyTree
+) -> tuple[_Carry, TimeStep, dict[str, Array]]:
+    step_key, key = jr.split(carry.key)
+    state, step = next_time_step(environment, carry.state, action, key=step_key)
+    return _Carry(state, key), step, extras.info(environment, state)
+
+
+_reset_one, _step_one = eqx.filter_jit(_reset), eqx.filter_jit(_step)
+
+
+@eqx.filter_jit
+def _reset_many(environment: AbstractEnvironment, extras: AbstractExtras, options: PyTree, key: Key, count: int):
+    return jax.vmap(lambda o, k: _reset(environment, extras, o, k))(options, jr.split(key, count))
+
+
+@eqx.filter_jit
+def _step_many(environment: AbstractEnvironment, extras: AbstractExtras, carry: _Carry, action: PyTree):
+    return jax.vmap(lambda c, a: _step(environment, extras, c, a))(carry, action)
+
+
+@eqx.filter_jit
+def _picture(environment: AbstractEnvironment, extras: AbstractExtras, state: PyTree) -> Array:
+    return extras.picture(environment, state)
+
+
+@final
+class GymnasiumEnv(gymnasium.Env):
+    """An environment as a `gymnasium.Env`."""
+
+    def __init__(
+        self, environment: AbstractEnvironment, extras: AbstractExtras = NoExtras(), render_mode: str | None = None
+    ):
+        """Wrap an environment.
 
         Args:
-            render_mode: `None` or "rgb_array".
-            world: a world of your own making, in place of options.
-            **options: see `build_world`.
-
-        Raises:
-            BadInputError: options that are unknown or do not fit together.
+            environment: any environment.
+            extras: its options, info and pictures.
+            render_mode: None or one of `extras.render_modes`.
         """
-        self.render_mode = checked_render_mode(render_mode)
-        self.world = world_from(world, options)
-        self.action_space = space_of(self.world.action_spec)
-        self.observation_space = space_of(self.world.observation_spec)
+        self.metadata = _metadata(extras, render_mode)
+        self.environment, self.extras, self.render_mode = environment, extras, render_mode
+        self.action_space = space_of(environment.action_spec)
+        self.observation_space = space_of(environment.observation_spec)
         self._carry = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Begin an episode; `options` may set `latents` and `goal`."""
+        """Begin an episode."""
         super().reset(seed=seed)
-        latents, goal = placed(self.world, options, ())
-        self._carry, outcome = begin_one(self.world, draw_key(self.np_random), latents, goal)
-        return to_numpy(outcome.observation), facts_to_numpy(outcome.facts)
+        checked = self.extras.options(self.environment, options or {}, ())
+        self._carry, step, info = _reset_one(self.environment, self.extras, checked, draw_key(self.np_random))
+        return to_space(step.observation, self.environment.observation_spec), _numpy(info)
 
     def step(self, action: Any):
         """Take an action of the action space."""
         if self._carry is None:
             raise BadInputError("Expected reset() before the first step(), got step().")
-        decoded = decode_action(action, self.action_space, self.world.action_spec)
-        self._carry, outcome = advance_one(self.world, self._carry, jnp.asarray(decoded), jnp.zeros((), jnp.int32))
-        return (
-            to_numpy(outcome.observation),
-            float(outcome.reward),
-            bool(outcome.terminated),
-            False,
-            facts_to_numpy(outcome.facts),
-        )
+        decoded = jax.tree.map(jnp.asarray, decode_action(action, self.action_space, self.environment.action_spec))
+        self._carry, step, info = _step_one(self.environment, self.extras, self._carry, decoded)
+        observation = to_space(step.observation, self.environment.observation_spec)
+        return observation, float(step.reward), bool(step.terminal), bool(step.truncated), _numpy(info)
 
     def render(self) -> np.ndarray | None:
-        """The whole scene as 8-bit colours, (size, size, 3), without noise, occluders or fovea."""
+        """The whole scene as 8-bit colours, (height, width, 3)."""
         if self.render_mode is None:
             return None
         if self._carry is None:
             raise BadInputError("Expected reset() before render(), got render().")
-        return to_rgb(picture_of(self.world, self._carry.state))
+        return to_rgb(_picture(self.environment, self.extras, self._carry.state))
 
 
-def checked_render_mode(render_mode: str | None) -> str | None:
-    """Return `render_mode`, or say which there are."""
-    if render_mode not in (None, "rgb_array"):
-        raise BadInputError(f"Expected render_mode None or 'rgb_array', got {render_mode!r}.")
-    return render_mode
+@final
+class _Timed(AbstractExtras):
+    """The extras of a world with a limit of time."""
+
+    inner: AbstractExtras
+
+    def options(self, environment: AbstractEnvironment, options: dict[str, Any], batch: tuple[int, ...]) -> PyTree:
+        return self.inner.options(_within(environment), options, batch)
+
+    def initial(self, environment: AbstractEnvironment, options: PyTree, *, key: Key) -> PyTree:
+        world = self.inner.initial(_within(environment), options, key=key)
+        return TimedState(world, jnp.zeros((), jnp.int32))
+
+    def info(self, environment: AbstractEnvironment, state: PyTree) -> dict[str, Array]:
+        return self.inner.info(_within(environment), state.world)
+
+    def picture(self, environment: AbstractEnvironment, state: PyTree) -> Array:
+        return jax.vmap(lambda world: self.inner.picture(_within(environment), world))(state.world)
 
 
-def world_from(world: AbstractSpriteWorld | None, options: dict[str, Any]) -> AbstractSpriteWorld:
-    """The world given, or one made from options."""
-    if world is None:
-        known = inspect.signature(build_world).parameters
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise BadInputError(f"Expected options among {sorted(known)}, got {unknown}.")
-        return build_world(**options)
-    if options:
-        raise BadInputError(f"Expected either a world or options, got a world and {sorted(options)}.")
-    if not isinstance(world, AbstractSpriteWorld):
-        raise BadInputError(f"Expected a world such as `DSprites()`, got {type(world).__name__}.")
-    return world
+def _within(environment: Any) -> AbstractEnvironment:
+    return environment.environment.environment
 
 
-def placed(
-    world: AbstractSpriteWorld, options: dict[str, Any] | None, batch: tuple[int, ...]
-) -> list[jax.Array | None]:
-    """Checked `latents` and `goal` of reset options, with a leading axis for a batch.
+@final
+class GymnasiumVectorEnv(VectorEnv):
+    """Many episodes of an environment as a `gymnasium.vector.VectorEnv`, stepped together in one compiled program.
 
-    Raises:
-        BadInputError: unknown option, or not configurations of the world.
+    An episode that ends is followed by a new one in the next step, whose action is ignored and whose reward is zero
+    (`AutoresetMode.NEXT_STEP`). Observations are read-only arrays that share memory with JAX, which spares a copy of
+    the images at every step: copy them before you write to them.
     """
-    unknown = sorted(set(options or {}) - {"latents", "goal"})
-    if unknown:
-        raise BadInputError(f"Expected reset options among ['goal', 'latents'], got {unknown}.")
-    values = []
-    for name in ("latents", "goal"):
-        value = (options or {}).get(name)
-        if value is not None:
-            value = world.grid.checked(value)
-            single = single_shape(world)
-            if value.shape not in (single, batch + single):
-                shapes = " or ".join(str(shape) for shape in dict.fromkeys((single, batch + single)))
-                raise BadInputError(f"Expected the option '{name}' of shape {shapes}, got shape {value.shape}.")
-            value = jnp.broadcast_to(
-                value.reshape((1,) * (len(batch) + len(single) - value.ndim) + value.shape), batch + single
-            )
-        values.append(value)
-    return values
+
+    def __init__(
+        self,
+        environment: AbstractEnvironment,
+        num_envs: int = 1,
+        extras: AbstractExtras = NoExtras(),
+        render_mode: str | None = None,
+        max_episode_steps: int | None = None,
+    ):
+        """Make a batch of environments.
+
+        Args:
+            environment: any environment.
+            num_envs: how many.
+            extras: its options, info and pictures.
+            render_mode: None or one of `extras.render_modes`.
+            max_episode_steps: steps after which an episode is truncated; None for no limit.
+
+        Raises:
+            BadInputError: a number is out of range.
+        """
+        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
+            raise BadInputError(f"Expected a positive whole number of environments, got {num_envs!r}.")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise BadInputError(f"Expected max_episode_steps of at least 1, or None, got {max_episode_steps!r}.")
+        self.metadata = {**_metadata(extras, render_mode), "autoreset_mode": AutoresetMode.NEXT_STEP}
+        self.num_envs, self.render_mode, self.environment = num_envs, render_mode, environment
+        self._running, self._extras = AutoReset(TimeLimit(environment, max_episode_steps or _NO_LIMIT)), _Timed(extras)
+        self.single_action_space = space_of(environment.action_spec)
+        self.single_observation_space = space_of(environment.observation_spec)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self._actions = map_spec(lambda spec: _repeated(spec, num_envs), environment.action_spec)
+        self._carry = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Begin an episode everywhere; options hold for all, or have one row for each."""
+        super().reset(seed=seed)
+        checked = self._extras.options(self._running, options or {}, (self.num_envs,))
+        key = draw_key(self.np_random)
+        self._carry, step, info = _reset_many(self._running, self._extras, checked, key, self.num_envs)
+        return to_space(step.observation, self.environment.observation_spec, copy=False), self._info(info)
+
+    def step(self, actions: Any):
+        """Take one action everywhere."""
+        if self._carry is None:
+            raise BadInputError("Expected reset() before the first step(), got step().")
+        decoded = jax.tree.map(jnp.asarray, decode_action(actions, self.action_space, self._actions))
+        self._carry, step, info = _step_many(self._running, self._extras, self._carry, decoded)
+        observation = to_space(step.observation, self.environment.observation_spec, copy=False)
+        return observation, *(np.array(part) for part in step[1:]), self._info(info)
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """The whole scenes as 8-bit colours, each (height, width, 3)."""
+        if self.render_mode is None:
+            return None
+        if self._carry is None:
+            raise BadInputError("Expected reset() before render(), got render().")
+        return tuple(to_rgb(picture) for picture in _picture(self._running, self._extras, self._carry.state))
+
+    def _info(self, info: dict[str, Array]) -> dict[str, np.ndarray]:
+        """Gymnasium pairs every entry with a mask that says which environments have it; here all do."""
+        return _numpy(info) | {f"_{name}": np.ones(self.num_envs, bool) for name in info}
 
 
-def single_shape(world: AbstractSpriteWorld) -> tuple[int, ...]:
-    """Shape of the latents of one episode."""
-    return jax.eval_shape(lambda key: world.latents(world.initial(key=key)), jr.key(0)).shape
+@final
+class GymnasiumFuncEnv(FuncEnv):
+    """An environment as a `FuncEnv` (experimental in Gymnasium): pure functions of state and key.
+
+    Batch with `transform(jax.vmap)`, compile with `transform(jax.jit)`. Actions are members of `action_space`: whole ones are
+    counted from zero.
+    """
+
+    def __init__(self, environment: AbstractEnvironment, extras: AbstractExtras = NoExtras()):
+        """Wrap an environment."""
+        super().__init__()
+        self.environment, self.extras = environment, extras
+        self.action_space = space_of(environment.action_spec)
+        self.observation_space = space_of(environment.observation_spec)
+
+    def initial(self, rng: Key, params: None = None) -> PyTree:
+        """Draw the first state of an episode."""
+        return self.environment.initial(key=rng)
+
+    def transition(self, state: PyTree, action: Any, rng: Key, params: None = None) -> PyTree:
+        """Draw the next state."""
+        return self.environment.transition(state, self._decoded(action), key=rng)
+
+    def observation(self, state: PyTree, rng: Key, params: None = None) -> PyTree:
+        """Draw what is seen; a named tuple becomes a dictionary, as the space says."""
+        return by_name(self.environment.observation(state, key=rng))
+
+    def reward(self, state: PyTree, action: Any, next_state: PyTree, rng: Key, params: None = None) -> Array:
+        """Reward of a transition."""
+        return self.environment.reward(state, self._decoded(action), next_state)
+
+    def terminal(self, state: PyTree, rng: Key, params: None = None) -> Array:
+        """Whether the task ended."""
+        return self.environment.terminal(state)
+
+    def state_info(self, state: PyTree, params: None = None) -> dict[str, Array]:
+        """Entries of `info`."""
+        return self.extras.info(self.environment, state)
+
+    def transition_info(self, state: PyTree, action: Any, next_state: PyTree, params: None = None) -> dict[str, Array]:
+        """`state_info` of the next state."""
+        return self.state_info(next_state)
+
+    def render_init(self, params: None = None, **kwargs: Any) -> tuple[()]:
+        """Rendering needs no state."""
+        return ()
+
+    def render_image(self, state: PyTree, render_state: tuple[()], params: None = None) -> tuple[tuple[()], np.ndarray]:
+        """The whole scene as 8-bit colours."""
+        return render_state, to_rgb(self.extras.picture(self.environment, state))
+
+    def render_close(self, render_state: tuple[()], params: None = None) -> None:
+        """Nothing to release."""
+
+    def _decoded(self, action: Any) -> PyTree:
+        return to_world(jax.tree.map(jnp.asarray, action), self.environment.action_spec)
 
 
 def draw_key(generator: np.random.Generator) -> jax.Array:
     """A random key from Gymnasium's generator, so that its seeds reproduce episodes."""
     return jr.key(int(generator.integers(2**31 - 1)))
+
+
+def _metadata(extras: AbstractExtras, render_mode: str | None) -> dict[str, Any]:
+    modes = list(extras.render_modes)
+    if render_mode is not None and render_mode not in modes:
+        raise BadInputError(f"Expected render_mode None or one of {modes}, got {render_mode!r}.")
+    return {"render_modes": modes, "render_fps": RENDER_FPS}
+
+
+def _repeated(spec: Bounded, count: int) -> Bounded:
+    return Bounded((count, *spec.shape), spec.low, spec.high, spec.whole)
+
+
+def _numpy(info: dict[str, Array]) -> dict[str, np.ndarray]:
+    return {name: np.array(value) for name, value in info.items()}

@@ -14,7 +14,7 @@ def register() -> None:
         return
     gymnasium.register(
         id=ENV_ID,
-        entry_point="homeostat.environments.adapters:SpritesEnv",
-        vector_entry_point="homeostat.environments.adapters:SpritesVectorEnv",
+        entry_point="homeostat.environments.adapters:sprites_env",
+        vector_entry_point="homeostat.environments.adapters:sprites_vector_env",
         max_episode_steps=MAX_EPISODE_STEPS,
     )

@@ -7,10 +7,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 
+from ...core import Bounded
 from ...results import BadInputError
 from ...typing import Array, Float, PyTree
 from .._grid import CANVAS, SpriteGrid
-from .._specs import Bounded
 from .._world import AbstractSpriteWorld
 
 

@@ -7,10 +7,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 
+from ...core import Bounded
 from ...results import BadInputError
 from ...typing import Any, Array, Float, Key
 from .._grid import CANVAS, SpriteGrid
-from .._specs import Bounded
 from .._world import AbstractSpriteWorld
 
 _LARGEST_NORMAL = 6.0

@@ -11,8 +11,9 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 
-from ...control import TargetState, rollout
-from ...core import AbstractBelief, AbstractController, AbstractMarkovModel, Decision
+from ...agents import BeliefAgent, rollout
+from ...control import TargetState
+from ...core import AbstractController, Decision, PlanningContext
 from ...distributions import FullGaussian, MeanPoint
 from ...environments import DSprites, SpriteState
 from ...inference.engines import NaturalGradient
@@ -75,10 +76,8 @@ class Explore(AbstractController[None]):
     def init(self) -> None:
         return None
 
-    def act(
-        self, model: AbstractMarkovModel, belief: AbstractBelief, carry: None, *, key: Key
-    ) -> tuple[Decision, None]:
-        place = in_classes(SpriteCoordinates(), belief.mean)
+    def act(self, context: PlanningContext, carry: None, *, key: Key) -> tuple[Decision, None]:
+        place = in_classes(SpriteCoordinates(), context.belief.mean)
         action = Reversal((0.5,) * 4, whole=True)(place, jnp.zeros_like(place), key=key)
         return Decision(action.astype(jnp.int32), ()), None
 
@@ -119,11 +118,14 @@ def explore(
     still = LinearDynamics(jnp.eye(4), jnp.zeros((4, 4)), jnp.diag(jnp.asarray(CLASS_STEP)))
 
     def one(seen, key):
+        agent = BeliefAgent(
+            sprite_world(still, model_at(models, seen.shape)), perception_filter(filter_steps), Explore()
+        )
         return rollout(
-            DSprites(), sprite_world(still, model_at(models, seen.shape)), perception_filter(filter_steps), Explore(),
-            key=key, num_steps=length, state=seen.state, belief=wide_belief(seen.loc),
-            keep=lambda moment: (moment.belief.mean, moment.decision.action),
-        ).moments  # fmt: skip
+            DSprites(), agent, key=key, num_steps=length, state=seen.state,
+            agent_state=agent.init_at(wide_belief(seen.loc)),
+            keep=lambda step: (step.decision.info.belief.mean, step.decision.action),
+        ).trajectory  # fmt: skip
 
     return jax.vmap(one)(seen, jr.split(key, seen.shape.shape[0]))
 
@@ -175,20 +177,20 @@ def play(
     """All episodes at once, in one compiled scan; `agent` builds the controller of an episode from its preference."""
     environment, filter = DSprites(), perception_filter(filter_steps)
 
-    def keep(moment):
-        account = moment.decision.info.account
+    def keep(step):
+        account, belief = step.decision.info.control.account, step.decision.info.belief
         terms = jax.tree.map(lambda values: values[0], account.terms)
-        latents, belief = moment.state.latents, moment.belief
-        left = environment.steps_to_goal(moment.state)
+        latents, left = step.state.latents, environment.steps_to_goal(step.state)
         return latents, left, terms, belief.loc, belief.scale_tril, account.predicted_mean
 
     def one(seen, goal, key):
         controller = agent(target(goal, seen.shape, tolerance))
+        actor = BeliefAgent(sprite_world(dynamics, model_at(models, seen.shape)), filter, controller)
         episode = rollout(
-            environment, sprite_world(dynamics, model_at(models, seen.shape)), filter, controller, key=key,
-            num_steps=int(1.3 * LONGEST), state=seen.state, belief=wide_belief(seen.loc), keep=keep,
+            environment, actor, key=key, num_steps=int(1.3 * LONGEST), state=seen.state,
+            agent_state=actor.init_at(wide_belief(seen.loc)), keep=keep,
         )  # fmt: skip
-        latents, distance, *rest = episode.moments
+        latents, distance, *rest = episode.trajectory
         latents = jnp.concatenate([latents, episode.state.latents[None]])
         return ReachingEpisodes(latents, jnp.append(distance, environment.steps_to_goal(episode.state)), *rest)
 

@@ -10,8 +10,9 @@ import jax.random as jr
 import numpy as np
 import numpyro.distributions as dist
 
-from ...control import ModelPredictive, rollout
-from ...core import AbstractBelief, AbstractController, AbstractEnvironment, AbstractMarkovModel, Decision
+from ...agents import BeliefAgent, rollout
+from ...control import ModelPredictive
+from ...core import AbstractController, AbstractEnvironment, AbstractMarkovModel, Bounded, Decision, PlanningContext
 from ...environments import DSprites, Fovea, FoveaState, PixelNoise
 from ...inference.filters import Particle, ParticleBelief
 from ...objectives import EFETerms
@@ -31,6 +32,14 @@ class Retina(AbstractEnvironment[FoveaState]):
     """The fovea's window, averaged over receptive fields."""
 
     environment: Fovea
+
+    @property
+    def action_spec(self) -> Bounded:
+        return self.environment.action_spec
+
+    @property
+    def observation_spec(self) -> Bounded:
+        return Bounded((VIEW, VIEW))
 
     def initial(self, *, key: Key) -> FoveaState:
         return self.environment.initial(key=key)
@@ -110,9 +119,9 @@ class Scripted(AbstractController):
     def init(self):
         return self.controller.init(), jnp.zeros((), jnp.int32)
 
-    def act(self, model: AbstractMarkovModel, belief: AbstractBelief, carry, *, key: Key):
+    def act(self, context: PlanningContext, carry, *, key: Key):
         inner, time = carry
-        decision, inner = self.controller.act(model, belief, inner, key=key)
+        decision, inner = self.controller.act(context, inner, key=key)
         action = jnp.concatenate([decision.action[:4], self.script[time]])
         return Decision(action, decision.info), (inner, time + 1)
 
@@ -187,12 +196,12 @@ def play(
     model = GazeModel(fields, jnp.asarray(noise / FIELD, fields.dtype))
     places = jnp.stack(jnp.meshgrid(jnp.arange(PLACES), jnp.arange(PLACES), indexing="ij"), -1).reshape(-1, 2)
 
-    def keep(moment):
-        latents = moment.state.world.latents
-        index = jnp.rint(moment.belief.particles[:, :2]).astype(jnp.int32)
-        belief = jnp.zeros((PLACES, PLACES)).at[index[:, 0], index[:, 1]].add(jnp.exp(moment.belief.log_weights))
-        terms = jax.tree.map(lambda values: values[0], moment.decision.info.account.terms)
-        return world.terminal(moment.state), latents, moment.state.corner, moment.observation, belief, terms
+    def keep(step):
+        state, info = step.state, step.decision.info
+        index = jnp.rint(info.belief.particles[:, :2]).astype(jnp.int32)
+        belief = jnp.zeros((PLACES, PLACES)).at[index[:, 0], index[:, 1]].add(jnp.exp(info.belief.log_weights))
+        terms = jax.tree.map(lambda values: values[0], info.control.account.terms)
+        return world.terminal(state), state.world.latents, state.corner, step.observation, belief, terms
 
     def one(task):
         begin_key, live_key = jr.split(task.key)
@@ -204,10 +213,10 @@ def play(
         log_weights = jnp.where(told & ~is_start, -jnp.inf, 0.0)
         belief = ParticleBelief(particles, jax.nn.log_softmax(log_weights))
         controller = Scripted(agent(task.goal), task.script) if scripted else agent(task.goal)
-        episode = rollout(
-            world, model, EXACT, controller, key=live_key, num_steps=budget, state=state, belief=belief, keep=keep
-        )
-        at_goal, *rest = episode.moments
+        actor = BeliefAgent(model, EXACT, controller)
+        start = actor.init_at(belief)
+        episode = rollout(world, actor, key=live_key, num_steps=budget, state=state, agent_state=start, keep=keep)
+        at_goal, *rest = episode.trajectory
         return SearchEpisodes(jnp.append(at_goal, world.terminal(episode.state)), *rest)
 
     return jax.lax.map(one, tasks, batch_size=min(chunk, num))

@@ -25,7 +25,6 @@ from ._reaching import (
     explore,
     learn_dynamics,
     look,
-    perception_filter,
     play,
     pose_error,
 )
@@ -84,15 +83,14 @@ class Config:
 def exhaustive_agent(config: Config, preference: TargetState) -> ModelPredictive:
     """All 81 actions, one step ahead: factors move apart from one another, so that greedy is optimal."""
     actions = jnp.asarray(list(itertools.product((-1, 0, 1), repeat=4)), jnp.int32)
-    return active_inference(preference, ActionSequences(actions), perception_filter(config.filter_steps))
+    return active_inference(preference, ActionSequences(actions))
 
 
 def searching_agent(config: Config, preference: TargetState) -> ModelPredictive:
     """Cross-entropy search over several steps, each factor a choice of its own, warm-started."""
     plan = Factored(jnp.asarray((-1, 0, 1), jnp.int32), 4, config.horizon)
     engine = CrossEntropy(config.population, max(config.population // 12, 2))
-    filter = perception_filter(config.filter_steps)
-    return active_inference(preference, plan, filter, engine=engine, num_steps=config.generations)
+    return active_inference(preference, plan, engine=engine, num_steps=config.generations)
 
 
 def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:

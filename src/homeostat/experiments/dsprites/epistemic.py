@@ -16,7 +16,7 @@ from ...typing import Array, Float, Int, Key
 from ...viz import animate_gaze, plot_belief_maps, plot_success, plot_terms, wilson_interval
 from .._claims import AtLeast, Claim
 from .._protocol import AbstractRunContext, Minutes
-from ._searching import EXACT, WINDOW, SearchEpisodes, SearchTask, draw_tasks, play, receptive_fields, settled
+from ._searching import WINDOW, SearchEpisodes, SearchTask, draw_tasks, play, receptive_fields, settled
 
 SOURCE = "Friston et al., 'Active inference and epistemic value', 2015; slides, action selection"
 MINUTES = Minutes(smoke=0.7, small=2.0, paper=10.0)
@@ -68,7 +68,6 @@ def make_agent(config: Config, goal: Int[Array, "5"], epistemic_weight: float) -
     return active_inference(
         target,
         ConstantAction(jnp.asarray(list(moves), jnp.int32), config.horizon),
-        EXACT,
         engine=Enumerate(config.temperature),
         estimator=NestedMonteCarlo(config.num_outcomes),
         functional=PragmaticEpistemic(epistemic_weight),

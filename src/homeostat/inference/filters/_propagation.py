@@ -96,7 +96,7 @@ class MomentMatching(AbstractPropagation):
         if not isinstance(model, AbstractMarkovModel):
             raise BadInputError(
                 f"Expected a Markov model (an AbstractModel) for a prediction by MomentMatching, got {type(model).__name__}, "
-                f"which remembers more than its state: pass propagation=PastSamples(1), or use `Particle`."
+                f"which remembers more than its state: pass propagation=SampledHistories(1), or use `Particle`."
             )
         moments = gaussian_moments(model.initial())
         return GaussianBelief(moments.loc, moments.scale_tril, None if memory is None else memory.init())
@@ -298,5 +298,5 @@ def require_gaussian_family(family: AbstractFamily) -> None:
     if not isinstance(family, AbstractGaussianFamily):
         raise BadInputError(
             f"Expected a Gaussian family (DiagonalGaussian or FullGaussian), got {type(family).__name__}: the "
-            f"prediction that a step starts from is Gaussian. Other families go with propagation=PastSamples(n)."
+            f"prediction that a step starts from is Gaussian. Other families go with propagation=SampledHistories(n)."
         )

@@ -22,6 +22,12 @@ from ._nonlinear_gaussian import NonlinearGaussian as NonlinearGaussian
 from ._periodic import Periodic as Periodic
 from ._poisson import PoissonEmission as PoissonEmission
 from ._second_order import in_displacement_coordinates as in_displacement_coordinates, second_order as second_order
+from ._simulate import (
+    first_snapshot as first_snapshot,
+    imagine as imagine,
+    next_snapshot as next_snapshot,
+    observed as observed,
+)
 from ._state_emissions import (
     AbstractEmissions as AbstractEmissions,
     BernoulliEmissions as BernoulliEmissions,

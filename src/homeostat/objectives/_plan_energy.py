@@ -1,29 +1,15 @@
 """Energies of plans: what they depend on, and what all of them share."""
 
 import abc
-from typing import final
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractBelief, AbstractFilter, AbstractMarkovModel, AbstractObjective
+from .._scan import scan
+from ..core import AbstractBelief, AbstractObjective, PlanningContext
 from ..distributions import AbstractExpectation
 from ..typing import Array, Distribution, Energy, Key, PyTree
-
-
-@final
-class PlanningContext(eqx.Module):
-    """What a plan is judged by.
-
-    Attributes:
-        model: the agent's model of the world.
-        belief: about the current state, from which the plan starts.
-    """
-
-    model: AbstractMarkovModel
-    belief: AbstractBelief
 
 
 class AbstractPlanEnergy(AbstractObjective):
@@ -49,14 +35,13 @@ class AbstractPlanEnergy(AbstractObjective):
         return points.weights @ energies
 
 
-def forecast(filter: AbstractFilter, prospect: PlanningContext, actions: Array, *, key: Key) -> AbstractBelief:
+def forecast_beliefs(context: PlanningContext, actions: Array, *, key: Key) -> AbstractBelief:
     """The beliefs q(s_1), ..., q(s_H) that a plan leads to, without observations on the way.
 
         q(s_t) = E_{q(s_{t-1})}[p(s_t | s_{t-1}, a_t)]
 
     Args:
-        filter: its `predict` carries a belief through the model.
-        prospect: where the plan starts.
+        context: where the plan starts; the `predict` of its filter carries the belief through the model.
         actions: the plan, [horizon, ...].
         key: random key, for filters that predict by sampling.
 
@@ -66,11 +51,9 @@ def forecast(filter: AbstractFilter, prospect: PlanningContext, actions: Array, 
 
     def body(belief, inputs):
         action, step_key = inputs
-        predicted = filter.predict(prospect.model, belief, action, key=step_key)
-        # A prediction may be computed in another precision than the belief was given in; a scan wants one.
-        predicted = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), predicted, belief)
+        predicted = context.filter.predict(context.model, belief, action, key=step_key)
         return predicted, predicted
 
     horizon = actions.shape[0]
-    _, beliefs = jax.lax.scan(body, prospect.belief, (actions, jr.split(key, horizon)), unroll=min(horizon, 4))
+    _, beliefs = scan(body, context.belief, (actions, jr.split(key, horizon)), unroll=min(horizon, 4))
     return beliefs
