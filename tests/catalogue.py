@@ -19,10 +19,8 @@ from homeostat.core import (
     AbstractAgent,
     AbstractController,
     AbstractEngine,
-    AbstractEnvironment,
     AbstractFamily,
     AbstractLearner,
-    Bounded,
     PlanningContext,
 )
 from homeostat.distributions import (
@@ -34,20 +32,6 @@ from homeostat.distributions import (
     Ladder,
     PathGaussian,
     SquashedGaussian,
-)
-from homeostat.environments import (
-    Antialiased,
-    AutoReset,
-    ContinuousMotion,
-    DSprites,
-    Fovea,
-    Occluders,
-    Patch,
-    PixelNoise,
-    SecondOrderMotion,
-    Simulated,
-    SpriteScene,
-    TimeLimit,
 )
 from homeostat.flows import ConditionalFlow, NormalizingFlow
 from homeostat.inference import (
@@ -107,7 +91,6 @@ from problems import (
     once,
     problem,
     pulled,
-    remembering,
     size,
     two_levels,
 )
@@ -124,7 +107,7 @@ from sequential_catalogue import (
     steered_filter,
 )
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
-from worlds import GOAL, Plane
+from world_catalogue import ENVIRONMENTS as ENVIRONMENTS
 
 STRICT = Tolerances(ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS, eager=None)
 """Tolerances of the laws in these tests, which run in 64-bit."""
@@ -333,28 +316,6 @@ AGENTS: dict[str, Callable[[], AgentCase]] = {
     ),
     "policy": lambda: AgentCase(
         PolicyAgent(pulled(), engines.Gradient(optax.adam(0.1)), SquashedGaussian(2), num_steps=3), jnp.ones(2)
-    ),
-}
-
-
-def _small() -> DSprites:
-    return DSprites(motion=ContinuousMotion(), renderer=Antialiased(16))
-
-
-ENVIRONMENTS: dict[str, Callable[[], AbstractEnvironment]] = {
-    "sprites": DSprites,
-    "sprites, continuous": _small,
-    "sprites, second order": lambda: DSprites(motion=SecondOrderMotion(), renderer=Antialiased(16)),
-    "scene": SpriteScene,
-    "fovea": lambda: Fovea(_small(), 8),
-    "occluders": lambda: Occluders(_small(), (Patch(2, 2, 4, 4),)),
-    "pixel noise": lambda: PixelNoise(_small(), 0.1),
-    "plane (of the tests)": lambda: Plane(GOAL),
-    "time limit": lambda: TimeLimit(Plane(GOAL), 3),
-    "auto-reset": lambda: AutoReset(TimeLimit(Plane(GOAL), 3)),
-    "simulated": lambda: Simulated(linear_gaussian(), lambda s, a, after: -jnp.sum(after**2), Bounded((1,), -1, 1)),
-    "simulated, with a memory": lambda: Simulated(
-        remembering(), lambda s, a, after: -jnp.sum(after**2), Bounded((1,), -1, 1)
     ),
 }
 

@@ -12,17 +12,14 @@ import pytest
 import catalogue
 from catalogue import EAGER, STRICT
 from homeostat.core import (
-    AbstractAgent,
     AbstractBelief,
     AbstractController,
     AbstractEngine,
-    AbstractEnvironment,
     AbstractFamily,
     AbstractFilter,
     AbstractLearner,
     AbstractMarkovModel,
     AbstractObjective,
-    Bounded,
     Decision,
     FilterInfo,
     PlanningContext,
@@ -31,10 +28,8 @@ from homeostat.core import (
 from homeostat.distributions import FullGaussian
 from homeostat.objectives import FreeEnergy
 from homeostat.testing import (
-    check_agent,
     check_controller,
     check_engine,
-    check_environment,
     check_expectation,
     check_family,
     check_filter,
@@ -95,9 +90,8 @@ class WrongMass(dist.Normal):
 
 def test_correct_members_pass(key):
     check_family(ScaleFamily(), key=key, tolerances=STRICT)
-    check_environment(Counter(), lambda k: jr.normal(k, ()), key=key, tolerances=STRICT)
     check_filter(Tracker(), MODEL, jnp.zeros(1), jnp.ones(1), key=key, tolerances=STRICT)
-    check_controller(Steady(), MODEL, Point(jnp.ones(1)), key=key, tolerances=STRICT)
+    check_controller(Steady(), PlanningContext(MODEL, Tracker(), Point(jnp.ones(1))), key=key, tolerances=STRICT)
     check_learner(Descent(), jnp.ones(2), key=key, tolerances=STRICT)
 
 
@@ -189,68 +183,6 @@ def test_engines(engine, message, key):
     case = catalogue.problem(FullGaussian(2))
     with pytest.raises(AssertionError, match=message):
         check_engine(engine, case.objective, case.family, case.args, key=key, tolerances=STRICT)
-
-
-class Counter(AbstractEnvironment):
-    """Counts what it is given."""
-
-    @property
-    def action_spec(self):
-        return Bounded(())
-
-    @property
-    def observation_spec(self):
-        return Bounded(())
-
-    def initial(self, *, key):
-        return jr.normal(key, ())
-
-    def transition(self, state, action, *, key):
-        return state + action
-
-    def observation(self, state, *, key):
-        return state + 0.1 * jr.normal(key, ())
-
-    def reward(self, state, action, next_state):
-        return -(next_state**2)
-
-    def terminal(self, state):
-        return state > 3.0
-
-
-class Growing(Counter):
-    def transition(self, state, action, *, key):
-        return jnp.stack([state, state])
-
-
-class VectorReward(Counter):
-    def reward(self, state, action, next_state):
-        return jnp.zeros(2)
-
-
-class Elsewhere(Counter):
-    @property
-    def observation_spec(self):
-        return Bounded((2,))
-
-
-class Undecided(Counter):
-    def terminal(self, state):
-        return state
-
-
-@pytest.mark.parametrize(
-    ("environment", "message"),
-    [
-        (Growing(), "preserves the state's structure"),
-        (VectorReward(), "expected a real scalar"),
-        (Undecided(), "expected a boolean scalar"),
-        (Elsewhere(), "agrees with its spec"),
-    ],
-)
-def test_environments(environment, message, key):
-    with pytest.raises(AssertionError, match=message):
-        check_environment(environment, key=key)
 
 
 class Point(AbstractBelief):
@@ -355,21 +287,6 @@ class Drifting(Steady):
 def test_controllers(key):
     with pytest.raises(AssertionError, match="preserves the carry's structure"):
         check_controller(Drifting(), PlanningContext(MODEL, Overconfident(), Point(jnp.ones(1))), key=key)
-
-
-class Unsteady(AbstractAgent):
-    """Forgets what its state looks like."""
-
-    def init(self, *, key):
-        return jnp.zeros(())
-
-    def act(self, state, observation, *, key):
-        return Decision(-observation, ()), jnp.zeros(2)
-
-
-def test_agents(key):
-    with pytest.raises(AssertionError, match="preserves the state's structure"):
-        check_agent(Unsteady(), jnp.ones(1), key=key)
 
 
 class Loss(NamedTuple):
