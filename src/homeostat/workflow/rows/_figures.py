@@ -8,14 +8,14 @@ import numpy as np
 
 from ...data import AbstractRows
 from ...distributions import DiagonalGaussian, Ladder
-from ...metrics import encode, representation
+from ...metrics import encode, expected, representation
 from ...models.static import AbstractLinearFactors, SparseCoding
 from ...typing import Key
 from ...viz import plot_active_units, plot_samples, plot_sheet
 from .._context import FitContext
 from .._task import Selected
 from ._describe import RowsDescription
-from ._inference import VALIDATION_SAMPLES, PosteriorSummary, draw_rows, expected, inferred
+from ._inference import VALIDATION_SAMPLES, PosteriorSummary, draw_rows, inferred
 from ._system import InferenceSetup, RowsSystem
 
 _SHOWN_ROWS = 8

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...data import AbstractRows, Message, check_rows, permutation, require_shape
-from ...metrics import calibrate, ecdf_difference_band
+from ...metrics import calibrate, ecdf_difference_band, expected
 from ...results import BadInputError
 from ...train import plain
 from ...typing import Array, Float, Key
@@ -22,7 +22,6 @@ from ._describe import RowsDescription, requirements
 from ._figures import show_model
 from ._inference import (
     draw_rows,
-    expected,
     infer_rows,
     inferred,
     score_rows,

@@ -11,7 +11,15 @@ import numpy as np
 from ...data import AbstractRows
 from ...distributions import MonteCarlo
 from ...inference import infer
-from ...metrics import bits_per_dimension, evaluate, log_likelihood, mean_with_error, perplexity, posterior_mean
+from ...metrics import (
+    bits_per_dimension,
+    evaluate,
+    expected,
+    log_likelihood,
+    mean_with_error,
+    perplexity,
+    posterior_mean,
+)
 from ...objectives import Evidence, FreeEnergy
 from ...results import RESULTS
 from ...typing import Key
@@ -219,14 +227,6 @@ def summarize_rows(scores: RowScores, description: RowsDescription, rows: Abstra
         totals = np.concatenate([chunk.reshape(len(chunk), -1).sum(axis=1) for chunk in rows.chunks(4096)])
         found["perplexity"] = float(perplexity(jnp.asarray(scores.log_likelihood_nats), jnp.asarray(totals)).value)
     return found
-
-
-def expected(emission: Any) -> jax.Array:
-    """The mean of an observation; of categories, the most probable one."""
-    base = getattr(emission, "base_dist", emission)
-    if type(base).__name__ == "CategoricalLogits":
-        return jnp.argmax(base.logits, axis=-1).astype(base.logits.dtype)
-    return jnp.broadcast_to(emission.mean, emission.event_shape)
 
 
 def draw_rows(model: Any, num: int, *, key: Key) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ...data import GREY_LEVELS, AbstractSequences, FullLength, PaddedBatch, SoundSequences, sequence_batches
 from ...inference import ModelWithFilter
+from ...metrics import FilterOutputs, predictions_and_updates
 from ...typing import Key
 from ...viz import (
     BeliefBand,
@@ -22,7 +24,6 @@ from ...viz import (
 )
 from .._context import FitContext
 from ._describe import SequencesDescription
-from ._inference import Outputs, predictions_and_updates
 
 _STEPS, _DRAWS = 200, 64
 _FRAME_STEPS, _FRAME_DRAWS = 40, 4
@@ -64,8 +65,9 @@ def show_filtering(
     framed = len(description.shape) > 1 and not _is_sound(sequences)
     steps, draws = (_FRAME_STEPS, _FRAME_DRAWS) if framed else (_STEPS, _DRAWS)
     padded = _beginning(sequences, min(steps, int(sequences.lengths[0])))
-    found = predictions_and_updates(learned, description.batch(padded), jnp.zeros(1, jnp.int32), draws, key=key)
-    found = Outputs(*(np.asarray(array)[0] for array in found))
+    batch = jax.tree.map(jnp.asarray, description.batch(padded))
+    found = predictions_and_updates(learned.filter, learned.model, batch, key=key, num_samples=draws)
+    found = FilterOutputs(*(np.asarray(array) for array in found))
     scene = _scene(padded, found, description)
     # The entries that vary most say most about what can be predicted.
     entries = most_varied(scene.seen)
@@ -129,7 +131,7 @@ def _beginning(sequences: AbstractSequences, steps: int) -> PaddedBatch:
     )
 
 
-def _scene(padded: PaddedBatch, found: Outputs, description: SequencesDescription) -> _Scene:
+def _scene(padded: PaddedBatch, found: FilterOutputs, description: SequencesDescription) -> _Scene:
     seen = np.where(padded.observed[0, 1:], padded.values[0, 1:].astype(np.float64), np.nan)
     scale = np.broadcast_to(description.scaling.unit, description.shape).reshape(1, -1)
 
@@ -139,9 +141,9 @@ def _scene(padded: PaddedBatch, found: Outputs, description: SequencesDescriptio
     return _Scene(
         flat(seen),
         flat(description.restore(found.predicted)),
-        flat(found.spread) * scale,
+        flat(found.predicted_scale) * scale,
         flat(description.restore(found.updated)),
-        flat(found.left) * scale,
+        flat(found.updated_scale) * scale,
         *_time(padded, description, first=1),
     )
 

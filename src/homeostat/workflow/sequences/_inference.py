@@ -10,7 +10,7 @@ import numpy as np
 
 from ...data import AbstractSequences, FullLength, PaddedBatch, whole_batches
 from ...inference import Filtered, ModelWithFilter, SequenceBatch, filter, forecast, sample_sequence
-from ...metrics import SequenceEvaluation, evaluate_sequences
+from ...metrics import SequenceEvaluation, evaluate_sequences, predictions_and_updates
 from ...results import BadInputError
 from ...typing import Key
 from ._describe import SequencesDescription
@@ -106,11 +106,6 @@ def _each(
     return jax.vmap(one)(batch.observations, batch.actions, batch.mask, numbers, extra)
 
 
-def _mean_and_scale(found: Filtered) -> tuple[jax.Array, jax.Array]:
-    mean, variance = jax.vmap(lambda belief: (belief.mean, jnp.diagonal(belief.covariance)))(found.beliefs)
-    return mean, jnp.sqrt(variance)
-
-
 @eqx.filter_jit
 def filter_batch(learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: jax.Array, *, key: Key) -> FilterSummary:
     """Filter every sequence.
@@ -123,66 +118,10 @@ def filter_batch(learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: j
     """
 
     def summary(found: Filtered, extra: Any, key: Key) -> FilterSummary:
-        return FilterSummary(*_mean_and_scale(found), found.info.free_energy_nats)
+        mean, variance = jax.vmap(lambda belief: (belief.mean, jnp.diagonal(belief.covariance)))(found.beliefs)
+        return FilterSummary(mean, jnp.sqrt(variance), found.info.free_energy_nats)
 
     return _each(learned, batch, numbers, key, summary)
-
-
-class Outputs(NamedTuple):
-    """Outputs of a model along sequences from the second step on, and its beliefs; leading axes [batch, time].
-
-    Attributes:
-        predicted: mean of x_{t+1} given what came before, [batch, time - 1, ...].
-        spread: its standard deviation.
-        updated: mean of x_{t+1} under the belief after it.
-        left: its standard deviation.
-        mean: of the state after each observation, [batch, time, d].
-        scale: its standard deviation.
-    """
-
-    predicted: Any
-    spread: Any
-    updated: Any
-    left: Any
-    mean: Any
-    scale: Any
-
-
-@eqx.filter_jit
-def predictions_and_updates(
-    learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: jax.Array, num_samples: int, *, key: Key
-) -> Outputs:
-    """Outputs before and after each update, averaged over draws of the state; arguments as for `filter_batch`."""
-    model, shape = learned.model, batch.observations.shape[2:]
-
-    def each(found: Filtered, actions: Any, key: Key) -> Outputs:
-        def draw(step: jax.Array, one_key: Key) -> tuple[tuple[jax.Array, jax.Array], ...]:
-            before_key, state_key, after_key = jax.random.split(one_key, 3)
-            before = jax.tree.map(lambda leaf: leaf[step], found.beliefs).snapshot(key=before_key)
-            carry = model.init_carry() if before.carry is None else before.carry
-            action = None if actions is None else actions[step]
-            carry = model.next_carry(carry, before.state, before.observation, action)
-            ahead = model.emission_given(carry, model.prior(carry).sample(state_key))
-            after = jax.tree.map(lambda leaf: leaf[step + 1], found.beliefs).snapshot(key=after_key)
-            now = model.emission_given(model.init_carry() if after.carry is None else after.carry, after.state)
-            return tuple(
-                (jnp.broadcast_to(one.mean, shape), jnp.broadcast_to(one.variance, shape)) for one in (ahead, now)
-            )
-
-        def at(pair: tuple[jax.Array, Key]) -> tuple[tuple[jax.Array, jax.Array], ...]:
-            step, step_key = pair
-            drawn = jax.vmap(draw, in_axes=(None, 0))(step, jax.random.split(step_key, num_samples))
-            # The variance of a mixture: the mean of the variances and the variance of the means.
-            return tuple(
-                (jnp.mean(mean, axis=0), jnp.sqrt(jnp.mean(variance, axis=0) + jnp.var(mean, axis=0)))
-                for mean, variance in drawn
-            )
-
-        count = batch.observations.shape[1] - 1
-        ahead, now = jax.lax.map(at, (jnp.arange(count), jax.random.split(key, count)))
-        return Outputs(*ahead, *now, *_mean_and_scale(found))
-
-    return _each(learned, batch, numbers, key, each, batch.actions)
 
 
 @eqx.filter_jit
@@ -190,7 +129,15 @@ def predict_one_step(
     learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: jax.Array, num_samples: int, *, key: Key
 ) -> jax.Array:
     """Mean of each x_{t+1} given x_1, ..., x_t, [batch, time - 1, ...]; arguments as for `filter_batch`."""
-    return predictions_and_updates(learned, batch, numbers, num_samples, key=key).predicted
+
+    def one(x: jax.Array, actions: Any, mask: jax.Array, number: jax.Array) -> jax.Array:
+        alone = jax.tree.map(lambda leaf: leaf[None], SequenceBatch(x, actions, mask=mask))
+        one_key = jax.random.fold_in(key, number)
+        return predictions_and_updates(
+            learned.filter, learned.model, alone, key=one_key, num_samples=num_samples
+        ).predicted
+
+    return jax.vmap(one)(batch.observations, batch.actions, batch.mask, numbers)
 
 
 class Futures(NamedTuple):
