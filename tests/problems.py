@@ -237,11 +237,11 @@ def size(family: AbstractFamily) -> int:
 def encoder(family: AbstractFamily) -> Callable[[Any], jax.Array]:
     """Maps every observation to the parameters of the best of a few long runs: the fixed point of an encoder."""
     objective, _, args = problem(family)
-    flat = ravel_pytree(eqx.filter_jit(_descend)(objective, family, args, ADAM, 200))[0]
+    flat = ravel_pytree(eqx.filter_jit(_descend)(objective, family, args, ADAM, 1000))[0]
     return lambda _: flat
 
 
-ADAM = optax.adam(0.05)
+ADAM = optax.adam(optax.cosine_decay_schedule(0.05, 1000))
 """One for all: another would be another program."""
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import optax
 
 from deep_problems import DEEP_MODELS
-from homeostat.core import AbstractFilter, AbstractLearner, AbstractSequentialModel
+from homeostat.core import AbstractFilter, AbstractLearner, AbstractSequentialModel, AbstractSmoother
 from homeostat.distributions import DiagonalGaussian, FullGaussian, MonteCarlo
 from homeostat.inference import (
     FilteringDescent,
@@ -30,6 +31,7 @@ from homeostat.inference.filters import (
     Unscented,
     VariationalFilter,
 )
+from homeostat.inference.smoothers import ForwardBackward, ParticleSmoother, RauchTungStriebel, Structured
 from homeostat.models.sequential import (
     Conditioned,
     ConditionedOnFirst,
@@ -45,7 +47,7 @@ from homeostat.models.sequential import (
     WithNoise,
     pendulum,
 )
-from path_problems import PATH_FILTERS, PATH_LEARNERS
+from path_problems import PATH_FILTERS, PATH_LEARNERS, chain
 from problems import Steered, mapping, remembering
 
 
@@ -145,6 +147,44 @@ FILTERS: dict[str, Callable[[], FilterCase]] = {
         steered(),
         jnp.ones(()),
         jnp.ones(2),
+    ),
+}
+
+
+class SmootherCase(NamedTuple):
+    """A smoother with a model, a sequence, its actions, and what its record says of every state."""
+
+    smoother: AbstractSmoother
+    model: AbstractSequentialModel
+    observations: Any
+    actions: Any
+    per_step: Callable[[Any], Any]
+
+
+def _beliefs(found: Any) -> Any:
+    return eqx.filter(found.beliefs, eqx.is_array)
+
+
+def _path_means(found: Any) -> Any:
+    return found.mean
+
+
+SMOOTHERS: dict[str, Callable[[], SmootherCase]] = {
+    "Rauch-Tung-Striebel": lambda: SmootherCase(
+        RauchTungStriebel(), linear_gaussian(), jnp.linspace(-1.0, 1.0, 4)[:, None], jnp.ones((3, 1)), _beliefs
+    ),
+    "forward-backward": lambda: SmootherCase(
+        ForwardBackward(), _hidden_markov(), jnp.linspace(-1.0, 2.0, 8).reshape(4, 2), None, _beliefs
+    ),
+    "particle": lambda: SmootherCase(
+        ParticleSmoother(Particle(32), 16),
+        linear_gaussian(),
+        jnp.linspace(-1.0, 1.0, 4)[:, None],
+        jnp.ones((3, 1)),
+        _path_means,
+    ),
+    "structured": lambda: SmootherCase(
+        Structured(num_steps=2), chain(2), jnp.linspace(-1.0, 2.0, 8).reshape(4, 2), jnp.ones((3, 1)), _beliefs
     ),
 }
 

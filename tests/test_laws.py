@@ -4,12 +4,15 @@ import functools
 import importlib
 import pkgutil
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 import catalogue
 import homeostat
 from catalogue import EAGER, STRICT
 from homeostat import core
+from homeostat.inference.engines import AbstractSamplingEngine
 from homeostat.testing import (
     check_agent,
     check_controller,
@@ -22,6 +25,7 @@ from homeostat.testing import (
     check_model,
     check_objective,
     check_sequential_model,
+    check_smoother,
     check_tightening,
 )
 
@@ -66,14 +70,29 @@ def test_objective(name, key, tolerances):
 @pytest.mark.parametrize("name", members(catalogue.ENGINES))
 def test_engine(name, key, tolerances):
     family = catalogue.FAMILIES[catalogue.CANONICAL_FAMILY.get(name, "full Gaussian")]()
-    case = catalogue.problem(family)
-    check_engine(catalogue.ENGINES[name](family), case.objective, family, case.args, key=key, tolerances=tolerances)
+    case, engine = catalogue.problem(family), catalogue.ENGINES[name](family)
+
+    def expected(params, k):
+        """E_q[U], which sampling engines lower."""
+        values = jax.vmap(family(params).sample)(jax.random.split(k, 64))
+        return jnp.mean(jax.vmap(lambda value: case.objective.pointwise(value, case.args, key=k))(values))
+
+    lowers = expected if isinstance(engine, AbstractSamplingEngine) else None
+    check_engine(engine, case.objective, family, case.args, key=key, lowers=lowers, tolerances=tolerances)
 
 
 @pytest.mark.parametrize("name", members(catalogue.FILTERS))
 def test_filter(name, key, tolerances):
     case = catalogue.FILTERS[name]()
     check_filter(case.filter, case.model, case.action, case.observation, key=key, tolerances=tolerances)
+
+
+@pytest.mark.parametrize("name", members(catalogue.SMOOTHERS))
+def test_smoother(name, key, tolerances):
+    case = catalogue.SMOOTHERS[name]()
+    check_smoother(
+        case.smoother, case.model, case.observations, case.actions, case.per_step, key=key, tolerances=tolerances
+    )
 
 
 @pytest.mark.parametrize("name", members(catalogue.CONTROLLERS))
@@ -144,6 +163,7 @@ def catalogued(dictionary, pick):
         (core.AbstractObjective, catalogue.OBJECTIVES, lambda build: build().objective),
         (core.AbstractEngine, catalogue.ENGINES, lambda build: build(catalogue.FullGaussian(2))),
         (core.AbstractFilter, catalogue.FILTERS, lambda build: build().filter),
+        (core.AbstractSmoother, catalogue.SMOOTHERS, lambda build: build().smoother),
         (core.AbstractController, catalogue.CONTROLLERS, lambda build: build().controller),
         (core.AbstractAgent, catalogue.AGENTS, lambda build: build().agent),
         (core.AbstractEnvironment, catalogue.ENVIRONMENTS, lambda build: build()),

@@ -14,3 +14,6 @@ FLOAT32 = 1e-4
 
 MONTE_CARLO_STANDARD_ERRORS = 5.0
 """How many standard errors a Monte Carlo mean may lie from the truth (one test in 1.7 million fails by chance)."""
+
+DESCENT = 0.05
+"""Nats above the minimum at which a descent of constant rate along sampled gradients may end."""

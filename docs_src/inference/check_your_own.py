@@ -1,6 +1,6 @@
 """A family of your own, checked by the law suite that the library's own families pass."""
 
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ class GammaParams(NamedTuple):
 class Gamma(AbstractFamily[GammaParams]):
     """Positive variables of fixed shape k = 3: p(x) ~ x^(k-1) exp(-k x / mean)."""
 
+    reparameterized: ClassVar[bool] = True
+
     def init(self):
         return GammaParams(jnp.zeros(2))
 
@@ -34,6 +36,7 @@ class Gamma(AbstractFamily[GammaParams]):
 class Careless(AbstractFamily[GammaParams]):
     """The same with a slip: the average of logarithms is not the logarithm of the average."""
 
+    reparameterized: ClassVar[bool] = True
     init, __call__ = Gamma.init, Gamma.__call__
 
     def fit(self, samples, weights):

@@ -91,7 +91,7 @@ def test_decisions_explain_themselves(key):
     agent = AGENTS["exhaustive, two steps"]
     decision, _ = eqx.filter_jit(agent.act)(context, agent.init(), key=key)
     account = decision.info.account
-    np.testing.assert_allclose(account.predicted_mean[1], belief.mean + jnp.sum(decision.info.actions, 0), atol=ALGEBRA)
+    np.testing.assert_allclose(account.beliefs.mean[1], belief.mean + jnp.sum(decision.info.actions, 0), atol=ALGEBRA)
     np.testing.assert_allclose(account.energy_nats, jnp.sum(RiskAmbiguity()(account.terms)), atol=ALGEBRA)
     np.testing.assert_array_equal(decision.action, decision.info.actions[0])
     paths = [np.cumsum(pair, axis=0) for pair in itertools.product(np.asarray(MOVES), repeat=2)]
@@ -176,6 +176,9 @@ def test_plans_decode_shift_and_start():
     samples = jax.jit(jax.vmap(bounded.family(bounded.init()).sample))(jr.split(jr.key(0), 200))
     assert float(jnp.min(samples)) > -2.0 and float(jnp.max(samples)) < 4.0
     np.testing.assert_allclose(bounded.mode(DiagonalGaussianParams(jnp.zeros(2), jnp.zeros(2))), 1.0, atol=ALGEBRA)
+    box = SquashedPlan(2, 2, low=jnp.array([-2.0, 0.0]), high=(4.0, 1.0))
+    middle = box.decode(box.mode(DiagonalGaussianParams(jnp.zeros(4), jnp.zeros(4))))
+    np.testing.assert_allclose(middle, [[1.0, 0.5], [1.0, 0.5]], atol=ALGEBRA)
     narrow = DiagonalGaussianParams(jnp.full(2, 0.7), jnp.full(2, -9.0))
     np.testing.assert_allclose(bounded.mode(narrow), bounded.family(narrow).sample(jr.key(1)), atol=FINITE_DIFFERENCES)
 

@@ -12,17 +12,18 @@ import pytest
 import catalogue
 from catalogue import EAGER, STRICT
 from homeostat.core import (
-    AbstractBelief,
     AbstractController,
     AbstractEngine,
     AbstractFamily,
     AbstractFilter,
+    AbstractGaussianBelief,
     AbstractLearner,
     AbstractMarkovModel,
     AbstractObjective,
     Decision,
     FilterInfo,
     PlanningContext,
+    Points,
     StepInfo,
 )
 from homeostat.distributions import FullGaussian
@@ -48,6 +49,8 @@ class Scale(NamedTuple):
 
 class ScaleFamily(AbstractFamily[Scale]):
     """Gaussians of mean zero: a correct family to spoil."""
+
+    reparameterized = True
 
     def init(self):
         return Scale(jnp.zeros(2))
@@ -185,21 +188,24 @@ def test_engines(engine, message, key):
         check_engine(engine, case.objective, case.family, case.args, key=key, tolerances=STRICT)
 
 
-class Point(AbstractBelief):
+class Point(AbstractGaussianBelief):
     """A standard Gaussian about a point."""
 
+    finite = False
     loc: jax.Array
 
     @property
-    def mean(self):
-        return self.loc
-
-    @property
-    def covariance(self):
+    def scale_tril(self):
         return jnp.eye(1)
 
     def sample(self, *, key):
         return self.loc + jr.normal(key, (1,))
+
+    def points(self, *, key):
+        return Points(jnp.stack([self.loc - 1.0, self.loc + 1.0]), jnp.full(2, 0.5))
+
+    def entropy(self):
+        return 0.5 * jnp.log(2.0 * jnp.pi * jnp.e)
 
 
 class Narrow(Point):

@@ -64,6 +64,22 @@ def test_squashed_gaussian_density_by_quadrature(low, high):
     np.testing.assert_allclose(density, scipy.stats.norm(0.3, np.exp(-0.5)).pdf(np.arctanh(unit)) * slope, rtol=1e-8)
 
 
+def test_squashed_gaussian_has_an_interval_for_each_variable(key):
+    low, high = np.array([-2.0, 0.0]), np.array([1.0, 10.0])
+    family = SquashedGaussian(2, low=low, high=high)
+    params = DiagonalGaussianParams(jnp.array([0.3, -0.7]), jnp.array([-0.5, 0.2]))
+    samples = jax.vmap(family(params).sample)(jr.split(key, 64))
+    # p(x) = prod_i N(y_i) dy_i/dx_i with y_i = atanh(2 (x_i - low_i) / (high_i - low_i) - 1).
+    unit = 2.0 * (np.asarray(samples) - low) / (high - low) - 1.0
+    scale = np.exp(np.asarray(params.log_scale))
+    log_normal = scipy.stats.norm(np.asarray(params.loc), scale).logpdf(np.arctanh(unit))
+    expected = np.sum(log_normal + np.log(2.0 / (high - low) / (1.0 - unit**2)), axis=1)
+    np.testing.assert_allclose(jax.vmap(family(params).log_prob)(samples), expected, rtol=ALGEBRA, atol=ALGEBRA)
+    fitted = family.fit(samples, jnp.full(64, 1.0 / 64))
+    np.testing.assert_allclose(fitted.loc, np.arctanh(unit).mean(0), atol=ALGEBRA)
+    np.testing.assert_allclose(jnp.exp(fitted.log_scale), np.arctanh(unit).std(0), atol=ALGEBRA)
+
+
 def test_squashed_gaussian_stays_finite_at_its_edges(key):
     family = SquashedGaussian(1, low=-2.0, high=2.0)
     wide = DiagonalGaussianParams(jnp.zeros(1), jnp.array([5.0]))  # Nearly every sample saturates.
@@ -81,6 +97,8 @@ def test_squashed_gaussian_stays_finite_at_its_edges(key):
         (lambda: FullGaussian(-1), "at least one variable, got dim=-1"),
         (lambda: Categorical(0), "at least one class, got num_classes=0"),
         (lambda: SquashedGaussian(1, low=1.0, high=1.0), r"low < high, got low=1.0 and high=1.0"),
+        (lambda: SquashedGaussian(2, low=(0.0, 1.0), high=1.0), r"low < high, got low=\(0.0, 1.0\) and high=1.0"),
+        (lambda: SquashedGaussian(3, low=(0.0, 1.0)), "one bound, or one for each of 3 variables"),
     ],
 )
 def test_bad_families(build, message):

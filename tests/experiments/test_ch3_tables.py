@@ -10,7 +10,6 @@ import numpy as np
 import optax
 import pytest
 
-from homeostat.core import Errors
 from homeostat.experiments.ch3 import cifar10, iterations, mnist, text
 from homeostat.experiments.ch3._common import InferenceMethod, update_seconds
 from homeostat.experiments.ch3._comparison import EQUAL_TIME, Entry, Judging, RowScores, TableOutcome, scored
@@ -20,7 +19,7 @@ from homeostat.experiments.ch3._networks import NetworkSizes, encoding_size, wit
 from homeostat.experiments.kit import Comparison, Method, Result, Trained, Training, difference, mean_and_error
 from homeostat.inference.engines import Feedback
 from homeostat.metrics import count_weights
-from homeostat.objectives import Evidence
+from homeostat.objectives import Errors, Evidence
 from tolerances import ALGEBRA
 
 SIZES = NetworkSizes((3,), 0, 8, 1, 8, 1)

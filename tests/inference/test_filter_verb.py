@@ -1,19 +1,24 @@
 """The verb `filter` on ragged and incomplete sequences, and forecasts."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
+import optax
 import pytest
 
-from homeostat.distributions import FullGaussian
-from homeostat.inference import filter, forecast, length_mask, sample_sequence
-from homeostat.inference.engines import NaturalGradient
+from homeostat.core import AbstractSmoother
+from homeostat.distributions import Cubature, FullGaussian
+from homeostat.inference import filter, forecast, infer, length_mask, sample_sequence, smooth
+from homeostat.inference.engines import Gradient, NaturalGradient
 from homeostat.inference.filters import Kalman, Particle, SampledHistories, VariationalFilter
+from homeostat.inference.smoothers import ParticleSmoother
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, Measurement, StateSpace
-from homeostat.results import BadInputError
-from problems import remembering
-from references import affine_sequence
+from homeostat.objectives import Evidence, FreeEnergy
+from homeostat.results import RESULTS, BadInputError
+from problems import evidence, linear_model, remembering
+from references import affine_sequence, conjugate
 from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 
 TIME = 5
@@ -167,3 +172,55 @@ def test_impossible_forecasts_are_refused(model, observations, actions, key):
         forecast(remembering(), belief, actions[:2], horizon=2, key=key)
     with pytest.raises(BadInputError, match="4 actions"):
         sample_sequence(model, TIME, actions[1:], key=key)
+
+
+def test_filtering_one_observation_is_inferring_it(key):
+    """A step in time is the static problem of its model, with the first prediction as the prior."""
+    static = linear_model()
+    prior, observation = static.initial(), evidence().observation
+    sequence = StateSpace(prior, LinearDynamics(0.9 * jnp.eye(2), jnp.zeros((2, 1)), jnp.eye(2)), static)
+    for engine, steps in ((NaturalGradient(1.0), 1), (Gradient(optax.sgd(0.05)), 7)):
+        method = VariationalFilter(engine, FullGaussian(2), steps)
+        found = filter(method, sequence, observation[None], jnp.zeros((0, 1)), key=key)
+        start = FullGaussian(2).from_scale_tril(prior.loc, prior.scale_tril)
+        inferred = infer(
+            FreeEnergy(static, Cubature()),
+            engine,
+            FullGaussian(2),
+            Evidence(observation),
+            key=key,
+            params=start,
+            num_steps=steps,
+        )
+        assert jnp.abs(found.beliefs.loc[0] - inferred.distribution.loc).max() < ALGEBRA
+        assert jnp.abs(found.beliefs.scale_tril[0] - inferred.distribution.scale_tril).max() < ALGEBRA
+        assert jnp.abs(found.free_energy_nats - inferred.energy_nats) < ALGEBRA
+        if steps == 1:
+            exact = conjugate(static, observation)
+            assert jnp.abs(found.beliefs.loc[0] - exact.mean).max() < ALGEBRA
+            assert jnp.abs(found.free_energy_nats + exact.log_evidence) < ALGEBRA
+
+
+class Filtered(AbstractSmoother):
+    """A smoother of somebody's own, exact and without a key."""
+
+    stochastic = False
+
+    def smooth(self, model, observations, actions=None, *, key=None, throw=True):
+        return filter(Kalman(), model, observations, actions, key=jr.key(0), throw=throw)
+
+
+def test_a_smoother_says_whether_it_needs_a_key(model, observations, actions):
+    found = smooth(Filtered(), model, observations, actions)
+    assert found.beliefs.loc.shape == (TIME, 2)
+    with pytest.raises(BadInputError, match="Expected a key: ParticleSmoother"):
+        smooth(ParticleSmoother(Particle(8), 4), model, observations, actions)
+
+
+def test_the_outcome_of_a_filter_comes_with_its_numbers(model, observations, actions, key):
+    far = observations.at[2].set(1e200)
+    info = filter(Particle(8), model, far, actions, key=key, throw=False).info
+    assert (info.result == RESULTS.degenerate_weights).tolist() == [False, False, True, False, False]
+    with pytest.raises(eqx.EquinoxRuntimeError, match="No particle can explain an observation"):
+        filter(Particle(8), model, far, actions, key=key)
+    assert bool(jnp.all(filter(Kalman(), model, observations, actions, key=key).info.result == RESULTS.successful))

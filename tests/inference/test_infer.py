@@ -10,11 +10,13 @@ import pytest
 
 import catalogue
 import references
-from homeostat.distributions import Cubature, DiagonalGaussian, FullGaussian
+from homeostat.distributions import Cubature, DiagonalGaussian, FullGaussian, Ladder, MonteCarlo
 from homeostat.inference import infer
 from homeostat.inference.engines import Gradient, NaturalGradient
+from homeostat.models.static import Gaussian, latent_gaussian
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import RESULTS, BadInputError
+from problems import mapping, two_levels
 from tolerances import ALGEBRA, FLOAT32
 
 
@@ -161,3 +163,22 @@ def test_the_number_of_steps_is_compiled_once(objective, key):
     for index in range(3):
         solve(jnp.full(3, float(index)), jr.fold_in(key, index))
     assert traces == 1
+
+
+def test_the_family_stands_beside_the_prior_of_the_evidence(key):
+    """A ladder made from one prior, with evidence that brings another: the members are built from the latter."""
+    own, other = two_levels(), latent_gaussian(Gaussian((3,)), (1, 1), key=jr.key(5), mapping=mapping)
+    evidence = Evidence(catalogue.evidence().observation, other.initial())
+    posterior = infer(FreeEnergy(own, MonteCarlo(4)), Gradient(optax.sgd(0.01)), Ladder(own.levels), evidence, key=key)
+    value = jnp.array([0.3, -0.4])
+    expected = Ladder(other.levels)(posterior.params).log_prob(value)
+    np.testing.assert_allclose(posterior.distribution.log_prob(value), expected, rtol=ALGEBRA)
+    assert abs(float(Ladder(own.levels)(posterior.params).log_prob(value) - expected)) > FLOAT32
+
+
+def test_acting_needs_no_energy(objective, key):
+    evaluated = infer(objective, NaturalGradient(), FAMILY, catalogue.evidence(), key=key)
+    acted = infer(objective, NaturalGradient(), FAMILY, catalogue.evidence(), key=key, evaluate=False)
+    assert bool(jnp.isnan(acted.energy_nats))
+    np.testing.assert_array_equal(acted.params.loc, evaluated.params.loc)
+    assert bool(acted.result == RESULTS.successful)

@@ -98,8 +98,8 @@ def test_linear_gaussian_terms_equal_dense_algebra(linear, key, estimator, filte
         np.testing.assert_allclose(account.terms.ambiguity_nats[t], ambiguity, atol=ALGEBRA)
         np.testing.assert_allclose(account.terms.pragmatic_nats[t], pragmatic, atol=ALGEBRA)
         np.testing.assert_allclose(account.terms.epistemic_nats[t], epistemic, atol=ALGEBRA)
-        np.testing.assert_allclose(account.predicted_mean[t], mean, atol=ALGEBRA)
-        np.testing.assert_allclose(account.predicted_deviation[t], np.sqrt(np.diag(cov)), atol=ALGEBRA)
+        np.testing.assert_allclose(account.beliefs.mean[t], mean, atol=ALGEBRA)
+        np.testing.assert_allclose(account.beliefs.covariance[t], cov, atol=ALGEBRA)
     # Risk and pragmatic value were computed along different routes, so this identity could fail.
     terms = account.terms
     np.testing.assert_allclose(
@@ -317,7 +317,7 @@ def test_discrete_states_have_discrete_entropy(key):
     weights = np.array([0.5, 0.25, 0.25, 0.0])
     belief = ParticleBelief(jnp.arange(4.0)[:, None], jnp.log(jnp.asarray(weights)))
     np.testing.assert_allclose(WeightedPoints().entropy(belief, key=key), 1.5 * np.log(2.0), atol=ALGEBRA)
-    with pytest.raises(BadInputError, match="weighted points"):
+    with pytest.raises(BadInputError, match="finitely many states"):
         WeightedPoints().points(GaussianBelief(jnp.zeros(1), jnp.eye(1)), key=key)
 
 

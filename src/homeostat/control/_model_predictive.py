@@ -16,8 +16,8 @@ from ..objectives import (
     AbstractParameterInformation,
     AbstractPlanEnergy,
     AbstractPreference,
+    AutomaticEstimator,
     ExpectedFreeEnergy,
-    Linearized,
     NoParameterGain,
     RiskAmbiguity,
 )
@@ -117,6 +117,7 @@ class ModelPredictive(AbstractController[Params]):
             key=infer_key,
             params=carry,
             num_steps=self.num_steps,
+            evaluate=False,
             throw=False,
         )
         value = self.choice(self.plan, posterior.params, key=choice_key)
@@ -143,7 +144,7 @@ def active_inference(
         preference: what the agent wants.
         plan: family of plans.
         engine: any engine; by default all plans are evaluated.
-        estimator: of expectations over states and observations; linearised by default.
+        estimator: of expectations over states and observations; by default the one that fits belief and emission.
         functional: which terms count; risk + ambiguity by default.
         parameters: what is still to be learned about the model; nothing by default.
         choice: how a plan is taken from the inferred distribution; the most likely one by default.
@@ -151,7 +152,7 @@ def active_inference(
     """
     objective = ExpectedFreeEnergy(
         preference,
-        Linearized() if estimator is None else estimator,
+        AutomaticEstimator() if estimator is None else estimator,
         RiskAmbiguity() if functional is None else functional,
         NoParameterGain() if parameters is None else parameters,
     )

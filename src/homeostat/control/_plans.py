@@ -19,7 +19,10 @@ from ..distributions import (
     CategoricalParams,
     DiagonalGaussian,
     DiagonalGaussianParams,
+    Squash,
     SquashedGaussian,
+    bound,
+    check_bounds,
 )
 from ..results import BadInputError
 from ..typing import Array, Float, Int, Params
@@ -196,23 +199,25 @@ class SquashedPlan(AbstractPlan[DiagonalGaussianParams]):
     Attributes:
         action_dim: a.
         horizon: H, steps.
-        low: lower bound, in the action's unit.
-        high: upper bound.
+        low: lower bound, in the action's unit; one for all components of an action, or one for each.
+        high: upper bound, likewise.
         deviation: standard deviation of a fresh plan before squashing.
     """
 
     action_dim: int = eqx.field(static=True)
     horizon: int = eqx.field(static=True, default=1)
-    low: float = eqx.field(static=True, default=-1.0)
-    high: float = eqx.field(static=True, default=1.0)
+    low: float | tuple[float, ...] = eqx.field(static=True, default=-1.0, converter=bound)
+    high: float | tuple[float, ...] = eqx.field(static=True, default=1.0, converter=bound)
     deviation: float = eqx.field(static=True, default=0.5)
 
     def __check_init__(self):
         _check_horizon(self.horizon)
+        check_bounds(self.low, self.high, self.action_dim)
 
     @property
     def family(self) -> SquashedGaussian:
-        return SquashedGaussian(self.horizon * self.action_dim, self.low, self.high)
+        low, high = (one if isinstance(one, float) else one * self.horizon for one in (self.low, self.high))
+        return SquashedGaussian(self.horizon * self.action_dim, low, high)
 
     def init(self) -> DiagonalGaussianParams:
         return _fresh(self.horizon * self.action_dim, self.deviation)
@@ -221,7 +226,7 @@ class SquashedPlan(AbstractPlan[DiagonalGaussianParams]):
         return value.reshape(self.horizon, self.action_dim)
 
     def mode(self, params: DiagonalGaussianParams) -> Float[Array, " n"]:
-        return self.low + 0.5 * (self.high - self.low) * (jnp.tanh(params.loc) + 1.0)
+        return Squash(self.family.low, self.family.high)(params.loc)
 
     def shift(self, params: DiagonalGaussianParams) -> DiagonalGaussianParams:
         return _shift_gaussian(params, self.action_dim, self.init())

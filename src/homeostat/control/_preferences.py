@@ -118,5 +118,7 @@ def target_image(image: Float[Array, "height width"], deviation: float = 0.15) -
 
 def _compare_states(log_preference, estimator: AbstractEstimator, belief: AbstractBelief, *, key: Key) -> Preferred:
     points = estimator.points(belief, key=key)
-    pragmatic = points.weights @ jax.vmap(log_preference)(points.values)
+    # A state that is impossible may be forbidden, too: zero times infinity counts as nothing.
+    values = jax.vmap(log_preference)(points.values)
+    pragmatic = jnp.sum(jnp.where(points.weights > 0.0, points.weights * values, 0.0))
     return Preferred(-estimator.state_entropy(belief, key=key) - pragmatic, pragmatic)

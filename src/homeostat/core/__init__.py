@@ -1,6 +1,14 @@
 """Protocols only, no algorithm."""
 
 from ._agent import AbstractAgent as AbstractAgent
+from ._belief import (
+    AbstractBelief as AbstractBelief,
+    AbstractGaussianBelief as AbstractGaussianBelief,
+    AbstractVectorBelief as AbstractVectorBelief,
+    Points as Points,
+    Snapshot as Snapshot,
+)
+from ._check import check_fields as check_fields, check_kind as check_kind
 from ._controller import (
     AbstractController as AbstractController,
     Decision as Decision,
@@ -9,17 +17,16 @@ from ._controller import (
 from ._engine import AbstractEngine as AbstractEngine, StepInfo as StepInfo
 from ._environment import AbstractEnvironment as AbstractEnvironment
 from ._family import AbstractFamily as AbstractFamily
-from ._filter import (
-    AbstractBelief as AbstractBelief,
-    AbstractFilter as AbstractFilter,
-    FilterInfo as FilterInfo,
-    Snapshot as Snapshot,
-)
+from ._filter import AbstractFilter as AbstractFilter, FilterInfo as FilterInfo
 from ._learner import AbstractLearner as AbstractLearner
 from ._model import (
     AbstractMarkovModel as AbstractMarkovModel,
     AbstractModel as AbstractModel,
     AbstractSequentialModel as AbstractSequentialModel,
 )
-from ._objective import AbstractObjective as AbstractObjective, Errors as Errors
+from ._objective import (
+    AbstractObjective as AbstractObjective,
+    check_differentiable as check_differentiable,
+)
+from ._smoother import AbstractSmoother as AbstractSmoother
 from ._spec import Bounded as Bounded, map_spec as map_spec

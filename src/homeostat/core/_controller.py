@@ -6,7 +6,9 @@ from typing import Generic, NamedTuple, TypeVar, final
 import equinox as eqx
 
 from ..typing import Action, Key, PyTree
-from ._filter import AbstractBelief, AbstractFilter
+from ._belief import AbstractBelief
+from ._check import check_fields
+from ._filter import AbstractFilter
 from ._model import AbstractSequentialModel
 
 Carry = TypeVar("Carry")
@@ -41,6 +43,9 @@ class Decision(NamedTuple):
 
 class AbstractController(eqx.Module, Generic[Carry]):
     """Acts on beliefs."""
+
+    def __check_init__(self):
+        check_fields(self)
 
     @abc.abstractmethod
     def init(self) -> Carry:

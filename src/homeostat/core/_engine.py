@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 import equinox as eqx
 
 from ..typing import Energy, Key, Params, PyTree
+from ._check import check_fields
 from ._family import AbstractFamily
 from ._objective import AbstractObjective
 
@@ -21,7 +22,8 @@ class StepInfo(NamedTuple):
     """What one step measured.
 
     Attributes:
-        energy_nats: energy of the parameters *before* the step.
+        energy_nats: E_q[U + log q] at the parameters *before* the step, the functional of the objective, as estimated from the
+            points that the engine evaluated. (Engines that read `pointwise` only give this value for a tightened bound, too.)
         gradient: its gradient there, a constant of the parameters' structure; None where the engine has not computed one.
     """
 
@@ -31,6 +33,9 @@ class StepInfo(NamedTuple):
 
 class AbstractEngine(eqx.Module, Generic[Params, EngineState]):
     """An optimiser of distributions. Learnable numbers (an encoder, an update network) are leaves."""
+
+    def __check_init__(self):
+        check_fields(self)
 
     @abc.abstractmethod
     def init(self, objective: AbstractObjective, family: AbstractFamily, params: Params, args: PyTree) -> EngineState:

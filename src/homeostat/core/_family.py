@@ -10,11 +10,21 @@ from typing import Generic
 
 import equinox as eqx
 
-from ..typing import Array, Distribution, Float, Params
+from ..typing import Array, Distribution, Float, Params, PyTree
+from ._check import check_fields
 
 
 class AbstractFamily(eqx.Module, Generic[Params]):
-    """A parametric family of distributions over arrays of one fixed shape, with unconstrained parameters."""
+    """A parametric family of distributions over arrays of one fixed shape, with unconstrained parameters.
+
+    Attributes:
+        reparameterized: whether a draw is a differentiable function of the parameters. Draws of a discrete family are not.
+    """
+
+    reparameterized: eqx.AbstractClassVar[bool]
+
+    def __check_init__(self):
+        check_fields(self)
 
     @abc.abstractmethod
     def init(self) -> Params:
@@ -33,6 +43,12 @@ class AbstractFamily(eqx.Module, Generic[Params]):
             weights: non-negative and summing to one.
         """
 
-    def given(self, prior: Distribution) -> "AbstractFamily[Params]":
-        """The family beside a prior: itself, unless its members are built from the prior's conditionals (`Ladder`)."""
+    def given(self, args: PyTree) -> "AbstractFamily[Params]":
+        """The family beside what a problem depends on; itself, unless its members are built from that.
+
+        `infer` and `unroll` ask for it, so that nobody else has to. Asking twice changes nothing.
+
+        Args:
+            args: of the objective, such as an `Evidence` with its prior, or a prior itself (`Ladder` reads it).
+        """
         return self

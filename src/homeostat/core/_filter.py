@@ -8,44 +8,11 @@ from typing import NamedTuple
 
 import equinox as eqx
 
-from ..typing import Action, Array, Carry, Float, Key, Observation, Scalar, State
+from ..results import RESULTS
+from ..typing import Action, Key, Observation, Scalar
+from ._belief import AbstractBelief
+from ._check import check_fields
 from ._model import AbstractSequentialModel
-
-
-class Snapshot(NamedTuple):
-    """One possible present, from which a model can go on.
-
-    Attributes:
-        state: z_t.
-        carry: h_t; None where a Markov model needs none.
-        observation: x_t, for models that remember it; None for Markov models.
-    """
-
-    state: State
-    carry: Carry | None = None
-    observation: Observation | None = None
-
-
-class AbstractBelief(eqx.Module):
-    """What is known about the current latent state."""
-
-    @property
-    @abc.abstractmethod
-    def mean(self) -> Float[Array, " d"]:
-        """Expected state."""
-
-    @property
-    @abc.abstractmethod
-    def covariance(self) -> Float[Array, "d d"]:
-        """Covariance of the state."""
-
-    @abc.abstractmethod
-    def sample(self, *, key: Key) -> Float[Array, " d"]:
-        """One state drawn from the belief."""
-
-    def snapshot(self, *, key: Key) -> Snapshot:
-        """One state with what a model needs to go on from it; beliefs about models with a memory add their past."""
-        return Snapshot(self.sample(key=key))
 
 
 class FilterInfo(NamedTuple):
@@ -53,13 +20,18 @@ class FilterInfo(NamedTuple):
 
     Attributes:
         free_energy_nats: an upper bound on -log p(x_t | x_{1:t-1}) (for exact filters, equal to it).
+        result: outcome, `RESULTS.successful` unless the filter knows what went wrong.
     """
 
     free_energy_nats: Scalar
+    result: RESULTS = RESULTS.successful
 
 
 class AbstractFilter(eqx.Module):
     """Recursive inference, one observation at a time and at constant memory."""
+
+    def __check_init__(self):
+        check_fields(self)
 
     @abc.abstractmethod
     def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> AbstractBelief:

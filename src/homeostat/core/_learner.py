@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 import equinox as eqx
 
 from ..typing import Key, PyTree
+from ._check import check_fields
 
 LearnerState = TypeVar("LearnerState")
 Metrics = TypeVar("Metrics")
@@ -13,6 +14,9 @@ Metrics = TypeVar("Metrics")
 
 class AbstractLearner(eqx.Module, Generic[LearnerState, Metrics]):
     """One update rule with its state; `train.fit` drives it."""
+
+    def __check_init__(self):
+        check_fields(self)
 
     @abc.abstractmethod
     def init(self, *, key: Key) -> LearnerState:

@@ -15,14 +15,13 @@ An environment (the generative process) has the same three parts; see `AbstractE
 """
 
 import abc
-import copy
 from typing import ClassVar
 
 import equinox as eqx
-import jax.numpy as jnp
-import numpyro.distributions as dist
 
+from .._canonical import canonical
 from ..typing import Action, Carry, Distribution, Observation, State
+from ._check import check_fields
 
 
 class AbstractSequentialModel(eqx.Module):
@@ -40,6 +39,9 @@ class AbstractSequentialModel(eqx.Module):
     """
 
     reads_observation: ClassVar[bool] = True
+
+    def __check_init__(self):
+        check_fields(self)
 
     @abc.abstractmethod
     def init_carry(self) -> Carry:
@@ -61,6 +63,9 @@ class AbstractSequentialModel(eqx.Module):
 class AbstractModel(eqx.Module):
     """One latent and one observation: p(z) p(x | z). Learnable numbers are leaves."""
 
+    def __check_init__(self):
+        check_fields(self)
+
     @abc.abstractmethod
     def initial(self) -> Distribution:
         """The prior p(z); of a sequence, p(z_1)."""
@@ -81,7 +86,7 @@ class AbstractMarkovModel(AbstractModel, AbstractSequentialModel):
 
     def init_carry(self) -> Distribution:
         """p(z_1)."""
-        return _spelled_out(self.initial())
+        return canonical(self.initial())
 
     def prior(self, carry: Distribution) -> Distribution:
         """The carry itself."""
@@ -95,24 +100,4 @@ class AbstractMarkovModel(AbstractModel, AbstractSequentialModel):
         self, carry: Distribution | None, state: State, observation: Observation, action: Action
     ) -> Distribution:
         """p(z' | z, a), whatever was observed."""
-        return _spelled_out(self.transition(state, action))
-
-
-def _spelled_out(distribution: Distribution) -> Distribution:
-    """The same distribution with every elementwise parameter broadcast to the batch, and of a strong type.
-
-    `Normal(mean, 0.2)` and `Normal(zeros, ones)` are one kind of prediction; without this, a loop could not carry both.
-    """
-    if isinstance(distribution, dist.Independent):
-        base = _spelled_out(distribution.base_dist)
-        return dist.Independent(base, distribution.reinterpreted_batch_ndims, validate_args=False)
-    elementwise = [
-        name
-        for name, constraint in getattr(distribution, "arg_constraints", {}).items()
-        if constraint.event_dim == 0 and vars(distribution).get(name) is not None
-    ]
-    copied = copy.copy(distribution)
-    for name in elementwise:
-        value = jnp.asarray(getattr(distribution, name))
-        setattr(copied, name, jnp.broadcast_to(jnp.asarray(value, value.dtype), distribution.batch_shape))
-    return copied
+        return canonical(self.transition(state, action))

@@ -7,53 +7,53 @@ what the problem depends on, apart from what is optimised: an observation and it
 """
 
 import abc
-from typing import NamedTuple
+from typing import Generic, TypeVar
 
 import equinox as eqx
-import jax
 
 from ..results import BadInputError
-from ..typing import Array, Distribution, Energy, Float, Key, PyTree
+from ..typing import Array, Distribution, Energy, Key
+from ._check import check_fields
+from ._family import AbstractFamily
+
+Args = TypeVar("Args")
 
 
-class Errors(NamedTuple):
-    """What a distribution predicts wrongly, at the data and at the latents; flat vectors.
+class AbstractObjective(eqx.Module, Generic[Args]):
+    """A functional of a distribution, and the energy of a point under it; `Args` is what its problem depends on."""
 
-    Attributes:
-        observation: E_q[x - mu_x].
-        latent: E_q[z - mu_p].
-        weighted_observation: eps_x = E_q[(x - mu_x) / sigma_x^2].
-        weighted_latent: eps_z = E_q[(z - mu_p) / sigma_p^2].
-    """
+    def __check_init__(self):
+        check_fields(self)
 
-    observation: Float[Array, " m"]
-    latent: Float[Array, " d"]
-    weighted_observation: Float[Array, " m"]
-    weighted_latent: Float[Array, " d"]
+    @property
+    def pathwise(self) -> bool:
+        """Whether derivatives in the parameters of q run through draws from q.
 
-
-class AbstractObjective(eqx.Module):
-    """A functional of a distribution, and the energy of a point under it."""
+        False where the expectation is a sum over the support, or where the score carries the derivative. An objective that does
+        not say so is taken to be pathwise, and families that are not reparameterized are refused.
+        """
+        return True
 
     @abc.abstractmethod
-    def pointwise(self, value: Array, args: PyTree, *, key: Key) -> Energy:
+    def pointwise(self, value: Array, args: Args, *, key: Key) -> Energy:
         """Energy U(z) of one point, in nats."""
 
     @abc.abstractmethod
-    def __call__(self, distribution: Distribution, args: PyTree, *, key: Key) -> Energy:
+    def __call__(self, distribution: Distribution, args: Args, *, key: Key) -> Energy:
         """E_q[U(z) + log q(z)], in nats."""
 
-    def curvature(self, value: Float[Array, " d"], args: PyTree, *, key: Key) -> Float[Array, "d d"]:
-        """A symmetric curvature of U at `value`; the Hessian unless an objective knows a positive definite one."""
-        return jax.hessian(lambda z: self.pointwise(z, args, key=key))(value)
 
-    def errors(self, distribution: Distribution, args: PyTree, *, key: Key) -> Errors:
-        """Prediction errors under q, for engines that read them.
+def check_differentiable(objective: AbstractObjective, family: AbstractFamily) -> None:
+    """Refuse what has a gradient that is silently wrong: an expectation over draws that do not carry one.
 
-        Raises:
-            BadInputError: the energy does not come from predictions.
-        """
+    Called by whatever differentiates an objective in the parameters of a family.
+
+    Raises:
+        BadInputError: the family is not reparameterized, and the objective needs it to be.
+    """
+    if objective.pathwise and not family.reparameterized:
         raise BadInputError(
-            f"Expected an energy with prediction errors, such as `FreeEnergy`, got {type(self).__name__}: use an engine that "
-            f"reads gradients instead."
+            f"Expected a reparameterized family, got {type(family).__name__}: no gradient of {type(objective).__name__} flows "
+            f"through its draws. Take the expectation by `Enumeration()` or `ScoreFunction()`, or use an engine without "
+            f"gradients, such as `CrossEntropy`."
         )

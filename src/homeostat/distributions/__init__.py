@@ -25,7 +25,6 @@ from ._expectation import (
     Enumeration as Enumeration,
     MeanPoint as MeanPoint,
     MonteCarlo as MonteCarlo,
-    Points as Points,
     at_points as at_points,
 )
 from ._families import (
@@ -34,6 +33,8 @@ from ._families import (
     Delta as Delta,
     DeltaParams as DeltaParams,
     SquashedGaussian as SquashedGaussian,
+    bound as bound,
+    check_bounds as check_bounds,
 )
 from ._fisher import fisher_information as fisher_information
 from ._gaussian import (

@@ -293,6 +293,7 @@ class PathGaussian(AbstractFamily[BlockTridiagonalParams]):
         Archer et al., "Black box variational inference for state space models", 2015, Sec. 3.
     """
 
+    reparameterized: ClassVar[bool] = True
     length: int = eqx.field(static=True)
     dim: int = eqx.field(static=True)
     minimum_scale: float = eqx.field(static=True, default=1e-6)

@@ -7,7 +7,7 @@
 import abc
 import math
 from collections.abc import Callable
-from typing import NamedTuple, final
+from typing import ClassVar, final
 
 import equinox as eqx
 import jax
@@ -15,16 +15,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 
+from ..core import Points
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Key, PyTree, Scalar
 from ._closed_forms import gaussian_moments
-
-
-class Points(NamedTuple):
-    """Weighted points of a distribution; the weights sum to one."""
-
-    values: Float[Array, "n ..."]
-    weights: Float[Array, " n"]
 
 
 def at_points(function: Callable[..., PyTree], values: PyTree) -> PyTree:
@@ -38,7 +32,13 @@ def at_points(function: Callable[..., PyTree], values: PyTree) -> PyTree:
 
 
 class AbstractExpectation(eqx.Module):
-    """A rule that turns a distribution into weighted points, differentiable in the distribution where it can be."""
+    """A rule that turns a distribution into weighted points, differentiable in the distribution where it can be.
+
+    Attributes:
+        pathwise: whether derivatives run through where the points lie; else the weights carry them.
+    """
+
+    pathwise: ClassVar[bool] = True
 
     @abc.abstractmethod
     def points(self, distribution: Distribution, *, key: Key) -> Points:
@@ -62,7 +62,8 @@ class MeanPoint(AbstractExpectation):
 class MonteCarlo(AbstractExpectation):
     """Independent samples with equal weights; pathwise differentiable where the distribution is.
 
-    Samples of a discrete distribution carry no gradient: descend those with `Enumeration`, or with a sampling engine.
+    Samples of a discrete distribution carry no gradient: what differentiates them refuses this rule. Use `Enumeration`,
+    `ScoreFunction` or a sampling engine.
 
     Attributes:
         num_samples: number of samples.
@@ -122,6 +123,7 @@ class Enumeration(AbstractExpectation):
         maximum_size: largest support that is enumerated; a larger one is refused rather than left to fill the memory.
     """
 
+    pathwise: ClassVar[bool] = False
     maximum_size: int = eqx.field(static=True, default=65536)
 
     def points(self, distribution: Distribution, *, key: Key) -> Points:

@@ -1,16 +1,17 @@
 """Families besides the Gaussian: points, choices, and bounded continuous actions."""
 
 import math
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from ..core import AbstractFamily
 from ..results import BadInputError
-from ..typing import Array, Distribution, Float, Int
+from ..typing import Any, Array, Distribution, Float, Int
 from ._gaussian import DiagonalGaussianParams
 from ._squash import Squash
 
@@ -35,6 +36,7 @@ class Delta(AbstractFamily[DeltaParams]):
         dim: number of variables.
     """
 
+    reparameterized: ClassVar[bool] = True
     dim: int = eqx.field(static=True)
 
     def init(self) -> DeltaParams:
@@ -58,6 +60,7 @@ class Categorical(AbstractFamily[CategoricalParams]):
         minimum_probability: floor of a probability in `fit`, so that no alternative is lost for good.
     """
 
+    reparameterized: ClassVar[bool] = False
     num_classes: int = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True, default=())
     minimum_probability: float = eqx.field(static=True, default=1e-6)
@@ -89,25 +92,47 @@ class Categorical(AbstractFamily[CategoricalParams]):
         return (digits % self.num_classes).reshape(self.size, *self.shape)
 
 
+Bound = float | tuple[float, ...]
+"""One bound for all variables, or one for each."""
+
+
+def bound(values: Any) -> Bound:
+    """From a number, or from a sequence or array of numbers."""
+    values = np.asarray(values, np.float64)
+    return float(values) if values.ndim == 0 else tuple(values.ravel().tolist())
+
+
+def check_bounds(low: Bound, high: Bound, dim: int) -> None:
+    """Raise unless the bounds are in order, and as many as there are variables where they are several.
+
+    Raises:
+        BadInputError: they are not.
+    """
+    if any(np.shape(one) not in ((), (dim,)) for one in (low, high)):
+        raise BadInputError(f"Expected one bound, or one for each of {dim} variables, got low={low} and high={high}.")
+    if not np.all(np.less(low, high)):
+        raise BadInputError(f"Expected low < high, got low={low} and high={high}.")
+
+
 @final
 class SquashedGaussian(AbstractFamily[DiagonalGaussianParams]):
     """low + (high - low) (tanh(y) + 1) / 2 with y ~ N(loc, exp(log_scale)^2): bounded continuous actions.
 
     Attributes:
         dim: number of variables.
-        low: lower bounds, in the action's unit.
-        high: upper bounds.
+        low: lower bound, in the action's unit; one for all variables, or one for each.
+        high: upper bound, likewise.
         minimum_scale: floor of the standard deviation of y in `fit`.
     """
 
+    reparameterized: ClassVar[bool] = True
     dim: int = eqx.field(static=True)
-    low: float = eqx.field(static=True, default=-1.0)
-    high: float = eqx.field(static=True, default=1.0)
+    low: Bound = eqx.field(static=True, default=-1.0, converter=bound)
+    high: Bound = eqx.field(static=True, default=1.0, converter=bound)
     minimum_scale: float = eqx.field(static=True, default=1e-3)
 
     def __check_init__(self):
-        if not self.low < self.high:
-            raise BadInputError(f"Expected low < high, got low={self.low} and high={self.high}.")
+        check_bounds(self.low, self.high, self.dim)
 
     def init(self) -> DiagonalGaussianParams:
         return DiagonalGaussianParams(jnp.zeros(self.dim), jnp.zeros(self.dim))
@@ -118,7 +143,7 @@ class SquashedGaussian(AbstractFamily[DiagonalGaussianParams]):
 
     def fit(self, samples: Float[Array, "samples d"], weights: Float[Array, " samples"]) -> DiagonalGaussianParams:
         """Moments of the samples before squashing, which is the maximum-likelihood fit."""
-        raw = Squash(self.low, self.high).inv(samples)
+        raw = jax.vmap(Squash(self.low, self.high).inv)(samples)
         loc = weights @ raw
         variance = jnp.maximum(weights @ (raw - loc[None, :]) ** 2, self.minimum_scale**2)
         return DiagonalGaussianParams(loc, 0.5 * jnp.log(variance))

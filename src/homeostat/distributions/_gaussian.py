@@ -6,7 +6,7 @@ so that the canonical natural parameters are eta = (b, -Lambda / 2).
 """
 
 import abc
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -43,6 +43,7 @@ class NaturalParams(NamedTuple):
 class AbstractGaussianFamily(AbstractFamily[Params]):
     """A Gaussian family whose precision has a structure of its own (diagonal or full)."""
 
+    reparameterized: ClassVar[bool] = True
     dim: eqx.AbstractVar[int]
 
     @abc.abstractmethod

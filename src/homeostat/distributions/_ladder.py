@@ -1,7 +1,7 @@
 """A posterior that reuses the prior of the levels above: bottom-up messages meet top-down predictions."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import ClassVar, final
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 
 from ..core import AbstractFamily
 from ..results import BadInputError
-from ..typing import Array, Distribution, Float, Scalar
+from ..typing import Array, Distribution, Float, PyTree, Scalar
 from ._gaussian import DiagonalGaussianParams
 from ._hierarchical import AbstractLevel, Hierarchical, split_levels
 
@@ -51,7 +51,7 @@ class Ladder(AbstractFamily[DiagonalGaussianParams]):
     """q(z) = prod_l q(z^l | z^{l+1:L}),  q(z^l | .) proportional to N(z^l; mu^l, sigma^l) p(z^l | z^{l+1:L}).
 
     The parameters are those of a diagonal Gaussian, one message for each variable, so any encoder of a mean-field posterior
-    serves a ladder too. The prior comes from the model: `family.given(model.initial())`.
+    serves a ladder too. The levels are those of the prior: `infer` takes them from the evidence, where it has one.
 
     Attributes:
         levels: of the prior, the lowest first; without gradient, since a posterior does not teach the prior.
@@ -60,6 +60,7 @@ class Ladder(AbstractFamily[DiagonalGaussianParams]):
         Sønderby et al., "Ladder variational autoencoders", NeurIPS 2016, Eqs. 11 and 12; Marino (thesis), Sec. 3.2.
     """
 
+    reparameterized: ClassVar[bool] = True
     levels: tuple[AbstractLevel, ...]
 
     def __init__(self, levels: Sequence[AbstractLevel]):
@@ -72,7 +73,11 @@ class Ladder(AbstractFamily[DiagonalGaussianParams]):
         """Number of variables of each level, the lowest first."""
         return tuple(level.dim for level in self.levels)
 
-    def given(self, prior: Distribution) -> "Ladder":
+    def given(self, args: PyTree) -> "Ladder":
+        """With the levels of a prior, or of an evidence that has one."""
+        prior = args if isinstance(args, dist.Distribution) else getattr(args, "prior", None)
+        if prior is None:
+            return self
         if isinstance(prior, Hierarchical):
             return Ladder(prior.levels)
         raise BadInputError(f"Expected the prior of a hierarchical model, got {type(prior).__name__}.")

@@ -7,10 +7,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from cuthbertlib.quadrature import gauss_hermite
 
+from ..core import Points
 from ..results import BadInputError
 from ..typing import Distribution, Key
 from ._closed_forms import gaussian_moments
-from ._expectation import AbstractExpectation, Points
+from ._expectation import AbstractExpectation
 
 
 @final

@@ -7,16 +7,17 @@ E_q[b grad log q] = 0 for every b that does not depend on the sample.
 """
 
 import abc
-from typing import final
+from typing import ClassVar, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 
+from ..core import Points
 from ..results import BadInputError
 from ..typing import Array, Coefficient, Distribution, Float, Key, Scalar
-from ._expectation import AbstractExpectation, Points
+from ._expectation import AbstractExpectation
 
 
 class AbstractBaseline(eqx.Module):
@@ -79,6 +80,7 @@ class ScoreFunction(AbstractExpectation):
         Marino (thesis), Eq. 2.26; Foerster et al., "DiCE: the infinitely differentiable Monte Carlo estimator", ICML 2018.
     """
 
+    pathwise: ClassVar[bool] = False
     num_samples: int = eqx.field(static=True, default=2)
     baseline: AbstractBaseline = LeaveOneOut()
 

@@ -8,7 +8,7 @@ sample afterwards, and may be differentiated through both. (The inverse autoregr
 fast, but the density of a given point costs them one pass for every variable.) The maps come from `flowjax`.
 """
 
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -115,6 +115,7 @@ class NormalizingFlow(AbstractFamily[FlowParams]):
         "Density estimation using Real NVP", ICLR 2017, for the layers.
     """
 
+    reparameterized: ClassVar[bool] = True
     bijection: Chain
     fit_steps: int = eqx.field(static=True)
     fit_rate: float = eqx.field(static=True)
@@ -197,6 +198,7 @@ class ConditionalFlow(AbstractFamily[ConditionalFlowParams]):
         coupling layers in place of autoregressive ones (see the module).
     """
 
+    reparameterized: ClassVar[bool] = True
     bijection: Scan
     fit_steps: int = eqx.field(static=True)
     fit_rate: float = eqx.field(static=True)

@@ -20,7 +20,7 @@ import jax.random as jr
 import optax
 from jax.flatten_util import ravel_pytree
 
-from ..core import AbstractEngine, AbstractFamily, AbstractLearner, AbstractModel
+from ..core import AbstractEngine, AbstractFamily, AbstractLearner, AbstractModel, check_differentiable, check_fields
 from ..distributions import AbstractExpectation, MonteCarlo
 from ..objectives import AbstractWeighting, Evidence, FreeEnergy, FreeEnergyTerms, Unweighted, Weighted
 from ..results import BadInputError
@@ -43,6 +43,9 @@ class ModelWithEngine(eqx.Module):
     model: AbstractModel
     engine: AbstractEngine
     family: AbstractFamily | None = None
+
+    def __check_init__(self):
+        check_fields(self)
 
 
 class Failure(NamedTuple):
@@ -138,6 +141,8 @@ class FreeEnergyDescent(AbstractLearner[FreeEnergyDescentState, DescentMetrics],
     def __check_init__(self):
         if self.num_steps < 1:
             raise BadInputError(f"Expected at least one engine step, got num_steps={self.num_steps}.")
+        check_fields(self)
+        check_differentiable(FreeEnergy(self.learned.model, self.expectation), self._family(self.learned))
 
     def init(self, *, key: Key) -> FreeEnergyDescentState:
         fine = jnp.zeros((), bool)

@@ -14,7 +14,7 @@ from ..distributions import Masked, known_entries
 from ..models.sequential import Measurement, pad_actions
 from ..results import RESULTS, BadInputError
 from ..typing import Action, Array, Bool, Float, Int, Key, Observation, PyTree, Scalar
-from .filters import AbstractOfflineFilter, ParticleBelief
+from .filters import AbstractOfflineFilter
 
 
 class Filtered(NamedTuple):
@@ -77,12 +77,14 @@ def filter(
         beliefs, predictions, info = method.filter(model, observations, actions)
     else:
         beliefs, predictions, info = _step_by_step(method, model, observations, actions, key=key)
+    results = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, info.free_energy_nats.shape), info.result)
+    info = FilterInfo(info.free_energy_nats, results)
     if throw:
         finite = jnp.all(jnp.isfinite(info.free_energy_nats))
         result = RESULTS.where(finite, RESULTS.successful, RESULTS.nonfinite_energy)
-        if isinstance(beliefs, ParticleBelief):
-            dead = jnp.any(info.free_energy_nats == jnp.inf)
-            result = RESULTS.where(dead, RESULTS.degenerate_weights, result)
+        failed = results != RESULTS.successful
+        first = jax.tree.map(lambda leaf: leaf[jnp.argmax(failed)], results)
+        result = RESULTS.where(jnp.any(failed), first, result)
         beliefs, info = result.error_if((beliefs, info), result != RESULTS.successful)
     return Filtered(beliefs, predictions, info)
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
+from ..core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo, check_kind
 from ..results import RESULTS, BadInputError
 from ..typing import Array, Distribution, Energy, Float, Key, Params, PyTree
 from ._unroll import run
@@ -19,8 +19,8 @@ class Posterior(eqx.Module, Generic[Params]):
 
     Attributes:
         params: final parameters.
-        family: the family they belong to.
-        energy_nats: objective at `params`.
+        family: the family they belong to, beside what the problem depended on (`AbstractFamily.given`).
+        energy_nats: objective at `params`; NaN where it was not asked for.
         path_nats: objective before each step, as the engine measured it, [num_steps].
         path: parameters before each step, with a leading axis [num_steps]; None unless recorded.
         state: the engine's final state, to go on from.
@@ -52,6 +52,7 @@ def infer(
     state: PyTree | None = None,
     num_steps: int = 1,
     record: bool = False,
+    evaluate: bool = True,
     throw: bool = True,
 ) -> Posterior[Params]:
     """Move the parameters of a distribution downhill on an energy: params_{k+1} = engine.step(params_k).
@@ -68,6 +69,7 @@ def infer(
         state: engine state to go on from (with the `params` it belongs to); a fresh one by default.
         num_steps: number of engine steps.
         record: also return the parameters before every step (`Posterior.path`).
+        evaluate: evaluate the objective at the end; with False, to act for instance, only the parameters are checked.
         throw: raise if the energy or the parameters end non-finite; with False, look at `Posterior.result`.
 
     Returns:
@@ -78,14 +80,19 @@ def infer(
     """
     if num_steps < 0:
         raise BadInputError(f"Expected num_steps >= 0, got {num_steps}.")
+    check_kind(family, AbstractFamily, "the family")
+    family = family.given(args)
     final_key, *_ = keys = jr.split(key, num_steps + 1)
 
     def each(params: Params, info: StepInfo, key: Key) -> tuple[Energy, Params | None]:
         return info.energy_nats, params if record else None
 
     end, state, (path_nats, path) = run(objective, engine, family, args, each, keys[1:], params=params, state=state)
-    energy = objective(family(end), args, key=final_key)
-    finite = jnp.isfinite(energy) & jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(end)]))
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(end)]))
+    energy = jnp.asarray(jnp.nan)
+    if evaluate:
+        energy = objective(family(end), args, key=final_key)
+        finite = finite & jnp.isfinite(energy)
     result = RESULTS.where(finite, RESULTS.successful, RESULTS.nonfinite_energy)
     if throw:
         energy, path_nats = result.error_if((energy, path_nats), result != RESULTS.successful)

@@ -4,12 +4,11 @@ from typing import Any
 
 import equinox as eqx
 
-from ..core import AbstractSequentialModel
+from ..core import AbstractSequentialModel, AbstractSmoother
 from ..objectives import PathEvidence
 from ..results import BadInputError
 from ..typing import Action, Key, Observation, PyTree
 from ._filter import masked
-from .smoothers import AbstractSmoother, ForwardBackward, RauchTungStriebel
 
 
 @eqx.filter_jit
@@ -48,10 +47,6 @@ def smooth(
                 "Expected plain observations with a mask, got a PathEvidence, which has its own: build it from `Masked` ones."
             )
         observations = masked(observations, mask)
-    if key is None:
-        if not isinstance(method, RauchTungStriebel | ForwardBackward):
-            raise BadInputError(
-                f"Expected a key: {type(method).__name__} may draw samples. Pass key=jax.random.key(...)."
-            )
-        return method.smooth(model, observations, actions, throw=throw)
+    if key is None and method.stochastic:
+        raise BadInputError(f"Expected a key: {type(method).__name__} may draw samples. Pass key=jax.random.key(...).")
     return method.smooth(model, observations, actions, key=key, throw=throw)

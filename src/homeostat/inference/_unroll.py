@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from .._scan import scan
-from ..core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
+from ..core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo, check_differentiable, check_kind
 from ..results import BadInputError
 from ..typing import Array, Energy, Float, Key, Params, PyTree
 
@@ -74,10 +74,14 @@ def unroll(
         Iterates, energies and the final state.
 
     Raises:
-        BadInputError: `num_steps` is negative, or `params` do not have the structure of `family.init()`.
+        BadInputError: `num_steps` is negative, `params` do not have the structure of `family.init()`, or draws of the family carry
+            no gradient and the objective needs one.
     """
     if num_steps < 0:
         raise BadInputError(f"Expected num_steps >= 0, got {num_steps}.")
+    check_kind(family, AbstractFamily, "the family")
+    family = family.given(args)
+    check_differentiable(objective, family)
     fixed_objective, fixed_family, fixed_args = constant((objective, family, args))
 
     def each(params: Params, info: StepInfo, step_key: Key) -> tuple[Params, Energy]:
@@ -107,6 +111,10 @@ def run(
     inlined: int = 1,
 ) -> Run:
     """Run an engine, one step for each key; `each(params, info, key)` says what to keep of a step."""
+    check_kind(objective, AbstractObjective, "the objective")
+    check_kind(engine, AbstractEngine, "the engine")
+    check_kind(family, AbstractFamily, "the family")
+    family = family.given(args)
     params = family.init() if params is None else params
     _check_structure(family, params)
     state = engine.init(objective, family, params, args) if state is None else state

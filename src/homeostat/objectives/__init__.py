@@ -22,6 +22,7 @@ from ._free_energy import (
 from ._information import (
     AbstractEstimator as AbstractEstimator,
     AbstractSupport as AbstractSupport,
+    AutomaticEstimator as AutomaticEstimator,
     FiniteOutcomes as FiniteOutcomes,
     Information as Information,
     Linearized as Linearized,
@@ -43,7 +44,7 @@ from ._path_free_energy import (
     PathEvidence as PathEvidence,
     PathFreeEnergy as PathFreeEnergy,
     PathPoints as PathPoints,
-    Seen as Seen,
+    StepEvidence as StepEvidence,
     WholePaths as WholePaths,
     at_paths as at_paths,
     within as within,
@@ -52,6 +53,7 @@ from ._plan_energy import (
     AbstractPlanEnergy as AbstractPlanEnergy,
     forecast_beliefs as forecast_beliefs,
 )
+from ._predictive import AbstractPredictive as AbstractPredictive, Errors as Errors
 from ._weighted import (
     AbstractWeighting as AbstractWeighting,
     Annealing as Annealing,

@@ -36,7 +36,7 @@ from ..core import AbstractBelief, AbstractModel, PlanningContext
 from ..distributions import AbstractExpectation, MonteCarlo
 from ..models.sequential import BayesianLinearDynamics
 from ..typing import Action, Array, Energy, Float, Key, Scalar
-from ._information import AbstractEstimator, Linearized
+from ._information import AbstractEstimator, AutomaticEstimator
 from ._plan_energy import AbstractPlanEnergy, forecast_beliefs
 
 
@@ -64,14 +64,12 @@ class EFEInfo(NamedTuple):
     Attributes:
         energy_nats: expected free energy of the whole plan.
         terms: its terms, step by step.
-        predicted_mean: mean of the predicted states q(s_1), ..., q(s_H).
-        predicted_deviation: standard deviation of each coordinate.
+        beliefs: about the predicted states, q(s_1), ..., q(s_H), with a leading axis.
     """
 
     energy_nats: Scalar
     terms: EFETerms
-    predicted_mean: Float[Array, "horizon d"]
-    predicted_deviation: Float[Array, "horizon d"]
+    beliefs: AbstractBelief
 
 
 class Preferred(NamedTuple):
@@ -188,7 +186,7 @@ class ExpectedFreeEnergy(AbstractPlanEnergy):
     """
 
     preference: AbstractPreference
-    estimator: AbstractEstimator = Linearized()
+    estimator: AbstractEstimator = AutomaticEstimator()
     functional: AbstractFunctional = RiskAmbiguity()
     parameters: AbstractParameterInformation = NoParameterGain()
     expectation: AbstractExpectation = MonteCarlo(1)
@@ -200,9 +198,7 @@ class ExpectedFreeEnergy(AbstractPlanEnergy):
     def explain(self, value: Array, args: PlanningContext, *, key: Key) -> EFEInfo:
         """Every term of one plan, and the states that it predicts."""
         terms, beliefs = self._evaluate(value, args, key=key)
-        mean = jax.vmap(lambda belief: belief.mean)(beliefs)
-        variance = jax.vmap(lambda belief: jnp.diagonal(belief.covariance))(beliefs)
-        return EFEInfo(jnp.sum(self.functional(terms)), terms, mean, jnp.sqrt(variance))
+        return EFEInfo(jnp.sum(self.functional(terms)), terms, beliefs)
 
     def _evaluate(self, actions: Array, args: PlanningContext, *, key: Key) -> tuple[EFETerms, AbstractBelief]:
         forecast_key, step_key = jr.split(key)

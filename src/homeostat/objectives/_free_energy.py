@@ -6,12 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..core import AbstractModel, AbstractObjective, Errors
+from ..core import AbstractModel, AbstractObjective, Points
 from ..distributions import (
     AbstractExpectation,
     Hierarchical,
     MonteCarlo,
-    Points,
     at_points,
     closed_form_divergence,
     fisher_information,
@@ -20,6 +19,7 @@ from ..distributions import (
 )
 from ..results import BadInputError
 from ..typing import Array, Distribution, Energy, Float, Key, Observation, PyTree
+from ._predictive import AbstractPredictive, Errors
 
 
 @final
@@ -64,7 +64,7 @@ MINIMUM_VARIANCE = 1e-4
 
 
 @final
-class FreeEnergy(AbstractObjective):
+class FreeEnergy(AbstractPredictive[Evidence]):
     """F(q) = E_q[-log p(x | z)] + KL(q || p(z)), an upper bound on -log p(x), in nats.
 
     The divergence is exact where a closed form is known and shares the points of the likelihood term otherwise.
@@ -80,6 +80,10 @@ class FreeEnergy(AbstractObjective):
 
     model: AbstractModel
     expectation: AbstractExpectation = MonteCarlo(1)
+
+    @property
+    def pathwise(self) -> bool:
+        return self.expectation.pathwise
 
     def pointwise(self, value: Array, args: Evidence, *, key: Key) -> Energy:
         """-log p(x | z) - log p(z)."""
@@ -138,7 +142,7 @@ class FreeEnergy(AbstractObjective):
         """Fisher information of the likelihood plus the curvature of -log p(z); the Hessian where Fisher is unknown."""
         fisher = fisher_information(self.model.emission, value, args.observed)
         if fisher is None:
-            return super().curvature(value, args, key=key)
+            return jax.hessian(lambda z: self.pointwise(z, args, key=key))(value)
         return fisher - jax.hessian(self._prior(args).log_prob)(value)
 
     def _negative_log_likelihood(self, value: Array, args: Evidence) -> Energy:
@@ -163,7 +167,7 @@ def _known(error: Array, observed: Array | None) -> Array:
 
 
 @final
-class ImportanceWeighted(AbstractObjective):
+class ImportanceWeighted(AbstractObjective[Evidence]):
     """-log (1/K) sum_k p(x, z_k) / q(z_k), z_k ~ q: an upper bound on -log p(x) that tightens with K, in nats.
 
     Attributes:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 
-from ..distributions import Points
+from ..core import Points
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Scalar
 
@@ -116,7 +116,7 @@ class GaussianPrediction(eqx.Module):
 
     def expected_log_density(self, density: Distribution) -> Scalar | None:
         """E_q(x)[log density(x)] for a Gaussian density, else None."""
-        if not _is_gaussian(density):
+        if not has_gaussian_density(density):
             return None
         loc, noise = _moments(density)
         size = self.mean.shape[0]
@@ -124,7 +124,7 @@ class GaussianPrediction(eqx.Module):
 
     def divergence(self, density: Distribution) -> Scalar | None:
         """KL(q(x) || density) for a Gaussian density, else None."""
-        if not _is_gaussian(density):
+        if not has_gaussian_density(density):
             return None
         loc, noise = _moments(density)
         own = self.noise.half_log_determinant() + self._half_log_capacitance()
@@ -176,7 +176,8 @@ def _noise_entropy(noise: AbstractNoise, size: int) -> Scalar:
     return noise.half_log_determinant() + 0.5 * size * (1.0 + math.log(2.0 * math.pi))
 
 
-def _is_gaussian(distribution: Distribution) -> bool:
+def has_gaussian_density(distribution: Distribution) -> bool:
+    """Whether it is a Gaussian over one array."""
     base = distribution.base_dist if isinstance(distribution, dist.Independent) else distribution
     if isinstance(base, dist.MultivariateNormal):
         return base.batch_shape == ()
@@ -185,7 +186,7 @@ def _is_gaussian(distribution: Distribution) -> bool:
 
 def _moments(distribution: Distribution) -> tuple[Float[Array, " n"], AbstractNoise]:
     """Flat mean, and covariance, of a Gaussian over one array."""
-    if not _is_gaussian(distribution):
+    if not has_gaussian_density(distribution):
         raise BadInputError(
             f"Expected a Gaussian emission (Normal with all axes as event, or MultivariateNormal), got "
             f"{type(distribution).__name__} with batch shape {distribution.batch_shape}: use `NestedMonteCarlo`."

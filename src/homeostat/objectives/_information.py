@@ -11,10 +11,11 @@ Estimators differ in what they assume of the belief and of the emission:
     MomentMatched     Gaussian belief, mean and covariance of the emission's mean at cubature points
     NestedMonteCarlo  any belief that can be sampled or is a set of weighted points, any emission
     FiniteOutcomes    any such belief, emissions over finitely many outcomes: exact
+
+`AutomaticEstimator` takes the one that fits.
 """
 
 import abc
-import math
 from typing import NamedTuple, final
 
 import equinox as eqx
@@ -23,11 +24,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 
-from ..core import AbstractBelief, AbstractModel
-from ..distributions import AbstractExpectation, Cubature, Points
+from ..core import AbstractBelief, AbstractGaussianBelief, AbstractModel, AbstractVectorBelief, Points
+from ..distributions import AbstractExpectation, Cubature
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Key, Scalar
-from ._gaussian_prediction import GaussianPrediction, linear_prediction, matched_prediction
+from ._emission_table import emission_entropies, log_likelihood_table
+from ._gaussian_prediction import GaussianPrediction, has_gaussian_density, linear_prediction, matched_prediction
 
 
 class Information(NamedTuple):
@@ -130,7 +132,8 @@ class Linearized(AbstractGaussianEstimator):
     num_outcomes: int = eqx.field(static=True, default=64)
 
     def prediction(self, model: AbstractModel, belief: AbstractBelief, *, key: Key) -> GaussianPrediction:
-        return linear_prediction(model.emission, belief.mean, _scale_tril(belief))
+        moments = _gaussian(belief)
+        return linear_prediction(model.emission, moments.loc, moments.scale_tril)
 
 
 @final
@@ -165,7 +168,7 @@ class AbstractSupport(eqx.Module):
 class SampledPoints(AbstractSupport):
     """States sampled from the belief, equally weighted.
 
-    The entropy is that of the Gaussian with the belief's covariance, an upper bound for beliefs that are not Gaussian.
+    The entropy of a belief about a vector is that of the Gaussian with its covariance, an upper bound where it is not Gaussian.
 
     Attributes:
         num_states: how many.
@@ -178,29 +181,27 @@ class SampledPoints(AbstractSupport):
         return Points(values, jnp.full(self.num_states, 1.0 / self.num_states, values.dtype))
 
     def entropy(self, belief: AbstractBelief, *, key: Key) -> Scalar:
-        return _gaussian(belief).entropy()
+        return _gaussian(belief).entropy() if isinstance(belief, AbstractVectorBelief) else belief.entropy()
 
 
 @final
 class WeightedPoints(AbstractSupport):
-    """The belief's own weighted points (`particles`, `log_weights`): exact where the belief is a finite set of states.
+    """All states of a finite belief with their probabilities: exact.
 
-    The entropy is -sum w log w, so a preference over states is then a probability (not a density) of each state. States
+    The entropy is -sum w log w, so a preference over states is then a probability (not a density) of each state. Particles
     that occur twice count as two.
     """
 
     def points(self, belief: AbstractBelief, *, key: Key) -> Points:
-        particles, log_weights = getattr(belief, "particles", None), getattr(belief, "log_weights", None)
-        if particles is None or log_weights is None:
+        if not belief.finite:
             raise BadInputError(
-                f"Expected a belief made of weighted points (a ParticleBelief), got {type(belief).__name__}: use `SampledPoints` to "
-                f"sample states from it."
+                f"Expected a belief over finitely many states (a `CategoricalBelief` or `ParticleBelief`), got "
+                f"{type(belief).__name__}: use `SampledPoints` to sample states from it."
             )
-        return Points(particles, jax.nn.softmax(log_weights))
+        return belief.points(key=key)
 
     def entropy(self, belief: AbstractBelief, *, key: Key) -> Scalar:
-        weights = self.points(belief, key=key).weights
-        return -jnp.sum(jax.scipy.special.xlogy(weights, weights))
+        return belief.entropy()
 
 
 class AbstractPointEstimator(AbstractEstimator):
@@ -242,7 +243,7 @@ class NestedMonteCarlo(AbstractPointEstimator):
         points, chosen, _, table = self._outcomes(model, belief, key=key)
         own = table[jnp.arange(self.num_outcomes), chosen]
         log_evidence = jax.nn.logsumexp(table, axis=1, b=points.weights[None, :])
-        entropies = _emission_entropies(model, points.values)
+        entropies = emission_entropies(model, points.values)
         return Information(points.weights @ entropies, jnp.mean(own - log_evidence))
 
     def expected_log_density(
@@ -268,7 +269,7 @@ class NestedMonteCarlo(AbstractPointEstimator):
         outcomes = jax.vmap(lambda i, k: model.emission(points.values[i]).sample(k))(
             chosen, jr.split(outcome_key, self.num_outcomes)
         )
-        return points, chosen, outcomes, _log_likelihood_table(model, points.values, outcomes)
+        return points, chosen, outcomes, log_likelihood_table(model, points.values, outcomes)
 
 
 @final
@@ -313,19 +314,74 @@ class FiniteOutcomes(AbstractPointEstimator):
         return points, outcomes, conditional, points.weights @ conditional
 
 
+@final
+class AutomaticEstimator(AbstractEstimator):
+    """The estimator that fits belief and emission.
+
+    Sums over outcomes where there are finitely many, the linearised emission for a belief with moments and a Gaussian emission
+    (exact if both are linear and Gaussian), sampled observations otherwise. States are summed over where the belief is finite.
+
+    Attributes:
+        gaussian: for Gaussian emissions and beliefs about vectors, and for expectations under these.
+        num_states: sampled states, where the belief is not finite.
+        num_outcomes: sampled observations, where they are neither finitely many nor Gaussian.
+    """
+
+    gaussian: AbstractGaussianEstimator = Linearized()
+    num_states: int = eqx.field(static=True, default=64)
+    num_outcomes: int = eqx.field(static=True, default=64)
+
+    def points(self, belief: AbstractBelief, *, key: Key) -> Points:
+        return self.gaussian.points(belief, key=key) if _has_moments(belief) else belief.points(key=key)
+
+    def state_entropy(self, belief: AbstractBelief, *, key: Key) -> Scalar:
+        return self.gaussian.state_entropy(belief, key=key) if _has_moments(belief) else belief.entropy()
+
+    def information(self, model: AbstractModel, belief: AbstractBelief, *, key: Key) -> Information:
+        return self.choose(model, belief).information(model, belief, key=key)
+
+    def expected_log_density(
+        self, model: AbstractModel, belief: AbstractBelief, density: Distribution, *, key: Key
+    ) -> Scalar:
+        return self.choose(model, belief).expected_log_density(model, belief, density, key=key)
+
+    def outcome_divergence(
+        self, model: AbstractModel, belief: AbstractBelief, density: Distribution, *, key: Key
+    ) -> Scalar:
+        return self.choose(model, belief).outcome_divergence(model, belief, density, key=key)
+
+    def choose(self, model: AbstractModel, belief: AbstractBelief) -> AbstractEstimator:
+        """The estimator for this model and belief, which depends on their kinds alone."""
+        # Any state will do: only the kind of its emission is read.
+        emission = model.emission(belief.sample(key=jr.key(0)))
+        support = WeightedPoints() if belief.finite else SampledPoints(self.num_states)
+        if emission.has_enumerate_support and emission.shape() == ():
+            return FiniteOutcomes(support)
+        if _has_moments(belief) and has_gaussian_density(emission):
+            return self.gaussian
+        return NestedMonteCarlo(self.num_outcomes, support)
+
+
+def _has_moments(belief: AbstractBelief) -> bool:
+    """Whether the state is a vector of real numbers."""
+    return isinstance(belief, AbstractVectorBelief) and belief.mean.ndim == 1
+
+
 def _expect(weights: Float[Array, " n"], values: Float[Array, " n"]) -> Scalar:
     """sum w f, where impossible outcomes count nothing even if f is infinite there."""
     return jnp.sum(jnp.where(weights > 0.0, weights * values, 0.0))
 
 
-def _scale_tril(belief: AbstractBelief) -> Float[Array, "d d"]:
-    """Cholesky factor of the covariance: the belief's own where it stores one."""
-    factor = getattr(belief, "scale_tril", None)
-    return jnp.linalg.cholesky(belief.covariance) if factor is None else factor
-
-
 def _gaussian(belief: AbstractBelief) -> Distribution:
-    return dist.MultivariateNormal(belief.mean, scale_tril=_scale_tril(belief))
+    """The Gaussian with the mean and covariance of a belief."""
+    if isinstance(belief, AbstractGaussianBelief):
+        return dist.MultivariateNormal(belief.loc, scale_tril=belief.scale_tril)
+    if isinstance(belief, AbstractVectorBelief):
+        return dist.MultivariateNormal(belief.mean, scale_tril=jnp.linalg.cholesky(belief.covariance))
+    raise BadInputError(
+        f"Expected a belief about a vector, which has a mean and a covariance, got {type(belief).__name__}: use "
+        f"`FiniteOutcomes` or `NestedMonteCarlo`."
+    )
 
 
 def _sample_outcomes(model: AbstractModel, states: Distribution, number: int, *, key: Key) -> Array:
@@ -334,55 +390,3 @@ def _sample_outcomes(model: AbstractModel, states: Distribution, number: int, *,
         return model.emission(states.sample(state_key)).sample(outcome_key)
 
     return jax.vmap(one)(jr.split(key, number))
-
-
-class _NormalTable(NamedTuple):
-    """Diagonal Gaussian emissions of all states, flat; a single scale stands for all dimensions where there is only one."""
-
-    loc: Float[Array, "points n"]
-    scale: Float[Array, "points entries"]
-
-
-def _normal_table(emissions: Distribution) -> _NormalTable | None:
-    """The emissions (with a leading axis over states) if they are diagonal Gaussians, else None."""
-    base = emissions.base_dist if isinstance(emissions, dist.Independent) else emissions
-    if not isinstance(base, dist.Normal):
-        return None
-    number = base.loc.shape[0]  # pyright: ignore[reportAttributeAccessIssue]
-    loc = base.loc.reshape(number, -1)  # pyright: ignore[reportAttributeAccessIssue]
-    scale = jnp.asarray(base.scale).reshape(number, -1)
-    return _NormalTable(loc, scale if scale.shape[1] == 1 else jnp.broadcast_to(scale, loc.shape))
-
-
-def _log_scale(table: _NormalTable) -> Float[Array, " points"]:
-    """log of the product of a state's standard deviations."""
-    return (table.loc.shape[1] // table.scale.shape[1]) * jnp.sum(jnp.log(table.scale), axis=1)
-
-
-def _emission_entropies(model: AbstractModel, states: Float[Array, "points d"]) -> Float[Array, " points"]:
-    """H[p(x | s)] of every state."""
-    table = _normal_table(jax.vmap(model.emission)(states))
-    if table is None:
-        return jax.vmap(lambda state: jnp.sum(model.emission(state).entropy()))(states)
-    return _log_scale(table) + 0.5 * table.loc.shape[1] * (1.0 + math.log(2.0 * math.pi))
-
-
-def _log_likelihood_table(
-    model: AbstractModel, states: Float[Array, "points d"], outcomes: Array
-) -> Float[Array, "outcomes points"]:
-    """log p(x_k | s_j): matrix products where the emission is a diagonal Gaussian, else one by one."""
-    table = _normal_table(jax.vmap(model.emission)(states))
-    if table is None:
-        return jax.vmap(lambda x: jax.vmap(lambda s: jnp.sum(model.emission(s).log_prob(x)))(states))(outcomes)
-    flat = outcomes.reshape(outcomes.shape[0], -1)
-    # Squares are expanded about a common centre, which keeps the cancellation between the products small.
-    centre = jnp.mean(table.loc, axis=0)
-    flat, loc, precision = flat - centre[None, :], table.loc - centre[None, :], table.scale**-2
-    if precision.shape[1] == 1:
-        squares = jnp.sum(flat**2, axis=1)[:, None] - 2.0 * flat @ loc.T + jnp.sum(loc**2, axis=1)[None, :]
-        quadratic = squares * precision.T
-    else:
-        quadratic = (flat**2) @ precision.T - 2.0 * flat @ (precision * loc).T
-        quadratic = quadratic + jnp.sum(precision * loc**2, axis=1)[None, :]
-    constant = _log_scale(table) + 0.5 * flat.shape[1] * math.log(2.0 * math.pi)
-    return -0.5 * quadratic - constant[None, :]

@@ -90,9 +90,9 @@ class PathEvidence(eqx.Module):
         return jax.tree.leaves(self.observations)[0].shape[0]
 
     @property
-    def seen(self) -> "Seen":
+    def seen(self) -> "StepEvidence":
         """What belongs to single steps, with a leading time axis."""
-        return Seen(self.observations, self.observed, self.noise)
+        return StepEvidence(self.observations, self.observed, self.noise)
 
     @property
     def inside(self) -> Bool[Array, " time"]:
@@ -100,8 +100,8 @@ class PathEvidence(eqx.Module):
         return jnp.ones(self.time, bool) if self.length is None else jnp.arange(self.time) < self.length
 
 
-class Seen(NamedTuple):
-    """What was seen at one step."""
+class StepEvidence(NamedTuple):
+    """The evidence of one step."""
 
     observation: Observation
     observed: PyTree | None
@@ -197,7 +197,7 @@ class PathDerivatives(NamedTuple):
 
 
 @final
-class PathFreeEnergy(AbstractObjective):
+class PathFreeEnergy(AbstractObjective[PathEvidence]):
     """F(q) = E_q[-log p(x, z)] - H(q) for q over whole paths (see the module).
 
     Attributes:
@@ -227,7 +227,7 @@ class PathFreeEnergy(AbstractObjective):
     def derivatives(self, points: PathPoints, args: PathEvidence, curvature: AbstractPathCurvature) -> PathDerivatives:
         """E[U] at the points, E[grad U] and E[curvature of U]."""
 
-        def emission(state: Array, seen: Seen) -> tuple[Array, Array]:
+        def emission(state: Array, seen: StepEvidence) -> tuple[Array, Array]:
             def energy(z: Array) -> Scalar:
                 return self.emission_energy(z, seen)
 
@@ -279,12 +279,12 @@ class PathFreeEnergy(AbstractObjective):
         alone = -dist.Normal(jnp.zeros_like(later), 1.0).to_event(1).log_prob(later)
         return jnp.where(inside, -self.model.transition(earlier, action).log_prob(later), alone)
 
-    def emission(self, state: Float[Array, " d"], seen: Seen) -> Distribution:
+    def emission(self, state: Float[Array, " d"], seen: StepEvidence) -> Distribution:
         """p(x | z), with the noise of the measurement where it brings one."""
         emission = self.model.emission(state)
         return emission if seen.noise is None else measured(emission, seen.noise)
 
-    def emission_energy(self, state: Float[Array, " d"], seen: Seen) -> Energy:
+    def emission_energy(self, state: Float[Array, " d"], seen: StepEvidence) -> Energy:
         """-log p(x | z) of what was seen."""
         return -partial_log_prob(self.emission(state, seen), seen.observation, seen.observed)
 

@@ -12,7 +12,7 @@ from ..distributions import AbstractExpectation
 from ..typing import Array, Distribution, Energy, Key, PyTree
 
 
-class AbstractPlanEnergy(AbstractObjective):
+class AbstractPlanEnergy(AbstractObjective[PlanningContext]):
     """An energy of action sequences [horizon, ...], with a named account of where it comes from.
 
     Attributes:
@@ -20,6 +20,10 @@ class AbstractPlanEnergy(AbstractObjective):
     """
 
     expectation: eqx.AbstractVar[AbstractExpectation]
+
+    @property
+    def pathwise(self) -> bool:
+        return self.expectation.pathwise
 
     @abc.abstractmethod
     def explain(self, value: Array, args: PlanningContext, *, key: Key) -> PyTree:
@@ -32,7 +36,7 @@ class AbstractPlanEnergy(AbstractObjective):
         energies = jax.vmap(lambda plan: self.pointwise(plan, args, key=energy_key) + distribution.log_prob(plan))(
             points.values
         )
-        return points.weights @ energies
+        return self.expectation.average(points, energies)
 
 
 def forecast_beliefs(context: PlanningContext, actions: Array, *, key: Key) -> AbstractBelief:

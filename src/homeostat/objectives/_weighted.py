@@ -12,10 +12,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..core import AbstractObjective, Errors
 from ..results import BadInputError
 from ..typing import Array, Coefficient, Distribution, Energy, Float, Int, Key, Scalar
 from ._free_energy import Evidence, FreeEnergy, FreeEnergyTerms
+from ._predictive import AbstractPredictive, Errors
 
 WeightState = TypeVar("WeightState")
 
@@ -212,7 +212,7 @@ def _follow(state: ConstraintState, excess: Scalar, speed: Coefficient, decay: C
 
 
 @final
-class Weighted(AbstractObjective):
+class Weighted(AbstractPredictive[Evidence]):
     """A free energy seen through a weighting: what engines and learners descend.
 
     Attributes:
@@ -229,6 +229,10 @@ class Weighted(AbstractObjective):
         self.free_energy = free_energy
         self.weighting = weighting
         self.state = weighting.init() if state is None else state
+
+    @property
+    def pathwise(self) -> bool:
+        return self.free_energy.pathwise
 
     def pointwise(self, value: Array, args: Evidence, *, key: Key) -> Energy:
         """The weighted terms of a point mass, -log p(x | z) and -log p(z)."""

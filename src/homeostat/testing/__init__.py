@@ -16,7 +16,7 @@ from ._controller import check_controller as check_controller
 from ._engine import check_engine as check_engine
 from ._environment import check_environment as check_environment
 from ._family import check_family as check_family, check_normalisation as check_normalisation
-from ._filter import check_filter as check_filter
+from ._filter import check_belief as check_belief, check_filter as check_filter
 from ._learner import check_learner as check_learner
 from ._model import check_model as check_model, check_sequential_model as check_sequential_model
 from ._objective import (
@@ -24,4 +24,5 @@ from ._objective import (
     check_objective as check_objective,
     check_tightening as check_tightening,
 )
+from ._smoother import check_smoother as check_smoother
 from ._tolerances import Tolerances as Tolerances

@@ -23,8 +23,8 @@ def check_family(
 ) -> None:
     """Run every law of `AbstractFamily` on `family`.
 
-    Laws: `init` and `fit` give parameters of one structure; density and sampling obey the transform laws; the score of
-    samples has mean zero; the density integrates to one; `fit` is the maximum-likelihood member, ignores points of no
+    Laws: `init` and `fit` give parameters of one structure; density and sampling obey the transform laws; draws of a
+    reparameterized family move with its parameters, and are real numbers; the score of samples has mean zero; the density integrates to one; `fit` is the maximum-likelihood member, ignores points of no
     weight, and stays finite for equal points; the entropy, where there is one, is -E[log q].
 
     Args:
@@ -62,6 +62,7 @@ def check_family(
         scores = jax.vmap(lambda x: jax.grad(lambda q: family(q).log_prob(x))(p))(samples)
         return samples, scores, _excess_entropy(distribution, samples), _masses(distribution, integral_key, num_samples)
 
+    _check_reparameterization(family, params, second)
     samples, scores, excess, masses = draw(params, draw_key)
     assert_finite(scores, f"{name}: gradients of the log density in the parameters")
     for score in jax.tree.leaves(scores):
@@ -71,6 +72,25 @@ def check_family(
     if excess is not None and np.all(np.isfinite(excess)):
         assert_zero_mean(excess, tolerances.standard_errors, f"{name}: the entropy is -E[log q]")
     _check_fit(family, initial, params, samples, fit_key, tolerances)
+
+
+def _check_reparameterization(family: AbstractFamily, params: PyTree, key: Key) -> None:
+    """A draw has a derivative in the parameters where the family says so."""
+    if not family.reparameterized:
+        return
+    name = type(family).__name__
+
+    @eqx.filter_jit
+    def push(p: PyTree) -> tuple[Array, Array]:
+        return jax.jvp(lambda q: family(q).sample(key), (p,), (jax.tree.map(jnp.ones_like, p),))
+
+    draw, slope = push(params)
+    if not jnp.issubdtype(draw.dtype, jnp.inexact) or not np.any(np.asarray(slope) != 0.0):
+        raise AssertionError(
+            f"{name}: expected draws that move with the parameters of a reparameterized family, got none: set "
+            f"`reparameterized = False`."
+        )
+    assert_finite(slope, f"{name}: derivative of a draw in the parameters")
 
 
 def check_normalisation(

@@ -1,4 +1,6 @@
-"""Laws of filters."""
+"""Laws of filters and of their beliefs."""
+
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -6,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ..core import AbstractFilter, AbstractSequentialModel
+from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel, AbstractVectorBelief
 from ..typing import Action, Array, Key, Observation, PyTree
 from ._assertions import assert_close, assert_finite, assert_same_structure, assert_zero_mean, check_transforms
 from ._tolerances import Tolerances
@@ -25,9 +27,9 @@ def check_filter(
     """Run every law of `AbstractFilter` on `filter_`.
 
     Laws: predict and update preserve the structure of the belief and obey the transform laws; the free energy is a
-    finite scalar; an observation of which everything is missing (NaN) leaves mean and covariance as they were and costs
-    nothing; a belief's covariance is symmetric and positive semi-definite, and its samples have its mean and
-    covariance; gradients of the free energy in the model's parameters are finite.
+    finite scalar; an observation of which everything is missing (NaN) leaves the moments of the belief as they were and costs
+    nothing; samples of a belief and its weighted points have the same first two moments, which are its mean and covariance
+    where it has them; gradients of the free energy in the model's parameters are finite.
 
     Args:
         filter_: what to check.
@@ -62,21 +64,16 @@ def check_filter(
     if jnp.shape(free_energy) != ():
         raise AssertionError(f"{name}: expected a scalar free energy in nats, got shape {jnp.shape(free_energy)}.")
     assert_finite((corrected, predicted, free_energy), f"{name}: beliefs and free energy")
-
-    @eqx.filter_jit
-    def draw(b: PyTree) -> tuple[Array, Array, Array]:
-        current = eqx.combine(b, static)
-        samples = jax.vmap(lambda k: current.sample(key=k))(jr.split(sample_key, num_samples))
-        return current.mean, current.covariance, samples
-
     for stage, tree in (("init", arrays), ("update", corrected), ("predict", predicted)):
-        _check_moments(*draw(tree), tolerances, f"{name}.{stage}")
+        belief = eqx.combine(tree, static)
+        check_belief(belief, key=sample_key, num_samples=num_samples, tolerances=tolerances, name=f"{name}.{stage}")
 
     if all(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in jax.tree.leaves(observation)):
         nothing = eqx.filter_jit(lambda x: jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), x))(observation)
         kept, after, cost = compiled(predicted, nothing, second)
         law = f"{name}.update: where nothing was observed"
-        assert_close(draw(kept)[:2], draw(predicted)[:2], tolerances.algebra, law)
+        before, now = (_moments(eqx.combine(b, static), first) for b in (predicted, kept))
+        assert_close(now, before, tolerances.algebra, law)
         assert_close(cost, np.zeros_like(cost), tolerances.algebra, f"{law} there is no free energy")
         assert_finite(after, law)
 
@@ -87,18 +84,84 @@ def check_filter(
     assert_finite(gradients, f"{name}: gradients of the free energy in the model's parameters")
 
 
-def _check_moments(mean: Array, covariance: Array, samples: Array, tolerances: Tolerances, name: str) -> None:
-    mean, covariance, samples = np.asarray(mean), np.asarray(covariance), np.asarray(samples)
-    if covariance.shape != (*mean.shape, *mean.shape):
-        raise AssertionError(f"{name}: expected a covariance {(*mean.shape, *mean.shape)}, got {covariance.shape}.")
-    assert_close(covariance, covariance.T, tolerances.algebra, f"{name}: the covariance is symmetric")
-    smallest = float(np.linalg.eigvalsh(covariance)[0])
-    if smallest < -tolerances.algebra:
-        raise AssertionError(f"{name}: expected no negative eigenvalue of the covariance, got {smallest:g}.")
-    if np.issubdtype(samples.dtype, np.integer):
-        # The moments of a discrete state are those of its indicator vector.
-        samples = np.eye(mean.shape[0], dtype=mean.dtype)[samples]
-    centred = samples - mean
+def check_belief(
+    belief: AbstractBelief,
+    *,
+    key: Key,
+    num_samples: int = 4096,
+    tolerances: Tolerances = Tolerances(),
+    name: str | None = None,
+) -> None:
+    """Run every law of `AbstractBelief` on `belief`.
+
+    Laws: weights of points are not negative and sum to one; samples and points have the same first two moments, which are the
+    mean and covariance of a belief that has them; the entropy is a finite scalar.
+
+    Args:
+        belief: what to check, of one step.
+        key: random key.
+        num_samples: size of the Monte Carlo checks.
+        tolerances: see `Tolerances`.
+        name: what a message calls it; its class by default.
+
+    Raises:
+        AssertionError: the first law that does not hold, in a sentence.
+    """
+    name = type(belief).__name__ if name is None else name
+    sample_key, point_key = jr.split(key)
+    facts = jax.tree.map(np.asarray, _facts(belief, sample_key, point_key, num_samples))
+    if not np.all(facts.weights >= 0.0):
+        raise AssertionError(f"{name}: expected weights of points that are not negative, got {facts.weights}.")
+    total = np.sum(facts.weights)
+    assert_close(total, np.ones_like(total), tolerances.algebra, f"{name}: weights of points sum to one")
+    if np.shape(facts.entropy) != ():
+        raise AssertionError(f"{name}: expected a scalar entropy in nats, got shape {np.shape(facts.entropy)}.")
+    assert_finite(facts.entropy, f"{name}: entropy")
+    if facts.own is not None:
+        assert_close(facts.own, facts.moments, tolerances.algebra, f"{name}: points have its mean and covariance")
+        assert_close(facts.own[1], facts.own[1].T, tolerances.algebra, f"{name}: the covariance is symmetric")
+    mean, covariance = facts.moments
+    centred = facts.samples - mean
     assert_zero_mean(centred, tolerances.standard_errors, f"{name}: samples have the belief's mean")
     products = centred[:, :, None] * centred[:, None, :] - covariance
     assert_zero_mean(products, tolerances.standard_errors, f"{name}: samples have the belief's covariance")
+
+
+class _Facts(NamedTuple):
+    """What the laws of a belief compare."""
+
+    weights: Array
+    entropy: Array
+    moments: tuple[Array, Array]
+    own: tuple[Array, Array] | None
+    samples: Array
+
+
+@eqx.filter_jit
+def _facts(belief: AbstractBelief, sample_key: Key, point_key: Key, num_samples: int) -> _Facts:
+    moments = _moments(belief, point_key)
+    vector = isinstance(belief, AbstractVectorBelief) and belief.mean.ndim == 1
+    samples = jax.vmap(lambda k: belief.sample(key=k))(jr.split(sample_key, num_samples))
+    return _Facts(
+        belief.points(key=point_key).weights,
+        belief.entropy(),
+        moments,
+        (belief.mean, belief.covariance) if vector else None,  # pyright: ignore[reportAttributeAccessIssue]
+        _flat(samples, moments[0].dtype),
+    )
+
+
+@eqx.filter_jit
+def _moments(belief: AbstractBelief, key: Key) -> tuple[Array, Array]:
+    """Mean and covariance of the weighted points, of states as flat vectors of numbers."""
+    points = belief.points(key=key)
+    values = _flat(points.values, points.weights.dtype)
+    mean = points.weights @ values
+    centred = values - mean[None, :]
+    return mean, centred.T @ (points.weights[:, None] * centred)
+
+
+def _flat(states: PyTree, dtype: Any) -> Array:
+    """States, along a leading axis, as vectors."""
+    leaves = [jnp.asarray(leaf, dtype).reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(states)]
+    return jnp.concatenate(leaves, axis=1)

@@ -96,7 +96,10 @@ def test_impossible_points_get_no_weight(key):
     for engine in (CrossEntropy(64, 8), MPPI(64)):
         posterior = infer(Fence(), engine, DiagonalGaussian(1), None, key=key, num_steps=10)
         assert float(posterior.params.loc[0]) > 0.0
-        assert bool(jnp.all(jnp.isfinite(posterior.path_nats)))
+        # A q that reaches the impossible has an infinite energy, and no undefined one.
+        assert float(posterior.path_nats[0]) == jnp.inf
+        assert not bool(jnp.any(jnp.isnan(posterior.path_nats)))
+        assert bool(jnp.isfinite(posterior.path_nats[-1]))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -132,7 +135,7 @@ def test_exhaustive_finds_the_best_plan_and_the_marginals(key):
 
 
 def test_exhaustive_refuses_an_infinite_support(key):
-    with pytest.raises(BadInputError, match="Expected a Categorical family for Exhaustive, got DiagonalGaussian"):
+    with pytest.raises(BadInputError, match="Expected a Categorical family for Enumerate, got DiagonalGaussian"):
         infer(Table(jnp.zeros(3)), Enumerate(), DiagonalGaussian(1), None, key=key)
 
 

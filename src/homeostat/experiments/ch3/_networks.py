@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import jax.random as jr
 from jax.flatten_util import ravel_pytree
 
-from ...core import AbstractFamily, AbstractModel, Errors
+from ...core import AbstractFamily, AbstractModel
 from ...distributions import DiagonalGaussian
 from ...inference import ModelWithEngine
 from ...inference.engines import AbstractEncoding, BoundLogScale, Data, Direct, Feedback, Gated, Iterative
 from ...models.static import AbstractLikelihood, LatentGaussian, latent_gaussian
 from ...nn import MLP, HighwayMLP
-from ...objectives import Evidence
+from ...objectives import Errors, Evidence
 from ...typing import Array, Float, Key, PyTree
 from ._data import SplitData
 

@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from ...core import AbstractFilter
+from ...core import AbstractFilter, AbstractSmoother
 from ...distributions import Cubature, DiagonalGaussian, FullGaussian, GaussHermite, Parallel, SigmaPoints
 from ...inference import RauchTungStriebel, filter, smooth
 from ...inference.engines import Gradient, NaturalGradient, PathNaturalGradient, PathNewton
@@ -26,7 +26,7 @@ from ...inference.filters import (
     VariationalProposal,
     auxiliary_particle,
 )
-from ...inference.smoothers import AbstractSmoother, ParticleSmoother, Structured
+from ...inference.smoothers import ParticleSmoother, Structured
 from ...typing import Array, Key
 from ._linear_systems import Difference, Reference, Sequence, dense_joint, difference_of, random_system
 from .adapters import by_dynamax

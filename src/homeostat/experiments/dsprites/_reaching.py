@@ -13,7 +13,7 @@ import numpyro.distributions as dist
 
 from ...agents import BeliefAgent, rollout
 from ...control import TargetState
-from ...core import AbstractController, Decision, PlanningContext
+from ...core import AbstractBelief, AbstractController, AbstractVectorBelief, Decision, PlanningContext
 from ...distributions import FullGaussian, MeanPoint
 from ...environments import DSprites, SpriteState
 from ...inference.engines import NaturalGradient
@@ -66,6 +66,12 @@ class ReachingEpisodes(NamedTuple):
     plans: Float[Array, "n time horizon 4"]
 
 
+def _mean(belief: AbstractBelief) -> Array:
+    """Expected state, of a belief about a vector."""
+    assert isinstance(belief, AbstractVectorBelief)
+    return belief.mean
+
+
 @final
 class Explore(AbstractController[None]):
     """Random actions, turned around where the estimate is within half a class of the end of a factor.
@@ -77,7 +83,7 @@ class Explore(AbstractController[None]):
         return None
 
     def act(self, context: PlanningContext, carry: None, *, key: Key) -> tuple[Decision, None]:
-        place = in_classes(SpriteCoordinates(), context.belief.mean)
+        place = in_classes(SpriteCoordinates(), _mean(context.belief))
         action = Reversal((0.5,) * 4, whole=True)(place, jnp.zeros_like(place), key=key)
         return Decision(action.astype(jnp.int32), ()), None
 
@@ -124,7 +130,7 @@ def explore(
         return rollout(
             DSprites(), agent, key=key, num_steps=length, state=seen.state,
             agent_state=agent.init_at(wide_belief(seen.loc)),
-            keep=lambda step: (step.decision.info.belief.mean, step.decision.action),
+            keep=lambda step: (_mean(step.decision.info.belief), step.decision.action),
         ).trajectory  # fmt: skip
 
     return jax.vmap(one)(seen, jr.split(key, seen.shape.shape[0]))
@@ -181,7 +187,7 @@ def play(
         account, belief = step.decision.info.control.account, step.decision.info.belief
         terms = jax.tree.map(lambda values: values[0], account.terms)
         latents, left = step.state.latents, environment.steps_to_goal(step.state)
-        return latents, left, terms, belief.loc, belief.scale_tril, account.predicted_mean
+        return latents, left, terms, belief.loc, belief.scale_tril, account.beliefs.loc
 
     def one(seen, goal, key):
         controller = agent(target(goal, seen.shape, tolerance))

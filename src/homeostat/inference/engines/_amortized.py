@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ...core import AbstractEngine, AbstractFamily, AbstractObjective, Errors, StepInfo
+from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo, check_differentiable
 from ...nn import AbstractRecurrent
+from ...objectives import AbstractPredictive, Errors
 from ...results import BadInputError
 from ...typing import Any, Array, Distribution, Float, Key, Params, PyTree, Scalar
 from ._encodings import AbstractEncoding, Estimate, Feedback, LogGradient
@@ -74,6 +75,7 @@ class AbstractFeedbackEngine(AbstractEngine[Params, PyTree]):
     def init(
         self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
     ) -> PyTree:
+        check_differentiable(objective, family)
         return self.start()
 
     def step(
@@ -110,6 +112,11 @@ def feedback_at(
     """Feedback at an estimate; neither the gradient nor the errors pass gradients on."""
 
     def errors() -> Errors:
+        if not isinstance(objective, AbstractPredictive):
+            raise BadInputError(
+                f"Expected an energy with prediction errors, such as `FreeEnergy`, got {type(objective).__name__}: use an engine "
+                f"that reads gradients instead."
+            )
         return jax.lax.stop_gradient(objective.errors(distribution, args, key=key))
 
     return Feedback(estimate, jax.lax.stop_gradient(gradient), args, errors)

@@ -7,8 +7,8 @@ from typing import final
 import equinox as eqx
 import jax.numpy as jnp
 
-from ...core import Errors
 from ...distributions import split_levels
+from ...objectives import Errors
 from ...results import BadInputError
 from ...typing import Array, Coefficient, Float, PyTree
 

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import optax
 
-from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
+from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo, check_differentiable
 from ...typing import Key, Params, PyTree
 
 
@@ -26,6 +26,7 @@ class Gradient(AbstractEngine[Params, optax.OptState]):
     def init(
         self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
     ) -> optax.OptState:
+        check_differentiable(objective, family)
         return self.optimizer.init(params)
 
     def step(

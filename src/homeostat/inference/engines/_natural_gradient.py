@@ -22,6 +22,7 @@ import jax.random as jr
 
 from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
 from ...distributions import AbstractExpectation, AbstractGaussianFamily, Cubature, NaturalParams
+from ...objectives import AbstractPredictive
 from ...results import BadInputError
 from ...typing import Array, Coefficient, Distribution, Float, Int, Key, Params, PyTree, Scalar
 
@@ -48,10 +49,12 @@ class AbstractCurvature(eqx.Module):
 
 @final
 class Fisher(AbstractCurvature):
-    """The objective's own curvature (Fisher information or Gauss-Newton where it has one): positive semi-definite."""
+    """The objective's own curvature (Fisher information or Gauss-Newton): positive semi-definite. Else the Hessian."""
 
     def __call__(self, objective, distribution, value, gradient, args, *, key):
-        return objective.curvature(value, args, key=key)
+        if isinstance(objective, AbstractPredictive):
+            return objective.curvature(value, args, key=key)
+        return Hessian()(objective, distribution, value, gradient, args, key=key)
 
 
 @final

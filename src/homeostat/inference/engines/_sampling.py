@@ -17,7 +17,8 @@ from ...typing import Array, Coefficient, Float, Key, Params, PyTree
 class AbstractSamplingEngine(AbstractEngine[Params, None]):
     """Draw a population, weigh it by its energies, and fit the family to the weighted population.
 
-    `StepInfo.energy_nats` is the weighted mean energy of the population, without the entropy of q.
+    What is lowered is E_q[U]: the population gathers around the best points, and the entropy of q, which the measured energy
+    E_q[U + log q] counts, falls with it.
     """
 
     population: eqx.AbstractVar[int]
@@ -40,14 +41,14 @@ class AbstractSamplingEngine(AbstractEngine[Params, None]):
         key: Key,
     ) -> tuple[Params, None, StepInfo]:
         sample_key, energy_key = jr.split(key)
-        samples = jax.vmap(family(params).sample)(jr.split(sample_key, self.population))
+        q = family(params)
+        samples = jax.vmap(q.sample)(jr.split(sample_key, self.population))
         energy_keys = jr.split(energy_key, self.population)
         energies = jax.vmap(lambda x, k: objective.pointwise(x, args, key=k))(samples, energy_keys)
         # A point of infinite or undefined energy is impossible: it gets no weight instead of spoiling all weights.
         energies = jnp.where(jnp.isnan(energies), jnp.inf, energies)
-        weights = self.weights(energies)
-        mean_energy = jnp.sum(jnp.where(weights > 0.0, weights * energies, 0.0))
-        return family.fit(samples, weights), None, StepInfo(mean_energy)
+        energy = jnp.mean(energies + jax.vmap(q.log_prob)(samples))
+        return family.fit(samples, self.weights(energies)), None, StepInfo(energy)
 
 
 @final
@@ -119,7 +120,7 @@ class Enumerate(AbstractEngine[CategoricalParams, None]):
     def init(self, objective: AbstractObjective, family: AbstractFamily, params: PyTree, args: PyTree) -> None:
         if not isinstance(family, Categorical):
             raise BadInputError(
-                f"Expected a Categorical family for Exhaustive, got {type(family).__name__}: use a sampling engine."
+                f"Expected a Categorical family for Enumerate, got {type(family).__name__}: use a sampling engine."
             )
         return None
 

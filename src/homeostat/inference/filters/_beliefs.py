@@ -1,19 +1,20 @@
 """Beliefs that filters keep about the current state."""
 
-from typing import final
+from typing import ClassVar, final
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 
-from ...core import AbstractBelief, Snapshot
+from ...core import AbstractGaussianBelief, AbstractVectorBelief, Points, Snapshot
+from ...distributions import Cubature
 from ...typing import Array, Distribution, Float, Int, Key, PyTree, Scalar
 from ._history import History
 
 
 @final
-class GaussianBelief(AbstractBelief):
+class GaussianBelief(AbstractGaussianBelief):
     """N(loc, L L^T). The verbs return beliefs with a leading time axis, for which `mean` and `covariance` have it too.
 
     Attributes:
@@ -22,17 +23,10 @@ class GaussianBelief(AbstractBelief):
         memory: what a filter with a recurrence of its own remembers; None for every other.
     """
 
+    finite: ClassVar[bool] = False
     loc: Float[Array, "... d"]
     scale_tril: Float[Array, "... d d"]
     memory: PyTree = None
-
-    @property
-    def mean(self) -> Float[Array, "... d"]:
-        return self.loc
-
-    @property
-    def covariance(self) -> Float[Array, "... d d"]:
-        return self.scale_tril @ jnp.swapaxes(self.scale_tril, -1, -2)
 
     @property
     def distribution(self) -> Distribution:
@@ -42,9 +36,16 @@ class GaussianBelief(AbstractBelief):
     def sample(self, *, key: Key) -> Float[Array, " d"]:
         return self.loc + self.scale_tril @ jr.normal(key, self.loc.shape, self.loc.dtype)
 
+    def points(self, *, key: Key) -> Points:
+        """The 2 d cubature points."""
+        return Cubature().points(self.distribution, key=key)
+
+    def entropy(self) -> Scalar:
+        return self.distribution.entropy()
+
 
 @final
-class ParticleBelief(AbstractBelief):
+class ParticleBelief(AbstractVectorBelief):
     """sum_i w_i delta(z - z_i).
 
     Attributes:
@@ -54,6 +55,7 @@ class ParticleBelief(AbstractBelief):
         ancestors: which particle of the step before each one comes from, [n].
     """
 
+    finite: ClassVar[bool] = True
     particles: Float[Array, "n ..."] | Int[Array, "n ..."]
     log_weights: Float[Array, " n"]
     past: History | None = None
@@ -77,9 +79,21 @@ class ParticleBelief(AbstractBelief):
     def sample(self, *, key: Key) -> Float[Array, "..."] | Int[Array, "..."]:
         return self.particles[jr.categorical(key, self.log_weights)]
 
+    def points(self, *, key: Key) -> Points:
+        """The particles with their weights; a state that occurs twice counts as two."""
+        return Points(self.particles, jax.nn.softmax(self.log_weights))
+
+    def entropy(self) -> Scalar:
+        return _entropy(jax.nn.softmax(self.log_weights))
+
     def snapshot(self, *, key: Key) -> Snapshot:
         """One particle with its past."""
         index = jr.categorical(key, self.log_weights)
         if self.past is None:
             return Snapshot(self.particles[index])
         return Snapshot(self.particles[index], *jax.tree.map(lambda leaf: leaf[index], tuple(self.past)))
+
+
+def _entropy(probabilities: Float[Array, " k"]) -> Scalar:
+    """-sum p log p."""
+    return -jnp.sum(jax.scipy.special.xlogy(probabilities, probabilities))

@@ -1,41 +1,33 @@
 """Beliefs about a discrete state, and about a discrete regime with a continuous state."""
 
-from typing import final
+from typing import ClassVar, final
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 
-from ...core import AbstractBelief
+from ...core import AbstractBelief, AbstractVectorBelief, Points
 from ...models.sequential import RegimeMixture
-from ...typing import Array, Distribution, Float, Int, Key
+from ...typing import Array, Distribution, Float, Int, Key, Scalar
+from ._beliefs import GaussianBelief, _entropy
 
 
 @final
 class CategoricalBelief(AbstractBelief):
-    """p(z = k). Mean and covariance are those of the state as an indicator vector with K entries.
+    """p(z = k).
 
     Attributes:
         log_probabilities: normalised, -inf where a state is ruled out, [K]; the verbs return a leading time axis.
     """
 
+    finite: ClassVar[bool] = True
     log_probabilities: Float[Array, "... k"]
 
     @property
     def probabilities(self) -> Float[Array, "... k"]:
         """p(z = k)."""
         return jnp.exp(self.log_probabilities)
-
-    @property
-    def mean(self) -> Float[Array, "... k"]:
-        return self.probabilities
-
-    @property
-    def covariance(self) -> Float[Array, "... k k"]:
-        p = self.probabilities
-        eye = jnp.eye(p.shape[-1], dtype=p.dtype).reshape((1,) * (p.ndim - 1) + 2 * p.shape[-1:])
-        return p[..., :, None] * (eye - p[..., None, :])
 
     @property
     def distribution(self) -> Distribution:
@@ -45,9 +37,16 @@ class CategoricalBelief(AbstractBelief):
     def sample(self, *, key: Key) -> Int[Array, ""]:
         return jr.categorical(key, self.log_probabilities)
 
+    def points(self, *, key: Key) -> Points:
+        """Every state with its probability."""
+        return Points(jnp.arange(self.log_probabilities.shape[-1]), self.probabilities)
+
+    def entropy(self) -> Scalar:
+        return _entropy(self.probabilities)
+
 
 @final
-class RegimeBelief(AbstractBelief):
+class RegimeBelief(AbstractVectorBelief):
     """p(s) N(z; m_s, L_s L_s^T) over vectors (s, z) whose first entry is the regime.
 
     Attributes:
@@ -56,6 +55,7 @@ class RegimeBelief(AbstractBelief):
         scale_trils: L, [K, d, d].
     """
 
+    finite: ClassVar[bool] = False
     log_probabilities: Float[Array, "... k"]
     locs: Float[Array, "... k d"]
     scale_trils: Float[Array, "... k d d"]
@@ -86,6 +86,20 @@ class RegimeBelief(AbstractBelief):
 
     def sample(self, *, key: Key) -> Float[Array, " n"]:
         return self.distribution.sample(key)
+
+    def points(self, *, key: Key) -> Points:
+        """Cubature points of every regime."""
+        points = jax.vmap(lambda loc, root: GaussianBelief(loc, root).points(key=key))(self.locs, self.scale_trils)
+        regimes = jnp.broadcast_to(jnp.arange(self.locs.shape[0])[:, None, None], (*points.weights.shape, 1))
+        values = jnp.concatenate([regimes.astype(self.locs.dtype), points.values], axis=-1)
+        return Points(values.reshape(-1, values.shape[-1]), (self.probabilities[:, None] * points.weights).reshape(-1))
+
+    def entropy(self) -> Scalar:
+        """H[p(s)] + sum_s p(s) H[p(z | s)], exact."""
+        p = self.probabilities
+        return _entropy(p) + p @ jax.vmap(lambda loc, root: GaussianBelief(loc, root).entropy())(
+            self.locs, self.scale_trils
+        )
 
     def _with_regime(self) -> Float[Array, "... k n"]:
         """The mean of (s, z) in every regime."""

@@ -25,7 +25,7 @@ from ...typing import Action, Array, Carry, Distribution, Key, Observation, PyTr
 from .._infer import infer
 from ._beliefs import ParticleBelief
 from ._history import History, first_past, next_carries, remember
-from ._resampling import systematic, weigh
+from ._resampling import systematic, weigh, weight_info
 from ._variational import VariationalFilter, step_problem
 
 
@@ -241,7 +241,7 @@ class GuidedParticle(AbstractFilter):
         states, log_weights, past, ancestors = chosen
         past = remember(model, past, states, value, observed, key=fill_key)
         nats = jnp.where(some, -(first.log_total + last.log_total), 0.0)
-        return ParticleBelief(states, log_weights, past, ancestors), FilterInfo(nats)
+        return ParticleBelief(states, log_weights, past, ancestors), weight_info(nats)
 
 
 def auxiliary_particle(num_particles: int = 1_000) -> GuidedParticle:

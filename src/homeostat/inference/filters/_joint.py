@@ -98,7 +98,7 @@ def moments_of(distribution: Distribution) -> Moments:
     return Moments(mean, jnp.sqrt(variance))
 
 
-class Seen(NamedTuple):
+class FlatObservation(NamedTuple):
     """One observation, flattened: its entries, which of them are known, and a noise of its own where it brings one."""
 
     value: Float[Array, " m"]
@@ -106,7 +106,7 @@ class Seen(NamedTuple):
     noise: Float[Array, "m m"] | None
 
 
-def flatten(observation: Observation) -> Seen:
+def flatten(observation: Observation) -> FlatObservation:
     """An array, a `Masked` or a `Measurement` as a vector."""
     noise = None
     if isinstance(observation, Measurement):
@@ -114,10 +114,10 @@ def flatten(observation: Observation) -> Seen:
     value, observed = known_entries(observation)
     value = jnp.asarray(value)
     observed = jnp.ones(value.shape, bool) if observed is None else observed
-    return Seen(jnp.where(observed, value, jnp.zeros_like(value)).ravel(), observed.ravel(), noise)
+    return FlatObservation(jnp.where(observed, value, jnp.zeros_like(value)).ravel(), observed.ravel(), noise)
 
 
-def update(belief: GaussianBelief, joint: Joint, seen: Seen) -> tuple[GaussianBelief, FilterInfo]:
+def update(belief: GaussianBelief, joint: Joint, seen: FlatObservation) -> tuple[GaussianBelief, FilterInfo]:
     """Condition z on y = x, with what is missing left out.
 
     Raises:

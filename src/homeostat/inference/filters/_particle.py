@@ -17,7 +17,7 @@ from ...results import BadInputError
 from ...typing import Action, Array, Distribution, Key, Observation
 from ._beliefs import ParticleBelief
 from ._history import History, first_past, next_carries, remember
-from ._resampling import systematic, weigh
+from ._resampling import systematic, weigh, weight_info
 
 
 @final
@@ -102,7 +102,7 @@ class Particle(AbstractFilter):
                     f"Expected a key: {type(model).__name__} must remember what is drawn where x is missing."
                 )
             past = remember(model, past, belief.particles, value, observed, key=key)
-        return ParticleBelief(belief.particles, log_weights, past, belief.ancestors), FilterInfo(-log_evidence)
+        return ParticleBelief(belief.particles, log_weights, past, belief.ancestors), weight_info(-log_evidence)
 
 
 def _draw(predictions: Distribution, key: Key, num: int) -> Array:

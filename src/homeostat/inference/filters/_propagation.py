@@ -9,14 +9,22 @@ posterior, as q(z_t | x_{<=t}, z_{<t}) in Eq. 4.4 asks.
 
 import abc
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ...core import AbstractBelief, AbstractFamily, AbstractMarkovModel, AbstractSequentialModel, Snapshot
+from ...core import (
+    AbstractBelief,
+    AbstractFamily,
+    AbstractMarkovModel,
+    AbstractSequentialModel,
+    AbstractVectorBelief,
+    Points,
+    Snapshot,
+)
 from ...distributions import (
     AbstractExpectation,
     AbstractGaussianFamily,
@@ -30,7 +38,7 @@ from ...distributions import (
     positive_tria,
 )
 from ...results import BadInputError
-from ...typing import Action, Array, Carry, Distribution, Float, Key, Observation, PyTree
+from ...typing import Action, Array, Carry, Distribution, Float, Key, Observation, PyTree, Scalar
 from ._beliefs import GaussianBelief
 from ._history import History, first_past, next_carries, remember, repeat
 from ._memory import AbstractMemory
@@ -142,7 +150,7 @@ class MomentMatching(AbstractPropagation):
 
 
 @final
-class MixtureBelief(AbstractBelief):
+class MixtureBelief(AbstractVectorBelief):
     """(1/n) sum_i q(z_t | x_{<=t}, z_{<t}^i): one component for every sampled past. Sequences have a leading time axis.
 
     Attributes:
@@ -153,6 +161,7 @@ class MixtureBelief(AbstractBelief):
         scale: standard deviations [n, d], or lower Cholesky factors [n, d, d], as the family has them.
     """
 
+    finite: ClassVar[bool] = False
     past: History
     memory: PyTree
     states: Array
@@ -183,6 +192,17 @@ class MixtureBelief(AbstractBelief):
         factor = factors[index]
         return loc[index] + (factor * noise if factor.ndim == 1 else factor @ noise)
 
+    def points(self, *, key: Key) -> Points:
+        """Cubature points of every component."""
+        points = jax.vmap(lambda loc, factor: _component(loc, factor).points(key=key))(*self._described())
+        return Points(
+            points.values.reshape(-1, points.values.shape[-1]), points.weights.reshape(-1) / self.states.shape[0]
+        )
+
+    def entropy(self) -> Scalar:
+        """Of the Gaussian of the same mean and covariance, an upper bound."""
+        return _component(self.mean, jnp.linalg.cholesky(self.covariance)).entropy()
+
     def snapshot(self, *, key: Key) -> Snapshot:
         """One of the sampled pasts."""
         index = jr.randint(key, (), 0, self.states.shape[0])
@@ -195,6 +215,11 @@ class MixtureBelief(AbstractBelief):
                 "Expected a described belief, got one within a learner: call `with_moments` of the propagation."
             )
         return self.loc, self.scale
+
+
+def _component(loc: Array, factor: Array) -> GaussianBelief:
+    """N(loc, factor factor^T), of deviations or of a Cholesky factor."""
+    return GaussianBelief(loc, jnp.diag(factor) if factor.ndim == 1 else factor)
 
 
 @final

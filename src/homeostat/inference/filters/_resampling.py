@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from cuthbertlib.resampling import Resampling
 
+from ...core import FilterInfo
+from ...results import RESULTS
 from ...typing import Array, Float, Int, Key, PyTree, Scalar
 
 
@@ -65,3 +67,9 @@ def weigh(log_weights: Float[Array, " n"]) -> Weighed:
     usable = jnp.where(alive, log_weights, 0.0)
     total = jax.nn.logsumexp(usable)
     return Weighed(usable - total, jnp.where(alive, total, -jnp.inf))
+
+
+def weight_info(free_energy_nats: Scalar) -> FilterInfo:
+    """What an update of weights measured: an infinite free energy means that no particle is left."""
+    result = RESULTS.where(free_energy_nats == jnp.inf, RESULTS.degenerate_weights, RESULTS.successful)
+    return FilterInfo(free_energy_nats, result)

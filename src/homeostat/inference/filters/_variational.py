@@ -111,7 +111,7 @@ class VariationalFilter(AbstractFilter):
         def step(carry: Carry, memory: PyTree, step_key: Key) -> tuple[PyTree, PyTree, Scalar]:
             start_key, infer_key = jax.random.split(step_key)
             static, evidence, some = step_problem(model, carry, memory, observation, self.memory)
-            family = self.family.given(evidence.prior)
+            family = self.family.given(evidence)
             posterior = infer(
                 FreeEnergy(static, self.expectation),
                 self.engine,

@@ -12,7 +12,6 @@ from ._learning import (
     SmoothingMetrics as SmoothingMetrics,
 )
 from ._particle import ParticleSmoother as ParticleSmoother, SmoothedParticles as SmoothedParticles
-from ._protocol import AbstractSmoother as AbstractSmoother
 from ._rauch_tung_striebel import RauchTungStriebel as RauchTungStriebel, Smoothed as Smoothed
 from ._recognition import (
     AbstractSequenceNetwork as AbstractSequenceNetwork,

@@ -1,6 +1,6 @@
 """Exact smoothing of hidden Markov models, and their most likely path."""
 
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import jax.random as jr
 from cuthbertlib.discrete.smoothing import smoothing_operator
 
-from ...core import AbstractSequentialModel
+from ...core import AbstractSequentialModel, AbstractSmoother
 from ...distributions import Parallel
 from ...results import BadInputError
 from ...typing import Action, Array, Float, Int, Key, Observation, PyTree, Scalar
 from .._filter import Filtered, filter, masked, sequence_length
 from ..filters import CategoricalBelief, Forward
 from ..filters._forward import _log, log_transition_matrices, require_hidden_markov
-from ._protocol import AbstractSmoother
 
 
 class SmoothedStates(NamedTuple):
@@ -63,6 +62,7 @@ class ForwardBackward(AbstractSmoother):
         observation twice.
     """
 
+    stochastic: ClassVar[bool] = False
     filter: Forward = Forward()
 
     def smooth(

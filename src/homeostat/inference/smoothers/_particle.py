@@ -1,6 +1,6 @@
 """Particle smoothers: paths drawn backwards through what a particle filter kept."""
 
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -9,12 +9,11 @@ import jax.random as jr
 from cuthbertlib.smc.smoothing import exact_sampling, tracing
 from cuthbertlib.smc.smoothing.protocols import BackwardSampling
 
-from ...core import AbstractMarkovModel, AbstractSequentialModel
+from ...core import AbstractMarkovModel, AbstractSequentialModel, AbstractSmoother
 from ...results import RESULTS, BadInputError
 from ...typing import Action, Array, Float, Key, Observation, Scalar
 from .._filter import Filtered, filter
 from ..filters import GuidedParticle, Particle, ParticleBelief, systematic
-from ._protocol import AbstractSmoother
 
 
 class SmoothedParticles(NamedTuple):
@@ -71,6 +70,7 @@ class ParticleSmoother(AbstractSmoother):
         genealogy; Dau and Chopin, "On backward smoothing algorithms", arXiv 2207.00976.
     """
 
+    stochastic: ClassVar[bool] = True
     filter: Particle | GuidedParticle = Particle()
     num_paths: int = eqx.field(static=True, default=200)
     backward: BackwardSampling = eqx.field(static=True, default=exact_sampling.simulate)
@@ -85,7 +85,7 @@ class ParticleSmoother(AbstractSmoother):
         observations: Observation,
         actions: Action = None,
         *,
-        key: Key,
+        key: Key | None = None,
         throw: bool = True,
     ) -> SmoothedParticles:
         """Filter forwards, draw backwards.
@@ -101,6 +101,8 @@ class ParticleSmoother(AbstractSmoother):
                 f"Expected a Markov model for backward sampling, got {type(model).__name__}: what a particle's future was depends on "
                 f"all of its past. Pass backward=cuthbertlib.smc.smoothing.tracing.simulate."
             )
+        if key is None:
+            raise BadInputError("Expected a key: paths are drawn. Pass key=jax.random.key(...).")
         forward_key, end_key, *_ = keys = jr.split(key, 3)
         filtered = filter(self.filter, model, observations, actions, key=forward_key, throw=throw)
         kept = filtered.beliefs

@@ -1,19 +1,18 @@
 """Gaussian smoothing: a backward pass over the result of any filter with Gaussian beliefs."""
 
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ...core import AbstractFilter, AbstractSequentialModel
+from ...core import AbstractFilter, AbstractSequentialModel, AbstractSmoother
 from ...distributions import AbstractRecursion, Sequential
 from ...results import RESULTS, BadInputError
 from ...typing import Action, Array, Float, Key, Observation, Scalar
 from .._filter import Filtered, filter
 from ..filters import AbstractGaussianFilter, GaussianBelief, Kalman
 from ..filters._joint import backward
-from ._protocol import AbstractSmoother
 
 
 class Smoothed(NamedTuple):
@@ -64,6 +63,7 @@ class RauchTungStriebel(AbstractSmoother):
         smoother", 2008, Eqs. 19-21.
     """
 
+    stochastic: ClassVar[bool] = False
     filter: AbstractFilter = Kalman()
     recursion: AbstractRecursion = Sequential()
     joint: AbstractGaussianFilter | None = None

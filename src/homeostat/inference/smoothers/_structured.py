@@ -1,12 +1,12 @@
 """Structured variational smoothing: any engine on the free energy of the whole path."""
 
-from typing import final
+from typing import ClassVar, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ...core import AbstractEngine, AbstractMarkovModel, AbstractSequentialModel
+from ...core import AbstractEngine, AbstractMarkovModel, AbstractSequentialModel, AbstractSmoother
 from ...distributions import (
     AbstractRecursion,
     BlockTridiagonal,
@@ -31,7 +31,6 @@ from ...typing import Action, Array, Float, Key, Observation
 from .._infer import Posterior, infer
 from ..engines import PathNaturalGradient
 from ..filters import GaussianBelief
-from ._protocol import AbstractSmoother
 from ._recognition import in_order
 
 
@@ -84,6 +83,7 @@ class Structured(AbstractSmoother):
         variational inference", AISTATS 2017.
     """
 
+    stochastic: ClassVar[bool] = True
     engine: AbstractEngine = PathNaturalGradient()
     num_steps: int = eqx.field(static=True, default=10)
     expectation: AbstractPathExpectation = Neighbours()
@@ -95,7 +95,7 @@ class Structured(AbstractSmoother):
         observations: Observation | PathEvidence,
         actions: Action = None,
         *,
-        key: Key,
+        key: Key | None = None,
         throw: bool = True,
     ) -> SmoothedPath:
         """Run the engine on the free energy of the path.
@@ -115,6 +115,8 @@ class Structured(AbstractSmoother):
                 f"Expected a Markov model (initial, transition, emission), got {type(model).__name__}: the energy of a path of a "
                 f"recurrent model is not a sum over neighbours. Use `VariationalFilter`, or a `ParticleSmoother` with a genealogy."
             )
+        if key is None:
+            raise BadInputError("Expected a key, which the engine splits over its steps. Pass key=jax.random.key(...).")
         evidence = observations if isinstance(observations, PathEvidence) else PathEvidence.of(observations, actions)
         objective = PathFreeEnergy(model, self.expectation)
         family = path_family(model, evidence, self.recursion)

@@ -8,7 +8,7 @@ import jax.random as jr
 import optax
 from jax.flatten_util import ravel_pytree
 
-from ...core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective, Errors, StepInfo
+from ...core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective, StepInfo
 from ...distributions import Cubature, Delta, DiagonalGaussian, DiagonalGaussianParams, FullGaussian, Ladder, MonteCarlo
 from ...flows import ConditionalFlow, NormalizingFlow
 from ...inference import AbstractIterationWeights, AllIterations, FirstIteration, LastIteration, infer
@@ -21,6 +21,7 @@ from ...inference.engines import (
     Direct,
     Estimate,
     Feedback,
+    Fisher,
     Gated,
     Gradient,
     InferenceGradient,
@@ -37,7 +38,7 @@ from ...inference.engines import (
     WeightedErrors,
 )
 from ...models.static import LatentGaussian
-from ...objectives import Evidence
+from ...objectives import Errors, Evidence
 from ...results import BadInputError
 from ...typing import Array, Callable, Float, Key, PyTree
 from ._describe import RowsDescription
@@ -104,7 +105,7 @@ class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):
             objective, self.engine, points, args, key=key, params=point, num_steps=self.num_steps, throw=False
         )
         loc = found.params.loc
-        precision = jnp.diagonal(objective.curvature(loc, args, key=key))
+        precision = jnp.diagonal(Fisher()(objective, found.distribution, loc, loc, args, key=key))
         # A likelihood without an own curvature may bend the wrong way at a saddle: no wider than a hundred units.
         log_scale = -0.5 * jnp.log(jnp.maximum(precision, 1e-4)).astype(params.log_scale.dtype)
         return DiagonalGaussianParams(loc, log_scale), None, StepInfo(found.path_nats[0])
