@@ -182,19 +182,6 @@ REFUSED = {
 }
 """Pairs of engine and family that raise `BadInputError`, because the method is not defined there."""
 
-ITERATIONS = {
-    "direct": 1,
-    "cross entropy": 60,
-    "path integral": 60,
-    "exhaustive": 1,
-    "path natural gradient": 20,
-    "path Newton": 5,
-}
-"""Steps after which an engine should have solved its canonical problem, where they are not a thousand."""
-
-NEARLY = {"squashed Gaussian", "ladder", "normalizing flow", "conditional flow", "categorical", "categorical plan"}
-"""Families on which a descent ends near the minimum and not at it: along sampled gradients, or towards infinite logits."""
-
 OPTIMALITY = {"normalizing flow": 1e-2}
 """Largest gradient that `fit` leaves, for families whose fit is a search."""
 

@@ -34,7 +34,7 @@ def _log_scale(table: _NormalTable) -> Float[Array, " points"]:
     return (table.loc.shape[1] // table.scale.shape[1]) * jnp.sum(jnp.log(table.scale), axis=1)
 
 
-def emission_entropies(model: AbstractModel, states: Float[Array, "points d"]) -> Float[Array, " points"]:
+def emission_entropies(model: AbstractModel, states: Array) -> Float[Array, " points"]:
     """H[p(x | s)] of every state."""
     table = _normal_table(jax.vmap(model.emission)(states))
     if table is None:
@@ -42,9 +42,7 @@ def emission_entropies(model: AbstractModel, states: Float[Array, "points d"]) -
     return _log_scale(table) + 0.5 * table.loc.shape[1] * (1.0 + math.log(2.0 * math.pi))
 
 
-def log_likelihood_table(
-    model: AbstractModel, states: Float[Array, "points d"], outcomes: Array
-) -> Float[Array, "outcomes points"]:
+def log_likelihood_table(model: AbstractModel, states: Array, outcomes: Array) -> Float[Array, "outcomes points"]:
     """log p(x_k | s_j): matrix products where the emission is a diagonal Gaussian, else one by one."""
     table = _normal_table(jax.vmap(model.emission)(states))
     if table is None:
