@@ -50,7 +50,7 @@ docs: $(STAMP) ## Build the documentation into site/.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 tables: $(STAMP) ## Fill the tables of docs/results.md from results/.
-	$(BIN)/python -c 'from pathlib import Path; from homeostat.cli import fill_tables; page = Path("docs/results.md"); page.write_text(fill_tables(page.read_text(), Path(".")))'
+	$(BIN)/python -c 'from pathlib import Path; from homeostat.runs import fill_tables; page = Path("docs/results.md"); page.write_text(fill_tables(page.read_text(), Path(".")))'
 
 serve: $(STAMP) ## Show the documentation while writing it.
 	$(BIN)/mkdocs serve

@@ -26,7 +26,7 @@ CHAIN = (
     ("control",),
     ("agents",),
     ("workflow",),
-    ("adapters",),
+    ("adapters", "runs"),
     ("experiments",),
     ("cli",),
     ("__main__",),
@@ -43,10 +43,10 @@ RAILS = {
 """What the packages beside the chain may see, besides the bottom."""
 
 RAIL_USERS = {
-    "train": {"agents", "workflow", "adapters", "experiments", "cli"},
-    "data": {"environments", "workflow", "adapters", "experiments", "cli"},
-    "viz": {"workflow", "experiments", "cli"},
-    "metrics": {"agents", "workflow", "adapters", "experiments", "cli"},
+    "train": {"agents", "workflow", "adapters", "runs", "experiments", "cli"},
+    "data": {"environments", "workflow", "adapters", "runs", "experiments", "cli"},
+    "viz": {"workflow", "runs", "experiments", "cli"},
+    "metrics": {"agents", "workflow", "adapters", "runs", "experiments", "cli"},
     "testing": set(),
 }
 """Which members of the chain may import a package beside it."""

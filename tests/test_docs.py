@@ -57,7 +57,7 @@ def test_every_page_is_in_the_navigation():
 
 
 def test_tables_of_results_are_those_of_the_result_files():
-    from homeostat.cli import fill_tables
+    from homeostat.runs import fill_tables
 
     page = ROOT / "docs" / "results.md"
     text = page.read_text(encoding="utf-8")

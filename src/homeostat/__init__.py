@@ -60,6 +60,7 @@ _NAMESPACES = (
     "objectives",
     "workflow",
     "results",
+    "runs",
     "testing",
     "train",
     "typing",

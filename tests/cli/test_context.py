@@ -12,14 +12,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from homeostat.cli._context import RunContext
-from homeostat.cli._folder import Request, existing_run, new_run
-from homeostat.cli._images import encode_gif
-from homeostat.cli._interrupts import Interrupts
 from homeostat.cli._terminal import Terminal
 from homeostat.core import AbstractLearner
-from homeostat.experiments import AtLeast, Claim, Experiment, Minutes, ProtocolError
 from homeostat.results import BadInputError
+from homeostat.runs import (
+    AtLeast,
+    Claim,
+    Experiment,
+    Interrupts,
+    Minutes,
+    ProtocolError,
+    Request,
+    RunContext,
+    encode_gif,
+    existing_run,
+    new_run,
+)
 from homeostat.train import FullBatch
 
 REQUEST = Request("group/one", "small", 0, {}, [], 10.0, 64)

@@ -132,8 +132,8 @@ def test_results_refuses_to_mix(homeostat, two_runs):
 
 
 def test_documentation_tables_are_filled(homeostat, two_runs, tmp_path):
-    from homeostat.cli import fill_tables
     from homeostat.results import BadInputError
+    from homeostat.runs import fill_tables
 
     homeostat("results", *two_runs, "--into", "results/bench/average.json")
     page = "before\n<!-- results: results/bench/average.json -->\nstale\n<!-- end of results -->\nafter\n"

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from homeostat.experiments import AtLeast, AtMost, Between, ProtocolError, Registry, relation
+from homeostat.experiments import Registry
+from homeostat.runs import AtLeast, AtMost, Between, ProtocolError, relation
 
 GOOD = '''"""Summary."""
 from dataclasses import dataclass
-from homeostat.experiments import AtLeast, Claim, Minutes
+from homeostat.runs import AtLeast, Claim, Minutes
 SOURCE = "a " "source"
 MINUTES = Minutes(1, small=2, paper=3)
 CLAIMS = (Claim("a/b", SOURCE, "metric", "unit", AtLeast(1)),)

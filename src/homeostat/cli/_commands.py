@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..experiments import Registry, Scale
+from ..experiments import Registry
+from ..runs import Scale
 from ._options import COMMANDS, Parser, load
 
 
@@ -71,8 +72,7 @@ def report_command(arguments: list[str], registry: Registry) -> int:
     )
     options = parser.parse_args(arguments)
     from ..results import BadInputError
-    from ._folder import read_result
-    from ._report import combine_reports, write_report
+    from ..runs import combine_reports, read_result, write_report
 
     if len(options.runs) == 1 and options.out is None:
         result = read_result(options.runs[0])
@@ -119,7 +119,7 @@ def results_command(arguments: list[str], registry: Registry) -> int:
     )
     parser.add_argument("--into", metavar="FILE", type=Path, required=True, help="results/<group>/<name>.json")
     options = parser.parse_args(arguments)
-    from ._results import markdown_table, write_results
+    from ..runs import markdown_table, write_results
 
     print(markdown_table(write_results(options.runs, options.into)))
     return 0

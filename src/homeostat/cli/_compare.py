@@ -4,8 +4,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ._folder import read_result
-from ._report import flatten
+from ..runs import flatten, read_result
 
 
 class ClaimDifference(NamedTuple):

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+from ..runs import summary_rows
 from ..workflow import SEQUENCE_MODELS, RowsOptions, SequencesOptions
 from ..workflow.rows._options import ModelName
 from ._options import (
@@ -19,7 +20,6 @@ from ._options import (
     seed_from,
     unknown_option,
 )
-from ._summary import summary_rows
 from ._terminal import Terminal
 
 FAILED = 4
@@ -162,8 +162,8 @@ def start_fit(asked: FitRequest, terminal: Terminal, at_work: list[Path], output
         precision: bits of a number.
     """
     from ..results import BadInputError
+    from ..runs import Request, default_folder, erase_if_nothing_done, new_run
     from ..workflow import task_from
-    from ._folder import Request, default_folder, erase_if_nothing_done, new_run
 
     task_from(asked.options).check()
     config = {"task": asked.task, "data": asked.data, **dataclasses.asdict(asked.options)}
@@ -209,10 +209,8 @@ def resume_fit(folder: Any, cache: bool, as_json: bool, terminal: Terminal, outp
 
 
 def _work(folder: Any, data: str, options: Any, cache: bool, as_json: bool, terminal: Terminal, output: Any) -> int:
-    from ..experiments import Experiment, Minutes
+    from ..runs import Experiment, Minutes, compilation_cache, execute, quiet_store
     from ..workflow import fit, task_from
-    from ._machine import compilation_cache, quiet_store
-    from ._run import execute
 
     def run(config: Any, context: Any, *, key: Any) -> None:
         fit(task_from(config), data, context, key=key)

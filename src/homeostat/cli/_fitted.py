@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..runs import number, summary_rows
 from ._options import COMMANDS, Parser, add_output_options, add_seed_option, seed_from
-from ._summary import number, summary_rows
 from ._terminal import Terminal
 
 _OWN = ("run", "json", "no_cache", "seed", "data", "out")
@@ -115,7 +115,7 @@ def use_fitted(command: str, options: argparse.Namespace, terminal: Terminal, ou
 
 def _require_run(path: Path) -> None:
     """Say what a folder is, where it is neither a run nor a saved model."""
-    from ._folder import read_request
+    from ..runs import read_request
 
     if not (path / "fitted.json").is_file():
         read_request(path)
@@ -168,9 +168,9 @@ def _new_file(path: Path, suffix: str) -> Path:
 
 def _keep(command: str, outcome: Any, result: dict[str, Any], out: Path | None, picture: Path | None) -> None:
     """Write arrays and figures."""
+    from ..runs import encode_png
     from ..train import write_bytes, write_json
     from ..workflow import write_arrays
-    from ._images import encode_png
 
     if command == "calibrate" and out is not None:
         try:

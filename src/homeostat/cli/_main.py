@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..experiments import Registry
+from ..runs import quiet_runtime, version
 from ._commands import compare_command, list_command, report_command, results_command
-from ._machine import quiet_runtime, version
 from ._options import (
     COMMANDS,
     Parser,
@@ -149,7 +149,7 @@ def _about(minutes: float | int) -> str:
 
 def _start(options: RunOptions, registry: Registry, terminal: Terminal, at_work: list[Path], output: Any) -> int:
     from ..results import BadInputError
-    from ._folder import Request, config_json, default_folder, erase_if_nothing_done, new_run
+    from ..runs import Request, config_json, default_folder, erase_if_nothing_done, new_run
 
     experiments = load(registry, options.id)
     configs = read_config(options.id, experiments, options.scale, options.rest)
@@ -194,7 +194,7 @@ def _use_fitted(command: str, arguments: list[str], terminal: Terminal) -> int:
     options = read_fitted_options(command, arguments)
     terminal.say(f"homeostat {version()}: {command} with {options.run}")
     with reserved_output(options.json) as output:
-        from ._machine import compilation_cache, quiet_store
+        from ..runs import compilation_cache, quiet_store
 
         with compilation_cache(not options.no_cache, terminal), quiet_store():
             return use_fitted(command, options, terminal, output)
@@ -214,7 +214,7 @@ def _resume(arguments: list[str], registry: Registry, terminal: Terminal, at_wor
     options = parser.parse_args(arguments)
     terminal.say(f"homeostat {version()}: resuming {options.run}")
     if (options.run / "result.json").is_file():
-        from ._folder import read_result
+        from ..runs import read_result
 
         terminal.say("This run is finished; here is its result.")
         result = read_result(options.run)
@@ -225,7 +225,7 @@ def _resume(arguments: list[str], registry: Registry, terminal: Terminal, at_wor
         return _print_result(result, options.run, options.json, sys.stdout)
     with reserved_output(options.json) as output:
         from ..results import BadInputError, CheckpointError
-        from ._folder import config_json, existing_run
+        from ..runs import config_json, existing_run
 
         with existing_run(options.run) as folder:
             request = folder.request
@@ -254,8 +254,7 @@ def _resume(arguments: list[str], registry: Registry, terminal: Terminal, at_wor
 def _work(
     folder: Any, experiments: Any, configs: Any, cache: bool, as_json: bool, terminal: Terminal, output: Any
 ) -> int:
-    from ._machine import compilation_cache, quiet_store
-    from ._run import execute
+    from ..runs import compilation_cache, execute, quiet_store
 
     with compilation_cache(cache, terminal), quiet_store():
         result = execute(folder, experiments, configs, terminal=terminal)
@@ -263,7 +262,7 @@ def _work(
 
 
 def _print_result(result: dict[str, Any], path: Path, as_json: bool, output: Any) -> int:
-    from ._run import exit_status
+    from ..runs import exit_status
 
     if as_json:
         output.write(json.dumps(result, ensure_ascii=False) + "\n")

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn, final
 
-from ..experiments import Experiment, Registry, Scale, Summary
+from ..experiments import Registry, Summary
+from ..runs import Experiment, Scale
 
 COMMANDS = {
     "list": "show experiments and groups, their sources, scales and expected minutes",
@@ -194,7 +195,7 @@ def print_run_help(id: str, experiments: list[Experiment], scale: str) -> None:
 
 def load(registry: Registry, id: str) -> list[Experiment]:
     """The experiments an id names, imported."""
-    from ..experiments import ProtocolError
+    from ..runs import ProtocolError
 
     found: tuple[Summary, ...] = registry.find(id)
     experiments = [registry.load(summary) for summary in found]

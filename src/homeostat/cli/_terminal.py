@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, final
 
+from ..runs import AbstractBar, AbstractTerminal
+
 
 @final
-class Terminal:
+class Terminal(AbstractTerminal):
     """Messages and progress bars on standard error: bars on a terminal, now and then a plain line elsewhere."""
 
     def __init__(self, seconds_between_lines: float | int = 10.0):
@@ -69,7 +71,7 @@ class Terminal:
 
 
 @final
-class Bar:
+class Bar(AbstractBar):
     """A progress bar; `detail` is a few words beside it."""
 
     def __init__(self, shown: "_Task | _Lines"):

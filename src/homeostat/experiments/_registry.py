@@ -12,8 +12,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, final
 
-from ._claims import Claim
-from ._protocol import Experiment, Minutes, Scale
+from ..runs import Claim, Experiment, Minutes, ProtocolError, Scale
 
 _REQUIRED = ("SOURCE", "MINUTES", "CLAIMS")
 _RESERVED = ("scale", "seed", "out", "json", "no_cache", "checkpoint_seconds", "help")
@@ -156,10 +155,6 @@ class Registry:
         raise BadInputError(
             f"Expected the id of an experiment or a group, got {id!r}. {hint} `homeostat list` shows all of them."
         )
-
-
-class ProtocolError(Exception):
-    """An experiment's module does not keep the protocol: a mistake of whoever wrote it, not of whoever runs it."""
 
 
 def _summary(file: Path, id: str, module: str) -> Summary | None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...runs import RunContext
 from ...viz import BoundCurve, SettingCurve, plot_bound_by_setting, plot_bound_progress
-from .._protocol import AbstractRunContext
 from ..kit import mean_and_error, printed
 from ._coding import RULES, CodingMeasures
 from ._coding_costs import CodingCosts
@@ -14,7 +14,7 @@ ITERATIONS = (1, 2, 4, 8)
 """Where costs are timed and tables are filled."""
 
 
-def measure_claims(context: AbstractRunContext, all_: CodingMeasures, spent: CodingCosts) -> None:
+def measure_claims(context: RunContext, all_: CodingMeasures, spent: CodingCosts) -> None:
     """Differences are paired within seeds; standard errors are over seeds."""
 
     def apart(above: np.ndarray, below: np.ndarray) -> float:
@@ -48,7 +48,7 @@ def measure_claims(context: AbstractRunContext, all_: CodingMeasures, spent: Cod
 
 
 def tabulate_coding(
-    context: AbstractRunContext, all_: CodingMeasures, spent: CodingCosts, rates: Sequence[float], *, num_timed: int
+    context: RunContext, all_: CodingMeasures, spent: CodingCosts, rates: Sequence[float], *, num_timed: int
 ) -> None:
     """Energies, bounds and the rates that were tried."""
     names = (
@@ -95,7 +95,7 @@ def tabulate_coding(
 
 
 def draw_coding(
-    context: AbstractRunContext, all_: CodingMeasures, spent: CodingCosts, *, num_trained: int, num_timed: int
+    context: RunContext, all_: CodingMeasures, spent: CodingCosts, *, num_trained: int, num_timed: int
 ) -> None:
     """Energies over iterations and time, and bounds over iterations."""
     names = (

@@ -12,8 +12,8 @@ from ...core import AbstractEngine, AbstractModel
 from ...distributions import Delta, DiagonalGaussian
 from ...inference import ModelWithEngine
 from ...inference.engines import AbstractEncoding, Direct, Estimate, LogGradient
+from ...runs import RunContext
 from ...typing import Key
-from .._protocol import AbstractRunContext
 from ..kit import Training, only
 from ._common import InferenceMethod, train
 from ._data import SplitData
@@ -49,7 +49,7 @@ class Candidates(NamedTuple):
 
 
 def train_candidates(
-    context: AbstractRunContext,
+    context: RunContext,
     seed: int,
     data: SplitData,
     sizes: NetworkSizes,

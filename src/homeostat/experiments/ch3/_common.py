@@ -22,8 +22,8 @@ from ...core import AbstractFamily
 from ...distributions import AbstractExpectation, MonteCarlo
 from ...inference import AbstractIterationWeights, AllIterations, FreeEnergyDescent, LastIteration, ModelWithEngine
 from ...metrics import bound_path
+from ...runs import RunContext
 from ...typing import Array, Float, Key
-from .._protocol import AbstractRunContext
 from ..kit import Method, Trained, Training, train as train_method
 from ._data import SplitData
 from ._networks import default_family
@@ -88,7 +88,7 @@ class InferenceMethod(NamedTuple):
 
 
 def train(
-    context: AbstractRunContext,
+    context: RunContext,
     name: str,
     data: SplitData,
     method: InferenceMethod,

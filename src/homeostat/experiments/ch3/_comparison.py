@@ -24,8 +24,8 @@ from ...inference import ModelWithEngine
 from ...inference.engines import AbstractEncoding
 from ...metrics import evaluate
 from ...objectives import FreeEnergy
+from ...runs import RunContext
 from ...typing import Float, Key
-from .._protocol import AbstractRunContext
 from ..kit import Comparison, Method, Training, compare, stage_name
 from ._common import InferenceMethod, update_seconds
 from ._data import SplitData
@@ -138,7 +138,7 @@ class TableOutcome(NamedTuple):
         return int(np.sum(longer < direct))
 
 
-def compare_inference(context: AbstractRunContext, case: TableRow, judging: Judging, *, key: Key) -> TableOutcome:
+def compare_inference(context: RunContext, case: TableRow, judging: Judging, *, key: Key) -> TableOutcome:
     """Train and score every model of a comparison, resumable model by model."""
     entry, data = case.entry, case.data
     direct = partial(with_direct, data, entry.sizes, highway=case.highway)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ...runs import RunContext
 from ...typing import Float, Key
-from .._protocol import AbstractRunContext
 from ..kit import (
     Column,
     Published,
@@ -29,7 +29,7 @@ def nats(log_likelihood_nats: Float[np.ndarray, "seeds rows"]) -> Float[np.ndarr
 
 
 def measure_leads(
-    context: AbstractRunContext, claim: str, outcome: TableOutcome, figure: Figure, *, bound: bool = False
+    context: RunContext, claim: str, outcome: TableOutcome, figure: Figure, *, bound: bool = False
 ) -> None:
     """By how much iterative inference is below direct inference, for both budgets; from the bound, if so."""
 
@@ -41,7 +41,7 @@ def measure_leads(
         measure_lead(context, f"{claim}-{budget}", shown.of(name), shown.of("iterative"), of)
 
 
-def measure_figures(context: AbstractRunContext, claim: str, outcome: TableOutcome, figure: Figure) -> None:
+def measure_figures(context: RunContext, claim: str, outcome: TableOutcome, figure: Figure) -> None:
     """The table's own two figures, which are asserted at the scale of the thesis."""
     for name in ("direct", "iterative"):
         result = outcome.comparison.of(name)
@@ -49,7 +49,7 @@ def measure_figures(context: AbstractRunContext, claim: str, outcome: TableOutco
 
 
 def compare_rows(
-    context: AbstractRunContext, group: str, cases: Sequence[TableRow], judging: Judging, figure: Figure, *, key: Key
+    context: RunContext, group: str, cases: Sequence[TableRow], judging: Judging, figure: Figure, *, key: Key
 ) -> list[TableOutcome]:
     """Compare every row of a table, and measure its claims `group/row-...`."""
     outcomes = []
@@ -71,7 +71,7 @@ def lead_over_no_latents(outcomes: Sequence[TableOutcome], reference: float, fig
 
 
 def tabulate(
-    context: AbstractRunContext,
+    context: RunContext,
     outcomes: Sequence[TableOutcome],
     figure: Figure,
     *,

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...runs import RunContext
 from ...typing import Float
 from ...viz import SettingCurve, plot_bound_by_setting
-from .._protocol import AbstractRunContext
 from ..kit import mean_and_error, printed
 from ._trials import Inputs, TrialBounds
 
 
-def measure_difference(context: AbstractRunContext, claim: str, differences: Float[np.ndarray, " rows"]) -> None:
+def measure_difference(context: RunContext, claim: str, differences: Float[np.ndarray, " rows"]) -> None:
     """Measure a claim by paired differences over images."""
     value, error = mean_and_error(differences)
     context.measure(f"iterations/{claim}", value, stderr=error)
 
 
-def measure_iterations(context: AbstractRunContext, grid: dict[Inputs, list[TrialBounds]], direct: TrialBounds) -> None:
+def measure_iterations(context: RunContext, grid: dict[Inputs, list[TrialBounds]], direct: TrialBounds) -> None:
     """Claims about (a)."""
     for inputs, found in grid.items():
         measure_difference(
@@ -30,7 +30,7 @@ def measure_iterations(context: AbstractRunContext, grid: dict[Inputs, list[Tria
     measure_difference(context, "against-direct", min(leads, key=np.mean))
 
 
-def measure_samples(context: AbstractRunContext, sampled: list[TrialBounds], same: list[TrialBounds]) -> None:
+def measure_samples(context: RunContext, sampled: list[TrialBounds], same: list[TrialBounds]) -> None:
     """Claims about (b)."""
     measure_difference(context, "samples", sampled[-1].bound_nats - sampled[0].bound_nats)
     measure_difference(context, "samples-direct-one", sampled[-1].bound_nats - same[0].bound_nats)
@@ -48,7 +48,7 @@ def _curve(name: str, found: list[TrialBounds], reference: TrialBounds) -> Setti
 def show_iterations(
     numbers: Sequence[int],
     num_rows: int,
-    context: AbstractRunContext,
+    context: RunContext,
     grid: dict[Inputs, list[TrialBounds]],
     direct: TrialBounds,
 ) -> None:
@@ -75,7 +75,7 @@ def show_samples(
     numbers: Sequence[int],
     iterations: int,
     num_rows: int,
-    context: AbstractRunContext,
+    context: RunContext,
     sampled: list[TrialBounds],
     same: list[TrialBounds],
 ) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 
 from ... import viz
 from ...core import AbstractModel
+from ...runs import RunContext
 from ...typing import Array, Float, Key
-from .._protocol import AbstractRunContext
 from ..kit import mean_and_error, printed
 from ._data import SplitData
 from ._passage import final_level, first_passage, iterations_ratio
@@ -15,7 +15,7 @@ from ._racing import Race, mean_gradient_norms
 from ._watching import Watched
 
 
-def report(context: AbstractRunContext, races: dict[str, Race], *, num_iterations: int, num_samples: int) -> None:
+def report(context: RunContext, races: dict[str, Race], *, num_iterations: int, num_samples: int) -> None:
     """Measure the claims about bounds and tabulate."""
     ours = np.asarray(races["iterative"].bounds)
     rivals = {name: found for name, found in races.items() if name != "iterative"}
@@ -53,7 +53,7 @@ def report(context: AbstractRunContext, races: dict[str, Race], *, num_iteration
     )  # fmt: skip
 
 
-def draw_bounds(context: AbstractRunContext, races: dict[str, Race], *, num_iterations: int) -> None:
+def draw_bounds(context: RunContext, races: dict[str, Race], *, num_iterations: int) -> None:
     """Fig. 3.6: bounds against iterations and time."""
     best = max(races, key=lambda name: np.asarray(races[name].bounds).mean(axis=0).max())
     reference = np.asarray(races[best].bounds)
@@ -76,7 +76,7 @@ def draw_bounds(context: AbstractRunContext, races: dict[str, Race], *, num_iter
 
 
 def draw_reconstructions(
-    context: AbstractRunContext,
+    context: RunContext,
     data: SplitData,
     model: AbstractModel,
     path: Float[Array, "n moments k"],
@@ -103,7 +103,7 @@ def draw_reconstructions(
 
 
 def draw_norms(
-    context: AbstractRunContext,
+    context: RunContext,
     model: AbstractModel,
     watched: Watched,
     path: Float[Array, "n moments k"],

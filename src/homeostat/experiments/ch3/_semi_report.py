@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ... import viz
+from ...runs import RunContext
 from ...typing import Array, Float
-from .._protocol import AbstractRunContext
 from ..kit import mean_and_error, printed
 from ._common import InferenceMethod
 from ._data import DataSet
@@ -68,7 +68,7 @@ class MethodsCompared(NamedTuple):
 
 
 def report(
-    context: AbstractRunContext, dataset: DataSet, found: MethodsCompared, *, asserted: bool, timed: bool, caption: str
+    context: RunContext, dataset: DataSet, found: MethodsCompared, *, asserted: bool, timed: bool, caption: str
 ) -> None:
     """Measure the claims and tabulate."""
     ends, horizon = found.ends(), found.horizon()
@@ -98,7 +98,7 @@ def report(
 
 
 def draw(
-    context: AbstractRunContext,
+    context: RunContext,
     dataset: DataSet,
     found: MethodsCompared,
     *,

@@ -9,15 +9,15 @@ import numpy as np
 from ... import viz
 from ...core import AbstractModel
 from ...metrics import bootstrap
+from ...runs import RunContext
 from ...typing import Array, Float
-from .._protocol import AbstractRunContext
 from ..kit import mean_and_error, printed
 from ._optimum import Grid, bound_on_grid
 from ._surface import PointBounds
 
 
 def report_gaps(
-    context: AbstractRunContext,
+    context: RunContext,
     found: dict[str, PointBounds],
     *,
     num_iterations: int,
@@ -74,7 +74,7 @@ def report_gaps(
 
 
 def draw_surfaces(
-    context: AbstractRunContext,
+    context: RunContext,
     models: dict[str, AbstractModel],
     shown: Float[Array, "n size"],
     found: dict[str, PointBounds],
@@ -128,7 +128,7 @@ def draw_surfaces(
             )
 
 
-def report_gaussian_gaps(context: AbstractRunContext, gaps: dict[str, Float[Array, " n"]]) -> None:
+def report_gaussian_gaps(context: RunContext, gaps: dict[str, Float[Array, " n"]]) -> None:
     """Tabulate gaps of Gaussian posteriors."""
     context.table(
         "gaussian",

@@ -9,8 +9,8 @@ import numpy as np
 
 from ...distributions import MonteCarlo
 from ...inference.engines import AbstractEncoding, Estimate, LogGradient, PredictionErrors
+from ...runs import RunContext
 from ...typing import Float, Key
-from .._protocol import AbstractRunContext
 from ..kit import Training
 from ._common import InferenceMethod, train
 from ._data import SplitData
@@ -65,7 +65,7 @@ class Trials:
         sizes: NetworkSizes,
         training: Training,
         num_rows: int,
-        context: AbstractRunContext,
+        context: RunContext,
         *,
         key: Key,
     ):

@@ -9,9 +9,9 @@ import numpy as np
 
 from ...core import AbstractLearner
 from ...inference import FreeEnergyDescent, FreeEnergyDescentState, ModelWithEngine
+from ...runs import RunContext
 from ...train import InMemoryLoader
 from ...typing import Array, Float, Key, PyTree
-from .._protocol import AbstractRunContext
 from ..kit import Training
 from ._common import InferenceMethod
 from ._data import SplitData
@@ -54,7 +54,7 @@ class Watched(NamedTuple):
 
 
 def train_watched(
-    context: AbstractRunContext,
+    context: RunContext,
     data: SplitData,
     method: InferenceMethod,
     training: Training,

@@ -25,9 +25,8 @@ import numpy as np
 from ...inference.engines import AbstractEncoding, Estimate, InferenceGradient, Normalized
 from ...metrics import bits_per_dimension, independent_gaussian_nats
 from ...models.static import ConditionalGaussian
+from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Float, Key
-from .._claims import AtLeast, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import Published, Training
 from ._comparison import Entry, Judging, TableRow
 from ._comparison_report import compare_rows, lead_over_no_latents, nats, tabulate
@@ -91,7 +90,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     data = with_densities(load_observations(config.data))
     context.note("data", f"{len(data.train)} training, {len(data.validation)} validation and {len(data.test)} test images; "

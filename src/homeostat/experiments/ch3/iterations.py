@@ -19,9 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
-from .._claims import AtLeast, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import Training
 from ._data import DataSet, load_observations
 from ._iterations_report import measure_difference, measure_iterations, measure_samples, show_iterations, show_samples
@@ -100,7 +99,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     data = load_observations(config.data)
     trials = Trials(data, config.sizes, config.training, config.num_rows, context, key=key)

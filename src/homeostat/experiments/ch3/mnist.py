@@ -21,9 +21,8 @@ import numpy as np
 
 from ...inference.engines import AbstractEncoding, Estimate, LogGradient, PredictionErrors
 from ...metrics import independent_bernoulli_nats
+from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
-from .._claims import AtLeast, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import Published, Training
 from ._comparison import Entry, Judging, TableRow
 from ._comparison_report import compare_rows, lead_over_no_latents, nats, tabulate
@@ -89,7 +88,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     data, reporting = load_observations(config.data), config.reporting
     cases = (

@@ -19,9 +19,8 @@ import jax.random as jr
 
 from ...distributions import MonteCarlo
 from ...inference.engines import AbstractEncoding, Estimate, InferenceGradient, LogGradient, Normalized
+from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from .._claims import AtLeast, AtMost, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import Training
 from ._common import InferenceMethod
 from ._data import DataSet, load_observations
@@ -119,7 +118,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     data = load_observations(config.dataset)
     row_key, tuning_key, train_key, race_key = jr.split(key, 4)

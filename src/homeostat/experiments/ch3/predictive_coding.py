@@ -21,9 +21,8 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 
+from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
-from .._claims import AtLeast, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import Training
 from ._coding import CodingMeasures, measure
 from ._coding_costs import CodingCosts, costs
@@ -115,7 +114,7 @@ class Config:
         )
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     data = load_observations(config.dataset)
     validation = data.prepared(data.validation, config.num_validation, key=key)

@@ -24,9 +24,8 @@ import optax
 from ...distributions import MonteCarlo
 from ...inference import ModelWithEngine
 from ...inference.engines import Chain, Gradient
+from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
-from .._claims import AtLeast, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import Trained, Training
 from ._common import InferenceMethod, train, update_seconds
 from ._data import DataSet, SplitData, load_observations
@@ -101,13 +100,13 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     for index, dataset in enumerate(config.datasets):
         compare(config, context, dataset, key=jr.fold_in(key, index), asserted=index == 0)
 
 
-def compare(config: Config, context: AbstractRunContext, dataset: DataSet, *, key: Key, asserted: bool) -> None:
+def compare(config: Config, context: RunContext, dataset: DataSet, *, key: Key, asserted: bool) -> None:
     """All methods on one data set."""
     data = load_observations(dataset)
     time_key, test_key, rate_key = jr.split(key, 3)
@@ -153,7 +152,7 @@ def compare(config: Config, context: AbstractRunContext, dataset: DataSet, *, ke
 
 def choose_rates(
     config: Config,
-    context: AbstractRunContext,
+    context: RunContext,
     data: SplitData,
     dataset: DataSet,
     pilot: ModelWithEngine,
@@ -181,7 +180,7 @@ def choose_rates(
 
 def learn(
     config: Config,
-    context: AbstractRunContext,
+    context: RunContext,
     data: SplitData,
     dataset: DataSet,
     method: InferenceMethod,
@@ -200,7 +199,7 @@ def learn(
 
 def judge(
     config: Config,
-    context: AbstractRunContext,
+    context: RunContext,
     dataset: DataSet,
     method: InferenceMethod,
     trained: list[Trained],

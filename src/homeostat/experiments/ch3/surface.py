@@ -18,9 +18,8 @@ from ...core import AbstractFamily
 from ...distributions import Delta, DiagonalGaussian, MonteCarlo
 from ...inference import ModelWithEngine
 from ...inference.engines import Estimate, LogGradient
+from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from .._claims import AtLeast, AtMost, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import Training
 from ._common import InferenceMethod, train
 from ._data import DataSet, SplitData, load_observations
@@ -104,7 +103,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     data = load_observations(config.dataset)
     row_key, train_key, measure_key = jr.split(key, 3)
@@ -157,7 +156,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
 
 def learn(
     config: Config,
-    context: AbstractRunContext,
+    context: RunContext,
     data: SplitData,
     family: AbstractFamily,
     trainings: tuple[Training, Training],

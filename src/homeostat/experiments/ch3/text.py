@@ -28,9 +28,8 @@ from ...metrics import perplexity, word_frequencies
 from ...models.static import Multinomial
 from ...nn import LayerNorm
 from ...results import BadInputError
+from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
-from .._claims import AtLeast, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import Published, Training
 from ._comparison import Entry, Judging, TableRow, compare_inference
 from ._comparison_report import lead_over_no_latents, measure_figures, measure_leads, tabulate
@@ -98,7 +97,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     data, is_rcv1 = _load(config.data, context)
     data = replace(data, features=normalized_log_counts)
@@ -139,7 +138,7 @@ def perplexities(
     return np.array([float(perplexity(jnp.asarray(row), jnp.asarray(num_words)).value) for row in log_likelihood_nats])
 
 
-def _load(texts: Texts, context: AbstractRunContext) -> tuple[SplitData, bool]:
+def _load(texts: Texts, context: RunContext) -> tuple[SplitData, bool]:
     """The documents, and whether they are RCV1."""
     if texts is not Texts.rcv1:
         return load_observations(DataSet(texts.value)), False

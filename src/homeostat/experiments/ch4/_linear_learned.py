@@ -11,8 +11,8 @@ from ... import viz
 from ...inference import filter
 from ...inference.filters import GaussianBelief, Kalman, VariationalFilter
 from ...models.sequential import LinearGaussian
+from ...runs import RunContext
 from ...typing import Array, Float, Key
-from .._protocol import AbstractRunContext
 from ._linear_systems import Sequence
 
 
@@ -57,7 +57,7 @@ def against_kalman(num_iterations: int, method: VariationalFilter, unseen: Seque
     return Against(deviations, ratios, energies, every[0][3])
 
 
-def draw(context: AbstractRunContext, method: VariationalFilter, unseen: Sequence, *, key: Key) -> None:
+def draw(context: RunContext, method: VariationalFilter, unseen: Sequence, *, key: Key) -> None:
     """The first unseen system, step by step."""
     one = jax.tree.map(lambda leaf: leaf[0], unseen)
     found = filter(method, one.model, one.observations, one.actions, key=key)

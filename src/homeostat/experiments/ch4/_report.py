@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
+from ...runs import RunContext
 from ...typing import Array, Float
-from .._protocol import AbstractRunContext
 from ..kit import Column, Comparison, Published, Result, draw, nats_per_step, nats_per_step_of_sequences, tabulate
 
 
 def report(
-    context: AbstractRunContext,
+    context: RunContext,
     found: Sequence[Comparison],
     *,
     unit: str,

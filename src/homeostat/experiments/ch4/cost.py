@@ -25,9 +25,8 @@ from ...inference import FilteringDescent, ModelWithFilter, SequenceBatch, filte
 from ...inference.filters import VariationalFilter, srnn_filter
 from ...metrics import count_weights, take_turns
 from ...models.sequential import SRNNSizes, speech_density, srnn
+from ...runs import AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key, PyTree
-from .._claims import AtMost, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import UpdateNetwork
 
 SOURCE = "Marino (thesis), Sec. 4.4, Setup"
@@ -80,7 +79,7 @@ class Task(NamedTuple):
     run: Callable[[], PyTree]
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
 
     every = tasks(config, key=key)

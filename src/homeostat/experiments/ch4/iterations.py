@@ -23,10 +23,9 @@ from ...metrics import estimates
 from ...models.sequential import Conditioned
 from ...objectives import Evidence, FreeEnergy
 from ...results import BadInputError
+from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
 from ...viz import plot_iterations
-from .._claims import AtLeast, AtMost, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import ClipNats, Method, SequenceTask, difference, mean_and_error, measure, printed, stage_name, train
 from .speech import Config as SpeechConfig, load, recurrent
 
@@ -73,7 +72,7 @@ class Bounds(NamedTuple):
     path_nats: Float[np.ndarray, " moments"]
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     of, methods = recurrent(replace(config.speech, iterations=config.numbers), load(config.speech.data))
     seeds = range(config.speech.reporting.num_seeds)
@@ -95,7 +94,7 @@ def improvement(path_nats: Float[np.ndarray, " moments"]) -> Float[np.ndarray, "
     return 100.0 * (path_nats[0] - path_nats) / np.abs(path_nats[0])
 
 
-def _one_seed(context: AbstractRunContext, of: SequenceTask, method: Method, seed: int, key: Key) -> Bounds:
+def _one_seed(context: RunContext, of: SequenceTask, method: Method, seed: int, key: Key) -> Bounds:
     name = stage_name(of.name, method.name, seed)
     learned = train(context, name, method, of.data.train, key=key).learned
 
@@ -161,7 +160,7 @@ def energy_path(
 
 
 def _report(
-    context: AbstractRunContext,
+    context: RunContext,
     of: SequenceTask,
     numbers: Sequence[int],
     bounds: Sequence[Float[np.ndarray, " seeds"]],

@@ -20,9 +20,8 @@ import numpy as np
 from ...distributions import FullGaussian
 from ...inference import FilteringDescent, ModelWithFilter, SequenceBatch
 from ...inference.filters import VariationalFilter
+from ...runs import AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from .._claims import AtMost, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import EVERYWHERE, Method, SequenceTraining, train
 from ._linear_learned import against_kalman, draw
 from ._linear_methods import differences
@@ -100,7 +99,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     compare(config, context, key=key)
     learn(config, context, key=key)
@@ -109,7 +108,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
 # ---------------------------------------------------------------------------------------------------- known methods
 
 
-def compare(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def compare(config: Config, context: RunContext, *, key: Key) -> None:
     """The table of differences."""
     build = partial(differences, config.dim, config.observed, config.length, config.num_particles, config.every_method)
     found = context.stage("methods", build, key=key)
@@ -152,7 +151,7 @@ def learned_filter(config: Config, dim: int, *, key: Key, num_iterations: int | 
     return VariationalFilter(engine, FullGaussian(dim), num_iterations or config.num_iterations)
 
 
-def learn(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def learn(config: Config, context: RunContext, *, key: Key) -> None:
     """Train for each number of coordinates, and measure on systems that were not seen."""
     worst: dict[str, float] = {}
     rows = []

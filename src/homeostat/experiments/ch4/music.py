@@ -22,10 +22,9 @@ from ...data import load_polyphonic_music, sequence_arrays, synthetic_melodies
 from ...inference.filters import srnn_filter
 from ...metrics import independent_bernoulli_nats
 from ...models.sequential import SRNN_MUSIC, SRNNSizes, music_density, srnn
+from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
 from ...viz import plot_prediction_update_rolls
-from .._claims import AtLeast, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import (
     EVERYWHERE,
     OWN,
@@ -159,7 +158,7 @@ def methods(config: Config, music: Music, task: SequenceTask) -> tuple[Method, .
     )  # fmt: skip
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     tasks = [task(config, music) for music in config.music]
     found = [
@@ -184,7 +183,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     )  # fmt: skip
 
 
-def _measure(context: AbstractRunContext, found: Comparison) -> None:
+def _measure(context: RunContext, found: Comparison) -> None:
     if found.name not in _TITLES:
         return
     name, own, one = f"music/{found.name}", found.of(OWN), found.of(avf(1))

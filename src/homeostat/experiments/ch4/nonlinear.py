@@ -26,9 +26,8 @@ from ...inference import FilteringDescent, ModelWithFilter, SequenceBatch
 from ...inference.engines import Direct
 from ...inference.filters import Extended, MomentMatching, Particle, Unscented, VariationalFilter
 from ...metrics import SequenceEvaluation, lead
+from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from .._claims import AtLeast, AtMost, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import Method, SequenceTraining, mean_and_error, measure, only, printed, train
 from ._prediction_units import InPredictionUnits, direct_engine, update_engine
 from ._systems import Scores, Simulated, System, build_system, score, simulate
@@ -95,7 +94,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     rows = []
     for index, name in enumerate(config.systems):
@@ -131,7 +130,7 @@ def known_filters(config: Config) -> dict[str, AbstractFilter]:
 
 
 def learned_filters(
-    config: Config, context: AbstractRunContext, system: System, seen: Simulated, *, key: Key
+    config: Config, context: RunContext, system: System, seen: Simulated, *, key: Key
 ) -> dict[str, AbstractFilter]:
     """Train amortized variational filtering and the direct filter, each on the same sequences in the same order."""
     found: dict[str, AbstractFilter] = {}
@@ -165,7 +164,7 @@ def variational(system: System, engine: InPredictionUnits | Direct, steps: int) 
 
 
 def report(
-    config: Config, context: AbstractRunContext, system: System, scores: dict[str, Scores]
+    config: Config, context: RunContext, system: System, scores: dict[str, Scores]
 ) -> list[tuple[str, str, str, str, str]]:
     """Measure the claims of one system; the rows of its filters."""
     steps = jnp.full(config.num_test, config.length)
@@ -188,7 +187,7 @@ def _root(squared: np.ndarray) -> tuple[float, float]:
     return mean**0.5, 0.5 * error / mean**0.5
 
 
-def draw(context: AbstractRunContext, system: System, unseen: Simulated, scores: dict[str, Scores]) -> None:
+def draw(context: RunContext, system: System, unseen: Simulated, scores: dict[str, Scores]) -> None:
     """Beliefs along the first unseen sequence."""
     shown = {"avf": "amortized variational filtering", "particle": "particle filter", "extended": "extended"}
     bands = [viz.BeliefBand(name, *map(np.asarray, scores[label][2:])) for label, name in shown.items()]

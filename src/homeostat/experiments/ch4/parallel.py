@@ -23,9 +23,8 @@ from ...distributions import AbstractRecursion, Parallel, Sequential
 from ...inference import RauchTungStriebel, filter
 from ...inference.filters import GaussianBelief, Kalman
 from ...metrics import median_seconds
+from ...runs import AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
-from .._claims import AtMost, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ._linear_systems import random_system
 
 SOURCE = "section 'Parallel-in-time' of the plan for chapter 4; Sarkka and Garcia-Fernandez 2021"
@@ -77,7 +76,7 @@ class Timed(NamedTuple):
     difference: Float[Array, ""]
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     found = [context.stage(f"length-{length}", partial(timed, config, length), key=key) for length in config.lengths]
     seconds = np.stack([np.asarray(timing.seconds) for timing in found])

@@ -23,10 +23,9 @@ from ...inference.smoothers import ProductForm, SmoothingDescent, Structured
 from ...models.sequential import LinearGaussian
 from ...objectives import Neighbours, PathEvidence
 from ...results import BadInputError
+from ...runs import AtMost, Between, Claim, Minutes, RunContext
 from ...train import InMemoryLoader
 from ...typing import Array, Float, Key
-from .._claims import AtMost, Between, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import EVERYWHERE, Training, mean_and_error, measure, only, printed
 from ._smoothing import (
     against_kalman,
@@ -99,7 +98,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     linear_key, counts_key = jr.split(key)
     linear(config, context, key=linear_key)
@@ -109,7 +108,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
 # ------------------------------------------------------------------------------------------------------------- linear
 
 
-def linear(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def linear(config: Config, context: RunContext, *, key: Key) -> None:
     """The linear-Gaussian half."""
     data_key, test_key, train_key, score_key = jr.split(key, 4)
     model = linear_system()
@@ -138,7 +137,7 @@ def linear(config: Config, context: AbstractRunContext, *, key: Key) -> None:
 
 
 def recognition(
-    config: Config, context: AbstractRunContext, model: LinearGaussian, seen: Float[Array, "num time m"], key: Key
+    config: Config, context: RunContext, model: LinearGaussian, seen: Float[Array, "num time m"], key: Key
 ) -> ProductForm:
     """Learn a recognition network of product form; the model stays as it is."""
 
@@ -175,7 +174,7 @@ def recognition(
 # ------------------------------------------------------------------------------------------------------------- counts
 
 
-def counts(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def counts(config: Config, context: RunContext, *, key: Key) -> None:
     """The half with Poisson observations."""
     test_key, reference_key, score_key = jr.split(key, 3)
     model = counting_system(config.counted)

@@ -32,10 +32,9 @@ from ...models.sequential import (
     vrnn,
 )
 from ...results import BadInputError
+from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
 from ...viz import plot_prediction_update_waves
-from .._claims import AtLeast, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import (
     EVERYWHERE,
     OWN,
@@ -179,7 +178,7 @@ def stochastic(config: Config, splits: SequenceSplits) -> tuple[SequenceTask, tu
     )  # fmt: skip
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     splits = load(config.data)
     both = (recurrent(config, splits), stochastic(config, splits))

@@ -32,10 +32,9 @@ from ...inference.filters import svg_filter
 from ...metrics import independent_discretized_nats
 from ...models.sequential import SVGSizes, svg, video_density
 from ...nn import DCGANDecoder, DCGANEncoder
+from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
 from ...viz import plot_frames
-from .._claims import AtLeast, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ..kit import (
     EVERYWHERE,
     OWN,
@@ -165,7 +164,7 @@ def prepare(config: Config, video: Video) -> tuple[SequenceTask, tuple[Method, .
     )  # fmt: skip
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     tasks, found = [], []
     for video in config.videos:
@@ -191,7 +190,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     )  # fmt: skip
 
 
-def _show(context: AbstractRunContext, of: SequenceTask, shown: Result) -> None:
+def _show(context: RunContext, of: SequenceTask, shown: Result) -> None:
     """Fig. 4.3 for video, from the first model with AVF."""
     seen, outputs = of.outputs(shown.trained.learned, key=jr.key(0), num_steps=10)
     rows = {"data": seen, "prediction": outputs.predicted, "update": outputs.updated}

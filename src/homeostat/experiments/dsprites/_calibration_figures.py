@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...metrics import Calibration, count_band, coverage_curve, ecdf_difference_band, holm, rank_counts
+from ...runs import RunContext
 from ...typing import Float, Key
 from ...viz import CalibrationSeries, RankCurves, plot_calibration_series, plot_coverage, plot_ranks
-from .._protocol import AbstractRunContext
 
 NAMES = ("scale", "angle", "x", "y")
 NUM_BINS = 16
@@ -37,7 +37,7 @@ class RankTests(NamedTuple):
 
 
 def draw_calibration(
-    context: AbstractRunContext, cases: list[Case], results: list[Calibration], summaries: list[RankTests], *, key: Key
+    context: RunContext, cases: list[Case], results: list[Calibration], summaries: list[RankTests], *, key: Key
 ) -> None:
     """Ranks and coverage of the first case, p-values and coverage over noise levels, and the table of all cases."""
     first, num = results[0], len(results[0].ranks)

@@ -8,9 +8,9 @@ from ...environments import Antialiased, ContinuousMotion, DSprites
 from ...metrics import mean_with_error
 from ...models.sequential import LinearGaussian, Periodic
 from ...models.static import SpriteCoordinates, model_at
+from ...runs import RunContext
 from ...typing import Array, Float, Key
 from ...viz import plot_forecasts, plot_frames
-from .._protocol import AbstractRunContext
 from ._interaction import Interaction
 from ._learning import forecast
 from ._sprites import CLASS_STEP, HEART, in_classes
@@ -22,7 +22,7 @@ Scored = tuple[Float[Array, "candidates sequences"], Float[Array, "candidates se
 """Mean log-likelihoods one step and several steps ahead, as `score` gives them; candidate 0 is the truth."""
 
 
-def measure_losses(context: AbstractRunContext, scores: Scored, candidate: int, claims: tuple[str | None, str]) -> None:
+def measure_losses(context: RunContext, scores: Scored, candidate: int, claims: tuple[str | None, str]) -> None:
     """The claims of one candidate: what it loses against candidate 0, with standard errors over sequences."""
     for claim, values in zip(claims, scores, strict=True):
         if claim is not None:
@@ -30,9 +30,7 @@ def measure_losses(context: AbstractRunContext, scores: Scored, candidate: int, 
             context.measure(claim, float(value), stderr=float(stderr))
 
 
-def tabulate_scores(
-    context: AbstractRunContext, name: str, candidates: tuple[str, ...], scores: Scored, horizon: int
-) -> None:
+def tabulate_scores(context: RunContext, name: str, candidates: tuple[str, ...], scores: Scored, horizon: int) -> None:
     """Log-likelihoods of every candidate, and what it loses against candidate 0."""
     rows = []
     for index, candidate in enumerate(candidates):
@@ -46,7 +44,7 @@ def tabulate_scores(
 
 
 def draw_forecast(
-    context: AbstractRunContext, name: str, model: LinearGaussian, test: Interaction, sigma: float, *, key: Key
+    context: RunContext, name: str, model: LinearGaussian, test: Interaction, sigma: float, *, key: Key
 ) -> None:
     """One held-out sequence: the second half is forecast from the first and the actions.
 

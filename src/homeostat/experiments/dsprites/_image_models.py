@@ -17,9 +17,9 @@ from ...inference.engines import Direct, NaturalGradient
 from ...models.static import Gaussian, LatentGaussian, SparseTemplate, StandardLevel, model_at
 from ...nn import ConvolutionalDecoder, ConvolutionalEncoder
 from ...objectives import Evidence, FreeEnergy, ImportanceWeighted
+from ...runs import RunContext
 from ...train import InMemoryLoader
 from ...typing import Array, Float, Key
-from .._protocol import AbstractRunContext
 from ._perceive import SpritePerception
 from ._sprites import sprite_models
 from ._starts import recentred, sparse_candidates
@@ -93,7 +93,7 @@ class DictionarySettings(NamedTuple):
 
 def learn_dictionary(
     settings: DictionarySettings,
-    context: AbstractRunContext,
+    context: RunContext,
     images: Float[Array, "n 64 64"],
     held_out: Float[Array, "m 64 64"],
     *,
@@ -171,7 +171,7 @@ def train_autoencoder(
     num_codes: int,
     num_updates: int,
     num_weighted: int,
-    context: AbstractRunContext,
+    context: RunContext,
     images: Float[Array, "n 64 64"],
     held_out: Float[Array, "m 64 64"],
     *,

@@ -9,9 +9,9 @@ import numpy as np
 from ...inference.engines import Iterative
 from ...models.static import model_at
 from ...objectives import Evidence, FreeEnergy
+from ...runs import RunContext
 from ...typing import Array, Float, Key
 from ...viz import PathOnSurface, plot_energy_surface, plot_reconstructions
-from .._protocol import AbstractRunContext
 from ._amortized import SpriteEncoder, encoded
 from ._engines import adam, descent, learned, natural, run_engine
 from ._perceive import SpritePerception
@@ -26,7 +26,7 @@ _SHOWN_PATH = 60
 
 def draw_reconstructions(
     sizes: PerceptionSizes,
-    context: AbstractRunContext,
+    context: RunContext,
     perception: SpritePerception,
     encoder: SpriteEncoder,
     engine: Iterative,
@@ -73,7 +73,7 @@ def _told(models, locs):
 
 def draw_surface(
     sizes: PerceptionSizes,
-    context: AbstractRunContext,
+    context: RunContext,
     perception: SpritePerception,
     engine: Iterative,
     images: Float[Array, "shapes n size size"],

@@ -9,8 +9,8 @@ import jax.random as jr
 from ...distributions import FullGaussian
 from ...inference.engines import Iterative
 from ...metrics import steps_to
+from ...runs import RunContext
 from ...typing import Array, Float, Key
-from .._protocol import AbstractRunContext
 from ._amortized import FAMILY, SpriteEncoder, encoded
 from ._engines import (
     Tuned,
@@ -53,7 +53,7 @@ SLOW_RATE, SLOW_MOMENTUM = 0.2, 0.5
 
 def compare_ends(
     sizes: PerceptionSizes,
-    context: AbstractRunContext,
+    context: RunContext,
     perception: SpritePerception,
     encoder: SpriteEncoder,
     engine: Iterative,

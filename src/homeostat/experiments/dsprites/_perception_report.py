@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...metrics import Estimated, amortization_gap, bootstrap, share_closed, steps_to
+from ...runs import RunContext
 from ...typing import Array, Float, Key
 from ...viz import EnergyCurves, Gaps, plot_energies, plot_gaps
-from .._protocol import AbstractRunContext
 from ._perception_measures import SLOW_MOMENTUM, SLOW_RATE
 
 
-def report_gaps(context: AbstractRunContext, energies: dict[str, Float[Array, " n"]], *, key: Key) -> None:
+def report_gaps(context: RunContext, energies: dict[str, Float[Array, " n"]], *, key: Key) -> None:
     """Measure the share of the encoder's gap that is closed, and tabulate all gaps."""
     names = {
         "encoder": "encoder (direct)",
@@ -45,7 +45,7 @@ def report_gaps(context: AbstractRunContext, energies: dict[str, Float[Array, " 
 
 
 def report_speed(
-    context: AbstractRunContext, settings: Float[Array, "4"], paths: dict[str, Float[Array, "n steps"]], *, key: Key
+    context: RunContext, settings: Float[Array, "4"], paths: dict[str, Float[Array, "n steps"]], *, key: Key
 ) -> None:
     """Measure the ratio of steps, and tabulate them."""
     alpha, beta, adam, descent = (float(value) for value in settings)

@@ -15,9 +15,9 @@ from ...inference import IndexedData, VariationalEM, infer
 from ...inference.engines import NaturalGradient
 from ...models.static import SparseTemplate, SpatialTransformer, SpriteCoordinates, stack_models
 from ...objectives import Evidence, FreeEnergy
+from ...runs import RunContext
 from ...train import InMemoryLoader
 from ...typing import Array, Float, Key, Scalar
-from .._protocol import AbstractRunContext
 from ._starts import TYPICAL_SCALE, ring_of_poses
 
 LearnedModel = TypeVar("LearnedModel", SpatialTransformer, SparseTemplate)
@@ -96,7 +96,7 @@ def explain(
 
 def explain_stage(
     name: str,
-    context: AbstractRunContext,
+    context: RunContext,
     model: SpatialTransformer | SparseTemplate,
     images: Float[Array, "images 64 64"],
     candidates,
@@ -111,7 +111,7 @@ def explain_stage(
 
 def alternate(
     name: str,
-    context: AbstractRunContext,
+    context: RunContext,
     model: LearnedModel,
     images: Float[Array, "images 64 64"],
     candidates,

@@ -25,9 +25,8 @@ from ...metrics import (
     uniformity,
 )
 from ...models.static import SpatialTransformer
+from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from .._claims import AtLeast, AtMost, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ._calibration_figures import NUM_BINS, Case, RankTests, draw_calibration
 from ._sprites import HEART, SIGMA, TEMPLATE_EXTENT, sprite_templates
 
@@ -130,7 +129,7 @@ def rank_tests(calibration: Calibration, *, key: Key) -> RankTests:
     return RankTests(tests.chi_square, tests.kolmogorov, uniformity(calibration.corrected), coverage)
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     cases = [Case(edge, sigma) for edge in config.edges for sigma in config.sigmas]
     results, summaries = [], []

@@ -13,10 +13,9 @@ from ...control import ActionSequences, Factored, ModelPredictive, TargetState, 
 from ...inference.engines import CrossEntropy
 from ...models.sequential import LinearDynamics
 from ...models.static import SpatialTransformer, SpriteCoordinates, model_at
+from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Float, Key
 from ...viz import animate_control, plot_success, plot_terms
-from .._claims import AtLeast, AtMost, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ._perceive import SpritePerception
 from ._reaching import (
     PerceivedTask,
@@ -93,7 +92,7 @@ def searching_agent(config: Config, preference: TargetState) -> ModelPredictive:
     return active_inference(preference, plan, engine=engine, num_steps=config.generations)
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     perception = SpritePerception()
     models, num = perception.models, config.num_sequences
@@ -141,7 +140,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
 
 
 def _draw(
-    context: AbstractRunContext,
+    context: RunContext,
     models: SpatialTransformer,
     seen: PerceivedTask,
     results: dict[str, ReachingEpisodes],

@@ -16,10 +16,9 @@ from ...environments.wrappers import PixelNoise
 from ...inference import Parts
 from ...models.sequential import LinearDynamics, Periodic, in_displacement_coordinates
 from ...models.static import SpriteCoordinates, stack_models
+from ...runs import AtLeast, AtMost, Between, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
 from ...viz import plot_evidence, plot_matrices
-from .._claims import AtLeast, AtMost, Between, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ._dynamics_report import draw_forecast, measure_losses, tabulate_scores
 from ._exploration import AbstractExploration, Reversal, Spring
 from ._interaction import Interaction, explore, true_first_order, true_second_order
@@ -87,7 +86,7 @@ class Config:
         return cls(num_train=240, num_held_out=240, length=60, second_order_steps=300) if scale == "paper" else cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     noisy = lambda motion: PixelNoise(DSprites(motion=motion, renderer=Antialiased()), PIXEL_NOISE)  # noqa: E731
     continuous = noisy(ContinuousMotion(np.asarray(GAIN), np.asarray(NOISE)))
@@ -127,7 +126,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
     )  # fmt: skip
 
 
-def _lattice(config: Config, context: AbstractRunContext, key: Key) -> None:
+def _lattice(config: Config, context: RunContext, key: Key) -> None:
     """Whole moves without noise: the true density is no density, so forecasts are judged by the class they name."""
     data = _explore(config, context, "lattice", DSprites(), Reversal((0.5,) * 4, whole=True), LATTICE_SIGMA, key)
     train, test = _split(config, data)
@@ -150,7 +149,7 @@ def _lattice(config: Config, context: AbstractRunContext, key: Key) -> None:
 
 
 def _second_order(
-    config: Config, context: AbstractRunContext, world: AbstractSpriteWorld, key: Key
+    config: Config, context: RunContext, world: AbstractSpriteWorld, key: Key
 ) -> tuple[Float[Array, " steps"], float]:
     """Sprites with velocity, of which only positions are seen; returns the evidence path and the true model's evidence."""
     data = _explore(config, context, "velocity", world, Spring(), PIXEL_NOISE, key)
@@ -194,7 +193,7 @@ def _second_order(
 
 def _explore(
     config: Config,
-    context: AbstractRunContext,
+    context: RunContext,
     name: str,
     world: AbstractSpriteWorld,
     exploration: AbstractExploration,

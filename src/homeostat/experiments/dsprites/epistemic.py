@@ -12,10 +12,9 @@ from ...control import ConstantAction, ModelPredictive, Sampled, TargetState, ac
 from ...environments import PixelExact, SpriteGrid
 from ...inference.engines import Enumerate
 from ...objectives import NestedMonteCarlo, PragmaticEpistemic
+from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Int, Key
 from ...viz import animate_gaze, plot_belief_maps, plot_success, plot_terms, wilson_interval
-from .._claims import AtLeast, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ._searching import WINDOW, SearchEpisodes, SearchTask, draw_tasks, play, receptive_fields, settled
 
 SOURCE = "Friston et al., 'Active inference and epistemic value', 2015; slides, action selection"
@@ -84,7 +83,7 @@ def sweep(budget: int) -> Int[np.ndarray, "budget 2"]:
     return np.asarray((rows * (budget // len(rows) + 1))[:budget], np.int32)
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     fields = receptive_fields()
     draw = partial(draw_tasks, config.num_episodes, config.budget)
@@ -130,7 +129,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
 
 def _draw(
     config: Config,
-    context: AbstractRunContext,
+    context: RunContext,
     tasks: SearchTask,
     episodes: SearchEpisodes,
     times: dict[str, Float[np.ndarray, " n"]],

@@ -12,9 +12,8 @@ import numpy as np
 
 from ...inference.engines import Iterative
 from ...metrics import proportion
+from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Int, Key
-from .._claims import AtLeast, AtMost, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ._amortized import SpriteEncoder, iterative_engine
 from ._perceive import SpritePerception
 from ._perception_figures import draw_reconstructions, draw_surface
@@ -101,7 +100,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     held_key, decode_key, gap_key, speed_key, boot_key = jr.split(key, 5)
     perception = SpritePerception(sprite_models(config.sigma))
@@ -136,7 +135,7 @@ class Decoded(NamedTuple):
     loc: Float[Array, "n 4"]
 
 
-def decode(context: AbstractRunContext, perception: SpritePerception, index: Array, *, key: Key) -> None:
+def decode(context: RunContext, perception: SpritePerception, index: Array, *, key: Key) -> None:
     """Claim 1: perceive held-out images and compare with their factors."""
     latents = latents_at(index)
 
@@ -174,9 +173,7 @@ def decode(context: AbstractRunContext, perception: SpritePerception, index: Arr
     )
 
 
-def train(
-    config: Config, context: AbstractRunContext, pictures: Pictures, *, key: Key
-) -> tuple[SpriteEncoder, Iterative]:
+def train(config: Config, context: RunContext, pictures: Pictures, *, key: Key) -> tuple[SpriteEncoder, Iterative]:
     """The encoder (dreams, then pictures), and the engine of iterative amortized inference on top of it."""
     fit, perception = (lambda name: partial(context.fit, name)), pictures.perception
     encoder_like = partial(new_encoder, perception, key=jr.key(0))

@@ -11,10 +11,9 @@ import numpy as np
 from ...inference.engines import NaturalGradient
 from ...metrics import mean_with_error
 from ...models.static import SpatialTransformer, model_at
+from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Int, Key
 from ...viz import plot_bounds, plot_learned_template, plot_scenes, plot_sparse_templates
-from .._claims import AtLeast, AtMost, Claim
-from .._protocol import AbstractRunContext, Minutes
 from ._image_models import DictionarySettings, bounds_of_given, learn_dictionary, train_autoencoder
 from ._scenes import COLOURS, draw_scene, explain_scene, scene_errors, scene_models
 from ._sprites import HEART, latents_at, render, split_configurations, sprite_templates
@@ -90,7 +89,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     train, held_out = split_configurations(config.num_held_out, key=jr.fold_in(key, 0))
     order = np.asarray(jr.permutation(jr.fold_in(key, 1), train.shape[0]))
@@ -105,7 +104,7 @@ def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
         explain_scenes(config, context, key=key)
 
 
-def learn_template(config: Config, context: AbstractRunContext, images: Float[Array, "n 64 64"], *, key: Key) -> None:
+def learn_template(config: Config, context: RunContext, images: Float[Array, "n 64 64"], *, key: Key) -> None:
     """Learn the heart's template from its images, starting from one of them."""
     average = jnp.mean(jnp.sum(images, axis=(1, 2)))
     first = recentred(images[0], average, config.cells)
@@ -133,7 +132,7 @@ def learn_template(config: Config, context: AbstractRunContext, images: Float[Ar
 
 
 def compare_models(
-    config: Config, context: AbstractRunContext, pool: Int[Array, "n 5"], held_out: Float[Array, "m 64 64"], *, key: Key
+    config: Config, context: RunContext, pool: Int[Array, "n 5"], held_out: Float[Array, "m 64 64"], *, key: Key
 ) -> None:
     """Bounds of given templates, a learned dictionary and an autoencoder on the same held-out images."""
     draw, num_weighted = jax.jit(render), config.num_weighted
@@ -179,7 +178,7 @@ def compare_models(
         context.measure(f"templates/{claim}", float(value), stderr=float(stderr))
 
 
-def explain_scenes(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def explain_scenes(config: Config, context: RunContext, *, key: Key) -> None:
     """Explain scenes of three coloured sprites, their poses and their order of depth."""
 
     def explain_all(key: Key) -> tuple[Array, ...]:

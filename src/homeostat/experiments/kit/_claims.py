@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import final
 
-from .._claims import AtLeast, Between, Claim
+from ...runs import AtLeast, Between, Claim
 
 EVERYWHERE = ("smoke", "small", "paper")
 """All scales."""

@@ -8,8 +8,8 @@ import jax.random as jr
 import numpy as np
 
 from ...metrics import count_weights
+from ...runs import RunContext
 from ...typing import Array, Float, Key, PyTree
-from .._protocol import AbstractRunContext
 from ._method import Method, Trained, train
 
 
@@ -51,7 +51,7 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    context: AbstractRunContext,
+    context: RunContext,
     name: str,
     methods: Sequence[Method],
     data: PyTree,

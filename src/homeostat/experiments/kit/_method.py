@@ -13,9 +13,9 @@ import optax
 
 from ...core import AbstractLearner
 from ...results import BadInputError
+from ...runs import RunContext
 from ...train import InMemoryLoader
 from ...typing import Any, Array, Float, Key, PyTree
-from .._protocol import AbstractRunContext
 from ._keep_best import KeepBest
 
 
@@ -79,7 +79,7 @@ class Trained(NamedTuple):
     free_energy_nats: Float[Array, " segments"]
 
 
-def train(context: AbstractRunContext, name: str, method: Method, data: PyTree, *, key: Key) -> Trained:
+def train(context: RunContext, name: str, method: Method, data: PyTree, *, key: Key) -> Trained:
     """Train a method as a stage of the run, resumable.
 
     Args:

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...runs import RunContext
 from ...typing import Float
 from ...viz import ComparisonRow, plot_comparison
-from .._protocol import AbstractRunContext
 from ._claims import Published
 from ._compare import Comparison, Result, difference, mean_and_error
 
@@ -23,21 +23,19 @@ def printed(estimated: tuple[Any, Any], digits: int = 3) -> str:
     return f"{value:.{digits}f} ± {stderr:.{digits}f}"
 
 
-def measure(context: AbstractRunContext, claim: str, estimated: tuple[Any, Any]) -> None:
+def measure(context: RunContext, claim: str, estimated: tuple[Any, Any]) -> None:
     """Report a claim's value with its standard error; a missing error is left out."""
     value, stderr = (float(number) for number in estimated)
     context.measure(claim, value, stderr=stderr if np.isfinite(stderr) else None)
 
 
-def measure_lead(
-    context: AbstractRunContext, claim: str, worse: Result | None, better: Result | None, figure: OfSeeds
-) -> None:
+def measure_lead(context: RunContext, claim: str, worse: Result | None, better: Result | None, figure: OfSeeds) -> None:
     """By how much `better` has the lower figure; nothing where one was not compared."""
     if worse is not None and better is not None:
         measure(context, claim, difference(figure(worse), figure(better)))
 
 
-def measure_figure(context: AbstractRunContext, claim: str, result: Result | None, figure: OfSeeds) -> None:
+def measure_figure(context: RunContext, claim: str, result: Result | None, figure: OfSeeds) -> None:
     """The figure of one method; nothing where it was not compared."""
     if result is not None:
         measure(context, claim, mean_and_error(figure(result)))
@@ -66,7 +64,7 @@ class Column(NamedTuple):
 
 
 def tabulate(
-    context: AbstractRunContext,
+    context: RunContext,
     comparisons: Sequence[Comparison],
     columns: Sequence[Column],
     *,
@@ -100,7 +98,7 @@ def _cell(value: Any, digits: int) -> Any:
 
 
 def draw(
-    context: AbstractRunContext,
+    context: RunContext,
     comparisons: Sequence[Comparison],
     figures: dict[str, OfSeeds],
     *,

@@ -15,8 +15,8 @@ from ...data import Clips, SequenceArrays
 from ...inference import ModelWithFilter, SequenceBatch, condition_on_first, random_crops
 from ...metrics import FilterOutputs, evaluate_sequences, predictions_and_updates
 from ...models.static import AbstractLikelihood
+from ...runs import RunContext
 from ...typing import Array, Float, Key, Scalar
-from .._protocol import AbstractRunContext
 from ._compare import Comparison, Result, compare
 from ._method import Method
 
@@ -119,7 +119,7 @@ class SequenceScores(NamedTuple):
 
 
 def compare_filters(
-    context: AbstractRunContext, task: SequenceTask, methods: Sequence[Method], reporting: Reporting, *, key: Key
+    context: RunContext, task: SequenceTask, methods: Sequence[Method], reporting: Reporting, *, key: Key
 ) -> Comparison:
     """Train every filter with every seed, and score whole test sequences."""
     validation = ClipNats(task.batch(task.data.validation))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from homeostat.experiments import AbstractRunContext, Between, Claim, Minutes
+from homeostat.runs import Between, Claim, Minutes, RunContext
 from homeostat.typing import Key
 
 from ._data import Spec, build
@@ -29,7 +29,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     spec = Spec(config.rows)
     data = context.shared("data", lambda key: build(spec, key), spec=spec)
     context.measure("average/mean", jnp.mean(data.outputs))

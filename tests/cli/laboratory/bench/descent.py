@@ -10,7 +10,7 @@ import matplotlib.figure
 import optax
 
 from homeostat.core import AbstractLearner
-from homeostat.experiments import AbstractRunContext, AtLeast, AtMost, Claim, Minutes
+from homeostat.runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from homeostat.train import FullBatch, InMemoryLoader
 from homeostat.typing import Array, Float, Key
 
@@ -82,7 +82,7 @@ class Walk(AbstractLearner):
         return state, Metrics(state**2)
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Fit, then iterate a map outside any stage, then draw."""
     spec = Spec(rows=100)
     data = context.shared("data", lambda key: build(spec, key), spec=spec)

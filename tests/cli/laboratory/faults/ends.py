@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from homeostat.experiments import AbstractRunContext, AtLeast, Claim, Minutes
 from homeostat.results import BadInputError
+from homeostat.runs import AtLeast, Claim, Minutes, RunContext
 from homeostat.typing import Key
 
 SOURCE = "the tests of the command line"
@@ -41,7 +41,7 @@ class Config:
         return cls()
 
 
-def run(config: Config, context: AbstractRunContext, *, key: Key) -> None:
+def run(config: Config, context: RunContext, *, key: Key) -> None:
     if config.end is End.crash:
         raise RuntimeError("an experiment with a mistake")
     if config.end is End.bad_input:

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..experiments import relation
 from ..results import BadInputError, CheckpointError
 from ..train import write_json
+from ._claims import relation
 from ._folder import read_result
 
 _BLOCK = re.compile(r"(<!-- results: (?P<file>[^\s>]+) -->\n)(?P<table>.*?)(<!-- end of results -->)", re.DOTALL)

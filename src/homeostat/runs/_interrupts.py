@@ -6,14 +6,14 @@ import threading
 from collections.abc import Iterator
 from typing import Any, final
 
-from ._terminal import Terminal
+from ._terminal import AbstractTerminal
 
 
 @final
 class Interrupts:
     """Turns Ctrl-C into a request that a loop answers between two segments; outside loops it acts at once."""
 
-    def __init__(self, terminal: Terminal):
+    def __init__(self, terminal: AbstractTerminal):
         self._terminal = terminal
         self._loops = 0
         self.requested = False

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..experiments import Experiment
 from ..results import CheckpointError
 from ..train import read_json_lines, write_text
 from ..viz import (
@@ -20,6 +19,7 @@ from ..viz import (
     format_value,
     render_report,
 )
+from ._experiment import Experiment
 from ._folder import read_ledger, read_result
 from ._summary import summary_rows
 

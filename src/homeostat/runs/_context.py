@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, final
 import jax
 import numpy as np
 
-from ..experiments import AbstractRunContext, Experiment, ProtocolError, Scale
 from ..results import BadInputError
 from ..train import (
     AbstractLoader,
@@ -28,10 +27,11 @@ from ..train import (
     save_checkpoint,
     write_bytes,
 )
+from ._experiment import Experiment, ProtocolError, Scale
 from ._folder import RunFolder
 from ._images import encode_gif, encode_png
 from ._interrupts import Interrupts
-from ._terminal import Bar, Terminal
+from ._terminal import AbstractBar, AbstractTerminal
 
 
 class _Scope(NamedTuple):
@@ -50,8 +50,8 @@ class _Scope(NamedTuple):
 
 
 @final
-class RunContext(AbstractRunContext):
-    """The context that the command line hands to an experiment.
+class RunContext:
+    """What a run offers to an experiment: stages, loops, records, figures and measurements.
 
     Args:
         folder: the run's folder.
@@ -69,7 +69,7 @@ class RunContext(AbstractRunContext):
         *,
         alone: bool,
         root_key: Any,
-        terminal: Terminal,
+        terminal: AbstractTerminal,
         interrupts: Interrupts,
     ):
         # A fit to a user's own data has no scale; nothing of it asks.
@@ -90,11 +90,35 @@ class RunContext(AbstractRunContext):
     # -- resumable computation
 
     def stage(self, name: str, function: Callable[..., Any], *, key: Any, like: Any = None) -> Any:
-        """Run a function once in the life of the run; see `AbstractRunContext.stage`."""
+        """Run `function(key=...)` once in the life of the run, and keep its result.
+
+        The function gets `key` folded with the stage's name. Its result is checkpointed and read back, so it is the
+        same in an unbroken and in a resumed run. Stages may be nested.
+
+        Args:
+            name: unique inside the experiment.
+            function: called as `function(key=stage_key)`; returns a tree of arrays, numbers and keys.
+            key: the experiment's key (the same for every stage).
+            like: the structure to restore into. Not needed when the result is made of arrays, keys, Python numbers,
+                strings and None in tuples, lists, dicts and `NamedTuple`s whose class is importable. Needed when it
+                holds an `eqx.Module`: pass a module of the same structure, or a function of no arguments that builds
+                one (it is only evaluated for shapes, `eqx.filter_eval_shape`).
+        """
         return self._once(self._enter(name, "stage"), function, _fold(key, name), like)
 
     def shared(self, name: str, builder: Callable[..., Any], *, spec: Any, like: Any = None) -> Any:
-        """Build an artefact once in a group; see `AbstractRunContext.shared`."""
+        """Build an artefact that several experiments of the group use, such as a fitted encoder.
+
+        In a group run it is built once, by whichever experiment asks first; otherwise the run builds its own. Its key
+        depends on the seed, the name and the spec only, so both ways give the same bits.
+
+        Args:
+            name: unique inside the group.
+            builder: called as `builder(key=...)`; may use `loop` and `fit`.
+            spec: a frozen dataclass (or tuple of numbers and strings) with everything that the artefact depends on.
+                Experiments that ask with different specs get different artefacts.
+            like: as for `stage`.
+        """
         text = repr(_plain_spec(spec))
         key = _fold(_fold(self._root_key, f"shared/{_valid(name)}"), text)
         outer, self._scope = self._scope, _Scope("shared", (f"{name}-{zlib.crc32(text.encode()):08x}",))
@@ -114,18 +138,30 @@ class RunContext(AbstractRunContext):
         recorded: Callable[[Any], Any] = lambda metrics: metrics,
         **options: Any,
     ) -> FitResult:
-        """Train a learner; see `AbstractRunContext.fit`."""
+        """Train an `AbstractLearner` with `train.fit`, checkpointed.
+
+        After each segment the metrics' means are recorded under the name and the bar moves.
+
+        Args:
+            name: unique inside the enclosing stage (or experiment).
+            learner: its `init` gives the state, its `update` is scanned.
+            loader: gives each update its batch, for instance `InMemoryLoader(rows, batch_size)`.
+            num_steps: number of updates.
+            key: split for the state, the loader, the updates and the validations.
+            recorded: of a segment's metrics, a record of the numbers to write down; all by default.
+            options: of `train.fit`: `every`, `validate`, `validate_every`, `patience`.
+        """
         with self.callback(name, num_steps, recorded) as callback:
             return fit(learner, loader, num_steps=num_steps, key=key, callback=callback, **options)
 
     def checkpoint(self, name: str, tree: Any) -> None:
-        """Store a tree by hand."""
+        """Store a tree by hand, for what neither a stage nor a loop covers. A later call under the name replaces it."""
         scope = self._scope.inner(_valid(name))
         save_checkpoint(self._path(scope, "kept"), tree, identity=self._identity(scope))
         self._run.save()
 
     def restore(self, name: str, like: Any = None) -> Any:
-        """What `checkpoint` stored, or None."""
+        """What `checkpoint` stored under `name`, or None if nothing was; `like` as for `stage`."""
         scope = self._scope.inner(_valid(name))
         path = self._path(scope, "kept")
         return load_checkpoint(path, like=like, identity=self._identity(scope)).tree if has_checkpoint(path) else None
@@ -133,7 +169,11 @@ class RunContext(AbstractRunContext):
     # -- records
 
     def measure(self, claim_id: str, value: Any, stderr: Any = None) -> None:
-        """Report the measured value of a claim."""
+        """Report the measured value of a claim, with its standard error where there is one.
+
+        Every claim asserted at this scale must be measured, otherwise it counts as failed. A claim that is not asserted
+        at this scale may be measured as well; the report shows it apart.
+        """
         known = {claim.id for claim in self._experiment.claims}
         if claim_id not in known:
             raise ProtocolError(
@@ -144,21 +184,29 @@ class RunContext(AbstractRunContext):
         self._run.save()
 
     def metrics(self, *, step: int, **numbers: Any) -> None:
-        """Append a line to `metrics.jsonl`."""
+        """Append one line to `metrics.jsonl`: the current stage, the step and the numbers (units in their names)."""
         self._record(self._scope, step, numbers)
 
     @contextlib.contextmanager
-    def progress(self, description: str, *, total: float | int) -> Iterator[Bar]:
-        """A progress bar for the length of the block."""
+    def progress(self, description: str, *, total: float | int) -> Iterator[AbstractBar]:
+        """A progress bar on standard error, for whatever takes over two seconds; loops have their own."""
         with self._terminal.progress(description, total) as bar:
             yield bar
 
     def figure(self, name: str, figure: Any, *, caption: str) -> None:
-        """Save a matplotlib figure and put it into the report."""
+        """Save a matplotlib figure as `figures/<name>.png`, put it into the report, and close it."""
         self._image("figure", name, "png", encode_png(figure), caption)
 
     def animation(self, name: str, content: Any, *, caption: str, frames_per_second: float | int = 5) -> None:
-        """Save an animation and put it into the report."""
+        """Put an animation into the report.
+
+        Args:
+            name: saved as `figures/<name>.gif`.
+            content: the bytes of a GIF, a path to one, or frames: uint8 (or floats in [0, 1]) of shape
+                (time, height, width) or (time, height, width, 3).
+            caption: what it shows.
+            frames_per_second: speed, used for frames only (hertz).
+        """
         if isinstance(content, bytes):
             encoded = content
         elif isinstance(content, str | Path):
@@ -172,7 +220,7 @@ class RunContext(AbstractRunContext):
         self._image("animation", name, "gif", encoded, caption)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, caption: str) -> None:
-        """Put a table into the report."""
+        """Put a table into the report; cells are strings or numbers."""
         if any(len(row) != len(columns) for row in rows):
             raise BadInputError(
                 f"Expected rows with {len(columns)} cells in the table {name!r}, got others. Complete them."
@@ -180,7 +228,7 @@ class RunContext(AbstractRunContext):
         self._item("table", name, {"columns": list(columns), "rows": [list(row) for row in rows], "caption": caption})
 
     def note(self, name: str, text: str) -> None:
-        """Put a paragraph into the report."""
+        """Put a paragraph of plain text into the report."""
         self._item("note", name, {"caption": text})
 
     def conclude(self, **numbers: Any) -> None:
@@ -189,7 +237,7 @@ class RunContext(AbstractRunContext):
         self._run.save()
 
     def say(self, text: str) -> None:
-        """One line on standard error."""
+        """One line on standard error for whoever watches the run."""
         self._terminal.say(text)
 
     # -- inside

@@ -5,22 +5,23 @@ from typing import Any
 
 import jax
 
-from ..experiments import Claim, Experiment
 from ..results import BadInputError
 from ..train import plain, write_json
+from ._claims import Claim
 from ._context import RunContext, experiment_key
+from ._experiment import Experiment
 from ._folder import RunFolder
 from ._interrupts import Interrupts
 from ._machine import machine, versions
 from ._report import write_report
-from ._terminal import Terminal
+from ._terminal import AbstractTerminal
 
 _FIGURES = ("figures",)
 _FILES = ("config.json", "ledger.json", "metrics.jsonl", "report.html")
 
 
 def execute(
-    folder: RunFolder, experiments: list[Experiment], configs: dict[str, Any], *, terminal: Terminal
+    folder: RunFolder, experiments: list[Experiment], configs: dict[str, Any], *, terminal: AbstractTerminal
 ) -> dict[str, Any]:
     """Run the experiments in the folder (or what is left of them) and write the report and the result.
 
@@ -39,7 +40,7 @@ def execute(
 
 
 def _execute(
-    folder: RunFolder, experiments: list[Experiment], configs: dict[str, Any], terminal: Terminal
+    folder: RunFolder, experiments: list[Experiment], configs: dict[str, Any], terminal: AbstractTerminal
 ) -> dict[str, Any]:
     request = folder.request
     root_key = jax.random.key(request.seed)

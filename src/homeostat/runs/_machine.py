@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ._terminal import Terminal
+from ._terminal import AbstractTerminal
 
 _PACKAGES = (
     "jax",
@@ -125,7 +125,7 @@ def _processor_mark() -> str:
 
 
 @contextlib.contextmanager
-def compilation_cache(enabled: bool, terminal: Terminal) -> Iterator[None]:
+def compilation_cache(enabled: bool, terminal: AbstractTerminal) -> Iterator[None]:
     """Keep compiled programs between processes for the length of the block, or switch that off.
 
     A cache folder that the user chose for JAX itself (`JAX_COMPILATION_CACHE_DIR`) is left as it is.
