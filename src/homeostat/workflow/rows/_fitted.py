@@ -208,7 +208,7 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         setup = self.system.setup(self.selected)
         return np.asarray(weigh_rows(setup, rows, samples, key=key)) - self.description.log_unit_nats
 
-    def expected(self, latents: Float[np.ndarray, "n d"]) -> np.ndarray:
+    def expected(self, latents: Array) -> np.ndarray:
         """E[x | z] in the unit of the data."""
         model = self.selected.learned.model
         means = jax.jit(jax.vmap(lambda z: expected(model.emission(z))))(jnp.asarray(latents, jnp.result_type(float)))
