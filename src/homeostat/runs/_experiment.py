@@ -24,13 +24,9 @@ should be cheap (drawing figures, printing tables). What makes a resumed run end
 This module imports nothing heavy: keys and trees are `Any` here.
 """
 
-import abc
 import enum
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, final, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, final, runtime_checkable
 
 from ._claims import Claim
 
