@@ -12,35 +12,10 @@ import importlib.util
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, final
 
-from ..runs import Claim, Experiment, Minutes, ProtocolError, Scale
+from ..runs import Claim, Experiment, ProtocolError, Scale
+from ._summary import REQUIRED, Summary, first_line, literal, summarize
 
-_REQUIRED = ("SOURCE", "MINUTES", "CLAIMS")
 _RESERVED = ("scale", "seed", "out", "json", "no_cache", "checkpoint_seconds", "help")
-
-
-class Summary(NamedTuple):
-    """What can be said about an experiment without running its module.
-
-    Attributes:
-        id: `<group>/<name>`.
-        summary: the first line of the docstring.
-        source: where the claims come from.
-        minutes: expected duration at each scale.
-        claims: how many claims the module writes down, or None if they are not a plain tuple.
-        module: the module's import name.
-    """
-
-    id: str
-    summary: str
-    source: str
-    minutes: Minutes
-    claims: int | None
-    module: str
-
-    @property
-    def group(self) -> str:
-        """The id without its last part."""
-        return self.id.partition("/")[0]
 
 
 class GroupSummary(NamedTuple):
@@ -107,7 +82,7 @@ class Registry:
             ProtocolError: the module misses a part or has one of the wrong kind.
         """
         module = importlib.import_module(summary.module)
-        for name in (*_REQUIRED, "Config", "run"):
+        for name in (*REQUIRED, "Config", "run"):
             if not hasattr(module, name):
                 raise ProtocolError(
                     f"Expected the experiment {summary.module} to define {name}, got no such name. Add it."
@@ -127,16 +102,16 @@ class Registry:
 
     def _group(self, folder: Path) -> GroupSummary:
         tree = ast.parse((folder / "__init__.py").read_text())
-        order = list(_literal(tree, "ORDER") or ())
+        order = list(literal(tree, "ORDER") or ())
         members = []
         for file in sorted(folder.glob("*.py")):
             if not file.stem.startswith("_"):
-                summary = _summary(file, f"{folder.name}/{file.stem}", f"{self._package}.{folder.name}.{file.stem}")
+                summary = summarize(file, f"{folder.name}/{file.stem}", f"{self._package}.{folder.name}.{file.stem}")
                 if summary is not None:
                     members.append(summary)
         rank = {name: position for position, name in enumerate(order)}
         members.sort(key=lambda s: (rank.get(s.id.partition("/")[2], len(rank)), s.id))
-        return GroupSummary(folder.name, _first_line(tree), tuple(members))
+        return GroupSummary(folder.name, first_line(tree), tuple(members))
 
     def _unknown(self, id: str, groups: tuple[GroupSummary, ...]) -> NoReturn:
         from ..results import BadInputError  # brings JAX, which listing does without
@@ -155,71 +130,6 @@ class Registry:
         raise BadInputError(
             f"Expected the id of an experiment or a group, got {id!r}. {hint} `homeostat list` shows all of them."
         )
-
-
-def _summary(file: Path, id: str, module: str) -> Summary | None:
-    tree = ast.parse(file.read_text(), filename=str(file))
-    assigned = {target.id for node in tree.body for target in _targets(node)}
-    if not all(name in assigned for name in _REQUIRED):
-        return None
-    source, minutes = _literal(tree, "SOURCE"), _minutes(tree)
-    if not isinstance(source, str) or minutes is None:
-        raise ProtocolError(
-            "Expected SOURCE to be a string literal and MINUTES to be Minutes(smoke=..., small=..., paper=...) with "
-            f"literal numbers in {file}, got something else. They are read without running the file."
-        )
-    claims = _value(tree, "CLAIMS")
-    # One id may stand several times, with another relation for another scale.
-    ids = {_claim_id(item) for item in claims.elts} if isinstance(claims, ast.Tuple) else None
-    return Summary(id, _first_line(tree), source, minutes, None if ids is None or None in ids else len(ids), module)
-
-
-def _claim_id(node: ast.expr) -> str | None:
-    if not isinstance(node, ast.Call):
-        return None
-    candidates = [*node.args[:1], *(k.value for k in node.keywords if k.arg == "id")]
-    first = candidates[0] if candidates else None
-    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
-
-
-def _targets(node: ast.stmt) -> list[ast.Name]:
-    if isinstance(node, ast.Assign):
-        return [target for target in node.targets if isinstance(target, ast.Name)]
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        return [node.target]
-    return []
-
-
-def _value(tree: ast.Module, name: str) -> ast.expr | None:
-    for node in tree.body:
-        if any(target.id == name for target in _targets(node)):
-            return node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-    return None
-
-
-def _literal(tree: ast.Module, name: str) -> Any:
-    node = _value(tree, name)
-    try:
-        return None if node is None else ast.literal_eval(node)
-    except ValueError:
-        return None
-
-
-def _minutes(tree: ast.Module) -> Minutes | None:
-    node = _value(tree, "MINUTES")
-    if not isinstance(node, ast.Call):
-        return None
-    try:
-        return Minutes(
-            *(float(ast.literal_eval(argument)) for argument in node.args),
-            **{str(k.arg): float(ast.literal_eval(k.value)) for k in node.keywords},
-        )
-    except (TypeError, ValueError):
-        return None
-
-
-def _first_line(tree: ast.Module) -> str:
-    return (ast.get_docstring(tree) or "").partition("\n")[0]
 
 
 def _check_config(module: str, config: Any) -> None:
