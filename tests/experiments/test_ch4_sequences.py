@@ -6,7 +6,6 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import optax
 import pytest
 
 from homeostat import viz
@@ -31,8 +30,6 @@ from homeostat.experiments.kit import (
     nats_per_step_of_sequences,
     stage_name,
 )
-from homeostat.experiments.kit._keep_best import KeepBest
-from homeostat.experiments.kit._sequences import ClipNats
 from homeostat.inference import FilteringDescent, ModelWithFilter, condition_on_first
 from homeostat.inference.engines import NaturalGradient, ScaledGradient
 from homeostat.inference.filters import SampledHistories, VariationalFilter, srnn_filter
@@ -104,30 +101,6 @@ def test_batches_are_crops_of_training_sequences_after_a_given_step(task):
 
 
 # ----------------------------------------------------------------------------------------------------------- training
-
-
-@pytest.mark.slow
-def test_the_best_by_validation_is_kept(learned, task, key):
-    rolls = task.batch(Clips(task.data.validation.values % 2, task.data.validation.lengths))
-
-    # A rate so large that later numbers are worse than earlier ones.
-    learner = FilteringDescent(learned, optax.sgd(5.0), detach=lambda x: x, prepare=lambda batch, *, key: rolls)
-    keeper = KeepBest(learner, ClipNats(rolls), 2)
-    update = eqx.filter_jit(keeper.update)
-    batch = Clips(*map(jnp.asarray, task.data.train))
-    state = eqx.filter_jit(keeper.init)(key=key)
-    assert state.validation_nats == jnp.inf
-    seen, best = [], []
-    for step in range(6):
-        state, _ = update(state, batch, key=jr.fold_in(key, step))
-        best.append(float(state.validation_nats))
-        seen.append(state.inner.learned)
-    assert best[0] == np.inf
-    looks = best[1::2]
-    assert np.isfinite(looks).all() and looks == sorted(looks, reverse=True) and best[2::2] == looks[:-1]
-    place = 2 * looks.index(looks[-1]) + 1
-    assert eqx.tree_equal(state.learned, seen[place])
-    assert int(state.failure.step) == -1
 
 
 def test_batches_leave_no_rest_where_they_can():

@@ -16,7 +16,6 @@ from ...results import BadInputError
 from ...runs import RunContext
 from ...train import InMemoryLoader
 from ...typing import Any, Array, Float, Key, PyTree
-from ._keep_best import KeepBest
 
 
 @dataclass(frozen=True)
@@ -97,17 +96,15 @@ def train(context: RunContext, name: str, method: Method, data: PyTree, *, key: 
 
     def fit(key: Key) -> Trained:
         build_key, fit_key = jr.split(key)
-        learner = method.learner(eqx.filter_jit(method.build)(key=build_key))
-        if method.validate is not None:
-            learner = KeepBest(learner, method.validate, every)
+        judge = None if method.validate is None else eqx.filter_jit(method.validate)
+
+        def validate(state: Any, key: Key) -> float:
+            return float(judge(state.learned, key=key))  # pyright: ignore[reportOptionalCall]
+
         result = context.fit(
-            name,
-            learner,
-            InMemoryLoader(data, training.batch_size),
-            num_steps=training.num_steps,
-            key=fit_key,
-            every=every,
-        )
+            name, method.learner(eqx.filter_jit(method.build)(key=build_key)), InMemoryLoader(data, training.batch_size),
+            num_steps=training.num_steps, key=fit_key, every=every, validate=None if judge is None else validate,
+        )  # fmt: skip
         if result.failure is not None:
             raise BadInputError(
                 f"Expected training of {name!r} to stay finite, got a value that was not at update {result.last_step}: "
