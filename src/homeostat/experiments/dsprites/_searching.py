@@ -94,8 +94,7 @@ def receptive_fields() -> Float[Array, "32 32 16 16"]:
     """The table of `GazeModel`."""
     places = jnp.arange(PLACES)
     pictures = jax.vmap(lambda x: render(jax.vmap(lambda y: sprite_at(x, y))(places)))(places)
-    count = 64 // FIELD
-    return pictures.reshape(PLACES, PLACES, count, FIELD, count, FIELD).mean((3, 5)).astype(jnp.float32)
+    return pictures.reshape(PLACES, PLACES, 16, FIELD, 16, FIELD).mean((3, 5)).astype(jnp.float32)
 
 
 def keep_particles(key: Key, log_weights: Array, particles: PyTree, number: int):
@@ -104,9 +103,6 @@ def keep_particles(key: Key, log_weights: Array, particles: PyTree, number: int)
 
 
 EXACT = Particle(PLACES**2, keep_particles)
-
-
-# ------------------------------------------------------------------------------------------------------------------ agents
 
 
 @final
@@ -124,9 +120,6 @@ class Scripted(AbstractController):
         decision, inner = self.controller.act(context, inner, key=key)
         action = jnp.concatenate([decision.action[:4], self.script[time]])
         return Decision(action, decision.info), (inner, time + 1)
-
-
-# ---------------------------------------------------------------------------------------------------------------- episodes
 
 
 class SearchTask(NamedTuple):
@@ -205,17 +198,16 @@ def play(
 
     def one(task):
         begin_key, live_key = jr.split(task.key)
-        inner = world.environment.initial_at(task.start, task.goal, key=begin_key)
-        state = FoveaState(inner.world, task.corner)
+        state = FoveaState(world.environment.initial_at(task.start, task.goal, key=begin_key).world, task.corner)
         gaze = jnp.broadcast_to((task.corner / STRIDE)[None, :], (PLACES**2, 2))
         particles = jnp.concatenate([places.astype(jnp.float32), gaze], axis=1)
-        is_start = jnp.all(places == task.start[None, 3:], axis=1)
-        log_weights = jnp.where(told & ~is_start, -jnp.inf, 0.0)
+        log_weights = jnp.where(told & ~jnp.all(places == task.start[None, 3:], axis=1), -jnp.inf, 0.0)
         belief = ParticleBelief(particles, jax.nn.log_softmax(log_weights))
         controller = Scripted(agent(task.goal), task.script) if scripted else agent(task.goal)
         actor = BeliefAgent(model, EXACT, controller)
-        start = actor.init_at(belief)
-        episode = rollout(world, actor, key=live_key, num_steps=budget, state=state, agent_state=start, keep=keep)
+        episode = rollout(
+            world, actor, key=live_key, num_steps=budget, state=state, agent_state=actor.init_at(belief), keep=keep
+        )
         at_goal, *rest = episode.trajectory
         return SearchEpisodes(jnp.append(at_goal, world.terminal(episode.state)), *rest)
 
