@@ -149,7 +149,7 @@ def test_model_predictive_control_on_a_probe(key):
 
 
 def test_the_end_of_time_is_not_the_end_of_the_task(key):
-    world, agent = TimeLimit(Plane(GOAL), 3), Script(jnp.ones((8, 2)) * jnp.array([1.0, -1.0]))
+    world, agent = TimeLimit(Plane(GOAL), 3), Script(jnp.tile(jnp.array([1.0, -1.0]), (8, 1)))
     steps = eqx.filter_jit(lambda k: rollout(world, agent, key=k, num_steps=4))(key).trajectory
     np.testing.assert_array_equal(steps.truncated, [False, False, True, True])
     assert not steps.terminal.any(), "the goal is farther than four steps"
@@ -158,7 +158,7 @@ def test_the_end_of_time_is_not_the_end_of_the_task(key):
 
 
 def test_a_new_episode_follows_the_last(key):
-    world, agent = AutoReset(TimeLimit(Plane(GOAL), 3)), Script(jnp.ones((8, 2)) * jnp.array([1.0, -1.0]))
+    world, agent = AutoReset(TimeLimit(Plane(GOAL), 3)), Script(jnp.tile(jnp.array([1.0, -1.0]), (8, 1)))
     start = TimedState(jnp.zeros(2), jnp.zeros((), jnp.int32))
     steps = eqx.filter_jit(lambda k: rollout(world, agent, key=k, num_steps=8, state=start))(key).trajectory
     np.testing.assert_array_equal(steps.state.steps, [0, 1, 2, 3, 0, 1, 2, 3])
