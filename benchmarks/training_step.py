@@ -38,7 +38,7 @@ from rich.console import Console
 from rich.table import Table
 
 from homeostat.distributions import DiagonalGaussian
-from homeostat.inference import FreeEnergyDescent, ModelWithEngine
+from homeostat.inference import EnergyDescent, ModelWithEngine, free_energy_descent
 from homeostat.inference.engines import (
     BoundLogScale,
     Data,
@@ -89,20 +89,20 @@ def observation(args: Evidence) -> jax.Array:
     return args.observation
 
 
-def learner(config: Config, engine: Direct | Iterative, num_steps: int) -> FreeEnergyDescent:
+def learner(config: Config, engine: Direct | Iterative, num_steps: int) -> EnergyDescent:
     """This library's training of one engine with the decoder."""
     mapping = partial(MLP, width=config.width, depth=2)
     model = latent_gaussian(Bernoulli((config.pixels,)), (config.latents,), key=jr.key(1), mapping=mapping)
     family = DiagonalGaussian(config.latents)
-    return FreeEnergyDescent(ModelWithEngine(model, engine), family, optax.adam(2e-4), num_steps=num_steps)
+    return free_energy_descent(ModelWithEngine(model, engine), family, optax.adam(2e-4), num_steps=num_steps)
 
 
-def direct(config: Config) -> FreeEnergyDescent:
+def direct(config: Config) -> EnergyDescent:
     """The variational autoencoder."""
     return learner(config, Direct(Encoder(MLP(config.pixels, 2 * config.latents, config.width, 2, key=jr.key(2)))), 1)
 
 
-def iterative(config: Config, **options: Any) -> FreeEnergyDescent:
+def iterative(config: Config, **options: Any) -> EnergyDescent:
     """Iterative inference that reads data, estimate and gradient, with a network of the same size."""
     inputs = config.pixels + 4 * config.latents
     encodings = (Normalized(Estimate(), 2), Normalized(InferenceGradient(), 2), Data(observation))
@@ -111,7 +111,7 @@ def iterative(config: Config, **options: Any) -> FreeEnergyDescent:
     return learner(config, engine, config.iterations)
 
 
-def block_of(descent: FreeEnergyDescent, data: jax.Array, steps: int) -> Callable[[], Any]:
+def block_of(descent: EnergyDescent, data: jax.Array, steps: int) -> Callable[[], Any]:
     """A function that runs `steps` updates, one call a step as a training loop of one's own would."""
 
     first, static = eqx.partition(descent.init(key=jr.key(3)), eqx.is_array)

@@ -35,12 +35,12 @@ from homeostat.distributions import (
 )
 from homeostat.flows import ConditionalFlow, NormalizingFlow
 from homeostat.inference import (
-    FreeEnergyDescent,
     IndexedData,
     ModelWithEngine,
-    PredictiveCodingLearning,
-    VariationalEM,
     engines,
+    free_energy_descent,
+    predictive_coding_descent,
+    variational_em,
 )
 from homeostat.inference.filters import (
     Kalman,
@@ -343,7 +343,7 @@ def _starts(count: int = 4) -> Any:
 LEARNERS: dict[str, Callable[[], LearnerCase]] = {
     **{name: lambda build=build: LearnerCase(*build()) for name, build in SEQUENCE_LEARNERS.items()},
     "free-energy descent": lambda: LearnerCase(
-        FreeEnergyDescent(
+        free_energy_descent(
             ModelWithEngine(linear_model(), engines.Gradient(optax.sgd(0.01))),
             FullGaussian(2),
             optax.adam(1e-3),
@@ -353,13 +353,13 @@ LEARNERS: dict[str, Callable[[], LearnerCase]] = {
     ),
     "loss descent": lambda: LearnerCase(LossDescent(jnp.ones(3), _distance, optax.adam(1e-3)), _observations()),
     "predictive coding": lambda: LearnerCase(
-        PredictiveCodingLearning(
+        predictive_coding_descent(
             linear_model(), optax.adam(1e-3), engines.PredictiveCoding(optax.sgd(0.05)), num_steps=5
         ),
         _observations(),
     ),
     "variational EM": lambda: LearnerCase(
-        VariationalEM(linear_model(), _starts(), engines.NaturalGradient(0.5), FullGaussian(2), optax.adam(1e-3)),
+        variational_em(linear_model(), _starts(), engines.NaturalGradient(0.5), FullGaussian(2), optax.adam(1e-3)),
         IndexedData(_observations(), jnp.arange(4)),
     ),
 }

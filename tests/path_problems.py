@@ -6,7 +6,7 @@ import jax.random as jr
 import optax
 
 from homeostat.distributions import DiagonalGaussian, PathGaussian
-from homeostat.inference import ModelWithEngine, engines
+from homeostat.inference import EnergyDescent, ModelWithEngine, engines, smoothing_descent
 from homeostat.inference.filters import (
     BoundScore,
     GuidedParticle,
@@ -14,7 +14,7 @@ from homeostat.inference.filters import (
     VariationalProposal,
     auxiliary_particle,
 )
-from homeostat.inference.smoothers import ProductForm, SmoothingDescent
+from homeostat.inference.smoothers import ProductForm
 from homeostat.models.sequential import LinearDynamics, LinearGaussian
 from homeostat.objectives import PathEvidence, PathFreeEnergy
 
@@ -48,9 +48,9 @@ PATH_FILTERS = {
 """Filter, model, action and observation."""
 
 
-def _learner() -> tuple[SmoothingDescent, PathEvidence]:
+def _learner() -> tuple[EnergyDescent, PathEvidence]:
     recognition = engines.Direct(ProductForm.networks(1, 1, actions=1, width=3, key=jr.key(0)))
-    learner = SmoothingDescent(ModelWithEngine(chain(1), recognition), optax.adam(1e-3))
+    learner = smoothing_descent(ModelWithEngine(chain(1), recognition), optax.adam(1e-3))
     batch = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), path_evidence(PathGaussian(3, 1)))
     return learner, batch
 

@@ -12,12 +12,12 @@ from deep_problems import DEEP_MODELS
 from homeostat.core import AbstractFilter, AbstractLearner, AbstractSequentialModel, AbstractSmoother
 from homeostat.distributions import DiagonalGaussian, FullGaussian, MonteCarlo
 from homeostat.inference import (
-    FilteringDescent,
+    EnergyDescent,
     ModelWithFilter,
     SequenceBatch,
     StreamBatch,
-    StreamingDescent,
     engines,
+    filtering_descent,
 )
 from homeostat.inference.filters import (
     Ensemble,
@@ -193,11 +193,11 @@ def _sequences(count: int = 3) -> SequenceBatch:
     return SequenceBatch(jr.normal(jr.key(6), (count, 4, 2)), jnp.ones((count, 3, 1)), jnp.array([4, 2, 3]))
 
 
-def _filtering(**options: Any) -> FilteringDescent:
+def _filtering(**options: Any) -> EnergyDescent:
     inputs = (engines.Estimate(), engines.InferenceGradient())
     engine = engines.Iterative(encoder_like(2, 4), inputs, engines.Residual(0.01))
     method = VariationalFilter(engine, DiagonalGaussian(2), 1, MonteCarlo(1), SampledHistories(1))
-    return FilteringDescent(ModelWithFilter(remembering(), method), optax.adam(1e-3), **options)
+    return filtering_descent(ModelWithFilter(remembering(), method), optax.adam(1e-3), **options)
 
 
 def encoder_like(dim: int, outputs: int) -> Any:
@@ -209,7 +209,7 @@ SEQUENCE_LEARNERS: dict[str, Callable[[], tuple[AbstractLearner, Any]]] = {
     **PATH_LEARNERS,
     "filtering descent": lambda: (_filtering(truncation=2), _sequences()),
     "streaming descent": lambda: (
-        StreamingDescent(_filtering(online=optax.adam(1e-3)), 3),
+        _filtering(online=optax.adam(1e-3), num_streams=3),
         StreamBatch(jr.normal(jr.key(6), (3, 2, 2)), jnp.ones((3, 2, 1)), jnp.array([True, False, False])),
     ),
 }

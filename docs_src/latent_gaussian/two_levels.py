@@ -8,7 +8,7 @@ import jax.random as jr
 import optax
 
 from homeostat.distributions import DiagonalGaussian, Ladder, MonteCarlo
-from homeostat.inference import FreeEnergyDescent, ModelWithEngine
+from homeostat.inference import free_energy_descent, ModelWithEngine
 from homeostat.inference.engines import (
     BoundLogScale,
     Direct,
@@ -45,7 +45,7 @@ ways = {
     "iterative": (Iterative(update, encodings, bound=BoundLogScale()), DiagonalGaussian(dim), 3),
 }
 for name, (engine, family, iterations) in ways.items():
-    learner = FreeEnergyDescent(
+    learner = free_energy_descent(
         ModelWithEngine(model, engine), family, optax.adam(3e-3), MonteCarlo(4), num_steps=iterations
     )
     result = fit(learner, InMemoryLoader(data, 64), num_steps=300, key=jr.key(4))

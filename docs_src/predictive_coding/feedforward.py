@@ -10,7 +10,7 @@ import optax
 
 from homeostat import infer
 from homeostat.distributions import Delta
-from homeostat.inference import FreeEnergyDescent, ModelWithEngine
+from homeostat.inference import free_energy_descent, ModelWithEngine
 from homeostat.inference.engines import Direct, PredictiveCoding, Chain
 from homeostat.models.static import Gaussian, latent_gaussian
 from homeostat.nn import MLP
@@ -52,7 +52,7 @@ def kind(learned):
 
 # The model is given and stays: the encoder learns to infer on it.
 optimizer = optax.multi_transform({"model": optax.set_to_zero(), "engine": optax.adam(3e-3)}, kind)
-learner = FreeEnergyDescent(ModelWithEngine(model, encoder), family, optimizer)
+learner = free_energy_descent(ModelWithEngine(model, encoder), family, optimizer)
 update, state = eqx.filter_jit(learner.update), learner.init(key=jr.key(3))
 for key in jr.split(jr.key(4), 300):
     state, _ = update(state, x, key=key)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 
-from homeostat.inference import FilteringDescent, ModelWithFilter, SequenceBatch, filter
+from homeostat.inference import filtering_descent, ModelWithFilter, SequenceBatch, filter
 from homeostat.inference.filters import amortized_variational_filter, srnn_filter
 from homeostat.models.sequential import SRNNSizes, music_density, srnn
 from homeostat.train import InMemoryLoader, fit
@@ -23,7 +23,7 @@ filters = {
     "amortized variational": amortized_variational_filter(model, width=32, depth=1, key=jr.key(3)),
 }
 for name, method in filters.items():
-    learner = FilteringDescent(ModelWithFilter(model, method), optax.adam(1e-2))
+    learner = filtering_descent(ModelWithFilter(model, method), optax.adam(1e-2))
     result = fit(learner, InMemoryLoader(melodies, 32), num_steps=200, key=jr.key(4))
     first, last = (float(result.history.free_energy_nats[i]) for i in (0, -1))
     print(f"{name} filter: {last:.2f} nats per step")

@@ -7,9 +7,10 @@ import jax.random as jr
 import optax
 
 from homeostat import smooth
+from homeostat.inference import smoothing_descent
 from homeostat.inference import ModelWithEngine
 from homeostat.inference.engines import Direct
-from homeostat.inference.smoothers import ProductForm, SmoothingDescent, Structured
+from homeostat.inference.smoothers import ProductForm, Structured
 from homeostat.models.sequential import LinearDynamics, LinearGaussian
 from homeostat.objectives import PathEvidence
 
@@ -22,7 +23,7 @@ batch = jax.vmap(PathEvidence.of, in_axes=(0, None, 0))(values, None, lengths)
 
 start = LinearGaussian(jnp.zeros(1), jnp.eye(1), LinearDynamics(jnp.zeros((1, 1))), jnp.eye(1), jnp.eye(1))
 recognition = ProductForm.networks(1, 1, width=8, key=jr.key(1))
-learner = SmoothingDescent(ModelWithEngine(start, Direct(recognition)), optax.adam(1e-2))
+learner = smoothing_descent(ModelWithEngine(start, Direct(recognition)), optax.adam(1e-2))
 state = learner.init(key=jr.key(2))
 arrays, static = eqx.partition(state, eqx.is_array)
 

@@ -8,7 +8,7 @@ import optax
 
 from homeostat.distributions import FullGaussian
 from homeostat.environments import Antialiased
-from homeostat.inference import IndexedData, VariationalEM
+from homeostat.inference import IndexedData, variational_em
 from homeostat.inference.engines import NaturalGradient
 from homeostat.models.static import SpatialTransformer
 from homeostat.train import InMemoryLoader, fit
@@ -30,9 +30,9 @@ def learnable(model):
     return eqx.tree_at(lambda m: (m.template, m.log_sigma), nothing, (True, True))
 
 
-learner = VariationalEM(model, start, NaturalGradient(rate=0.7), family, optax.adam(0.05), learnable)
+learner = variational_em(model, start, NaturalGradient(rate=0.7), family, optax.adam(0.05), learnable)
 data = IndexedData(images, jnp.arange(16))
-learned = fit(learner, InMemoryLoader(data, 16), num_steps=30, key=jr.key(2), every=10).state.model
+learned = fit(learner, InMemoryLoader(data, 16), num_steps=30, key=jr.key(2), every=10).state.learned
 
 
 def correlation(template):

@@ -9,7 +9,7 @@ import pytest
 
 from homeostat.control import ActionSequences, ModelPredictive
 from homeostat.distributions import DiagonalGaussian, MonteCarlo
-from homeostat.inference import FreeEnergyDescent, ModelWithEngine, infer
+from homeostat.inference import ModelWithEngine, free_energy_descent, infer
 from homeostat.inference.engines import CrossEntropy, Gradient, StopGradient
 from homeostat.inference.filters import Kalman, VariationalFilter
 from homeostat.objectives import ExpectedFreeEnergy, FreeEnergy, Unweighted, Weighted
@@ -35,7 +35,7 @@ def energy() -> FreeEnergy:
 MISTAKES = {
     "an objective for a model": (lambda: FreeEnergy(energy()), "AbstractModel as `model` of FreeEnergy, got FreeEnergy"),
     "an objective for a model, in a learner": (
-        lambda: FreeEnergyDescent(ModelWithEngine(energy(), ENGINE), FAMILY, optax.adam(1e-3)),
+        lambda: free_energy_descent(ModelWithEngine(energy(), ENGINE), FAMILY, optax.adam(1e-3)),
         "AbstractModel as `model` of ModelWithEngine, got FreeEnergy",
     ),
     "a family for an expectation": (lambda: FreeEnergy(linear_model(), FAMILY), "AbstractExpectation as `expectation`"),

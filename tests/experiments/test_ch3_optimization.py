@@ -18,6 +18,7 @@ from homeostat.experiments.ch3._networks import NetworkSizes, data_encoding, enc
 from homeostat.experiments.ch3._optimum import Grid, best_points, bound_on_grid, climb
 from homeostat.experiments.ch3._semi import direct_method, refining_methods
 from homeostat.experiments.kit import Training
+from homeostat.inference import Weigh
 from homeostat.inference.engines import (
     Chain,
     Direct,
@@ -122,8 +123,9 @@ def first_of(engine):
 
 def gradients(method, data, batch, key):
     learner = replace(method.learner(data, Training(10, 4, 1e-3), key=key), prepare=None)
-    found = eqx.filter_jit(learner.gradient)(learner.learned, batch, weighting=None, key=key)
-    return learner.learned, found[0]
+    weigh = Weigh(learner.weighting, None)
+    found = eqx.filter_jit(learner.problem.slope)(learner.learned, None, batch, weigh, key=key)
+    return learner.learned, found.gradient
 
 
 def test_krishnan_teaches_the_encoder_by_its_own_estimate_and_the_model_by_the_refined_one(data, key):

@@ -7,18 +7,18 @@ import jax.random as jr
 import numpyro.distributions as dist
 import optax
 import pytest
+from homeostat.inference._sequence_batch import time_major
 
 from homeostat.distributions import DiagonalGaussian, Masked, MonteCarlo, Parallel, PathGaussian
 from homeostat.inference import (
-    FilteringDescent,
     ForwardBackward,
     ModelWithFilter,
     SequenceBatch,
+    filtering_descent,
     smooth,
     viterbi,
 )
 from homeostat.inference._filter import masked
-from homeostat.inference._sequence_batch import time_major
 from homeostat.inference.engines import Chain, Direct, Gradient, PathNaturalGradient
 from homeostat.inference.filters import SampledHistories, VariationalFilter
 from homeostat.inference.smoothers import Bidirectional, DirectForm, ProductForm, Structured
@@ -71,7 +71,7 @@ def test_irregular_sequences_are_learned_from(key):
     method = VariationalFilter(Gradient(optax.sgd(0.01)), DiagonalGaussian(3), 1, MonteCarlo(1), SampledHistories(1))
     durations = jnp.full((2, LONG - 1), 0.1).at[0, SHORT - 1 :].set(0.0)
     batch = SequenceBatch(jr.normal(key, (2, LONG, 3)), TimedAction(durations), jnp.array([SHORT, LONG]))
-    learner = FilteringDescent(ModelWithFilter(lorenz_63(num_substeps=1), method), optax.sgd(1e-6), truncation=4)
+    learner = filtering_descent(ModelWithFilter(lorenz_63(num_substeps=1), method), optax.sgd(1e-6), truncation=4)
     state, metrics = eqx.filter_jit(learner.update)(learner.init(key=key), batch, key=key)
     assert metrics.failed_step == -1.0
     moved = state.learned.model.transition_mean.drift.rho

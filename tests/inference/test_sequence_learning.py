@@ -11,12 +11,11 @@ import pytest
 
 from homeostat.distributions import Cubature, Delta, DiagonalGaussian, MonteCarlo
 from homeostat.inference import (
-    FilteringDescent,
     ModelWithFilter,
     SequenceBatch,
     StreamBatch,
-    StreamingDescent,
     filter,
+    filtering_descent,
 )
 from homeostat.inference.engines import (
     BoundLogScale,
@@ -63,7 +62,7 @@ def points(**options):
     method = VariationalFilter(
         Direct(Reads(mapping(5, 2, key=jr.key(4)))), Delta(2), 1, MonteCarlo(1), SampledHistories(1)
     )
-    return FilteringDescent(ModelWithFilter(remembering(), method), optax.sgd(RATE), **options)
+    return filtering_descent(ModelWithFilter(remembering(), method), optax.sgd(RATE), **options)
 
 
 @pytest.fixture
@@ -163,7 +162,7 @@ def test_an_encoder_may_learn_at_every_step(batch):
 def test_streams_go_on_where_they_ended(batch):
     """Two pieces, as one truncated pass of which the pieces are the chunks; a stream that begins anew forgets."""
     descent = points()
-    frozen = StreamingDescent(FilteringDescent(descent.learned, optax.set_to_zero()), BATCH)
+    frozen = filtering_descent(descent.learned, optax.set_to_zero(), num_streams=BATCH)
     update = eqx.filter_jit(lambda s, b: frozen.update(s, b, key=jr.key(0)))
     actions = batch.actions
     first = StreamBatch(batch.observations[:, :2], actions[:, :2])
@@ -197,7 +196,7 @@ def iterative(detach, num_steps=3):
         Cubature(),
         SampledHistories(2),
     )
-    return FilteringDescent(ModelWithFilter(remembering(), method), optax.sgd(RATE))
+    return filtering_descent(ModelWithFilter(remembering(), method), optax.sgd(RATE))
 
 
 def test_one_gradient_serves_twice_without_changing_any(batch):
@@ -211,7 +210,7 @@ def test_one_gradient_serves_twice_without_changing_any(batch):
 
 def test_annealing_and_failures(batch):
     method = iterative(jax.lax.stop_gradient, 1).learned
-    descent = FilteringDescent(method, optax.sgd(RATE), weighting=Annealing(lambda step: 0.5 * step))
+    descent = filtering_descent(method, optax.sgd(RATE), weighting=Annealing(lambda step: 0.5 * step))
     update = eqx.filter_jit(lambda s, b: descent.update(s, b, key=jr.key(0)))
     first, metrics = update(descent.init(key=jr.key(0)), batch)
     assert jnp.abs(metrics.weighted_nats - metrics.distortion_nats) < ALGEBRA
@@ -285,7 +284,7 @@ def test_a_filter_learns_what_random_linear_systems_have_in_common(key):
     engine = Iterative(network, (Estimate(), LogGradient()), LearnedSGD(), bound=BoundLogScale(-5.0, 2.0))
     method = VariationalFilter(engine, DiagonalGaussian(1), 2, Cubature(), MomentMatching())
     example = jax.tree.map(lambda leaf: leaf[0], systems(key, 1, 2).models)
-    descent = FilteringDescent(ModelWithFilter(example, method), optax.adam(optax.exponential_decay(1e-2, 300, 0.3)))
+    descent = filtering_descent(ModelWithFilter(example, method), optax.adam(optax.exponential_decay(1e-2, 300, 0.3)))
     arrays, static = eqx.partition(descent.init(key=key), eqx.is_array)
 
     @jax.jit

@@ -11,7 +11,7 @@ import pytest
 
 from homeostat.core import AbstractModel
 from homeostat.distributions import Cubature, DiagonalGaussian, FullGaussian
-from homeostat.inference import FreeEnergyDescent, IndexedData, ModelWithEngine, VariationalEM
+from homeostat.inference import IndexedData, ModelWithEngine, free_energy_descent, variational_em
 from homeostat.inference.engines import Direct, NaturalGradient
 from homeostat.models.static import Gaussian, LatentGaussian, SpatialTransformer, StandardLevel
 from homeostat.results import BadInputError
@@ -48,7 +48,7 @@ def learner_of(data, **options):
     model = FactorAnalysis(jnp.asarray([0.1, 0.1, 0.2]), jnp.zeros(3), jnp.zeros(()))
     family = FullGaussian(1)
     start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (data.shape[0], *leaf.shape)), family.init())
-    return VariationalEM(model, start, NaturalGradient(rate=1.0), family, optax.adam(0.05), **options)
+    return variational_em(model, start, NaturalGradient(rate=1.0), family, optax.adam(0.05), **options)
 
 
 def run(learner, batch, key, num_steps):
@@ -67,7 +67,7 @@ def test_variational_em_reaches_maximum_likelihood(data, key):
     best = FactorAnalysis(
         jnp.asarray(np.sqrt(values[2] - noise) * vectors[:, 2]), data.mean(0), jnp.asarray(0.5 * np.log(noise))
     )
-    assert abs(float(log_evidence(state.model, data) - log_evidence(best, data))) < 1e-3
+    assert abs(float(log_evidence(state.learned, data) - log_evidence(best, data))) < 1e-3
     # The engine is exact here, so the free energy is the evidence itself (of the model before the last step).
     np.testing.assert_allclose(metrics.free_energy_nats, -log_evidence(best, data), atol=1e-2)
 
@@ -79,24 +79,24 @@ def test_only_the_batch_and_the_learnable_leaves_change(data, key):
 
     learner = learner_of(data, learnable=offsets)
     state, _ = run(learner, IndexedData(data[:5], jnp.arange(5)), key, 3)
-    assert jnp.all(state.params.loc[5:] == learner.start.loc[5:]) and jnp.all(state.params.loc[:5] != 0.0)
-    np.testing.assert_array_equal(state.model.loading, learner.model.loading)
-    np.testing.assert_array_equal(state.model.log_sigma, learner.model.log_sigma)
-    assert jnp.all(state.model.offset != learner.model.offset)
+    assert jnp.all(state.carry.loc[5:] == learner.problem.first.loc[5:]) and jnp.all(state.carry.loc[:5] != 0.0)
+    np.testing.assert_array_equal(state.learned.loading, learner.learned.loading)
+    np.testing.assert_array_equal(state.learned.log_sigma, learner.learned.log_sigma)
+    assert jnp.all(state.learned.offset != learner.learned.offset)
 
 
 def test_the_projection_holds_after_every_step(data, key):
     learner = learner_of(data, project=lambda m: eqx.tree_at(lambda m: m.log_sigma, m, jnp.maximum(m.log_sigma, -0.1)))
     state, _ = run(learner, IndexedData(data, jnp.arange(200)), key, 40)
-    np.testing.assert_allclose(state.model.log_sigma, -0.1, atol=ALGEBRA)
+    np.testing.assert_allclose(state.learned.log_sigma, -0.1, atol=ALGEBRA)
 
 
 def test_failed_inference_keeps_the_last_estimate(data, key):
     broken = data.at[0].set(jnp.nan)
     learner = learner_of(data, learnable=lambda model: jax.tree.map(lambda leaf: False, model))
     state, _ = run(learner, IndexedData(broken, jnp.arange(200)), key, 1)
-    np.testing.assert_array_equal(state.params.loc[0], learner.start.loc[0])
-    assert jnp.all(jnp.isfinite(state.params.loc))
+    np.testing.assert_array_equal(state.carry.loc[0], learner.problem.first.loc[0])
+    assert jnp.all(jnp.isfinite(state.carry.loc))
 
 
 @pytest.mark.slow
@@ -115,12 +115,12 @@ def test_a_template_is_learned_from_a_wrong_one(key):
     family = FullGaussian(4)
     start = jax.vmap(lambda m: family.from_scale_tril(m, 0.05 * jnp.eye(4)))(z)
     wrong = eqx.tree_at(lambda m: m.template, model, 0.2 + 0.5 * truth.T)
-    learner = VariationalEM(
+    learner = variational_em(
         wrong, start, NaturalGradient(rate=0.5), family, optax.adam(0.05),
         learnable=lambda m: eqx.tree_at(lambda m: m.template, jax.tree.map(lambda leaf: False, m), True),
     )  # fmt: skip
     state, _ = run(learner, IndexedData(images, jnp.arange(24)), key, 40)
-    correlation = jnp.corrcoef(jnp.stack([state.model.template.ravel(), truth.ravel()]))[0, 1]
+    correlation = jnp.corrcoef(jnp.stack([state.learned.template.ravel(), truth.ravel()]))[0, 1]
     before = jnp.corrcoef(jnp.stack([wrong.template.ravel(), truth.ravel()]))[0, 1]
     assert before < 0.9 and correlation > 0.95
 
@@ -146,7 +146,7 @@ def test_free_energy_descent_trains_model_and_encoder_together(data, key):
         LatentGaussian((StandardLevel(1),), Linear(jnp.full((3, 1), 0.1)), Gaussian((3,))),
         Direct(LinearEncoder(jnp.full((1, 3), 0.1), jnp.zeros(1))),
     )
-    learner = FreeEnergyDescent(learned, DiagonalGaussian(1), optax.adam(0.03), Cubature())
+    learner = free_energy_descent(learned, DiagonalGaussian(1), optax.adam(0.03), Cubature())
     state, metrics = run(learner, centred, key, 600)
     values = np.linalg.eigvalsh(np.cov(np.asarray(centred).T, bias=True))
     noise = values[:2].mean()

@@ -11,6 +11,7 @@ from homeostat.objectives import (
     Annealing,
     Beta,
     DistortionConstraint,
+    DualVariable,
     FreeBits,
     FreeEnergy,
     FreeEnergyTerms,
@@ -45,29 +46,30 @@ def test_free_bits_charge_a_level_only_beyond_its_allowance():
 
 
 @pytest.mark.parametrize(
-    ("constraint", "excess"), [(DistortionConstraint(4.0, decay=0.0), 6.0), (RateConstraint(4.0, decay=0.0), -0.8)]
+    ("constraint", "excess"),
+    [(DistortionConstraint(4.0, DualVariable(decay=0.0)), 6.0), (RateConstraint(4.0, DualVariable(decay=0.0)), -0.8)],
 )
 def test_a_multiplier_follows_the_excess(constraint, excess):
     """It rises while the constrained term is too large and falls while it is not, by at most `speed` an update."""
     state = constraint.update(TERMS, constraint.init())
-    np.testing.assert_allclose(state.excess_nats, excess, rtol=1e-6)
-    np.testing.assert_allclose(state.log_multiplier, 0.01 * np.clip(excess, -1.0, 1.0), rtol=1e-6)
+    np.testing.assert_allclose(state.violation, excess, rtol=1e-6)
+    np.testing.assert_allclose(state.log_value, 0.01 * np.clip(excess, -1.0, 1.0), rtol=1e-6)
     for _ in range(5_000):
         state = constraint.update(TERMS, state)
-        if abs(float(state.log_multiplier)) >= 10.0:
+        if abs(float(state.log_value)) >= 10.0:
             break
-    assert abs(float(state.log_multiplier)) <= 10.0
+    assert abs(float(state.log_value)) <= 10.0
     assert jnp.isfinite(constraint(TERMS, state))
 
 
 def test_a_constraint_holds_a_term_that_answers_to_its_multiplier():
     """A toy plant D = 8 / lambda settles where D meets its target."""
-    constraint = DistortionConstraint(2.0, speed=0.05, decay=0.5)
+    constraint = DistortionConstraint(2.0, DualVariable(speed=0.05, decay=0.5))
     state = constraint.init()
     for _ in range(400):
-        distortion = 8.0 / jnp.exp(state.log_multiplier)
+        distortion = 8.0 / jnp.exp(state.log_value)
         state = constraint.update(FreeEnergyTerms(distortion, jnp.zeros(1)), state)
-    np.testing.assert_allclose(8.0 / jnp.exp(state.log_multiplier), 2.0, atol=0.01)
+    np.testing.assert_allclose(8.0 / jnp.exp(state.log_value), 2.0, atol=0.01)
 
 
 def test_the_true_bound_stays_readable(key):

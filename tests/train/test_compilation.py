@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from homeostat.distributions import DiagonalGaussian, MonteCarlo
-from homeostat.inference import FreeEnergyDescent, ModelWithEngine, infer
+from homeostat.inference import ModelWithEngine, free_energy_descent, infer
 from homeostat.inference.engines import BoundLogScale, Estimate, Gated, Iterative, LogGradient
 from homeostat.metrics import evaluate
 from homeostat.models.static import Bernoulli, latent_gaussian
@@ -52,7 +52,7 @@ def test_one_program_for_all_batches_iterations_and_evaluations(programs, key):
     engine = Iterative(
         MLP(6 * DIM, 4 * DIM, 4, 1, key=key), (Estimate(), LogGradient()), Gated(), bound=BoundLogScale()
     )
-    learner = FreeEnergyDescent(ModelWithEngine(model, engine), FAMILY, optax.adam(1e-2), MonteCarlo(1), STEPS)
+    learner = free_energy_descent(ModelWithEngine(model, engine), FAMILY, optax.adam(1e-2), MonteCarlo(1), STEPS)
     data = jr.bernoulli(key, 0.4, (12, PIXELS)).astype(float)
     # Three batches an epoch: eight segments of two updates go over the ends of epochs.
     learned = fit(learner, InMemoryLoader(data, 4), num_steps=16, every=2, key=key, callback=programs).state.learned

@@ -1,25 +1,5 @@
 """The verbs of inference, and the engines that carry them out."""
 
-from ._amortized_learning import (
-    DescentMetrics as DescentMetrics,
-    Failure as Failure,
-    FreeEnergyDescent as FreeEnergyDescent,
-    FreeEnergyDescentState as FreeEnergyDescentState,
-    ModelWithEngine as ModelWithEngine,
-)
-from ._baum_welch import LearnedStates as LearnedStates, StateParts as StateParts, baum_welch as baum_welch
-from ._expectation_maximization import (
-    Learned as Learned,
-    Parts as Parts,
-    TransitionMoments as TransitionMoments,
-    expectation_maximization as expectation_maximization,
-    transition_moments as transition_moments,
-)
-from ._factor_analysis_learning import (
-    LearnedFactors as LearnedFactors,
-    fit_factor_analysis as fit_factor_analysis,
-    fit_probabilistic_pca as fit_probabilistic_pca,
-)
 from ._filter import (
     Filtered as Filtered,
     filter as filter,
@@ -34,12 +14,6 @@ from ._forecast import (
     sample_sequence as sample_sequence,
 )
 from ._infer import Posterior as Posterior, infer as infer
-from ._iteration_weights import (
-    AbstractIterationWeights as AbstractIterationWeights,
-    AllIterations as AllIterations,
-    FirstIteration as FirstIteration,
-    LastIteration as LastIteration,
-)
 from ._modes import (
     AbstractMerging as AbstractMerging,
     KeepAll as KeepAll,
@@ -48,44 +22,67 @@ from ._modes import (
     infer_modes as infer_modes,
     nearest_offset as nearest_offset,
 )
-from ._predictive_coding_learning import (
-    LocalGradients as LocalGradients,
-    PredictiveCodingLearning as PredictiveCodingLearning,
-    PredictiveCodingMetrics as PredictiveCodingMetrics,
-    PredictiveCodingState as PredictiveCodingState,
-    local_gradients as local_gradients,
-)
-from ._sequence_batch import (
-    SequenceBatch as SequenceBatch,
-    StreamBatch as StreamBatch,
-    condition_on_first as condition_on_first,
-    random_crops as random_crops,
-)
-from ._sequence_learning import (
-    FilteringDescent as FilteringDescent,
-    FilteringMetrics as FilteringMetrics,
-    FilteringState as FilteringState,
-    ModelWithFilter as ModelWithFilter,
-)
 from ._smooth import smooth as smooth
-from ._sparse_coding_learning import (
-    LearnedDictionary as LearnedDictionary,
-    SparseEstimate as SparseEstimate,
-    learn_dictionary as learn_dictionary,
-    map_estimate as map_estimate,
-)
 from ._start import (
     standard_start as standard_start,
     start_at_prediction as start_at_prediction,
     start_at_prior as start_at_prior,
 )
-from ._stream_learning import StreamingDescent as StreamingDescent, StreamState as StreamState
 from ._unroll import Unrolled as Unrolled, unroll as unroll
-from ._variational_learning import (
+from .learners import (
+    AbstractExample as AbstractExample,
+    AbstractIterationWeights as AbstractIterationWeights,
+    AbstractProblem as AbstractProblem,
+    AllIterations as AllIterations,
+    AnyEnergy as AnyEnergy,
+    DescentMetrics as DescentMetrics,
+    EachDatum as EachDatum,
+    EnergyDescent as EnergyDescent,
+    EnergyDescentState as EnergyDescentState,
+    Examples as Examples,
+    Failure as Failure,
+    Filtering as Filtering,
+    FirstIteration as FirstIteration,
     IndexedData as IndexedData,
-    LearningMetrics as LearningMetrics,
-    VariationalEM as VariationalEM,
-    VariationalEMState as VariationalEMState,
+    LastIteration as LastIteration,
+    Learned as Learned,
+    LearnedDictionary as LearnedDictionary,
+    LearnedFactors as LearnedFactors,
+    LearnedStates as LearnedStates,
+    LocalErrors as LocalErrors,
+    LocalGradients as LocalGradients,
+    ModelWithEngine as ModelWithEngine,
+    ModelWithFilter as ModelWithFilter,
+    Parts as Parts,
+    PredictiveCodingMetrics as PredictiveCodingMetrics,
+    Row as Row,
+    SequenceBatch as SequenceBatch,
+    Slope as Slope,
+    SparseEstimate as SparseEstimate,
+    StateParts as StateParts,
+    StreamBatch as StreamBatch,
+    TransitionMoments as TransitionMoments,
+    Weigh as Weigh,
+    WholeSequence as WholeSequence,
+    baum_welch as baum_welch,
+    condition_on_first as condition_on_first,
+    energy_descent as energy_descent,
+    expectation_maximization as expectation_maximization,
+    filtering_descent as filtering_descent,
+    first_failure as first_failure,
+    fit_factor_analysis as fit_factor_analysis,
+    fit_probabilistic_pca as fit_probabilistic_pca,
+    free_energy_descent as free_energy_descent,
+    learn_dictionary as learn_dictionary,
+    local_gradients as local_gradients,
+    map_estimate as map_estimate,
+    no_failure as no_failure,
+    predictive_coding_descent as predictive_coding_descent,
+    random_crops as random_crops,
+    smoothing_descent as smoothing_descent,
+    transition_moments as transition_moments,
+    unless_failed as unless_failed,
+    variational_em as variational_em,
 )
 from .smoothers import (
     ForwardBackward as ForwardBackward,

@@ -9,6 +9,7 @@ import jax.random as jr
 import numpy as np
 from jax.core import Tracer
 
+from .._scan import scan
 from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel, FilterInfo
 from ..distributions import Masked, known_entries
 from ..models.sequential import Measurement, pad_actions
@@ -89,6 +90,13 @@ def filter(
     return Filtered(beliefs, predictions, info)
 
 
+HINT = (
+    "let init_carry() and next_carry() (of a Markov model: initial() and transition()) give the same kind, such as two "
+    "MultivariateNormal, or use MomentMatching or `Particle`, which do not carry distributions."
+)
+"""What to do where a belief changes its structure on the way."""
+
+
 def _step_by_step(
     method: AbstractFilter,
     model: AbstractSequentialModel,
@@ -109,8 +117,10 @@ def _step_by_step(
         belief, info = method.update(model, prediction, observation, key=step_keys[0])
         return method.predict(model, belief, action, key=step_keys[1]), (belief, prediction, info)
 
-    start = _match(method, model, method.init(model, key=first_key), observations, padded, keys)
-    _, (beliefs, predictions, info) = jax.lax.scan(body, start, (observations, padded, keys))
+    start, inputs = method.init(model, key=first_key), (observations, padded, keys)
+    _, (beliefs, predictions, info) = scan(
+        body, start, inputs, name=f"what is carried for {type(model).__name__}", hint=HINT
+    )
     return beliefs, predictions, info
 
 
@@ -241,41 +251,3 @@ def masked(observations: Observation, mask: PyTree) -> Observation:
         observed,
     )
     return Masked(observations, known)
-
-
-def _match(
-    method: AbstractFilter,
-    model: AbstractSequentialModel,
-    start: AbstractBelief,
-    observations: Observation,
-    actions: Action,
-    keys: PyTree,
-) -> AbstractBelief:
-    """Cast the first belief to the type that the filter's own steps have, so that a scan can carry it.
-
-    Raises:
-        BadInputError: its structure or a shape changes, for instance because p(z_1) and p(z' | z, a) are distributions of different
-            classes and the filter carries them as they are.
-    """
-
-    def step(belief, observation, action, step_keys):
-        updated, _ = method.update(model, belief, observation, key=step_keys[0])
-        return method.predict(model, updated, action, key=step_keys[1])
-
-    first = jax.tree.map(lambda leaf: leaf[0], (observations, actions, keys))
-    after = jax.eval_shape(step, start, *first)
-    return match_structure(start, after, type(model).__name__)
-
-
-def match_structure(start: PyTree, after: PyTree, name: str) -> PyTree:
-    """`start` with the data types of `after`, whose structure and shapes must be the same."""
-    before = [jnp.shape(leaf) for leaf in jax.tree.leaves(start)]
-    later = [jnp.shape(leaf) for leaf in jax.tree.leaves(after)]
-    if jax.tree.structure(start) != jax.tree.structure(after) or before != later:
-        raise BadInputError(
-            f"Expected what is carried from step to step to keep its structure, got for {name} first "
-            f"{jax.tree.structure(start)} with shapes {before}, then {jax.tree.structure(after)} with shapes {later}: let "
-            f"init_carry() and next_carry() (of a Markov model: initial() and transition()) give the same kind, such as two "
-            f"MultivariateNormal, or use MomentMatching or `Particle`, which do not carry distributions."
-        )
-    return jax.tree.map(lambda leaf, like: jnp.asarray(leaf).astype(like.dtype), start, after)

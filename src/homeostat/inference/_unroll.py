@@ -128,10 +128,10 @@ def run(
     return Run(params, state, outputs)
 
 
-def constant(tree: PyTree) -> PyTree:
-    """The tree with a stopped gradient in its arrays."""
+def constant(tree: PyTree, cut: Callable[[Array], Array] = jax.lax.stop_gradient) -> PyTree:
+    """The tree with `cut` applied to its arrays."""
     arrays, rest = eqx.partition(tree, eqx.is_inexact_array)
-    return eqx.combine(jax.lax.stop_gradient(arrays), rest)
+    return eqx.combine(jax.tree.map(cut, arrays), rest)
 
 
 def _check_structure(family: AbstractFamily, params: PyTree) -> None:

@@ -31,6 +31,11 @@ from ._information import (
     SampledPoints as SampledPoints,
     WeightedPoints as WeightedPoints,
 )
+from ._multiplier import (
+    AbstractMultiplier as AbstractMultiplier,
+    DualState as DualState,
+    DualVariable as DualVariable,
+)
 from ._path_curvature import (
     AbstractPathCurvature as AbstractPathCurvature,
     PathFisher as PathFisher,

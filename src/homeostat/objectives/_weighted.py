@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from ..results import BadInputError
-from ..typing import Array, Coefficient, Distribution, Energy, Float, Int, Key, Scalar
+from ..typing import Array, Coefficient, Distribution, Energy, Float, Int, Key, PyTree, Scalar
 from ._free_energy import Evidence, FreeEnergy, FreeEnergyTerms
+from ._multiplier import AbstractMultiplier, DualVariable
 from ._predictive import AbstractPredictive, Errors
 
 WeightState = TypeVar("WeightState")
@@ -136,79 +137,59 @@ class FreeBits(AbstractWeighting[Float[Array, " levels"]]):
 
 
 @final
-class ConstraintState(eqx.Module):
-    """A running mean of the constrained term's excess, and the multiplier's logarithm."""
-
-    excess_nats: Scalar
-    log_multiplier: Scalar
-
-
-@final
-class DistortionConstraint(AbstractWeighting[ConstraintState]):
+class DistortionConstraint(AbstractWeighting[PyTree]):
     """GECO: R + lambda (D - d), with lambda raised while D exceeds d and lowered otherwise.
 
     Divided by max(1, lambda), so that a growing multiplier does not become a growing learning rate.
 
     Attributes:
         target_nats: d, the distortion to reach.
-        speed: change of log lambda per update, for an excess of one nat (bounded to +-1 nat).
-        decay: of the running mean of the excess.
+        multiplier: gives lambda.
 
     References:
         Rezende and Viola, "Taming VAEs", arXiv 1810.00597, Algorithm 1; Marino (thesis), Sec. 2.3.
     """
 
     target_nats: Coefficient
-    speed: Coefficient = 0.01
-    decay: Coefficient = 0.99
+    multiplier: AbstractMultiplier = DualVariable()
 
-    def init(self) -> ConstraintState:
-        return ConstraintState(jnp.zeros(()), jnp.zeros(()))
+    def init(self) -> PyTree:
+        return self.multiplier.init()
 
-    def __call__(self, terms: FreeEnergyTerms, state: ConstraintState) -> Energy:
-        multiplier = jnp.exp(state.log_multiplier)
+    def __call__(self, terms: FreeEnergyTerms, state: PyTree) -> Energy:
+        multiplier = self.multiplier.value(state)
         lagrangian = jnp.sum(terms.rates_nats) + multiplier * (terms.distortion_nats - self.target_nats)
         return lagrangian / jnp.maximum(1.0, multiplier)
 
-    def update(self, terms: FreeEnergyTerms, state: ConstraintState) -> ConstraintState:
-        return _follow(state, terms.distortion_nats - self.target_nats, self.speed, self.decay)
+    def update(self, terms: FreeEnergyTerms, state: PyTree) -> PyTree:
+        return self.multiplier.update(terms.distortion_nats - self.target_nats, state)
 
 
 @final
-class RateConstraint(AbstractWeighting[ConstraintState]):
+class RateConstraint(AbstractWeighting[PyTree]):
     """D + lambda (R - r): the rate is held at r nats by a multiplier, which takes the place of beta.
 
     Attributes:
         target_nats: r, summed over levels.
-        speed: as for `DistortionConstraint`.
-        decay: as for `DistortionConstraint`.
+        multiplier: gives lambda.
 
     References:
         Marino (thesis), Sec. 2.3 (a KL constraint); Rezende and Viola, "Taming VAEs".
     """
 
     target_nats: Coefficient
-    speed: Coefficient = 0.01
-    decay: Coefficient = 0.99
+    multiplier: AbstractMultiplier = DualVariable()
 
-    def init(self) -> ConstraintState:
-        return ConstraintState(jnp.zeros(()), jnp.zeros(()))
+    def init(self) -> PyTree:
+        return self.multiplier.init()
 
-    def __call__(self, terms: FreeEnergyTerms, state: ConstraintState) -> Energy:
-        multiplier = jnp.exp(state.log_multiplier)
+    def __call__(self, terms: FreeEnergyTerms, state: PyTree) -> Energy:
+        multiplier = self.multiplier.value(state)
         lagrangian = terms.distortion_nats + multiplier * (jnp.sum(terms.rates_nats) - self.target_nats)
         return lagrangian / jnp.maximum(1.0, multiplier)
 
-    def update(self, terms: FreeEnergyTerms, state: ConstraintState) -> ConstraintState:
-        return _follow(state, jnp.sum(terms.rates_nats) - self.target_nats, self.speed, self.decay)
-
-
-def _follow(state: ConstraintState, excess: Scalar, speed: Coefficient, decay: Coefficient) -> ConstraintState:
-    excess = jax.lax.stop_gradient(excess).astype(state.excess_nats.dtype)
-    mean = decay * state.excess_nats + (1.0 - decay) * excess
-    change = speed * jnp.clip(mean, -1.0, 1.0)
-    # Bounded, so that a target out of reach does not end in an infinite weight.
-    return ConstraintState(mean, jnp.clip(state.log_multiplier + change, -10.0, 10.0))
+    def update(self, terms: FreeEnergyTerms, state: PyTree) -> PyTree:
+        return self.multiplier.update(jnp.sum(terms.rates_nats) - self.target_nats, state)
 
 
 @final
@@ -223,9 +204,9 @@ class Weighted(AbstractPredictive[Evidence]):
 
     free_energy: FreeEnergy
     weighting: AbstractWeighting
-    state: Array | eqx.Module | None
+    state: PyTree
 
-    def __init__(self, free_energy: FreeEnergy, weighting: AbstractWeighting, state: Array | eqx.Module | None = None):
+    def __init__(self, free_energy: FreeEnergy, weighting: AbstractWeighting, state: PyTree = None):
         self.free_energy = free_energy
         self.weighting = weighting
         self.state = weighting.init() if state is None else state

@@ -12,7 +12,7 @@ import catalogue
 from homeostat.control import ActionSequences, ModelPredictive
 from homeostat.core import AbstractMarkovModel, PlanningContext
 from homeostat.distributions import AbstractExpectation, Antithetic, Categorical, Enumeration, MonteCarlo, ScoreFunction
-from homeostat.inference import FreeEnergyDescent, ModelWithEngine, infer
+from homeostat.inference import ModelWithEngine, free_energy_descent, infer
 from homeostat.inference.engines import Chain, CrossEntropy, Direct, Gradient, Iterative, StopGradient
 from homeostat.inference.filters import GaussianBelief, Kalman
 from homeostat.objectives import AbstractPlanEnergy, ImportanceWeighted, PathEnergy
@@ -95,9 +95,9 @@ def test_a_tighter_bound_is_refused(key):
 def test_learners_refuse_it_at_construction(engine):
     parts = ModelWithEngine(catalogue.mixture_model(), engine), Categorical(3), optax.adam(1e-3)
     with pytest.raises(BadInputError, match=REFUSED):
-        FreeEnergyDescent(*parts, MonteCarlo(4))
-    FreeEnergyDescent(*parts, Enumeration())
-    FreeEnergyDescent(*parts, ScoreFunction())
+        free_energy_descent(*parts, MonteCarlo(4))
+    free_energy_descent(*parts, Enumeration())
+    free_energy_descent(*parts, ScoreFunction())
 
 
 def test_plans_of_choices(key):

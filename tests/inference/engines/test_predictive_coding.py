@@ -15,11 +15,11 @@ import catalogue
 import references
 from homeostat.distributions import Delta, DiagonalGaussian
 from homeostat.inference import (
-    FreeEnergyDescent,
     ModelWithEngine,
-    PredictiveCodingLearning,
+    free_energy_descent,
     infer,
     local_gradients,
+    predictive_coding_descent,
 )
 from homeostat.inference.engines import Chain, ConstantGain, Direct, Gradient, PredictiveCoding
 from homeostat.models.static import (
@@ -244,7 +244,7 @@ def test_a_learned_precision_is_that_of_the_residuals(key):
     x = jnp.asarray(generator.normal(size=(64, 2))) @ loadings.T + 0.4 * jnp.asarray(generator.normal(size=(64, 8)))
     model = ProbabilisticPCA(loadings, jnp.zeros(8), jnp.zeros(()))
     fixed = jax.tree.map(lambda _: False, model)
-    learner = PredictiveCodingLearning(
+    learner = predictive_coding_descent(
         model,
         optax.sgd(0.02),
         # The mode's curvature is at most 1 + |W|^2 / sigma^2.
@@ -257,17 +257,17 @@ def test_a_learned_precision_is_that_of_the_residuals(key):
         return learner.update(state, x, key=step_key)
 
     state, metrics = jax.lax.scan(body, learner.init(key=key), jr.split(key, 200))
-    settled = learner.settle(state.model, x, key=key)
+    settled = learner.problem.settle(state.learned, x, key=key)
     residual = np.mean((np.asarray(x) - np.asarray(settled) @ np.asarray(loadings).T) ** 2)
-    np.testing.assert_allclose(np.exp(2.0 * state.model.log_sigma), residual, rtol=AUTODIFF)
+    np.testing.assert_allclose(np.exp(2.0 * state.learned.log_sigma), residual, rtol=AUTODIFF)
     assert 0.05 < residual < 0.3
     assert metrics.energy_nats[-1] < metrics.energy_nats[0]
-    np.testing.assert_array_equal(state.model.loadings, loadings)
+    np.testing.assert_array_equal(state.learned.loadings, loadings)
 
 
 @pytest.mark.slow
 def test_learning_lowers_the_energy_of_a_hierarchy_and_keeps_the_laws(key):
-    learner = PredictiveCodingLearning(deep(Bernoulli((SIZE,)), units=1), optax.adam(0.02), num_steps=10)
+    learner = predictive_coding_descent(deep(Bernoulli((SIZE,)), units=1), optax.adam(0.02), num_steps=10)
     check_learner(learner, observations(), key=key)
     # Networks carry functions beside their arrays, which a scan does not.
     update, state, energies = eqx.filter_jit(learner.update), learner.init(key=key), []
@@ -281,22 +281,22 @@ def test_learning_lowers_the_energy_of_a_hierarchy_and_keeps_the_laws(key):
 
 
 def test_what_is_not_finite_stops_learning_and_keeps_the_model(key):
-    learner = PredictiveCodingLearning(factors(), optax.sgd(0.01), num_steps=2)
+    learner = predictive_coding_descent(factors(), optax.sgd(0.01), num_steps=2)
     state, _ = learner.update(learner.init(key=key), observations(), key=key)
     bad, metrics = learner.update(state, observations().at[0, 0].set(jnp.nan), key=key)
     assert int(metrics.failed_step) == 1
     assert bool(bad.failure.distortion)
-    assert eqx.tree_equal(bad.model, state.model)
+    assert eqx.tree_equal(bad.learned, state.learned)
     after, metrics = learner.update(bad, observations(), key=key)
     assert int(metrics.failed_step) == 1
-    assert eqx.tree_equal(after.model, state.model)
+    assert eqx.tree_equal(after.learned, state.learned)
 
 
 def test_an_encoder_can_be_trained_beside_it(key):
     # The learner of other engines differentiates through the steps as they run.
     encoder = Direct(Encoder(MLP(SIZE, 2, 4, 1, key=key)))
     engine = Chain((encoder, PredictiveCoding(optax.sgd(0.01))), (1,))
-    learner = FreeEnergyDescent(ModelWithEngine(factors(), engine), Delta(2), optax.adam(1e-2), num_steps=2)
+    learner = free_energy_descent(ModelWithEngine(factors(), engine), Delta(2), optax.adam(1e-2), num_steps=2)
     update = eqx.filter_jit(learner.update)
     state, first = update(learner.init(key=key), observations(), key=key)
     assert not eqx.tree_equal(state.learned.engine, engine)
@@ -328,4 +328,4 @@ def test_refuses_what_it_cannot_do(key):
     with pytest.raises(BadInputError, match="Expected one gain"):
         run(PredictiveCoding(optax.sgd(0.1), ConstantGain(jnp.ones(3))), model, x, key)
     with pytest.raises(BadInputError, match="at least one step"):
-        PredictiveCodingLearning(model, optax.sgd(0.1), num_steps=0)
+        predictive_coding_descent(model, optax.sgd(0.1), num_steps=0)

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from homeostat.distributions import DiagonalGaussian, FullGaussian
-from homeostat.inference import FilteringDescent, ModelWithFilter, RauchTungStriebel, SequenceBatch, filter, smooth
+from homeostat.inference import ModelWithFilter, RauchTungStriebel, SequenceBatch, filter, filtering_descent, smooth
 from homeostat.inference.engines import Gradient, NaturalGradient
 from homeostat.inference.filters import (
     BoundScore,
@@ -83,7 +83,7 @@ def test_filters_learn_from_measurements(model, measurements, key):
     """With the model's noise as each measurement's own the update is that of plain observations, otherwise another."""
     values, lengths = jnp.nan_to_num(measurements.value)[None], jnp.array([TIME - 1])
     method = VariationalFilter(Gradient(optax.sgd(0.1)), DiagonalGaussian(DIM), propagation=SampledHistories(2))
-    learner = FilteringDescent(ModelWithFilter(model, method), optax.sgd(0.1))
+    learner = filtering_descent(ModelWithFilter(model, method), optax.sgd(0.1))
 
     @eqx.filter_jit
     def update(observations):

@@ -27,9 +27,9 @@ from homeostat.inference.smoothers import (
     Bidirectional,
     DirectForm,
     ProductForm,
-    SmoothingDescent,
     Structured,
     linear_gaussian_path,
+    smoothing_descent,
 )
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, Measurement
 from homeostat.nn import GRU, Dense
@@ -281,7 +281,7 @@ def standing_still(learned):
 def test_recognition_networks_learn(linear, key, name):
     """The free energy of ragged sequences with holes falls, and never below the evidence."""
     batch = sequences(linear, key)
-    learner = SmoothingDescent(
+    learner = smoothing_descent(
         ModelWithEngine(linear, Direct(RECOGNITION[name](jr.key(1)))),
         optax.chain(optax.masked(optax.set_to_zero(), standing_still), optax.adam(3e-2)),
         expectation=Neighbours(),
@@ -319,7 +319,7 @@ def test_semi_amortized_and_expectation_maximisation(linear, key):
     assert gap(found, smooth(RauchTungStriebel(), linear, values, actions)) < ALGEBRA
 
     batch = jax.tree.map(lambda leaf: leaf[None], PathEvidence.of(values, actions))
-    learner = SmoothingDescent(
+    learner = smoothing_descent(
         ModelWithEngine(linear, StopGradient(PathNaturalGradient())), optax.sgd(1.0), expectation=Neighbours()
     )
     state, metrics = eqx.filter_jit(learner.update)(learner.init(key=key), batch, key=key)
@@ -337,7 +337,7 @@ def test_semi_amortized_and_expectation_maximisation(linear, key):
 def test_an_update_that_is_not_finite_is_refused(linear, key):
     batch = sequences(linear, key, 2)
     broken = eqx.tree_at(lambda e: e.observations, batch, batch.observations.at[0, 0, 1].set(jnp.inf))
-    learner = SmoothingDescent(
+    learner = smoothing_descent(
         ModelWithEngine(linear, Direct(RECOGNITION["direct"](jr.key(1)))), optax.adam(1e-2), expectation=WholePaths()
     )
     update = eqx.filter_jit(learner.update)

@@ -20,7 +20,14 @@ import numpy as np
 from ... import metrics
 from ...core import AbstractFamily
 from ...distributions import AbstractExpectation, MonteCarlo
-from ...inference import AbstractIterationWeights, AllIterations, FreeEnergyDescent, LastIteration, ModelWithEngine
+from ...inference import (
+    AbstractIterationWeights,
+    AllIterations,
+    EnergyDescent,
+    LastIteration,
+    ModelWithEngine,
+    free_energy_descent,
+)
 from ...metrics import bound_path
 from ...runs import RunContext
 from ...typing import Array, Float, Key
@@ -60,18 +67,18 @@ class InferenceMethod(NamedTuple):
     def method(self, data: SplitData, training: Training, every: int = 100) -> Method:
         """Training of model and engine on `data.train`, prepared anew in each batch."""
 
-        def learner(learned: ModelWithEngine) -> FreeEnergyDescent:
-            return FreeEnergyDescent(
+        def learner(learned: ModelWithEngine) -> EnergyDescent:
+            return free_energy_descent(
                 learned, self.family_of(learned), training.optimizer(), self.expectation, self.num_steps,
                 engine_weights=self.engine_weights, model_weights=self.model_weights, prepare=data.prepare,
             )  # fmt: skip
 
         return Method(self.name, self.build, learner, training, every=every)
 
-    def learner(self, data: SplitData, training: Training, *, key: Key) -> FreeEnergyDescent:
+    def learner(self, data: SplitData, training: Training, *, key: Key) -> EnergyDescent:
         """The learner from new weights."""
         learner = self.method(data, training).learner(eqx.filter_jit(self.build)(key=key))
-        assert isinstance(learner, FreeEnergyDescent)
+        assert isinstance(learner, EnergyDescent)
         return learner
 
     def family_of(self, learned: ModelWithEngine) -> AbstractFamily:

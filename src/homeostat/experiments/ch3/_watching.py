@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 
 from ...core import AbstractLearner
-from ...inference import FreeEnergyDescent, FreeEnergyDescentState, ModelWithEngine
+from ...inference import EnergyDescent, EnergyDescentState, ModelWithEngine
 from ...runs import RunContext
 from ...train import InMemoryLoader
 from ...typing import Array, Float, Key, PyTree
@@ -19,7 +19,7 @@ from ._racing import mean_gradient_norms, path_of
 
 
 @final
-class Continued(AbstractLearner[FreeEnergyDescentState, Any]):
+class Continued(AbstractLearner[EnergyDescentState, Any]):
     """A learner that goes on from a given state, so that a long training can be looked at in between.
 
     Attributes:
@@ -27,13 +27,13 @@ class Continued(AbstractLearner[FreeEnergyDescentState, Any]):
         state: where it goes on.
     """
 
-    learner: FreeEnergyDescent
-    state: FreeEnergyDescentState
+    learner: EnergyDescent
+    state: EnergyDescentState
 
-    def init(self, *, key: Key) -> FreeEnergyDescentState:
+    def init(self, *, key: Key) -> EnergyDescentState:
         return self.state
 
-    def update(self, state: FreeEnergyDescentState, batch: PyTree, *, key: Key) -> tuple[FreeEnergyDescentState, Any]:
+    def update(self, state: EnergyDescentState, batch: PyTree, *, key: Key) -> tuple[EnergyDescentState, Any]:
         return self.learner.update(state, batch, key=key)
 
 

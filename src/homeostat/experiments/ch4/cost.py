@@ -21,7 +21,7 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from ...inference import FilteringDescent, ModelWithFilter, SequenceBatch, filter
+from ...inference import EnergyDescent, ModelWithFilter, SequenceBatch, filter, filtering_descent
 from ...inference.filters import VariationalFilter, srnn_filter
 from ...metrics import count_weights, take_turns
 from ...models.sequential import SRNNSizes, speech_density, srnn
@@ -167,11 +167,11 @@ def _updating(
     key: Key,
 ) -> Callable[[], PyTree]:
     def prepare() -> tuple:
-        learner = FilteringDescent(eqx.filter_jit(build)(), optimizer, detach=detach, online=online)
+        learner = filtering_descent(eqx.filter_jit(build)(), optimizer, detach=detach, online=online)
         return learner, learner.init(key=key), SequenceBatch(windows())
 
     @eqx.filter_jit
-    def updated(learner: FilteringDescent, state: PyTree, batch: SequenceBatch) -> PyTree:
+    def updated(learner: EnergyDescent, state: PyTree, batch: SequenceBatch) -> PyTree:
         state, metrics = learner.update(state, batch, key=key)
         return eqx.filter(state.learned, eqx.is_array), metrics
 

@@ -18,7 +18,7 @@ import jax.random as jr
 import numpy as np
 
 from ...distributions import FullGaussian
-from ...inference import FilteringDescent, ModelWithFilter, SequenceBatch
+from ...inference import EnergyDescent, ModelWithFilter, SequenceBatch, filtering_descent
 from ...inference.filters import VariationalFilter
 from ...runs import AtMost, Claim, Minutes, RunContext
 from ...typing import Key
@@ -164,8 +164,8 @@ def learn(config: Config, context: RunContext, *, key: Key) -> None:
         def build(key: Key, dim: int = dim, example=example) -> ModelWithFilter:
             return ModelWithFilter(example, learned_filter(config, dim, key=key))
 
-        def learner(learned: ModelWithFilter) -> FilteringDescent:
-            return FilteringDescent(learned, config.training.optimizer(), config.training.truncation or None)
+        def learner(learned: ModelWithFilter) -> EnergyDescent:
+            return filtering_descent(learned, config.training.optimizer(), config.training.truncation or None)
 
         method = Method(f"avf-{dim}", build, learner, config.training)
         batches = SequenceBatch(seen.observations, seen.actions, models=seen.model)

@@ -22,7 +22,7 @@ import numpy as np
 from ... import viz
 from ...core import AbstractFilter
 from ...distributions import FullGaussian, SigmaPoints
-from ...inference import FilteringDescent, ModelWithFilter, SequenceBatch
+from ...inference import EnergyDescent, ModelWithFilter, SequenceBatch, filtering_descent
 from ...inference.engines import Direct
 from ...inference.filters import Extended, MomentMatching, Particle, Unscented, VariationalFilter
 from ...metrics import SequenceEvaluation, lead
@@ -140,8 +140,8 @@ def learned_filters(
         def build(key: Key, label: str = label, steps: int = steps) -> ModelWithFilter:
             return ModelWithFilter(system.model, variational(system, engine_of(config, system, label, key=key), steps))
 
-        def learner(learned: ModelWithFilter) -> FilteringDescent:
-            return FilteringDescent(learned, of_the_filter, config.training.truncation or None)
+        def learner(learned: ModelWithFilter) -> EnergyDescent:
+            return filtering_descent(learned, of_the_filter, config.training.truncation or None)
 
         method = Method(label, build, learner, config.training)
         batches = SequenceBatch(seen.observations, seen.actions)

@@ -17,9 +17,9 @@ import jax.random as jr
 import numpy as np
 
 from ... import viz
-from ...inference import ModelWithEngine, sample_sequence
+from ...inference import ModelWithEngine, sample_sequence, smoothing_descent
 from ...inference.engines import Direct, PathNaturalGradient, PathNewton
-from ...inference.smoothers import ProductForm, SmoothingDescent, Structured
+from ...inference.smoothers import ProductForm, Structured
 from ...models.sequential import LinearGaussian
 from ...objectives import Neighbours, PathEvidence
 from ...results import BadInputError
@@ -146,7 +146,7 @@ def recognition(
 
     def fit(key: Key) -> ProductForm:
         build_key, fit_key = jr.split(key)
-        learner = SmoothingDescent(
+        learner = smoothing_descent(
             ModelWithEngine(model, Direct(eqx.filter_jit(build)(key=build_key))),
             only(lambda both: both.engine, config.training.optimizer()),
             # Exact for this model, so that nothing but the choice of sequences is random.
@@ -161,7 +161,7 @@ def recognition(
             num_steps=training.num_steps,
             key=fit_key,
         )
-        if (failed := int(result.state.failed_step)) >= 0:
+        if (failed := int(result.state.failure.step)) >= 0:
             raise BadInputError(
                 f"Expected training of the recognition network to stay finite, got a value that was not at update {failed}: "
                 "choose a smaller learning rate."

@@ -12,7 +12,7 @@ import jax.random as jr
 import optax
 
 from ...distributions import Antithetic, DiagonalGaussian, FullGaussian, MonteCarlo
-from ...inference import FreeEnergyDescent, ModelWithEngine, infer
+from ...inference import ModelWithEngine, free_energy_descent, infer
 from ...inference.engines import Direct, NaturalGradient
 from ...models.static import Gaussian, LatentGaussian, SparseTemplate, StandardLevel, model_at
 from ...nn import ConvolutionalDecoder, ConvolutionalEncoder
@@ -179,7 +179,7 @@ def train_autoencoder(
 ) -> ImageBounds:
     """Train on the free energy; returns the bounds on the held-out images."""
     family = DiagonalGaussian(num_codes)
-    learner = FreeEnergyDescent(autoencoder(num_codes, key=jr.fold_in(key, 20)), family, optax.adam(1e-3))
+    learner = free_energy_descent(autoencoder(num_codes, key=jr.fold_in(key, 20)), family, optax.adam(1e-3))
     learned = context.fit(
         "autoencoder", learner, InMemoryLoader(images, 64), num_steps=num_updates, key=jr.fold_in(key, 21),
         every=max(1, num_updates // 20),

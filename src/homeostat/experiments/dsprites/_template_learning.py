@@ -11,7 +11,7 @@ import optax
 
 from ...core import AbstractEngine
 from ...distributions import Antithetic, Cubature, FullGaussian, FullGaussianParams
-from ...inference import IndexedData, VariationalEM, infer
+from ...inference import IndexedData, infer, variational_em
 from ...inference.engines import NaturalGradient
 from ...models.static import SparseTemplate, SpatialTransformer, SpriteCoordinates, stack_models
 from ...objectives import Evidence, FreeEnergy
@@ -157,12 +157,12 @@ def alternate(
         family = FullGaussian(starts.loc.shape[1])
         model = context.fit(
             f"{name}-{number}",
-            VariationalEM(model, starts, engine, family, optimizer, learnable, project, Antithetic(2)),
+            variational_em(model, starts, engine, family, optimizer, learnable, project, Antithetic(2)),
             InMemoryLoader(IndexedData(images, jnp.arange(images.shape[0])), min(32, images.shape[0])),
             num_steps=num_updates,
             key=jr.fold_in(key, first + number),
             every=max(1, num_updates // 4),
-        ).state.model
+        ).state.learned
     return model
 
 

@@ -14,7 +14,7 @@ import jax.random as jr
 import optax
 
 from ...core import AbstractLearner, AbstractSequentialModel
-from ...inference import FilteringDescent, ModelWithFilter
+from ...inference import ModelWithFilter, filtering_descent
 from ...inference.engines import Gated, LearnedSGD, ScaledGradient
 from ...inference.filters import FlatReader, NormalizedMean, VariationalFilter, amortized_variational_filter
 from ...models.sequential import ConditionedOnFirst
@@ -108,7 +108,7 @@ def filtering_methods(
             return ModelWithFilter(ConditionedOnFirst(model), build_filter(model, key=filter_key))
 
         def learner(learned: ModelWithFilter) -> AbstractLearner:
-            return FilteringDescent(
+            return filtering_descent(
                 learned, training.optimizer(), training.truncation or None,
                 weighting=Annealing(optax.linear_schedule(0.0, 1.0, rising)), prepare=task.crops, **options,
             )  # fmt: skip

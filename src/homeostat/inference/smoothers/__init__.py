@@ -6,11 +6,6 @@ from ._forward_backward import (
     SmoothedStates as SmoothedStates,
     viterbi as viterbi,
 )
-from ._learning import (
-    SmoothingDescent as SmoothingDescent,
-    SmoothingDescentState as SmoothingDescentState,
-    SmoothingMetrics as SmoothingMetrics,
-)
 from ._particle import ParticleSmoother as ParticleSmoother, SmoothedParticles as SmoothedParticles
 from ._rauch_tung_striebel import RauchTungStriebel as RauchTungStriebel, Smoothed as Smoothed
 from ._recognition import (
@@ -19,6 +14,7 @@ from ._recognition import (
     DirectForm as DirectForm,
     ProductForm as ProductForm,
     Stepwise as Stepwise,
+    in_order as in_order,
     sequence_inputs as sequence_inputs,
 )
 from ._structured import (

@@ -10,7 +10,7 @@ import optax
 
 from ...core import AbstractEngine, AbstractFamily, AbstractModel
 from ...distributions import MonteCarlo
-from ...inference import FreeEnergyDescent, LastIteration, ModelWithEngine
+from ...inference import EnergyDescent, LastIteration, ModelWithEngine, free_energy_descent
 from ...models.static import LatentGaussian
 from ...objectives import (
     AbstractWeighting,
@@ -86,9 +86,9 @@ class RowsSystem(NamedTuple):
         model = self.learned.model
         return model.dims if isinstance(model, LatentGaussian) else latent_dims(self.options)
 
-    def learner(self) -> FreeEnergyDescent:
+    def learner(self) -> EnergyDescent:
         """Descends the weighted free energy in model and engine together."""
-        return FreeEnergyDescent(
+        return free_energy_descent(
             self.learned,
             self.inference.family,
             make_optimizer(self.options),

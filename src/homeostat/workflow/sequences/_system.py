@@ -10,7 +10,7 @@ import jax.random as jr
 import optax
 
 from ...core import AbstractFilter, AbstractSequentialModel
-from ...inference import FilteringDescent, ModelWithFilter
+from ...inference import EnergyDescent, ModelWithFilter, filtering_descent
 from ...inference.filters import (
     FlatReader,
     Kalman,
@@ -60,12 +60,12 @@ class SequencesSystem(NamedTuple):
     learned: ModelWithFilter
     weighting: AbstractWeighting
 
-    def learner(self) -> FilteringDescent | Maximization:
+    def learner(self) -> EnergyDescent | Maximization:
         """Descends the weighted free energy in model and filter together, or maximises the likelihood of an exact filter."""
         options = self.options
         if isinstance(self.learned.model, LinearGaussian):
             return Maximization(self.learned.model)
-        return FilteringDescent(
+        return filtering_descent(
             self.learned,
             make_optimizer(options),
             options.truncation or None,

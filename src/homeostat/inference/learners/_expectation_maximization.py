@@ -16,14 +16,15 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
-from ..distributions import positive_tria
-from ..models.sequential import LinearDynamics, LinearGaussian, Measurement
-from ..results import RESULTS, BadInputError
-from ..typing import Action, Array, Bool, Float, Int
-from ._filter import length_mask, masked
-from ._smooth import smooth
-from .filters import Kalman
-from .smoothers import RauchTungStriebel, Smoothed
+from ..._scan import scan
+from ...distributions import positive_tria
+from ...models.sequential import LinearDynamics, LinearGaussian, Measurement
+from ...results import RESULTS, BadInputError
+from ...typing import Action, Array, Bool, Float, Int
+from .._filter import length_mask, masked
+from .._smooth import smooth
+from ..filters import Kalman
+from ..smoothers import RauchTungStriebel, Smoothed
 
 
 class Parts(NamedTuple):
@@ -148,7 +149,7 @@ def _expectation_maximization(
         updated = _maximize(current, smoothed, observations, actions, mask, parts, smoother)
         return updated, -jnp.sum(smoothed.filtered.info.free_energy_nats)
 
-    learned, path = jax.lax.scan(body, _strong(model), None, length=num_steps)
+    learned, path = scan(body, model, length=num_steps)
     last = -jnp.sum(smooth_all(learned).filtered.info.free_energy_nats)
     path = jnp.concatenate([path, last[None]])
     if throw:
@@ -293,11 +294,6 @@ def _square(root: Float[Array, "n m"]) -> Float[Array, "n n"]:
     """A square root of the same matrix with as many columns as rows."""
     missing = max(root.shape[0] - root.shape[1], 0)
     return positive_tria(jnp.pad(root, ((0, 0), (0, missing))))
-
-
-def _strong(model: LinearGaussian) -> LinearGaussian:
-    """Drop weak types, which would change between the first and the second step of a scan."""
-    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, jnp.result_type(leaf)), model)
 
 
 def _linear(model: LinearGaussian) -> LinearDynamics:

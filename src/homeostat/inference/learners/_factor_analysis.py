@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
-from ..models.static import FactorAnalysis, ProbabilisticPCA
-from ..results import RESULTS, BadInputError
-from ..typing import Array, Float, Scalar
+from ...models.static import FactorAnalysis, ProbabilisticPCA
+from ...results import RESULTS, BadInputError
+from ...typing import Array, Float, Scalar
 
 MINIMUM_SCALE = 1e-3
 """Default floor of a noise's standard deviation, in the unit of x: an entry that never varies (the border of MNIST) would

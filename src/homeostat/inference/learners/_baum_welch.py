@@ -15,12 +15,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..distributions import Masked, known_entries
-from ..models.sequential import AbstractEmissions, HiddenMarkov
-from ..results import RESULTS, BadInputError
-from ..typing import Action, Array, Bool, Float, Int, Observation
-from ._filter import length_mask
-from .smoothers import ForwardBackward, SmoothedStates
+from ...distributions import Masked, known_entries
+from ...models.sequential import AbstractEmissions, HiddenMarkov
+from ...results import RESULTS, BadInputError
+from ...typing import Action, Array, Bool, Float, Int, Observation
+from .._filter import length_mask
+from ..smoothers import ForwardBackward, SmoothedStates
 
 
 class StateParts(NamedTuple):

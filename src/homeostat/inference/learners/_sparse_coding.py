@@ -16,9 +16,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..models.static import SparseCoding, unit_columns
-from ..results import BadInputError
-from ..typing import Array, Energy, Float, Int
+from ...models.static import SparseCoding, unit_columns
+from ...results import BadInputError
+from ...typing import Array, Energy, Float, Int
 
 
 class SparseEstimate(NamedTuple):

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..core import AbstractSequentialModel
-from ..models.sequential import Given, pad_actions
-from ..results import BadInputError
-from ..typing import Array, Bool, Float, Int, Key, PyTree
-from ._filter import length_mask, masked
+from ...core import AbstractSequentialModel
+from ...models.sequential import Given, pad_actions
+from ...results import BadInputError
+from ...typing import Array, Bool, Float, Int, Key, PyTree
+from .._filter import length_mask, masked
 
 
 class SequenceBatch(NamedTuple):
