@@ -7,7 +7,7 @@ import jax.random as jr
 import numpyro.distributions as dist
 import optax
 import pytest
-from homeostat.inference._sequence_batch import time_major
+from homeostat.inference.learners._sequence_batch import time_major
 
 from homeostat.distributions import DiagonalGaussian, Masked, MonteCarlo, Parallel, PathGaussian
 from homeostat.inference import (
