@@ -69,7 +69,7 @@ class Rates(eqx.Module):
 ENGINES = {
     "direct": lambda: (Direct(Policy(jnp.zeros((2, 2)), jnp.zeros(2))), 1),
     "iterative": lambda: (
-        Iterative(Rates(jnp.array([0.0] * 4 + [-2.0] * 4)), (Estimate(), InferenceGradient()), LearnedSGD()),
+        Iterative(Rates(jnp.array([0.0] * 4 + [-5.0] * 4)), (Estimate(), InferenceGradient()), LearnedSGD()),
         6,
     ),
 }
