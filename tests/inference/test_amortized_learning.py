@@ -179,7 +179,7 @@ def test_credits_say_which_iteration_teaches(batch, key):
     assert not close(gradients[0].model, first[0].model, 1e-6)
     assert gradients[1].free_energy_nats < first[1].free_energy_nats
     with_every = learner(engine, num_steps=2, engine_weights=AllIterations(), model_weights=AllIterations())
-    assert with_every.engine_weights.weights(2) == (0.5, 0.5)
+    assert with_every.problem.engine_weights.weights(2) == (0.5, 0.5)
 
 
 def test_training_lowers_the_bound_and_reports_it_apart_from_the_weighting(batch, key):
