@@ -30,7 +30,7 @@ from homeostat.experiments.kit import (
     nats_per_step_of_sequences,
     stage_name,
 )
-from homeostat.inference import EnergyDescent, ModelWithFilter, condition_on_first, filtering_descent
+from homeostat.inference import EnergyDescent, ModelWithFilter, condition_on_first
 from homeostat.inference.engines import NaturalGradient, ScaledGradient
 from homeostat.inference.filters import SampledHistories, VariationalFilter, srnn_filter
 from homeostat.models.sequential import (

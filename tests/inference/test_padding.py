@@ -7,7 +7,6 @@ import jax.random as jr
 import numpyro.distributions as dist
 import optax
 import pytest
-from homeostat.inference.learners._sequence_batch import time_major
 
 from homeostat.distributions import DiagonalGaussian, Masked, MonteCarlo, Parallel, PathGaussian
 from homeostat.inference import (
@@ -21,6 +20,7 @@ from homeostat.inference import (
 from homeostat.inference._filter import masked
 from homeostat.inference.engines import Chain, Direct, Gradient, PathNaturalGradient
 from homeostat.inference.filters import SampledHistories, VariationalFilter
+from homeostat.inference.learners._sequence_batch import time_major
 from homeostat.inference.smoothers import Bidirectional, DirectForm, ProductForm, Structured
 from homeostat.inference.smoothers._recognition import in_order
 from homeostat.models.sequential import (
