@@ -8,8 +8,8 @@ import jax.random as jr
 import numpy as np
 import pytest
 
+from homeostat.core import Bounded
 from homeostat.environments import (
-    Bounded,
     ContinuousMotion,
     DSprites,
     GridMotion,

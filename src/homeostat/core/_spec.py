@@ -25,7 +25,7 @@ class Bounded(eqx.Module):
         shape: its shape.
         low: smallest value of every element, minus infinity for none.
         high: largest value of every element.
-        whole: whether elements are whole numbers; truth values are 0 and 1.
+        whole: whether elements are whole numbers; truth values serve where they are 0 or 1.
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -53,7 +53,8 @@ class Bounded(eqx.Module):
             array = jnp.asarray(value)
         except (TypeError, ValueError) as error:
             raise BadInputError(f"{expected}, got {value!r}.") from error
-        is_whole = jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == jnp.bool_
+        binary = array.dtype == jnp.bool_ and np.all(np.asarray(self.low) == 0) and np.all(np.asarray(self.high) == 1)
+        is_whole = jnp.issubdtype(array.dtype, jnp.integer) or binary
         is_real = jnp.issubdtype(array.dtype, jnp.floating)
         if array.shape != self.shape or not (is_whole or (is_real and not self.whole)):
             raise BadInputError(f"{expected}, got shape {array.shape} and type {array.dtype}.")

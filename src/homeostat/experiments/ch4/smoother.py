@@ -155,12 +155,8 @@ def recognition(
         evidence = jax.vmap(lambda values: PathEvidence.of(values, None))(seen)
         training = config.training
         result = context.fit(
-            "recognition",
-            learner,
-            InMemoryLoader(evidence, training.batch_size),
-            num_steps=training.num_steps,
-            key=fit_key,
-        )
+            "recognition", learner, InMemoryLoader(evidence, training.batch_size), num_steps=training.num_steps, key=fit_key
+        )  # fmt: skip
         if (failed := int(result.state.failure.step)) >= 0:
             raise BadInputError(
                 f"Expected training of the recognition network to stay finite, got a value that was not at update {failed}: "
@@ -209,16 +205,13 @@ def counts(config: Config, context: RunContext, *, key: Key) -> None:
         f"particle smoother with {config.num_particles:,} particles and paths, which have an error of their own; its last entry is "
         "an estimate of -log p(x) per step.",
     )
+    bands = [
+        viz.BeliefBand("structured", np.asarray(structured.mean), np.asarray(structured.deviation)),
+        viz.BeliefBand("Laplace", np.asarray(laplace.mean), np.asarray(laplace.deviation)),
+        viz.BeliefBand("particle", np.asarray(paths.mean[0]), np.sqrt(np.asarray(paths.variance[0]))),
+    ]
     context.figure(
         "counts",
-        viz.plot_posterior_bands(
-            [
-                viz.BeliefBand("structured", np.asarray(structured.mean), np.asarray(structured.deviation)),
-                viz.BeliefBand("Laplace", np.asarray(laplace.mean), np.asarray(laplace.deviation)),
-                viz.BeliefBand("particle", np.asarray(paths.mean[0]), np.sqrt(np.asarray(paths.variance[0]))),
-            ],
-            np.asarray(sequences.states[0]),
-            names=("first state", "second state"),
-        ),
+        viz.plot_posterior_bands(bands, np.asarray(sequences.states[0]), names=("first state", "second state")),
         caption="States behind the counts of one sequence: smoothed means with bands of two standard deviations.",
     )
