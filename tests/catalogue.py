@@ -313,7 +313,7 @@ class AgentCase(NamedTuple):
 
 AGENTS: dict[str, Callable[[], AgentCase]] = {
     "belief": lambda: AgentCase(
-        BeliefAgent(linear_gaussian(), Kalman(), CONTROLLERS["active inference"]().controller), jnp.ones(2)
+        BeliefAgent(linear_gaussian(), Kalman(), CONTROLLERS["active inference"]().controller), jnp.ones(1)
     ),
     "policy": lambda: AgentCase(
         PolicyAgent(pulled(), engines.Gradient(optax.adam(0.1)), SquashedGaussian(2), num_steps=3), jnp.ones(2)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from numpyro.distributions import constraints, transforms
 
-from ..typing import Array, Float
+from ..typing import Array, Float, PyTree
 
 
 @final
@@ -57,6 +57,6 @@ class Squash(transforms.Transform):
         """log dx/dy, from 1 - tanh(y)^2 = 4 e^{-2y} / (1 + e^{-2y})^2, which does not cancel for large |y|."""
         return jnp.log(0.5 * self._interval(x)[1]) + 2.0 * (math.log(2.0) - x - jax.nn.softplus(-2.0 * x))
 
-    def tree_flatten(self) -> tuple[tuple[float | Array, float | Array], tuple[tuple[str, str], dict[str, float]]]:
+    def tree_flatten(self) -> tuple[PyTree, PyTree]:
         """The two ends are what a JAX transformation sees of it."""
         return (self.low, self.high), (("low", "high"), {})
