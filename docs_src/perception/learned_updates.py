@@ -1,7 +1,6 @@
 """Iterative amortized inference on a model whose posterior is known: learn to infer, then infer."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
@@ -9,7 +8,7 @@ import optax
 
 from homeostat.core import AbstractModel
 from homeostat.distributions import Antithetic, DiagonalGaussian
-from homeostat.inference import infer
+from homeostat.inference import ModelWithEngine, energy_descent, infer
 from homeostat.inference.engines import Estimate, Iterative, Residual, WeightedErrors
 from homeostat.nn import HighwayMLP
 from homeostat.objectives import Evidence, FreeEnergy
@@ -31,29 +30,14 @@ engine = Iterative(network, (Estimate(), WeightedErrors()), Residual())
 optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 400))
 
 
-def loss(engine, x, key):
-    """Free energy summed over iterations; the engine lets no gradient pass between them."""
-    params, total = family.init(), 0.0
-    for step_key in jr.split(key, steps):
-        params, _, _ = engine.step(objective, family, params, Evidence(x), None, key=step_key)
-        total = total + objective(family(params), Evidence(x), key=step_key)
-    return total / steps
-
-
-@eqx.filter_jit
-def update(engine, state, key):
-    xs = 2.0 * jr.normal(key, (64, 1))
-    keys = jr.split(key, 64)
-    value, gradient = eqx.filter_value_and_grad(lambda e: jnp.mean(jax.vmap(lambda x, k: loss(e, x, k))(xs, keys)))(
-        engine
-    )
-    changes, state = optimizer.update(gradient, state)
-    return eqx.apply_updates(engine, changes), state, value
-
-
-state = optimizer.init(eqx.filter(engine, eqx.is_inexact_array))
+# The free energy, averaged over iterations; the engine lets no gradient pass between them.
+problem = lambda model, x: (objective, Evidence(x))  # noqa: E731
+learner = energy_descent(problem, ModelWithEngine(None, engine), family, optimizer, steps)
+update, state = eqx.filter_jit(learner.update), learner.init(key=jr.key(0))
 for step in range(400):
-    engine, state, value = update(engine, state, jr.key(step))
+    key = jr.key(step)
+    state, metrics = update(state, 2.0 * jr.normal(key, (64, 1)), key=key)
+engine = state.learned.engine
 
 x = jnp.asarray([1.5])
 posterior = infer(objective, engine, family, Evidence(x), key=jr.key(1), num_steps=10)

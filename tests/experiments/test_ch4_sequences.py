@@ -30,7 +30,7 @@ from homeostat.experiments.kit import (
     nats_per_step_of_sequences,
     stage_name,
 )
-from homeostat.inference import EnergyDescent, ModelWithFilter, condition_on_first
+from homeostat.inference import ModelWithFilter, condition_on_first, filtering_descent
 from homeostat.inference.engines import NaturalGradient, ScaledGradient
 from homeostat.inference.filters import SampledHistories, VariationalFilter, srnn_filter
 from homeostat.models.sequential import (
@@ -124,7 +124,7 @@ def test_methods_share_the_model_and_differ_in_the_filter(task, key):
 
 def test_results_weigh_steps_or_sequences():
     scores = SequenceScores(np.array([[10.0, 90.0]]), np.array([[10, 30]]), np.array([2.0]))
-    result = Result(Method("baseline", srnn_filter, EnergyDescent, Training()), scores, 1, None)
+    result = Result(Method("baseline", srnn_filter, filtering_descent, Training()), scores, 1, None)
     np.testing.assert_allclose(nats_per_step(result), [2.5])
     np.testing.assert_allclose(nats_per_step_of_sequences(result), [2.0])
 

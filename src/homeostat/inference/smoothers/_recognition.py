@@ -160,7 +160,7 @@ class ProductForm(eqx.Module):
         scale_vector: Cholesky factor of its noise (the logarithm of the diagonal last), [d (d + 1) / 2].
         first_loc: mean of its first state, [d].
         first_scale_vector: Cholesky factor of its first state's covariance, likewise.
-        recursion: in which order the chain is worked through; `Structured` and `SmoothingDescent` put their own in its place.
+        recursion: in which order the chain is worked through; `Structured` and `smoothing_descent` put their own in its place.
 
     References:
         Archer et al., "Black box variational inference for state space models", 2015, Sec. 3.2.
