@@ -11,7 +11,7 @@ import pytest
 
 from homeostat.core import AbstractMarkovModel
 from homeostat.distributions import FullGaussian, GaussianMoments, Masked, Parallel, path_divergence
-from homeostat.inference import ModelWithEngine, RauchTungStriebel, filter, smooth
+from homeostat.inference import ModelWithEngine, RauchTungStriebel, filter, smooth, smoothing_descent
 from homeostat.inference.engines import (
     Chain,
     Direct,
@@ -29,7 +29,6 @@ from homeostat.inference.smoothers import (
     ProductForm,
     Structured,
     linear_gaussian_path,
-    smoothing_descent,
 )
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, Measurement
 from homeostat.nn import GRU, Dense
