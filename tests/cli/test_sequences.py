@@ -357,7 +357,7 @@ def test_every_model_with_every_filter_fits_together(model, engine, kind):
     if engine != "exact":
         learner: Any = system.learner()
         assert learner.learned.model is system.learned.model
-        assert (learner.detach is jax.lax.stop_gradient) == (engine == "amortized")
+        assert (learner.problem.detach is jax.lax.stop_gradient) == (engine == "amortized")
     stored = observations.restore(
         np.asarray(observations.batch(next(whole_batches(sequences, FullLength((3,)), 2)))[0])
     )

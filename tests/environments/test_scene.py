@@ -27,13 +27,7 @@ STRICT = Tolerances(ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS, eager=None)
     ids=["grid", "second order"],
 )
 def test_laws(scene, key):
-    spec = scene.action_spec
-
-    def action(k):
-        draw = jr.uniform(k, spec.shape, minval=-1, maxval=1)
-        return jnp.rint(draw).astype(int) if spec.whole else draw
-
-    check_environment(scene, action, key=key, tolerances=STRICT)
+    check_environment(scene, key=key, tolerances=STRICT)
 
 
 def test_the_nearest_sprite_hides_the_others(key):
