@@ -1,4 +1,4 @@
-"""What a likelihood demands of its data, checked while the rows stream by."""
+"""Requirements of a likelihood on its data, checked in one pass over the rows."""
 
 import abc
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class AbstractRequirement(abc.ABC):
 
     @abc.abstractmethod
     def expectation(self) -> str:
-        """What is expected, to follow the word Expected."""
+        """The requirement, as it follows the word Expected in a message."""
 
     @abc.abstractmethod
     def advice(self) -> str:
-        """What to do about it, a half sentence."""
+        """The remedy, a half sentence of a message."""
 
 
 @final

@@ -55,7 +55,7 @@ class DownloadProgress(NamedTuple):
 
 
 Progress = Callable[[DownloadProgress], None]
-"""What is called every half second, from the third second of a download on, and once when it is through."""
+"""Callback of a download: every half second from its third second on, and once at its end."""
 
 
 def fetch(

@@ -18,7 +18,7 @@ ANIMATIONS = (".gif",)
 @final
 @dataclass(frozen=True)
 class Frames:
-    """What is kept of the frames of a video.
+    """Selection, size and colours of the frames of a video.
 
     Attributes:
         height: of a frame in pixels, or `None` as in the file.
@@ -51,7 +51,7 @@ class Film(NamedTuple):
 
 
 Shown = Callable[[np.ndarray], np.ndarray]
-"""What is made of a frame, uint8 of shape (height, width, 3)."""
+"""Conversion of one frame, uint8 of shape (height, width, 3)."""
 
 
 def open_film(
@@ -166,7 +166,7 @@ def _header(stream: BinaryIO, count: int, shape: tuple[int, ...]) -> int:
 
 
 def show(options: Frames) -> Shown:
-    """What makes a frame of the asked size and colours."""
+    """Conversion of a frame to the asked size and colours."""
 
     def shown(picture: np.ndarray) -> np.ndarray:
         from PIL import Image

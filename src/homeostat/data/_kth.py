@@ -27,7 +27,7 @@ _REFERENCE = "Schuldt, Laptev and Caputo (2004), Recognizing human actions: a lo
 
 
 class KTHAction(NamedTuple):
-    """What the label of a video says.
+    """Person, action and scenario of a video, from its label.
 
     Attributes:
         person: 1 to 25.

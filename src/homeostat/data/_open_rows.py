@@ -16,7 +16,7 @@ from ._places import data_cache_folder, reading, written_whole
 from ._rows import AbstractRows, ArrayRows
 
 Message = Callable[[str], None]
-"""What is told a sentence for the user to read."""
+"""Receiver of sentences for the user."""
 
 IMAGES = (".png", ".jpg", ".jpeg")
 _COPY_BLOCK = 1 << 22

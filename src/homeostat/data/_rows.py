@@ -20,7 +20,7 @@ class AbstractRows(abc.ABC):
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """What messages call the data, usually the file."""
+        """Name of the data in messages, usually the file."""
 
     @property
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""What sequences must be, checked before anything is computed from them."""
+"""Checks of sequences, before anything is computed from them."""
 
 from collections.abc import Sequence as Listed
 from typing import NamedTuple

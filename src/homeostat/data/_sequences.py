@@ -40,7 +40,7 @@ class AbstractSequences(abc.ABC):
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """What messages call the data, usually the file."""
+        """Name of the data in messages, usually the file."""
 
     @property
     @abc.abstractmethod
@@ -60,7 +60,7 @@ class AbstractSequences(abc.ABC):
     @property
     @abc.abstractmethod
     def labels(self) -> tuple[str, ...]:
-        """What each sequence is called: its file, its name in a table, or its number."""
+        """Name of each sequence: its file, its name in a table, or its number."""
 
     @property
     @abc.abstractmethod

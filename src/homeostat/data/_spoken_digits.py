@@ -36,7 +36,7 @@ _NAME = re.compile(r"(\d)_([a-z]+)_(\d+)")
 
 
 class SpokenDigit(NamedTuple):
-    """What the label of a recording says.
+    """Digit, speaker and take of a recording, from its label.
 
     Attributes:
         digit: which was spoken.

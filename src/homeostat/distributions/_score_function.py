@@ -21,7 +21,7 @@ from ._expectation import AbstractExpectation
 
 
 class AbstractBaseline(eqx.Module):
-    """What is subtracted from f before it multiplies the score."""
+    """Baseline: subtracted from f before it multiplies the score."""
 
     @abc.abstractmethod
     def __call__(self, values: Float[Array, " n"]) -> Float[Array, " n"]:

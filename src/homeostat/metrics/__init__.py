@@ -1,4 +1,4 @@
-"""What to measure about inference and models."""
+"""Measurements of inference and models."""
 
 from ._amortization_gap import (
     FirstPassage as FirstPassage,

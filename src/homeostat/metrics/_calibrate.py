@@ -81,7 +81,7 @@ class CalibrationReport(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What the tests say, in a few sentences."""
+        """Results of the tests, in a few sentences."""
         simulations, quantities = self.calibration.ranks.shape
         least = int(np.argmin(self.p_values))
         sentences = []

@@ -32,7 +32,7 @@ _REPORTS = 20
 
 
 class Calibration(NamedTuple):
-    """What the simulations gave; the leading axis runs over them.
+    """Results of the simulations; the leading axis runs over them.
 
     Attributes:
         ranks: number of draws below the truth, 0..num_draws, for each quantity.
@@ -129,7 +129,7 @@ def simulation_based_calibration(
 
 
 class _Setting(NamedTuple):
-    """What all simulations share; as in `simulation_based_calibration`."""
+    """Setting that all simulations share; as in `simulation_based_calibration`."""
 
     model: AbstractModel
     engine: AbstractEngine

@@ -44,7 +44,7 @@ class EvaluationMeans(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What `evaluate` measured; a leading axis over rows everywhere, so that evaluations of blocks can be concatenated.
+    """Measurements of `evaluate`; a leading axis over rows everywhere, so that evaluations of blocks can be concatenated.
 
     Attributes:
         params: of the posterior that the engine ended on.

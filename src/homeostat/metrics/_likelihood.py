@@ -86,7 +86,7 @@ def log_likelihood(
 
 
 class _Running(NamedTuple):
-    """What is kept of the weights seen so far. Weights are relative to the largest one, so that none overflows."""
+    """Running summary of importance weights. Weights are relative to the largest one, so that none overflows."""
 
     count: Scalar
     largest: Float[Array, " tail_plus_one"]

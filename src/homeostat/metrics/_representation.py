@@ -18,7 +18,7 @@ from ._evaluate import map_rows
 
 
 class Codes(NamedTuple):
-    """What posteriors say about each latent, for every row.
+    """Statistics of the posteriors of each latent, for every row.
 
     Attributes:
         means: E_q[z].

@@ -58,7 +58,7 @@ class GRU(AbstractRecurrent):
 
 
 class LSTMState(NamedTuple):
-    """What an `LSTM` remembers; layers share an array, because a scan carries few large arrays faster than many small ones.
+    """State of an `LSTM`; layers share an array, because a scan carries few large arrays faster than many small ones.
 
     Attributes:
         hidden: h of every layer, the lowest first.

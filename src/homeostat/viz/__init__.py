@@ -1,4 +1,4 @@
-"""What results look like: reports and plots."""
+"""Plots and reports of results."""
 
 from ._calibration import (
     CalibrationSeries as CalibrationSeries,

@@ -26,7 +26,7 @@ def plot_ranks(
 
 
 class RankCurves(NamedTuple):
-    """What `plot_coverage` draws.
+    """Content of `plot_coverage`.
 
     Attributes:
         levels: of central intervals.

@@ -27,7 +27,7 @@ class BeliefBand(NamedTuple):
 
 
 class CostCurve(NamedTuple):
-    """What a method costs as its problem grows.
+    """Cost of a method against the size of its problem.
 
     Attributes:
         name: of the method.
@@ -49,7 +49,7 @@ def plot_prediction_update(
     first: int = 1,
     called: str = "state",
 ) -> Figure:
-    """What was believed before each observation and after it, one panel for each coordinate, with one standard deviation.
+    """Beliefs before and after each observation, one panel for each coordinate, with one standard deviation.
 
     Args:
         prediction: before the observation.

@@ -129,7 +129,7 @@ def plot_samples(images: Float[np.ndarray, "count height width *channels"], *, c
 
 
 class CalibrationSummary(NamedTuple):
-    """What `plot_calibration_summary` draws; quantities are coordinates of the latent, for instance.
+    """Content of `plot_calibration_summary`; quantities are coordinates of the latent, for instance.
 
     Attributes:
         positions: normalised ranks, (rank + 1/2) / (draws + 1).

@@ -1,4 +1,4 @@
-"""What is said when an optional library is not installed."""
+"""Messages for optional libraries that are not installed."""
 
 from pathlib import Path
 

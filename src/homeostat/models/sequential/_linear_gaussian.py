@@ -49,7 +49,7 @@ class Measurement(eqx.Module):
 
     @classmethod
     def from_posterior(cls, posterior: GaussianMoments, prior: GaussianMoments) -> "Measurement":
-        """What an inference learned beyond its prior: N(z; value, R) proportional to posterior(z) / prior(z).
+        """Pseudo-observation of an inference: N(z; value, R) proportional to posterior(z) / prior(z).
 
         A filter has a prior of its own, the prediction; with the inference's prior left in, the same knowledge would be
         counted twice.

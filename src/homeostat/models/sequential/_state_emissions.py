@@ -1,4 +1,4 @@
-"""What a discrete state emits: one distribution for each state, with the M-step that fits it.
+"""Emissions of discrete states: one distribution for each state, with the M-step that fits it.
 
 maximise: argmax sum_t sum_k w_tk log p(x_t | k) + log prior,   missing entries of x_t integrated out
 """

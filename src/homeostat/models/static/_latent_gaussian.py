@@ -75,7 +75,7 @@ class LatentGaussian(AbstractModel):
         return Hierarchical(self.levels)
 
     def features(self, state: Float[Array, " d"]) -> Float[Array, " n"]:
-        """What the decoder says about `state`."""
+        """Output of the decoder at `state`."""
         return self.decoder(Hierarchical(self.levels).descend(state).context)
 
     def emission(self, state: Float[Array, " d"]) -> Distribution:

@@ -20,7 +20,7 @@ Mapping = Callable[[Float[Array, " n"]], Float[Array, " m"]]
 
 
 class AbstractWiring(eqx.Module):
-    """What a level hands down: its value, deterministic units, and perhaps what it was handed itself."""
+    """Context that a level passes to the level below: its value, deterministic units, and perhaps what it was handed itself."""
 
     @abc.abstractmethod
     def __call__(self, context: Array, value: Array, units: Array) -> Float[Array, " below"]:

@@ -49,7 +49,7 @@ class AbstractLikelihood(eqx.Module):
     @property
     @abc.abstractmethod
     def support_description(self) -> str:
-        """What an observation may hold, as a phrase for messages."""
+        """Values that an observation may hold, as a phrase for messages."""
 
     @abc.abstractmethod
     def __call__(self, features: Float[Array, " num_features"]) -> Distribution:

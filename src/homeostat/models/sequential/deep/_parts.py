@@ -1,4 +1,4 @@
-"""What the deep sequential models are made of: Gaussian priors and decoders on features, and how they read data and actions."""
+"""Parts of the deep sequential models: Gaussian priors and decoders on features, and how they read data and actions."""
 
 from typing import final
 
@@ -139,5 +139,5 @@ def normal(
 
 
 def gain_of(activation: Nonlinearity) -> float:
-    """What a nonlinearity's first weights are multiplied by: rectifiers lose half of what passes, others keep Xavier's scale."""
+    """Gain of the first weights of a nonlinearity: rectifiers lose half of what passes, others keep Xavier's scale."""
     return RELU_GAIN if activation is jax.nn.relu else 1.0

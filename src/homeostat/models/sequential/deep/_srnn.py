@@ -40,7 +40,7 @@ SRNN_MUSIC = SRNNSizes(dim=100, memory_width=300, width=500, depth=1)
 
 
 class SRNNCarry(NamedTuple):
-    """What an SRNN remembers.
+    """Memory of an SRNN.
 
     Attributes:
         memory: state of the LSTM; h is its output.

@@ -45,7 +45,7 @@ SVG_MOVING_DIGITS = SVGSizes(dim=10, encoder=DCGANEncoder, decoder=DCGANDecoder)
 
 
 class SVGCarry(NamedTuple):
-    """What SVG remembers.
+    """Memory of SVG.
 
     Attributes:
         code: [g_{t-1}, a_{t-1}], the code of the last frame and the last action.

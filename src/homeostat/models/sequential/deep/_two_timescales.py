@@ -18,7 +18,7 @@ from ._parts import ConditionalNormal, Readout, action_vector, check_dim, flat_o
 
 
 class TwoTimescalesCarry(NamedTuple):
-    """What the model remembers.
+    """Memory of the model.
 
     Attributes:
         clock: steps since the slow latents changed, from 0 (they change now) to k - 1.

@@ -44,7 +44,7 @@ VRNN_SPEECH = VRNNSizes()
 
 
 class VRNNCarry(NamedTuple):
-    """What a VRNN remembers.
+    """Memory of a VRNN.
 
     Attributes:
         memory: state of the LSTM; h is its output.
