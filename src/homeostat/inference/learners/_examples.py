@@ -45,9 +45,9 @@ class AbstractExample(eqx.Module):
     def start(self, learned: ModelWithEngine, posed: Posed, *, key: Key) -> PyTree:
         """The engine's first estimate."""
 
-    def terms(self, objective: Any, distribution: Distribution, args: PyTree, key: Key) -> FreeEnergyTerms:
+    def terms(self, objective: Any, distribution: Distribution, args: PyTree, *, key: Key) -> FreeEnergyTerms:
         """Parts of the energy at a distribution; those of a free energy, unless an example says otherwise."""
-        return free_energy_terms(objective, distribution, args, key)
+        return free_energy_terms(objective, distribution, args, key=key)
 
     def size(self, example: Any) -> Scalar:
         """How much an example counts: one, unless an example says otherwise."""
@@ -144,7 +144,7 @@ class AnyEnergy(AbstractExample):
         return posed.family.init()
 
     def terms(
-        self, objective: AbstractObjective, distribution: Distribution, args: PyTree, key: Key
+        self, objective: AbstractObjective, distribution: Distribution, args: PyTree, *, key: Key
     ) -> FreeEnergyTerms:
         energy = objective(distribution, args, key=key)
         return FreeEnergyTerms(energy, jnp.zeros(0, energy.dtype))

@@ -35,7 +35,7 @@ class Posed(NamedTuple):
     args: PyTree
 
 
-def free_energy_terms(objective: Any, distribution: Distribution, args: PyTree, key: Key) -> FreeEnergyTerms:
+def free_energy_terms(objective: Any, distribution: Distribution, args: PyTree, *, key: Key) -> FreeEnergyTerms:
     """Parts of a free energy at a distribution."""
     return objective.terms(distribution, args, key=key)
 
@@ -55,7 +55,7 @@ class Options(NamedTuple):
     engine_weights: tuple[float, ...]
     model_weights: tuple[float, ...]
     inlined: int = 4
-    terms: Callable[[Any, Distribution, PyTree, Key], FreeEnergyTerms] = free_energy_terms
+    terms: Callable[..., FreeEnergyTerms] = free_energy_terms
 
 
 class IterationLoss(NamedTuple):
@@ -127,7 +127,7 @@ def iteration_loss(
             posed, weight = (live, of_model) if of_model else (held, of_engine)
             share = of_engine / weight if weight else 0.0
             terms = options.terms(
-                posed.objective, posed.family(_shared(params, share)), posed.args, jr.fold_in(energy_key, k)
+                posed.objective, posed.family(_shared(params, share)), posed.args, key=jr.fold_in(energy_key, k)
             )
             value = options.weigh(terms)
             loss += weight * value
