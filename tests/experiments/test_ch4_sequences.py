@@ -117,7 +117,7 @@ def test_methods_share_the_model_and_differ_in_the_filter(task, key):
     assert eqx.tree_equal(own.model, two.model)
     assert two.filter.num_steps == 2 and isinstance(two.filter.engine.update, ScaledGradient)
     assert float(two.filter.engine.update.factor) == 1.0 / 8.0
-    assert every[0].learner(own).online is None and every[2].learner(two).online is not None
+    assert every[0].learner(own).problem.online is None and every[2].learner(two).problem.online is not None
     gated = UpdateNetwork(4, 1, reads_observation=True).filter(own.model.model, 1, 8, key=key)
     assert gated.engine.network.projection.weight.shape == (4, 4 * 2 + 4)
 

@@ -43,7 +43,7 @@ def test_exploration_stays_inside_the_lattice():
         latents = jnp.array([0.0, scale, 7.0, x, 15.0])
         belief = GaussianBelief(SpriteCoordinates().inverse(similarity_of(latents)), jnp.eye(4))
         actions = jax.vmap(
-            lambda k, b=belief: explore.act(PlanningContext(model, epistemic.EXACT, b), None, key=k)[0].action
+            lambda k, b=belief: explore.act(PlanningContext(model, searching.EXACT, b), None, key=k)[0].action
         )(jr.split(jr.key(scale), 64))
         after = np.asarray(latents)[None, 1:] + np.asarray(actions)
         assert after[:, 0].min() >= 0 and after[:, 0].max() <= 5
@@ -156,7 +156,7 @@ def test_the_epistemic_term_moves_the_gaze_to_where_there_is_something_to_see(fi
     def gaze_moves(weight):
         agent = epistemic.make_agent(config, goal, weight)
         act = jax.jit(
-            jax.vmap(lambda k: agent.act(PlanningContext(model, epistemic.EXACT, belief), agent.init(), key=k)[0])
+            jax.vmap(lambda k: agent.act(PlanningContext(model, searching.EXACT, belief), agent.init(), key=k)[0])
         )
         return act(jr.split(key, 12))
 
