@@ -5,8 +5,8 @@ import numpy as np
 import optax
 import pytest
 
-from homeostat.experiments import AtLeast, Between
 from homeostat.experiments.kit import Published, difference, mean_and_error, only, printed, stage_name
+from homeostat.runs import AtLeast, Between
 
 TABLE = Published("Table 1", "nats", ("own", "new"), {"first": (6.92, 6.97), "second": (3.19,)})
 

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from ..typing import Array, Bool, Distribution, Float
+from ..typing import Array, Bool, Distribution, Float, PyTree
 
 
 def fisher_information(
     conditional: Callable[[Float[Array, " d"]], Distribution],
     value: Float[Array, " d"],
-    observed: Bool[Array, "..."] | None = None,
+    observed: PyTree[Bool[Array, "..."]] | None = None,
 ) -> Float[Array, "d d"] | None:
     """I(z) = E_{x ~ p(x|z)}[grad log p(x|z) grad log p(x|z)^T], from the Jacobian of the parameters.
 
@@ -22,7 +22,7 @@ def fisher_information(
     Args:
         conditional: maps z to p(x | z).
         value: z.
-        observed: which entries of x count; all of them by default.
+        observed: which entries of x count, in the structure of x; all of them by default.
 
     Returns:
         The matrix, or None for a distribution whose form is not known here.

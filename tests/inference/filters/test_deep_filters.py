@@ -30,6 +30,7 @@ from homeostat.models.sequential import (
     SVG_KTH,
     VRNN_LOG_VARIANCE,
     VRNN_SPEECH,
+    StateSpace,
     music_density,
     speech_density,
     srnn,
@@ -199,6 +200,7 @@ def test_the_mean_is_normalised_and_the_log_scale_bounded():
 
 
 def test_latents_that_are_no_vector_are_refused(key):
-    scalar = MixtureModel(jnp.zeros(3), jnp.zeros((3, 2)), jnp.ones(2))
+    still = MixtureModel(jnp.zeros(3), jnp.zeros((3, 2)), jnp.ones(2))
+    scalar = StateSpace(still.initial(), lambda state, action: still.initial(), still)
     with pytest.raises(BadInputError, match=r"latents are one vector, got shape \(\)"):
         AVF(scalar, key=key)
