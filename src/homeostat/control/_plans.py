@@ -165,12 +165,12 @@ class GaussianPlan(AbstractPlan[DiagonalGaussianParams]):
     Attributes:
         action_dim: a.
         horizon: H, steps.
-        deviation: standard deviation of a fresh plan, in the action's unit.
+        scale: standard deviation of a fresh plan, in the action's unit.
     """
 
     action_dim: int = eqx.field(static=True)
     horizon: int = eqx.field(static=True, default=1)
-    deviation: float = eqx.field(static=True, default=1.0)
+    scale: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self):
         _check_horizon(self.horizon)
@@ -180,7 +180,7 @@ class GaussianPlan(AbstractPlan[DiagonalGaussianParams]):
         return DiagonalGaussian(self.horizon * self.action_dim)
 
     def init(self) -> DiagonalGaussianParams:
-        return _fresh(self.horizon * self.action_dim, self.deviation)
+        return _fresh(self.horizon * self.action_dim, self.scale)
 
     def decode(self, value: Float[Array, " n"]) -> Float[Array, "horizon a"]:
         return value.reshape(self.horizon, self.action_dim)
@@ -201,14 +201,14 @@ class SquashedPlan(AbstractPlan[DiagonalGaussianParams]):
         horizon: H, steps.
         low: lower bound, in the action's unit; one for all components of an action, or one for each.
         high: upper bound, likewise.
-        deviation: standard deviation of a fresh plan before squashing.
+        scale: standard deviation of a fresh plan before squashing.
     """
 
     action_dim: int = eqx.field(static=True)
     horizon: int = eqx.field(static=True, default=1)
     low: float | tuple[float, ...] = eqx.field(static=True, default=-1.0, converter=bound)
     high: float | tuple[float, ...] = eqx.field(static=True, default=1.0, converter=bound)
-    deviation: float = eqx.field(static=True, default=0.5)
+    scale: float = eqx.field(static=True, default=0.5)
 
     def __check_init__(self):
         _check_horizon(self.horizon)
@@ -220,7 +220,7 @@ class SquashedPlan(AbstractPlan[DiagonalGaussianParams]):
         return SquashedGaussian(self.horizon * self.action_dim, low, high)
 
     def init(self) -> DiagonalGaussianParams:
-        return _fresh(self.horizon * self.action_dim, self.deviation)
+        return _fresh(self.horizon * self.action_dim, self.scale)
 
     def decode(self, value: Float[Array, " n"]) -> Float[Array, "horizon a"]:
         return value.reshape(self.horizon, self.action_dim)
@@ -232,8 +232,8 @@ class SquashedPlan(AbstractPlan[DiagonalGaussianParams]):
         return _shift_gaussian(params, self.action_dim, self.init())
 
 
-def _fresh(size: int, deviation: float) -> DiagonalGaussianParams:
-    return DiagonalGaussianParams(jnp.zeros(size), jnp.full(size, jnp.log(deviation)))
+def _fresh(size: int, scale: float) -> DiagonalGaussianParams:
+    return DiagonalGaussianParams(jnp.zeros(size), jnp.full(size, jnp.log(scale)))
 
 
 def _shift_gaussian(params: DiagonalGaussianParams, step: int, fresh: DiagonalGaussianParams) -> DiagonalGaussianParams:

@@ -23,13 +23,13 @@ class ReturnInfo(NamedTuple):
         energy_nats: expected total cost divided by the temperature.
         cost: expected cost of each step, in the cost's unit.
         predicted_mean: mean of the sampled states after each step.
-        predicted_deviation: their standard deviation.
+        predicted_scale: their standard deviation.
     """
 
     energy_nats: Scalar
     cost: Float[Array, " horizon"]
     predicted_mean: Float[Array, "horizon d"]
-    predicted_deviation: Float[Array, "horizon d"]
+    predicted_scale: Float[Array, "horizon d"]
 
 
 def _no_terminal_cost(state: State) -> Scalar:
