@@ -85,6 +85,21 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(ProgramCounter(config.getoption("--count-programs")))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark as `slow` what `slow.txt` lists."""
+    tests = ROOT / "tests"
+    lines = (tests / "slow.txt").read_text(encoding="utf-8").splitlines()
+    listed, found = {line for line in lines if line and not line.startswith("#")}, set()
+    for item in items:
+        name = f"{item.path.relative_to(tests).as_posix()}::{item.nodeid.partition('::')[2]}"
+        for line in listed & {name, name.partition("[")[0]}:
+            item.add_marker(pytest.mark.slow)
+            found.add(line)
+    if config.args == config.getini("testpaths") and found != listed:
+        raise pytest.UsageError(f"tests/slow.txt names tests that do not exist: {', '.join(sorted(listed - found))}")
+
+
 MOST_BYTES, MOST_MAPS = 1.2e9, 30_000
 """Resident memory and memory maps from which compiled programs are forgotten.
 
