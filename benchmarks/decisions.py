@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -136,7 +135,7 @@ def main(config: Config) -> None:
             part = jax.tree.map(lambda leaf, n=batch: leaf[:n], beliefs)
             keys = jr.split(jr.key(0), batch)
             start = time.perf_counter()
-            run = eqx.filter_jit(jax.vmap(act)).lower(part, keys).compile()
+            run = jax.jit(jax.vmap(act)).lower(part, keys).compile()
             compiling = time.perf_counter() - start
             chosen = np.asarray(run(part, keys))
             seconds = median_seconds(

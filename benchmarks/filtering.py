@@ -3,7 +3,7 @@
 Run `python benchmarks/filtering.py`. Compared in one run, on the same numbers, at the same precision (32-bit unless
 `JAX_ENABLE_X64=1`), each as one compiled program:
 
-- log evidence of a linear-Gaussian model: `filter(Kalman(), ...)` step by step, `Kalman().run`, dynamax's `lgssm_filter`;
+- log evidence of a linear-Gaussian model: `filter(Kalman(), ...)` step by step, `Kalman().filter`, dynamax's `lgssm_filter`;
 - marginals and pairwise marginals of a hidden Markov model: `smooth(ForwardBackward(), ...)` and dynamax's `hmm_smoother`, from
   the observations on, and distrax's `forward_backward` where distrax can be imported;
 - all filtered beliefs with `Sequential()` and `Parallel()` over lengths from 100 to 1,000 (`homeostat run ch4/parallel` goes on to 100,000);
@@ -28,7 +28,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ from rich.table import Table
 
 from homeostat.distributions import Parallel, Sequential
 from homeostat.inference import ForwardBackward, filter, smooth
-from homeostat.inference.filters import Forward, Kalman
+from homeostat.inference.filters import Forward, GaussianBelief, Kalman
 from homeostat.models.sequential import GaussianEmissions, HiddenMarkov, LinearDynamics, LinearGaussian
 
 matplotlib.use("Agg")
@@ -121,7 +121,7 @@ def peer_params(model: LinearGaussian) -> Any:
     )
 
 
-def their_evidence(params: Any, observations: jax.Array) -> jax.Array:
+def their_evidence(params: Any, observations: jax.Array) -> Any:
     """log p(x) by dynamax."""
     return peer.lgssm_filter(params, observations).marginal_loglik
 
@@ -138,8 +138,8 @@ def kalman(config: Config) -> list[dict[str, Any]]:
     entries = {
         "dynamax lgssm_filter": (jax.jit(their_evidence), (peer_params(model), observations)),
         "filter(Kalman())": (jax.jit(our_evidence), (model, observations)),
-        "Kalman().run": (
-            jax.jit(lambda m, x: -jnp.sum(Kalman().run(m, x).info.free_energy_nats)),
+        "Kalman().filter": (
+            jax.jit(lambda m, x: -jnp.sum(Kalman().filter(m, x).info.free_energy_nats)),
             (model, observations),
         ),
     }
@@ -214,7 +214,7 @@ def lengths(config: Config) -> list[dict[str, Any]]:
         observations = model.sample(jnp.zeros((length - 1, 0)), key=jr.key(4)).observations
 
         def run(recursion: Any) -> Callable[..., Any]:
-            return jax.jit(lambda m, x: Kalman(recursion=recursion).run(m, x).beliefs.mean)
+            return jax.jit(lambda m, x: cast(GaussianBelief, Kalman(recursion=recursion).filter(m, x).beliefs).mean)
 
         entries = {
             "Sequential()": (run(Sequential()), (model, observations)),

@@ -173,7 +173,7 @@ def numpyro_block(config: Config, data: jax.Array, *, stable: bool) -> Callable[
 def torch_block(config: Config, data: jax.Array) -> Callable[[], Any] | None:
     """The same networks in PyTorch, or None where it is not installed."""
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
     nn, functional = torch.nn, torch.nn.functional
