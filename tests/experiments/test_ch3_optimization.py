@@ -11,12 +11,11 @@ import optax
 import pytest
 
 from homeostat.distributions import Cubature, DiagonalGaussian, MonteCarlo
-from homeostat.experiments.ch3 import _passage as passage, _racing as racing
-from homeostat.experiments.ch3._common import update_seconds
+from homeostat.experiments.ch3 import _optimizers_report as passage, _racing as racing
 from homeostat.experiments.ch3._data import SplitData, binarize, centred, dequantize
-from homeostat.experiments.ch3._networks import NetworkSizes, data_encoding, encoding_size, with_direct, with_iterative
-from homeostat.experiments.ch3._optimum import Grid, best_points, bound_on_grid, climb
+from homeostat.experiments.ch3._methods import Networks, NetworkSizes, data_encoding, update_seconds
 from homeostat.experiments.ch3._semi import direct_method, refining_methods
+from homeostat.experiments.ch3._surface import Grid, best_points, bound_on_grid, climb
 from homeostat.experiments.kit import Training
 from homeostat.inference import Weigh
 from homeostat.inference.engines import (
@@ -133,10 +132,13 @@ def test_krishnan_teaches_the_encoder_by_its_own_estimate_and_the_model_by_the_r
     refining = {
         method.name: method
         for method in refining_methods(
-            data, SIZES, num_iterations=3, rate=0.05, rate_through=0.05, expectation=Cubature()
+            Networks(data, SIZES), Cubature(), num_iterations=3, rate=0.05, rate_through=0.05
         )
     }
-    direct, krishnan, kim = direct_method(data, SIZES, Cubature()), *(refining[n] for n in refining if "semi" in n)
+    direct, krishnan, kim = (
+        direct_method(Networks(data, SIZES), Cubature()),
+        *(refining[n] for n in refining if "semi" in n),
+    )
     learned, by_direct = gradients(direct, data, batch, key)
     semi, by_krishnan = gradients(krishnan, data, batch, key)
     # All start from the same weights.
@@ -167,7 +169,7 @@ def test_krishnan_teaches_the_encoder_by_its_own_estimate_and_the_model_by_the_r
 
 
 def test_updates_are_timed(data, key):
-    method = direct_method(data, SIZES, MonteCarlo(1))
+    method = direct_method(Networks(data, SIZES), MonteCarlo(1))
     found = update_seconds(data, (method,), Training(10, 4, 1e-3), key=key, updates=2, repeats=2)
     assert found.shape == (1,)
     assert found[0] > 0.0
@@ -190,8 +192,9 @@ def test_pixels_are_binarized_with_their_own_probability(key):
 def test_networks_fit_their_inputs_and_start_from_equal_models(data, key):
     """K parameters, 2 K for magnitude and sign, as many errors as data and latents."""
     encodings = (Estimate(), LogGradient(), InferenceGradient(), WeightedErrors(), data_encoding(data))
-    assert encoding_size(data, encodings, 4, 2) == 4 + 8 + 4 + (6 + 2) + 6
-    direct, iterative = with_direct(data, SIZES, key=key), with_iterative(data, SIZES, encodings, key=key)
+    networks = Networks(data, SIZES)
+    assert networks.encoding_size(encodings, 4) == 4 + 8 + 4 + (6 + 2) + 6
+    direct, iterative = networks.with_direct(key=key), networks.with_iterative(encodings, key=key)
     assert eqx.tree_equal(direct.model, iterative.model)
     assert isinstance(direct.engine, Direct)
     assert isinstance(iterative.engine, Iterative)

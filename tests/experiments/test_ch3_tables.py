@@ -11,11 +11,18 @@ import optax
 import pytest
 
 from homeostat.experiments.ch3 import cifar10, iterations, mnist, text
-from homeostat.experiments.ch3._common import InferenceMethod, update_seconds
-from homeostat.experiments.ch3._comparison import EQUAL_TIME, Entry, Judging, RowScores, TableOutcome, scored
-from homeostat.experiments.ch3._comparison_report import lead_over_no_latents, nats
+from homeostat.experiments.ch3._comparison import (
+    EQUAL_TIME,
+    Entry,
+    Judging,
+    RowScores,
+    TableOutcome,
+    lead_over_no_latents,
+    nats,
+    scored,
+)
 from homeostat.experiments.ch3._data import DataSet, load_observations
-from homeostat.experiments.ch3._networks import NetworkSizes, encoding_size, with_direct
+from homeostat.experiments.ch3._methods import InferenceMethod, Networks, NetworkSizes, update_seconds
 from homeostat.experiments.kit import Comparison, Method, Result, Trained, Training, difference, mean_and_error
 from homeostat.inference.engines import Feedback
 from homeostat.metrics import count_weights
@@ -55,10 +62,14 @@ def outcome() -> TableOutcome:
 def test_equal_time_takes_the_direct_model_that_validation_prefers():
     found, shown = outcome(), outcome().shown
     timed = shown.of(EQUAL_TIME).scores
-    np.testing.assert_array_equal(timed.log_likelihood_nats[0], found.scores("longer").log_likelihood_nats[0])
-    np.testing.assert_array_equal(timed.log_likelihood_nats[1], found.scores("direct").log_likelihood_nats[1])
+    np.testing.assert_array_equal(
+        timed.log_likelihood_nats[0], found.comparison.of("longer").scores.log_likelihood_nats[0]
+    )
+    np.testing.assert_array_equal(
+        timed.log_likelihood_nats[1], found.comparison.of("direct").scores.log_likelihood_nats[1]
+    )
     np.testing.assert_array_equal(timed.validation_nats, [-100.0, -105.0])
-    assert found.stopped_early == 1
+    assert found.longer_is_better.tolist() == [True, False]
     assert [each.name for each in shown.results] == ["direct", EQUAL_TIME, "iterative"]
 
 
@@ -120,7 +131,7 @@ def test_configurations_are_the_authors_at_paper_scale():
 )
 def test_inputs_read_what_they_say(topics, inputs, extra):
     encodings = inputs.encodings(topics)
-    assert encoding_size(topics, encodings, 6, 3) == 6 + extra
+    assert Networks(topics, SIZES).encoding_size(encodings, 6) == 6 + extra
     zero = Errors(jnp.zeros(200), jnp.zeros(3), jnp.zeros(200), jnp.zeros(3))
 
     def read(gradient: float, error: float, seen: float):
@@ -135,7 +146,7 @@ def test_inputs_read_what_they_say(topics, inputs, extra):
 
 
 def test_pace_and_scores(topics, key):
-    build = partial(with_direct, topics, SIZES)
+    build = Networks(topics, SIZES).with_direct
     # Encoder 200-8-6 with a gated layer: projection, layer and gate of 200 x 8; decoder 3-8-200.
     assert count_weights(partial(build, key=key)) == 3 * 8 * 201 + 6 * 9 + 8 * 4 + 200 * 9
     methods = (InferenceMethod("direct", build), InferenceMethod("longer", build))

@@ -15,8 +15,7 @@ from homeostat import viz
 from homeostat.distributions import FullGaussian
 from homeostat.experiments import Registry
 from homeostat.experiments.ch4 import linear, nonlinear, parallel, smoother
-from homeostat.experiments.ch4._linear_learned import one_step
-from homeostat.experiments.ch4._linear_methods import filter_difference
+from homeostat.experiments.ch4._linear_methods import difference, one_step
 from homeostat.experiments.ch4._linear_systems import dense_joint, random_system
 from homeostat.experiments.ch4._prediction_units import (
     InPredictionUnits,
@@ -52,16 +51,16 @@ def test_the_dense_joint_is_what_the_kalman_filter_finds(key):
     assert jnp.linalg.norm(sequence.model.dynamics.matrix, 2) < 1.0
     found = filter(Kalman(), sequence.model, sequence.observations, sequence.actions, key=key)
     exact = dense_joint(sequence)
-    np.testing.assert_allclose(found.beliefs.loc, exact.filtered_mean, atol=ALGEBRA)
-    np.testing.assert_allclose(found.beliefs.covariance, exact.filtered_covariance, atol=ALGEBRA)
-    np.testing.assert_allclose(found.info.free_energy_nats, exact.energy_nats, atol=ALGEBRA)
+    np.testing.assert_allclose(found.beliefs.loc, exact.filtered.mean, atol=ALGEBRA)
+    np.testing.assert_allclose(found.beliefs.covariance, exact.filtered.covariance, atol=ALGEBRA)
+    np.testing.assert_allclose(found.info.free_energy_nats, exact.filtered.energy_nats, atol=ALGEBRA)
     # The last step has seen everything.
-    np.testing.assert_allclose(exact.smoothed_mean[-1], exact.filtered_mean[-1], atol=ALGEBRA)
-    assert np.all(np.linalg.eigvalsh(exact.filtered_covariance - exact.smoothed_covariance) > -ALGEBRA)
-    none = filter_difference(Kalman(), sequence, exact, key=key)
+    np.testing.assert_allclose(exact.smoothed.mean[-1], exact.filtered.mean[-1], atol=ALGEBRA)
+    assert np.all(np.linalg.eigvalsh(exact.filtered.covariance - exact.smoothed.covariance) > -ALGEBRA)
+    none = difference(Kalman(), sequence, exact, key=key)
     assert none.largest < ALGEBRA
-    shifted = exact._replace(filtered_mean=exact.filtered_mean + 0.1)
-    assert filter_difference(Kalman(), sequence, shifted, key=key).mean == pytest.approx(0.1)
+    shifted = exact._replace(filtered=exact.filtered._replace(mean=exact.filtered.mean + 0.1))
+    assert difference(Kalman(), sequence, shifted, key=key).mean == pytest.approx(0.1)
 
 
 def test_one_step_errors_of_the_exact_filter_have_unit_size(sequence, key):

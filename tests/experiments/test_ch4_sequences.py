@@ -13,7 +13,6 @@ from homeostat.data import Clips, Sequences, SequenceSplits, SplitIndices, seque
 from homeostat.distributions import Cubature, FullGaussian
 from homeostat.experiments import Registry
 from homeostat.experiments.ch4 import cost, iterations, music, speech, video
-from homeostat.experiments.ch4._report import as_real
 from homeostat.experiments.kit import (
     Method,
     Reporting,
@@ -79,7 +78,7 @@ def task():
         ]
         for each in lengths
     ]
-    return SequenceTask("made", sequence_arrays(splits_of(parts), 4, num_groups=2), tiny, as_real, NOTES)
+    return SequenceTask("made", sequence_arrays(splits_of(parts), 4, num_groups=2), tiny, NOTES)
 
 
 # --------------------------------------------------------------------------------------------------------------- data
@@ -148,7 +147,7 @@ def test_energies_along_iterations_end_where_inference_ends(key):
 
 def test_speech_has_the_bins_of_its_16_bit_numbers():
     splits = speech.load(speech.Speech.generated)
-    of = speech.task(speech.Config.for_scale("smoke"), "SRNN", splits, srnn)
+    of, _ = speech.prepare(speech.Config.for_scale("smoke"), "SRNN", splits)
     assert of.density.bin_width == pytest.approx(1.0 / (32768.0 * float(splits.standardization.scale)))
 
 
@@ -175,9 +174,8 @@ def test_the_scale_of_the_thesis_has_its_sizes():
     assert video.Config.for_scale("paper").sizes == SVG_KTH
     assert paper.vrnn_amortized.update is Update.learned_sgd
     config = music.Config.for_scale("smoke")
-    of = music.task(config, music.Music.generated)
-    every = music.methods(config, music.Music.generated, of)
-    epochs = music.methods(replace(config, epochs=3), music.Music.generated, of)
+    of, every = music.prepare(config, music.Music.generated)
+    _, epochs = music.prepare(replace(config, epochs=3), music.Music.generated)
     assert every[0].training.num_steps == 120 and epochs[0].training.num_steps == 9
     assert of.density == music_density()
     names = [stage_name(of.name, each.name, 0) for each in every]

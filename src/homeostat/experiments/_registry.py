@@ -19,13 +19,7 @@ _RESERVED = ("scale", "seed", "out", "json", "no_cache", "checkpoint_seconds", "
 
 
 class GroupSummary(NamedTuple):
-    """A group and its experiments, in the order in which a group run takes them.
-
-    Attributes:
-        id: the group's name.
-        summary: the first line of the group package's docstring.
-        experiments: its members.
-    """
+    """A group, the first line of its package's docstring, and its experiments in the order in which a group run takes them."""
 
     id: str
     summary: str
@@ -50,14 +44,9 @@ class Registry:
         """All groups that hold an experiment."""
         spec = importlib.util.find_spec(self._package)
         roots = list(spec.submodule_search_locations or ()) if spec is not None else []
-        found = []
-        for root in roots:
-            for folder in sorted(Path(root).iterdir()):
-                if (folder / "__init__.py").is_file():
-                    group = self._group(folder)
-                    if group.experiments:
-                        found.append(group)
-        return tuple(found)
+        folders = [folder for root in roots for folder in sorted(Path(root).iterdir())]
+        groups = (self._group(folder) for folder in folders if (folder / "__init__.py").is_file())
+        return tuple(group for group in groups if group.experiments)
 
     def experiments(self) -> tuple[Summary, ...]:
         """All experiments, group by group."""
@@ -91,26 +80,17 @@ class Registry:
         claims = tuple(module.CLAIMS)
         _check_claims(summary.module, claims)
         return Experiment(
-            id=summary.id,
-            summary=summary.summary,
-            source=summary.source,
-            minutes=summary.minutes,
-            claims=claims,
-            config=module.Config,
-            run=module.run,
-        )
+            id=summary.id, summary=summary.summary, source=summary.source, minutes=summary.minutes, claims=claims,
+            config=module.Config, run=module.run,
+        )  # fmt: skip
 
     def _group(self, folder: Path) -> GroupSummary:
         tree = ast.parse((folder / "__init__.py").read_text())
         order = list(literal(tree, "ORDER") or ())
-        members = []
-        for file in sorted(folder.glob("*.py")):
-            if not file.stem.startswith("_"):
-                summary = summarize(file, f"{folder.name}/{file.stem}", f"{self._package}.{folder.name}.{file.stem}")
-                if summary is not None:
-                    members.append(summary)
-        rank = {name: position for position, name in enumerate(order)}
-        members.sort(key=lambda s: (rank.get(s.id.partition("/")[2], len(rank)), s.id))
+        files = [file for file in sorted(folder.glob("*.py")) if not file.stem.startswith("_")]
+        found = [summarize(f, f"{folder.name}/{f.stem}", f"{self._package}.{folder.name}.{f.stem}") for f in files]
+        rank = {f"{folder.name}/{name}": position for position, name in enumerate(order)}
+        members = sorted(filter(None, found), key=lambda member: (rank.get(member.id, len(rank)), member.id))
         return GroupSummary(folder.name, first_line(tree), tuple(members))
 
     def _unknown(self, id: str, groups: tuple[GroupSummary, ...]) -> NoReturn:
@@ -118,15 +98,12 @@ class Registry:
 
         names = [group.id for group in groups] + [e.id for group in groups for e in group.experiments]
         # Also compare with the last parts, so that "control" finds "dsprites/control".
-        near = difflib.get_close_matches(id, names, n=3, cutoff=0.5)
-        near += [
-            n
-            for n in names
-            if n.rpartition("/")[2] in difflib.get_close_matches(id, [n.rpartition("/")[2]], cutoff=0.6)
-        ]
-        hint = (
-            f"Did you mean {' or '.join(dict.fromkeys(near))}?" if near else f"There are: {', '.join(names) or 'none'}."
-        )
+        last = {name: name.rpartition("/")[2] for name in names}
+        close = difflib.get_close_matches(id, last.values(), n=1 + len(last), cutoff=0.6)
+        near = difflib.get_close_matches(id, names, n=3, cutoff=0.5) + [name for name in names if last[name] in close]
+        hint = f"There are: {', '.join(names) or 'none'}."
+        if near:
+            hint = f"Did you mean {' or '.join(dict.fromkeys(near))}?"
         raise BadInputError(
             f"Expected the id of an experiment or a group, got {id!r}. {hint} `homeostat list` shows all of them."
         )

@@ -16,8 +16,6 @@ class Summary(NamedTuple):
     Attributes:
         id: `<group>/<name>`.
         summary: the first line of the docstring.
-        source: where the claims come from.
-        minutes: expected duration at each scale.
         claims: how many claims the module writes down, or None if they are not a plain tuple.
         module: the module's import name.
     """
@@ -42,19 +40,19 @@ def summarize(file: Path, id: str, module: str) -> Summary | None:
         ProtocolError: `SOURCE` or `MINUTES` is no literal.
     """
     tree = ast.parse(file.read_text(), filename=str(file))
-    assigned = {target.id for node in tree.body for target in _targets(node)}
+    assigned = _assigned(tree)
     if not all(name in assigned for name in REQUIRED):
         return None
-    source, minutes = literal(tree, "SOURCE"), _minutes(tree)
+    source, minutes = literal(tree, "SOURCE"), _minutes(assigned["MINUTES"])
     if not isinstance(source, str) or minutes is None:
         raise ProtocolError(
             "Expected SOURCE to be a string literal and MINUTES to be Minutes(smoke=..., small=..., paper=...) with "
             f"literal numbers in {file}, got something else. They are read without running the file."
         )
-    claims = _value(tree, "CLAIMS")
+    claims = assigned["CLAIMS"]
     # One id may stand several times, with another relation for another scale.
-    ids = {_claim_id(item) for item in claims.elts} if isinstance(claims, ast.Tuple) else None
-    return Summary(id, first_line(tree), source, minutes, None if ids is None or None in ids else len(ids), module)
+    ids = {_claim_id(item) for item in claims.elts} if isinstance(claims, ast.Tuple) else {None}
+    return Summary(id, first_line(tree), source, minutes, None if None in ids else len(ids), module)
 
 
 def _claim_id(node: ast.expr) -> str | None:
@@ -65,32 +63,26 @@ def _claim_id(node: ast.expr) -> str | None:
     return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
 
 
-def _targets(node: ast.stmt) -> list[ast.Name]:
-    if isinstance(node, ast.Assign):
-        return [target for target in node.targets if isinstance(target, ast.Name)]
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        return [node.target]
-    return []
-
-
-def _value(tree: ast.Module, name: str) -> ast.expr | None:
+def _assigned(tree: ast.Module) -> dict[str, ast.expr]:
+    """What a module assigns to its names."""
+    found = {}
     for node in tree.body:
-        if any(target.id == name for target in _targets(node)):
-            return node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-    return None
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id: node.value for target in targets if isinstance(target, ast.Name)}
+    return found
 
 
 def literal(tree: ast.Module, name: str) -> Any:
     """The value of a name that is assigned a literal, or None."""
-    node = _value(tree, name)
+    node = _assigned(tree).get(name)
     try:
         return None if node is None else ast.literal_eval(node)
     except ValueError:
         return None
 
 
-def _minutes(tree: ast.Module) -> Minutes | None:
-    node = _value(tree, "MINUTES")
+def _minutes(node: ast.expr) -> Minutes | None:
     if not isinstance(node, ast.Call):
         return None
     try:

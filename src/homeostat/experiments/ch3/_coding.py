@@ -1,8 +1,9 @@
 """Predictive coding beside iterative inference: one trained model, several ways to infer on it, and what each costs."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -11,14 +12,16 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from ...core import AbstractModel
+from ...core import AbstractEngine, AbstractFamily, AbstractModel
 from ...distributions import Delta, DeltaParams, DiagonalGaussian, MonteCarlo
-from ...inference import infer
-from ...inference.engines import Direct, PredictiveCoding
-from ...metrics import bound_path
+from ...inference import ModelWithEngine, infer
+from ...inference.engines import Direct, Estimate, LogGradient, PredictiveCoding
+from ...metrics import bound_path, take_turns
 from ...objectives import Evidence, FreeEnergy
-from ...typing import Array, Float, Int, Key
-from ._coding_training import Candidates
+from ...runs import RunContext
+from ...typing import Array, Float, Key, PyTree
+from ..kit import Training, only, train
+from ._methods import InferenceMethod, Networks, data_encoding
 
 RULES: dict[str, Callable[..., optax.GradientTransformation]] = {
     "plain": optax.sgd,
@@ -28,17 +31,76 @@ RULES: dict[str, Callable[..., optax.GradientTransformation]] = {
 """What predictive coding makes a step of: the rate times the errors' balance, or that with a memory."""
 
 
-class CodingMeasures(NamedTuple):
-    """One repetition, in nats; moments are 0, 1, ..., iterations, bounds are at some of them. Validation energies are means, others
-    one for each test row.
+@final
+@dataclass(frozen=True)
+class FixedModel(Training):
+    """Training of an engine beside a model that stays as it is."""
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Adam for the engine, nothing for the model."""
+        return only(lambda learned: learned.engine, super().optimizer())
+
+
+class Candidates(NamedTuple):
+    """A model and engines that were trained on it while it was fixed.
 
     Attributes:
-        validation: of predictive coding from the common start, for each rule and rate.
-        validation_forward: the same after a feedforward pass, which counts as the first iteration.
-        choice: rule and rate (as one number) with the least validation energy at each moment.
-        choice_forward: the same after a feedforward pass.
-        coding: energy -log p(x, z) of predictive coding, with the choice of each moment.
-        forward: the same after a feedforward pass.
+        model: trained with a direct encoder and a Gaussian q, which is none of those compared.
+        encoder: feedforward, to points.
+        gradient: iterative, to points; reads estimate and gradient.
+        data: iterative, to points; reads the observation as well.
+        gaussian: iterative, to Gaussians; reads estimate and gradient.
+    """
+
+    model: AbstractModel
+    encoder: Direct
+    gradient: AbstractEngine
+    data: AbstractEngine
+    gaussian: AbstractEngine
+
+
+def train_candidates(
+    context: RunContext,
+    seed: int,
+    networks: Networks,
+    trainings: tuple[Training, Training],
+    num_iterations: int,
+    *,
+    key: Key,
+) -> Candidates:
+    """Train a model, fix it, and train every engine on it; `trainings` of the model and of the engines."""
+    data, dim, key = networks.data, sum(networks.sizes.latents), jr.fold_in(key, seed)
+    first = InferenceMethod("model", networks.with_direct).method(data, trainings[0])
+    model = train(context, f"model-{seed}", first, data.train, key=key).learned.model
+    fixed = FixedModel(**vars(trainings[1]))
+
+    def on_model(
+        name: str, engine: Callable[..., AbstractEngine], family: AbstractFamily, steps: int
+    ) -> AbstractEngine:
+        def build(*, key: Key) -> ModelWithEngine:
+            return ModelWithEngine(model, engine(key=key, family=family))
+
+        method = InferenceMethod(name, build, steps, family=family).method(data, fixed)
+        return train(context, f"{name}-{seed}", method, data.train, key=key).learned.engine
+
+    by_gradient = partial(networks.iterative, (Estimate(), LogGradient()))
+    by_both = partial(networks.iterative, (Estimate(), LogGradient(), data_encoding(data)))
+    return Candidates(
+        model,
+        on_model("encoder", networks.direct, Delta(dim), 1),  # pyright: ignore[reportArgumentType]
+        on_model("gradient", by_gradient, Delta(dim), num_iterations),
+        on_model("data", by_both, Delta(dim), num_iterations),
+        on_model("gaussian", by_gradient, DiagonalGaussian(dim), num_iterations),
+    )
+
+
+class CodingMeasures(NamedTuple):
+    """One repetition, in nats; moments are 0, 1, ..., iterations, bounds are at some of them.
+
+    Attributes:
+        validation: mean energy of predictive coding on validation rows from the common start, for each rule and rate.
+        coding: energy -log p(x, z) of test rows by predictive coding, with rule and rate chosen at each moment on validation.
+        forward: the same after a feedforward pass, which counts as the first iteration.
         gradient: of iterative inference that reads gradients.
         data: of iterative inference that reads the observation too.
         optimum: of a long optimisation by Adam.
@@ -47,9 +109,6 @@ class CodingMeasures(NamedTuple):
     """
 
     validation: Float[np.ndarray, "rules rates moments"]
-    validation_forward: Float[np.ndarray, "rules rates moments"]
-    choice: Int[np.ndarray, " moments"]
-    choice_forward: Int[np.ndarray, " moments"]
     coding: Float[np.ndarray, "rows moments"]
     forward: Float[np.ndarray, "rows moments"]
     gradient: Float[np.ndarray, "rows moments"]
@@ -72,58 +131,40 @@ def measure(
     """Choose rates on validation rows and measure everything on test rows."""
     model, dim = candidates.model, candidates.model.initial().event_shape[0]
     steps, moments = max(iterations), np.asarray(iterations)
-    zero = lambda rows: jnp.zeros((len(rows), dim), rows.dtype)  # noqa: E731
-    first = lambda rows: encode_rows(candidates.encoder, rows)  # noqa: E731
-    starts = ((zero, steps), (first, steps - 1))
     # As an array, so that one program serves every rate.
     settings = [(rule, jnp.asarray(rate, test.dtype)) for rule in RULES.values() for rate in rates]
 
-    def tried(start: Callable, num_steps: int) -> Float[np.ndarray, "settings moments"]:
-        begin = start(validation)
-        means = [
-            np.mean(_coding_path(model, validation, begin, rate, rule, num_steps)[0], axis=0) for rule, rate in settings
-        ]
-        # What has diverged is not chosen.
-        return np.nan_to_num(np.stack(means), nan=np.inf)
-
-    tables, choices, energies, points = [], [], [], []
-    for start, num_steps in starts:
-        table = tried(start, num_steps)
+    def chosen(start: Callable[[Array], Array], num_steps: int) -> tuple[np.ndarray, np.ndarray, Array]:
+        """Validation energies of all settings, and test energies and points with the best setting of each moment."""
+        path = lambda rows, rule, rate: coding_path(model, rows, start(rows), rate, rule, num_steps)  # noqa: E731
+        means = np.stack([np.mean(path(validation, *setting)[0], axis=0) for setting in settings])
+        table = np.nan_to_num(means, nan=np.inf)  # what has diverged is not chosen
         choice = np.argmin(table, axis=0)
-        begin = start(test)
-        paths = {
-            c: _coding_path(model, test, begin, settings[c][1], settings[c][0], num_steps) for c in np.unique(choice)
-        }
-        tables.append(table)
-        choices.append(choice)
-        energies.append(np.stack([paths[c][0][:, m] for m, c in enumerate(choice)], axis=1))
-        points.append(jnp.stack([paths[c][1][:, m] for m, c in enumerate(choice)], axis=1))
+        paths = {c: path(test, *settings[c]) for c in np.unique(choice)}
+        energies = np.stack([paths[c][0][:, m] for m, c in enumerate(choice)], axis=1)
+        return table, energies, jnp.stack([paths[c][1][:, m] for m, c in enumerate(choice)], axis=1)
 
-    family = Delta(dim)
-    paths = [
-        -np.asarray(bound_path(model, engine, family, test, num_steps=steps, key=key, expectation=MonteCarlo(1)))
-        for engine in (candidates.gradient, candidates.data)
-    ]
-    # The common start is the feedforward variant's moment 0, its encoder the first iteration.
-    before = energies[0][:, :1]
-    tables[1] = np.concatenate([tables[0][:, :1], tables[1]], axis=1)
-    choices[1] = np.concatenate([choices[0][:1], choices[1]])
-    gaussian = partial(bound_path, model, candidates.gaussian, DiagonalGaussian(dim))
-    shape = (len(RULES), len(rates), steps + 1)
+    zero = lambda rows: jnp.zeros((len(rows), dim), rows.dtype)  # noqa: E731
+    first = lambda rows: encode_rows(candidates.encoder, rows)  # noqa: E731
+    table, coding, points = chosen(zero, steps)
+    _, forward, _ = chosen(first, steps - 1)
+    reported = partial(bound_path, model, rows=test, num_steps=steps, key=key)
+    points_of = partial(reported, family=Delta(dim), expectation=MonteCarlo(1))
+    gaussian = reported(engine=candidates.gaussian, family=DiagonalGaussian(dim), expectation=MonteCarlo(32))
     return CodingMeasures(
-        tables[0].reshape(shape),
-        tables[1].reshape(shape),
-        choices[0],
-        choices[1],
-        energies[0],
-        np.concatenate([before, energies[1]], axis=1),
-        *paths,
+        table.reshape(len(RULES), len(rates), steps + 1),
+        coding,
+        # The common start is the feedforward variant's moment 0, its encoder the first iteration.
+        np.concatenate([coding[:, :1], forward], axis=1),
+        -np.asarray(points_of(engine=candidates.gradient)),
+        -np.asarray(points_of(engine=candidates.data)),
         np.asarray(_optimum(model, test, first(test), optimum_steps)),
-        np.asarray(_laplace_bounds(model, test, points[0][:, moments], key)),
-        -np.asarray(gaussian(test, num_steps=steps, key=key, expectation=MonteCarlo(32)))[:, moments],
+        np.asarray(_laplace_bounds(model, test, points[:, moments], key)),
+        -np.asarray(gaussian)[:, moments],
     )
 
 
+@eqx.filter_jit
 def coding_path(
     model: AbstractModel,
     rows: Float[Array, "rows size"],
@@ -146,9 +187,6 @@ def coding_path(
         return energies, points.loc
 
     return jax.vmap(one)(rows, starts)
-
-
-_coding_path = eqx.filter_jit(coding_path)
 
 
 @eqx.filter_jit
@@ -188,3 +226,51 @@ def _laplace_bounds(
         return jax.lax.map(bound, path)
 
     return jax.lax.map(one, (rows, points, jr.split(key, len(rows))), batch_size=min(64, len(rows)))
+
+
+class CodingCosts(NamedTuple):
+    """What inference costs: predictive coding, it after a feedforward pass, iterative inference by gradients, and with data.
+
+    Attributes:
+        multiply_adds: in weight matrices, for one observation. A step of predictive coding is one pass of predictions down
+            and one of errors up; an iteration of iterative inference is the same two passes and the update network.
+        seconds: least wall-clock time for the rows at once.
+    """
+
+    multiply_adds: Float[np.ndarray, "4 iterations"]
+    seconds: Float[np.ndarray, "4 iterations"]
+
+
+def costs(candidates: Candidates, rows: Float[Array, "n size"], iterations: Sequence[int]) -> CodingCosts:
+    """Count and time."""
+    model, dim = candidates.model, candidates.model.initial().event_shape[0]
+
+    @eqx.filter_jit
+    def run(engine: AbstractEngine, rows: Array, starts: Array, num_steps: int) -> Array:
+        def one(row: Array, start: Array) -> Array:
+            return infer(
+                FreeEnergy(model), engine, Delta(dim), Evidence(row), key=jr.key(0), params=DeltaParams(start),
+                num_steps=num_steps, throw=False,
+            ).params.loc  # fmt: skip
+
+        return jax.vmap(one)(rows, starts)
+
+    coding = PredictiveCoding(optax.sgd(0.01))
+    starts = jnp.zeros((len(rows), dim), rows.dtype)
+    tasks = (
+        lambda k: run(coding, rows, starts, k),
+        lambda k: run(coding, rows, encode_rows(candidates.encoder, rows), k - 1),
+        lambda k: run(candidates.gradient, rows, starts, k),
+        lambda k: run(candidates.data, rows, starts, k),
+    )
+    # The least of many: what else the machine does can only add to it.
+    seconds = [[take_turns([partial(task, k)], 15).min() for k in iterations] for task in tasks]
+    step = 2 * _matrix_entries(model)
+    encoder, gradient, data = map(_matrix_entries, (candidates.encoder, candidates.gradient, candidates.data))
+    adds = [[k * step, encoder + (k - 1) * step, k * (step + gradient), k * (step + data)] for k in iterations]
+    return CodingCosts(np.asarray(adds, float).T, np.asarray(seconds))
+
+
+def _matrix_entries(tree: PyTree) -> int:
+    """Multiply-adds of one pass through dense layers."""
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)) if leaf.ndim == 2)

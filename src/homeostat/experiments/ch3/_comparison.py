@@ -1,4 +1,4 @@
-"""Direct against iterative inference with the same generative model, as in Tables 3.1 to 3.3: training, budgets, figures.
+"""Direct against iterative inference with the same generative model, as in Tables 3.1 to 3.3: training, budgets, report.
 
 Three models are trained for each seed:
 
@@ -10,7 +10,7 @@ Three models are trained for each seed:
 Test rows are read by the final likelihoods and by nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -25,11 +25,11 @@ from ...inference.engines import AbstractEncoding
 from ...metrics import evaluate
 from ...objectives import FreeEnergy
 from ...runs import RunContext
-from ...typing import Float, Key
-from ..kit import Comparison, Method, Training, compare, stage_name
-from ._common import InferenceMethod, update_seconds
+from ...typing import Bool, Float, Key
+from .. import kit
+from ..kit import Comparison, Method, OfSeeds, Training
 from ._data import SplitData
-from ._networks import NetworkSizes, with_direct, with_iterative
+from ._methods import InferenceMethod, Networks, NetworkSizes, update_seconds
 
 EQUAL_TIME = "direct, equal time"
 
@@ -68,14 +68,9 @@ class Judging:
 
 
 class TableRow(NamedTuple):
-    """What is compared.
+    """A generative model by its name, for instance "one level", its data, sizes and training, and inputs of the update network.
 
-    Attributes:
-        name: of the generative model, for instance "one level".
-        data: what is observed.
-        entry: sizes and training.
-        encodings: inputs of the update network.
-        highway: whether the generative model's hidden layers have highway connections.
+    With `highway`, the generative model's hidden layers have highway connections.
     """
 
     name: str
@@ -86,14 +81,7 @@ class TableRow(NamedTuple):
 
 
 class RowScores(NamedTuple):
-    """What was found for one trained model.
-
-    Attributes:
-        log_likelihood_nats: importance-weighted estimate for each test row.
-        bound_nats: of each test row.
-        pareto_k: of each test row's weights.
-        validation_nats: mean bound of the validation rows.
-    """
+    """Importance-weighted log-likelihoods, bounds and Pareto k of test rows, and the mean bound of validation rows."""
 
     log_likelihood_nats: Float[np.ndarray, "*seeds rows"]
     bound_nats: Float[np.ndarray, "*seeds rows"]
@@ -102,19 +90,16 @@ class RowScores(NamedTuple):
 
 
 class TableOutcome(NamedTuple):
-    """One row of a table.
-
-    Attributes:
-        comparison: direct, direct for longer, and iterative; scores are `RowScores` over seeds.
-        seconds: of one update of each.
-    """
+    """One row of a table: direct, direct for longer, and iterative, scored by `RowScores`; seconds of an update of each."""
 
     comparison: Comparison
     seconds: tuple[float, ...]
 
-    def scores(self, name: str) -> RowScores:
-        """Of a method."""
-        return next(each.scores for each in self.comparison.results if each.name == name)
+    @property
+    def longer_is_better(self) -> Bool[np.ndarray, " seeds"]:
+        """Whether validation prefers the longer direct training."""
+        direct, longer, _ = self.comparison.results
+        return longer.scores.validation_nats >= direct.scores.validation_nats
 
     @property
     def shown(self) -> Comparison:
@@ -123,47 +108,11 @@ class TableOutcome(NamedTuple):
         Direct inference at equal time is, of each seed's two models, the one that validation prefers.
         """
         direct, longer, iterative = self.comparison.results
-        use = longer.scores.validation_nats >= direct.scores.validation_nats
+        use = self.longer_is_better
         choose = lambda a, b: np.where(use.reshape(-1, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
-        timed = longer._replace(
-            method=replace(longer.method, name=EQUAL_TIME),
-            scores=RowScores(*map(choose, longer.scores, direct.scores)),
-        )
+        scores = RowScores(*map(choose, longer.scores, direct.scores))
+        timed = longer._replace(method=replace(longer.method, name=EQUAL_TIME), scores=scores)
         return Comparison(self.comparison.name, (direct, timed, iterative))
-
-    @property
-    def stopped_early(self) -> int:
-        """Number of seeds whose shorter training validation preferred."""
-        longer, direct = self.scores("longer").validation_nats, self.scores("direct").validation_nats
-        return int(np.sum(longer < direct))
-
-
-def compare_inference(context: RunContext, case: TableRow, judging: Judging, *, key: Key) -> TableOutcome:
-    """Train and score every model of a comparison, resumable model by model."""
-    entry, data = case.entry, case.data
-    direct = partial(with_direct, data, entry.sizes, highway=case.highway)
-    iterative = partial(with_iterative, data, entry.sizes, case.encodings, highway=case.highway)
-    samples = MonteCarlo(entry.num_samples)
-    kinds = (
-        InferenceMethod("direct", direct, 1, MonteCarlo(entry.direct_samples)),
-        InferenceMethod("longer", direct, 1, samples),
-        InferenceMethod("iterative", iterative, entry.num_iterations, samples),
-    )
-    # Measured once in the life of a run: a resumed one keeps its budget.
-    pace = lambda key: update_seconds(data, kinds, entry.training, key=key)  # noqa: E731
-    seconds = tuple(float(each) for each in context.stage(stage_name(case.name, "pace"), pace, key=key))
-    # Whole segments, because a shorter last one would be a program of its own.
-    more = SEGMENT * max(1, round(entry.training.num_steps * seconds[2] / seconds[1] / SEGMENT))
-    context.say(f"{case.name}: {1e3 * seconds[1]:.1f} ms a direct update, {1e3 * seconds[2]:.1f} ms an iterative one")
-    trainings = (entry.training, replace(entry.training, num_steps=more), entry.training)
-    methods = [kind.method(data, training, SEGMENT) for kind, training in zip(kinds, trainings, strict=True)]
-    by_name = {kind.name: kind for kind in kinds}
-
-    def score(method: Method, learned: ModelWithEngine, *, key: Key) -> RowScores:
-        return scored(by_name[method.name], learned, data, judging, key=key)
-
-    found = compare(context, case.name, methods, data.train, score, num_seeds=judging.num_seeds, key=key)
-    return TableOutcome(found, seconds)
 
 
 def scored(
@@ -179,10 +128,139 @@ def scored(
         num_samples=judging.num_importance, objective=FreeEnergy(learned.model, method.expectation),
         expectation=MonteCarlo(8), batch_size=8,
     )  # fmt: skip
-    bounds = method.bounds(learned, validation, key=bound_key, reported=MonteCarlo(1))
+    bounds = method.bounds(learned, validation, key=bound_key, num_samples=1)
     return RowScores(
         np.asarray(evaluation.likelihood.log_likelihood_nats),
         np.asarray(evaluation.elbo_nats),
         np.asarray(evaluation.likelihood.pareto_k),
         np.asarray(jnp.mean(bounds[:, -1])),
     )
+
+
+Figure = Callable[[Float[np.ndarray, "seeds rows"]], Float[np.ndarray, " seeds"]]
+"""From log-likelihoods (or bounds) of test rows to the figure of each seed; lower is better."""
+
+
+def nats(log_likelihood_nats: Float[np.ndarray, "seeds rows"]) -> Float[np.ndarray, " seeds"]:
+    """-log p(x), mean over rows."""
+    return -np.mean(log_likelihood_nats, axis=1)
+
+
+def by_likelihood(figure: Figure) -> OfSeeds:
+    """The figure of a result from its log-likelihoods."""
+    return lambda result: figure(result.scores.log_likelihood_nats)
+
+
+def by_bound(figure: Figure) -> OfSeeds:
+    """The figure of a result from its bounds."""
+    return lambda result: figure(result.scores.bound_nats)
+
+
+def measure_leads(context: RunContext, claim: str, outcome: TableOutcome, figure: OfSeeds) -> None:
+    """By how much iterative inference is below direct inference, for both budgets."""
+    shown = outcome.shown
+    for name, budget in (("direct", "updates"), (EQUAL_TIME, "time")):
+        kit.measure_lead(context, f"{claim}-{budget}", shown.of(name), shown.of("iterative"), figure)
+
+
+def compare_row(
+    context: RunContext,
+    group: str,
+    case: TableRow,
+    judging: Judging,
+    figure: Figure,
+    *,
+    key: Key,
+    comparable: bool = True,
+) -> TableOutcome:
+    """Train and score every model of a row, resumable model by model, and measure its claims `group/row-...`.
+
+    The thesis' figures themselves are claimed where they are comparable.
+    """
+    entry, data = case.entry, case.data
+    networks = Networks(data, entry.sizes, case.highway)
+    direct, iterative = networks.with_direct, partial(networks.with_iterative, case.encodings)
+    samples = MonteCarlo(entry.num_samples)
+    kinds = (
+        InferenceMethod("direct", direct, 1, MonteCarlo(entry.direct_samples)),
+        InferenceMethod("longer", direct, 1, samples),
+        InferenceMethod("iterative", iterative, entry.num_iterations, samples),
+    )
+    # Measured once in the life of a run: a resumed one keeps its budget.
+    pace = lambda key: update_seconds(data, kinds, entry.training, key=key, updates=10, repeats=7)  # noqa: E731
+    seconds = tuple(float(each) for each in context.stage(kit.stage_name(case.name, "pace"), pace, key=key))
+    # Whole segments, because a shorter last one would be a program of its own.
+    more = SEGMENT * max(1, round(entry.training.num_steps * seconds[2] / seconds[1] / SEGMENT))
+    context.say(f"{case.name}: {1e3 * seconds[1]:.1f} ms a direct update, {1e3 * seconds[2]:.1f} ms an iterative one")
+    trainings = (entry.training, replace(entry.training, num_steps=more), entry.training)
+    methods = [kind.method(data, training, SEGMENT) for kind, training in zip(kinds, trainings, strict=True)]
+    by_name = {kind.name: kind for kind in kinds}
+
+    def score(method: Method, learned: ModelWithEngine, *, key: Key) -> RowScores:
+        return scored(by_name[method.name], learned, data, judging, key=key)
+
+    found = kit.compare(context, case.name, methods, data.train, score, num_seeds=judging.num_seeds, key=key)
+    outcome, claim = TableOutcome(found, seconds), f"{group}/{kit.stage_name(case.name)}"
+    measure_leads(context, claim, outcome, by_likelihood(figure))
+    for name in ("direct", "iterative") if comparable else ():
+        kit.measure_figure(context, f"{claim}-{name}", found.of(name), by_likelihood(figure))
+    return outcome
+
+
+def lead_over_no_latents(outcomes: Sequence[TableOutcome], reference: float, figure: Figure = nats) -> float:
+    """The least lead of any trained model over a model without latents."""
+    comparisons = [outcome.comparison for outcome in outcomes]
+    return kit.least_lead(comparisons, by_likelihood(figure), [reference] * len(comparisons))
+
+
+def compare_images(
+    context: RunContext, group: str, cases: Sequence[TableRow], judging: Judging, figure: Figure,
+    independent_nats: Callable[..., float], *, key: Key,
+) -> tuple[list[TableOutcome], float]:  # fmt: skip
+    """All rows of a table of images, and nats of independent pixels, learned on the first 10,000 training images."""
+    outcomes = [compare_row(context, group, case, judging, figure, key=key) for case in cases]
+    data = cases[0].data
+    train = data.prepared(data.train, 10_000, key=jr.key(2))
+    test = data.prepared(data.test, judging.num_test, key=jr.key(0))
+    reference = independent_nats(np.asarray(train), np.asarray(test))
+    context.measure(f"{group}/no-latents", lead_over_no_latents(outcomes, reference))
+    return outcomes, reference
+
+
+def tabulate(
+    context: RunContext,
+    outcomes: Sequence[TableOutcome],
+    figure: Figure,
+    *,
+    unit: str,
+    caption: str,
+    digits: int = 2,
+    published: kit.Published | None = None,
+    also_bound: bool = False,
+) -> None:
+    """The table of all comparisons, and the same as a picture; with figures from the bound as well, if so."""
+    comparisons, pace = [outcome.shown for outcome in outcomes], {}
+    for outcome, comparison in zip(outcomes, comparisons, strict=True):
+        pace |= {id(result): each for result, each in zip(comparison.results, outcome.seconds, strict=True)}
+        longer = outcome.longer_is_better
+        if not longer.all():
+            context.note(
+                kit.stage_name("early", comparison.name),
+                f"{comparison.name}: validation preferred the shorter direct training for {np.sum(~longer)} of "
+                f"{len(longer)} seeds, which is therefore direct inference at equal time too.",
+            )
+    updates = lambda result: result.method.training.num_steps  # noqa: E731
+    columns = (
+        kit.Column("weights", lambda result: result.weights),
+        kit.Column("updates", updates),
+        kit.Column("ms an update", lambda result: 1e3 * pace[id(result)]),
+        kit.Column("minutes", lambda result: updates(result) * pace[id(result)] / 60.0),
+        kit.Column(unit, by_likelihood(figure), digits),
+        kit.Column(f"{unit}, from the bound", by_bound(figure), digits),
+        kit.Column("share of rows with Pareto k < 0.7", lambda result: float(np.mean(result.scores.pareto_k < 0.7))),
+    )
+    figures = {"": by_likelihood(figure)} | ({", bound": by_bound(figure)} if also_bound else {})
+    kit.report(
+        context, comparisons, columns, figures, heads=("model", "inference"), unit=unit, caption=caption, digits=digits,
+        published=published,
+    )  # fmt: skip

@@ -8,7 +8,7 @@ runs, and nothing else.
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import jax
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ...data import load_cifar10, load_mnist, load_newsgroups20, load_omniglot
+from ...data import Splits, load_cifar10, load_mnist, load_newsgroups20, load_omniglot
 from ...environments import PixelExact, SpriteGrid
 from ...models.static import AbstractLikelihood, Bernoulli, ConditionalGaussian, Multinomial
 from ...typing import Array, Float, Int, Key
@@ -78,7 +78,42 @@ def load_observations(dataset: DataSet) -> SplitData:
     Raises:
         BadInputError: the data is neither on this machine nor to be had.
     """
-    return _LOADERS[dataset]()
+    match dataset:
+        case DataSet.mnist:
+            return binary_images(*observed(load_mnist()))
+        case DataSet.omniglot:
+            return binary_images(*observed(load_omniglot()))
+        case DataSet.cifar10:
+            return with_densities(binary_images(*observed(load_cifar10())))
+        case DataSet.newsgroups:
+            return word_counts(*(rows.astype(np.uint16) for rows in observed(load_newsgroups20())))
+        case DataSet.sprites:
+            return binary_images(*_sprites())
+        case DataSet.topics:
+            return word_counts(*_topics())
+
+
+def observed(splits: Splits) -> list[np.ndarray]:
+    """Rows to learn from, to choose on and to report."""
+    return [np.asarray(part.observations) for part in (splits.train, splits.validation, splits.test)]
+
+
+def binary_images(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> SplitData:
+    """Grey images, binarised."""
+    flat = [rows.reshape(len(rows), -1) for rows in (train, validation, test)]
+    return SplitData(*flat, train.shape[1:], Bernoulli((flat[0].shape[1],)), binarize, centred)
+
+
+def with_densities(data: SplitData) -> SplitData:
+    """The images with noise of one grey level and Gaussian output densities in place of binary pixels."""
+    likelihood = ConditionalGaussian((data.size,), jax.nn.sigmoid)
+    return replace(data, likelihood=likelihood, prepare=dequantize)
+
+
+def word_counts(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> SplitData:
+    """Documents as counts of words."""
+    words = train.shape[1]
+    return SplitData(train, validation, test, (words,), Multinomial(words), as_counts, log_counts)
 
 
 def binarize(rows: Array, *, key: Key) -> Float[Array, "rows size"]:
@@ -97,11 +132,6 @@ def dequantize(rows: Array, *, key: Key) -> Float[Array, "rows size"]:
     return (rows.astype(float) + jr.uniform(key, rows.shape)) / 256.0
 
 
-def scale_pixels(rows: Array, *, key: Key) -> Float[Array, "rows size"]:
-    """x = pixel / 255, without noise: for likelihoods that integrate over a pixel's bin."""
-    return rows.astype(float) / 255.0
-
-
 def as_counts(rows: Array, *, key: Key) -> Float[Array, "rows size"]:
     """Counts as real numbers."""
     return rows.astype(float)
@@ -117,38 +147,7 @@ def log_counts(observation: Float[Array, " size"]) -> Float[Array, " size"]:
     return jnp.log1p(observation)
 
 
-def _images(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> SplitData:
-    shape = train.shape[1:]
-    flat = tuple(rows.reshape(len(rows), -1) for rows in (train, validation, test))
-    return SplitData(*flat, shape, Bernoulli((flat[0].shape[1],)), binarize, centred)
-
-
-def _mnist() -> SplitData:
-    splits = load_mnist()
-    return _images(*(np.asarray(part.observations) for part in (splits.train, splits.validation, splits.test)))
-
-
-def _omniglot() -> SplitData:
-    splits = load_omniglot()
-    return _images(*(np.asarray(part.observations) for part in (splits.train, splits.validation, splits.test)))
-
-
-def _cifar10() -> SplitData:
-    splits = load_cifar10()
-    parts = [np.asarray(part.observations) for part in (splits.train, splits.validation, splits.test)]
-    flat = [rows.reshape(len(rows), -1) for rows in parts]
-    likelihood = ConditionalGaussian((flat[0].shape[1],), jax.nn.sigmoid)
-    return SplitData(*flat, parts[0].shape[1:], likelihood, dequantize, centred)
-
-
-def _newsgroups() -> SplitData:
-    splits = load_newsgroups20()
-    parts = [np.asarray(part.observations).astype(np.uint16) for part in (splits.train, splits.validation, splits.test)]
-    words = parts[0].shape[1]
-    return SplitData(*parts, (words,), Multinomial(words), as_counts, log_counts)
-
-
-def _sprites() -> SplitData:
+def _sprites() -> list[np.ndarray]:
     generator, grid = np.random.default_rng(0), SpriteGrid()
     total = int(np.prod(grid.num_classes))
     index = generator.choice(total, 3_072, replace=False)
@@ -161,10 +160,10 @@ def _sprites() -> SplitData:
 
     grey = np.concatenate([np.asarray(pictures(part)) for part in jnp.split(latents, 6)])
     pixels = np.round(255.0 * grey).astype(np.uint8)
-    return _images(pixels[:2_048], pixels[2_048:2_560], pixels[2_560:])
+    return np.split(pixels, (2_048, 2_560))
 
 
-def _topics() -> SplitData:
+def _topics() -> list[np.ndarray]:
     generator, words = np.random.default_rng(0), 200
     topics = generator.dirichlet(np.full(words, 0.05), 8)
     mixtures = generator.dirichlet(np.full(len(topics), 0.3), 1_536)
@@ -172,17 +171,4 @@ def _topics() -> SplitData:
     probabilities = mixtures @ topics
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     counts = np.stack([generator.multinomial(n, p) for n, p in zip(lengths, probabilities, strict=True)])
-    counts = counts.astype(np.uint16)
-    return SplitData(
-        counts[:1_024], counts[1_024:1_280], counts[1_280:], (words,), Multinomial(words), as_counts, log_counts
-    )
-
-
-_LOADERS: dict[DataSet, Callable[[], SplitData]] = {
-    DataSet.mnist: _mnist,
-    DataSet.omniglot: _omniglot,
-    DataSet.cifar10: _cifar10,
-    DataSet.newsgroups: _newsgroups,
-    DataSet.sprites: _sprites,
-    DataSet.topics: _topics,
-}
+    return np.split(counts.astype(np.uint16), (1_024, 1_280))

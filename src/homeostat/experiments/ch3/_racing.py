@@ -1,8 +1,11 @@
-"""Engines that race on one fixed model: their paths, the bound along them, rates chosen on training rows, and seconds."""
+"""Engines that race on one fixed model: their paths, the bound along them, rates chosen on training rows, and seconds.
 
-import time
+The model is trained in parts, with the norms of gradients during inference measured in between.
+"""
+
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -12,27 +15,26 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from ...core import AbstractEngine, AbstractModel
+from ...core import AbstractEngine, AbstractLearner, AbstractModel
 from ...distributions import AbstractExpectation, MonteCarlo
+from ...inference import EnergyDescent, EnergyDescentState, ModelWithEngine
 from ...inference.engines import Gradient, NaturalGradient
-from ...metrics import estimates
+from ...metrics import estimates, take_turns
 from ...objectives import Evidence, FreeEnergy
-from ...typing import Array, Float, Key, Scalar
-from ._networks import default_family
+from ...runs import RunContext
+from ...train import InMemoryLoader
+from ...typing import Array, Float, Key, PyTree, Scalar
+from ..kit import Training
+from ._data import SplitData
+from ._methods import InferenceMethod, default_family
 
 
 class TunedOptimizer(NamedTuple):
-    """A method of optimisation with one setting to choose.
-
-    Attributes:
-        name: for tables and figures.
-        engine: gives the engine for a setting (a step size, or a rate).
-        settings: to choose from.
-    """
+    """A method of optimisation: `engine` gives the engine for one of the settings (step sizes), or is it where there are none."""
 
     name: str
-    engine: Callable[[Scalar], AbstractEngine]
-    settings: tuple[float, ...]
+    engine: Callable[[Scalar], AbstractEngine] | AbstractEngine
+    settings: tuple[float, ...] = ()
 
 
 def first_order(momentum: float = 0.9) -> tuple[TunedOptimizer, ...]:
@@ -57,13 +59,9 @@ def natural(expectation: AbstractExpectation) -> TunedOptimizer:
 
 
 class Race(NamedTuple):
-    """How one method did on the validation rows.
+    """How one method did: bounds of validation rows before the first step and after each, and seconds of an iteration on all rows.
 
-    Attributes:
-        bounds: the bound before the first step and after each, in nats.
-        setting: the setting that was chosen on training rows.
-        tuned_nats: mean final bound on those training rows with that setting.
-        seconds: wall-clock seconds of one iteration on all validation rows.
+    The setting was chosen on training rows, where `tuned_nats` is its mean final bound.
     """
 
     bounds: Float[Array, "rows moments"]
@@ -90,21 +88,20 @@ def path_of(
     return jax.vmap(one)(rows, jr.split(key, rows.shape[0]))
 
 
+def _along(path: Float[Array, "rows moments k"], rows: Array, key: Key, measure: Callable[..., Scalar]) -> Array:
+    """`measure(params, x, key)` at every place of paths; one row's places share their random numbers."""
+    at = lambda flat: jax.vmap(measure)(flat, rows, jr.split(key, rows.shape[0]))  # noqa: E731
+    return jax.lax.map(at, jnp.swapaxes(path, 0, 1)).T
+
+
 @eqx.filter_jit
 def bounds_along(
     model: AbstractModel, path: Float[Array, "rows moments k"], rows: Array, key: Key, num_samples: int
 ) -> Float[Array, "rows moments"]:
-    """The bound at every place of paths; one row's places share their standard-normal numbers."""
-    family = default_family(model)
+    """The bound at every place of paths."""
+    family, objective = default_family(model), FreeEnergy(model, MonteCarlo(num_samples))
     unravel = ravel_pytree(family.init())[1]
-    objective = FreeEnergy(model, MonteCarlo(num_samples))
-
-    def at(flat: Float[Array, "rows k"]) -> Float[Array, " rows"]:
-        return -jax.vmap(lambda p, x, k: objective(family(unravel(p)), Evidence(x), key=k))(
-            flat, rows, jr.split(key, rows.shape[0])
-        )
-
-    return jax.lax.map(at, jnp.swapaxes(path, 0, 1)).T
+    return _along(path, rows, key, lambda p, x, k: -objective(family(unravel(p)), Evidence(x), key=k))
 
 
 @eqx.filter_jit
@@ -112,18 +109,14 @@ def mean_gradient_norms(
     model: AbstractModel, path: Float[Array, "rows moments k"], rows: Array, key: Key, num_samples: int
 ) -> Float[Array, "rows moments"]:
     """Euclidean norm of the bound's gradient with respect to the means, in nats per unit, averaged over samples before the norm."""
-    family = default_family(model)
-    objective = FreeEnergy(model, MonteCarlo(num_samples))
+    family, objective = default_family(model), FreeEnergy(model, MonteCarlo(num_samples))
     unravel = ravel_pytree(family.init())[1]
 
     def norm(flat: Float[Array, " k"], x: Array, k: Key) -> Scalar:
         slope = jax.grad(lambda params: objective(family(params), Evidence(x), key=k))(unravel(flat))
         return jnp.linalg.norm(slope.loc)
 
-    def at(flat: Float[Array, "rows k"]) -> Float[Array, " rows"]:
-        return jax.vmap(norm)(flat, rows, jr.split(key, rows.shape[0]))
-
-    return jax.lax.map(at, jnp.swapaxes(path, 0, 1)).T
+    return _along(path, rows, key, norm)
 
 
 def race(
@@ -139,53 +132,83 @@ def race(
 ) -> Race:
     """Choose the setting with the highest mean final bound on `tuning`, then run it on `rows` and take the time.
 
-    Args:
-        model: fixed.
-        contender: the method and its settings.
-        tuning: training rows, as many as `rows`, so that one program serves both.
-        rows: validation rows.
-        key: random key.
-        num_steps: iterations.
-        expectation: what the method sees of q.
-        num_samples: samples of what is reported.
+    Training rows are as many as validation rows, so that one program serves both. The method sees q by `expectation`; bounds are
+    reported by `num_samples` samples.
     """
     run_key, measure_key = jr.split(key)
-    arguments = (model, expectation)
-    finals = []
-    for setting in contender.settings:
-        ends = path_of(arguments, (contender.engine, jnp.asarray(setting)), tuning, run_key, num_steps)[:, -1:]
-        final = float(jnp.mean(bounds_along(model, ends, tuning, measure_key, num_samples)))
-        finals.append(final if np.isfinite(final) else -np.inf)
-    best = int(np.argmax(finals))
-    chosen = (contender.engine, jnp.asarray(contender.settings[best]))
-    return _timed(arguments, chosen, rows, run_key, measure_key, num_steps, num_samples, chosen[1], finals[best])
-
-
-def run_alone(
-    model: AbstractModel,
-    engine: AbstractEngine,
-    rows: Float[Array, "rows size"],
-    *,
-    key: Key,
-    num_steps: int,
-    expectation: AbstractExpectation,
-    num_samples: int,
-) -> Race:
-    """A method without a setting, in the same way."""
-    run_key, measure_key = jr.split(key)
-    nothing = jnp.full((), jnp.nan)
-    return _timed(
-        (model, expectation), engine, rows, run_key, measure_key, num_steps, num_samples, nothing, float("nan")
-    )
-
-
-def _timed(arguments, engine, rows, run_key, measure_key, num_steps, num_samples, setting, tuned) -> Race:
-    path = jax.block_until_ready(path_of(arguments, engine, rows, run_key, num_steps))
-    seconds = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        jax.block_until_ready(path_of(arguments, engine, rows, run_key, num_steps))
-        seconds.append(time.perf_counter() - begin)
-    bounds = bounds_along(arguments[0], path, rows, measure_key, num_samples)
+    follow = lambda engine, rows: path_of((model, expectation), engine, rows, run_key, num_steps)  # noqa: E731
+    engine, setting, tuned = contender.engine, jnp.full((), jnp.nan), np.nan
+    if contender.settings:
+        candidates = [(contender.engine, jnp.asarray(setting)) for setting in contender.settings]
+        ends = [follow(candidate, tuning)[:, -1:] for candidate in candidates]
+        finals = np.asarray([jnp.mean(bounds_along(model, end, tuning, measure_key, num_samples)) for end in ends])
+        finals[~np.isfinite(finals)] = -np.inf
+        engine, tuned = candidates[np.argmax(finals)], finals.max()
+        setting = engine[1]
+    path = follow(engine, rows)
     # The least of three: on a shared machine everything else is somebody else's work.
-    return Race(bounds, setting, jnp.asarray(tuned), jnp.asarray(min(seconds) / num_steps))
+    seconds = take_turns([partial(follow, engine, rows)], 3).min() / num_steps
+    bounds = bounds_along(model, path, rows, measure_key, num_samples)
+    return Race(bounds, setting, jnp.asarray(tuned), jnp.asarray(seconds))
+
+
+@final
+class Continued(AbstractLearner[EnergyDescentState, Any]):
+    """A learner that goes on from a given state, so that a long training can be looked at in between."""
+
+    learner: EnergyDescent
+    state: EnergyDescentState
+
+    def init(self, *, key: Key) -> EnergyDescentState:
+        return self.state
+
+    def update(self, state: EnergyDescentState, batch: PyTree, *, key: Key) -> tuple[EnergyDescentState, Any]:
+        return self.learner.update(state, batch, key=key)
+
+
+class Watched(NamedTuple):
+    """A trained model with its engine, updates done at each look, and mean gradient norms on validation rows."""
+
+    learned: ModelWithEngine
+    steps: Float[Array, " looks"]
+    norms: Float[Array, "looks moments"]
+
+
+def train_watched(
+    context: RunContext,
+    data: SplitData,
+    method: InferenceMethod,
+    training: Training,
+    rows: Float[Array, "n size"],
+    *,
+    num_looks: int,
+    num_samples: int,
+    key: Key,
+) -> Watched:
+    """Train in parts, and measure mean gradient norms on `rows` after each, with `num_samples` samples."""
+    num_steps = training.num_steps // num_looks
+
+    def norms(learned: ModelWithEngine, key: Key) -> Float[Array, " moments"]:
+        path = path_of((learned.model, method.expectation), learned.engine, rows, key, method.num_steps)
+        return jnp.mean(mean_gradient_norms(learned.model, path, rows, key, num_samples), axis=0)
+
+    def fit(key: Key) -> Watched:
+        build_key, fit_key, look_key = jr.split(key, 3)
+        learner = method.learner(data, training, key=build_key)
+        state = eqx.filter_jit(learner.init)(key=fit_key)
+        curve = []
+        for look in range(num_looks):
+            result = context.fit(
+                f"part-{look}", Continued(learner, state), InMemoryLoader(data.train, training.batch_size),
+                num_steps=num_steps, key=jr.fold_in(fit_key, look), every=min(100, num_steps),
+            )  # fmt: skip
+            state = result.state
+            curve.append(norms(state.learned, look_key))
+        steps = num_steps * (1.0 + np.arange(num_looks))
+        return Watched(state.learned, jnp.asarray(steps), jnp.stack(curve))
+
+    def empty() -> Watched:
+        norms = jnp.zeros((num_looks, method.num_steps + 1))
+        return Watched(method.build(key=jr.key(0)), jnp.zeros(num_looks), norms)
+
+    return context.stage("train", fit, key=key, like=empty)

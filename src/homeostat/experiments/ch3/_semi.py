@@ -1,18 +1,23 @@
-"""Semi-amortized inference: an encoder's estimate, refined by gradient descent."""
+"""Semi-amortized inference (an encoder's estimate, refined by gradient descent) against iterative inference: methods, report."""
 
 from functools import partial
+from typing import NamedTuple
 
-import jax.random as jr
+import numpy as np
 import optax
 
+from ... import viz
 from ...core import AbstractEngine
 from ...distributions import AbstractExpectation
-from ...inference import AllIterations, FirstIteration, LastIteration, ModelWithEngine
+from ...inference import AllIterations, FirstIteration, LastIteration
 from ...inference.engines import Chain, Estimate, Gradient, InferenceGradient, Normalized, StopGradient
-from ...typing import Array, Key
-from ._common import InferenceMethod
-from ._data import SplitData
-from ._networks import NetworkSizes, build_model, data_encoding, direct_engine, with_direct, with_iterative
+from ...runs import RunContext
+from ...typing import Array, Float
+from ..kit import mean_and_error, measure, printed
+from ._data import DataSet
+from ._methods import InferenceMethod, Networks, data_encoding
+
+KRISHNAN, KIM = "semi-amortized (Krishnan et al.)", "semi-amortized (Kim et al.)"
 
 
 def unrolled(estimate: Array) -> Array:
@@ -20,61 +25,134 @@ def unrolled(estimate: Array) -> Array:
     return estimate
 
 
-def direct_method(data: SplitData, sizes: NetworkSizes, expectation: AbstractExpectation) -> InferenceMethod:
+def direct_method(networks: Networks, expectation: AbstractExpectation) -> InferenceMethod:
     """A variational autoencoder."""
-    return InferenceMethod("direct", partial(with_direct, data, sizes), 1, expectation)
+    return InferenceMethod("direct", networks.with_direct, 1, expectation)
 
 
 def refining_methods(
-    data: SplitData,
-    sizes: NetworkSizes,
-    *,
-    num_iterations: int,
-    rate: float,
-    rate_through: float,
-    expectation: AbstractExpectation,
+    networks: Networks, expectation: AbstractExpectation, *, num_iterations: int, rate: float, rate_through: float
 ) -> tuple[InferenceMethod, ...]:
     """Iterative inference, learned in both ways, and two kinds of semi-amortized inference, at equal decoder passes.
 
-    Args:
-        data: what is observed.
-        sizes: of the networks, the same for all.
-        num_iterations: K of iterative inference, which makes K + 1 passes in an update.
-        rate: step size of refinement, K - 1 steps, for learning in the manner of Krishnan et al.
-        rate_through: step size of refinement, K // 2 steps, for learning in the manner of Kim et al.
-        expectation: rule for the expected energy.
+    With `num_iterations` K, iterative inference makes K + 1 passes in an update. Refinement takes K - 1 steps of size `rate` for
+    learning in the manner of Krishnan et al., and K // 2 of size `rate_through` for that of Kim et al.
 
     References:
         Krishnan, Liang and Hoffman, "On the challenges of learning with inference networks on sparse, high-dimensional data",
         AISTATS 2018: the encoder learns from its own estimate, the model from the refined one. Kim et al., "Semi-amortized
         variational autoencoders", ICML 2018: both learn through the refinement.
     """
-    encodings = (Normalized(Estimate(), 2), Normalized(InferenceGradient(), 2), data_encoding(data))
+    encodings = (Normalized(Estimate(), 2), Normalized(InferenceGradient(), 2), data_encoding(networks.data))
     # Made once: a rebuilt optimizer would be another structure for checkpoints.
     plain, through = optax.sgd(rate), optax.sgd(rate_through)
 
-    def refined(gradient: AbstractEngine, *, key: Key) -> ModelWithEngine:
-        model_key, engine_key = jr.split(key)
-        first = direct_engine(data, sizes, key=engine_key)
-        return ModelWithEngine(build_model(data, sizes, key=model_key), Chain((first, gradient), (1,)))
-
-    first, last = FirstIteration(), LastIteration()
-    steps_through, iterative = num_iterations // 2, partial(with_iterative, data, sizes, encodings)
+    def semi(gradient: AbstractEngine) -> partial:
+        return partial(networks.with_engine, lambda *, key: Chain((networks.direct(key=key), gradient), (1,)))
 
     def method(name, build, num_steps, passes, engine_weights=AllIterations()):
-        return InferenceMethod(
-            name, build, num_steps, expectation, engine_weights=engine_weights, model_weights=last, passes=passes
-        )
+        return InferenceMethod(name, build, num_steps, expectation, engine_weights=engine_weights, passes=passes)
 
+    steps_through, iterative = num_iterations // 2, partial(networks.with_iterative, encodings)
+    krishnan, kim = semi(StopGradient(Gradient(plain))), semi(Gradient(through))
     return (
         method("iterative", iterative, num_iterations, num_iterations + 1),
         method("iterative, unrolled", partial(iterative, detach=unrolled), num_iterations, 2 * num_iterations),
-        method(
-            "semi-amortized (Krishnan et al.)", partial(refined, StopGradient(Gradient(plain))), num_iterations,
-            num_iterations + 1, first,
-        ),
-        method(
-            "semi-amortized (Kim et al.)", partial(refined, Gradient(through)), 1 + steps_through,
-            3 * steps_through + 1, last,
-        ),
+        method(KRISHNAN, krishnan, num_iterations, num_iterations + 1, FirstIteration()),
+        method(KIM, kim, 1 + steps_through, 3 * steps_through + 1, LastIteration()),
+    )
+
+
+class MethodScores(NamedTuple):
+    """One method over seeds: mean bounds of test rows before inference and after each step, and of training batches by segment.
+
+    `seconds` are those of one training update, or decoder passes where updates were not timed; `steps` are updates done at the
+    end of each segment.
+    """
+
+    method: InferenceMethod
+    seconds: float
+    test: Float[np.ndarray, "seeds moments"]
+    steps: Float[np.ndarray, " segments"]
+    training: Float[np.ndarray, "seeds segments"]
+
+    @property
+    def end(self) -> Float[np.ndarray, " seeds"]:
+        """Test bound after as many steps as in training."""
+        return self.test[:, self.method.num_steps]
+
+    def training_at(self, times: Float[np.ndarray, " times"]) -> Float[np.ndarray, "seeds times"]:
+        """Training curves at given times, interpolated."""
+        return np.stack([np.interp(times, self.seconds * self.steps, curve) for curve in self.training])
+
+
+def report(
+    context: RunContext,
+    dataset: DataSet,
+    found: dict[str, MethodScores],
+    rates: tuple[float, float],
+    *,
+    asserted: bool,
+    timed: bool,
+    caption: str,
+    num_iterations: int,
+    test_steps: int,
+) -> None:
+    """Measure the claims, tabulate, and draw bounds against the time of training and against steps in testing.
+
+    `rates` are step sizes of refinement, Krishnan's and Kim's.
+    """
+    # The time at which the shortest training of the refining methods ends.
+    horizon = min(one.seconds * float(one.steps[-1]) for one in found.values() if one.method.num_steps > 1)
+    at_time = {name: one.training_at(np.asarray([horizon]))[:, 0] for name, one in found.items()}
+    behind = {name: mean_and_error(found["iterative"].end - one.end) for name, one in found.items()}
+    if asserted:
+        measure(context, "semi_amortized/direct", behind["direct"])
+        measure(context, "semi_amortized/krishnan", behind[KRISHNAN])
+    if asserted and KIM in found:
+        better = max((KRISHNAN, KIM), key=lambda name: at_time[name].mean())
+        measure(context, "semi_amortized/kim", behind[KIM])
+        measure(context, "semi_amortized/equal-time", mean_and_error(at_time["iterative"] - at_time[better]))
+    context.table(
+        f"{dataset}-methods",
+        ("method", "steps", "decoder passes in an update", "milliseconds an update", "test bound (nats)",
+         "iterative minus this (nats)", "training bound at equal time (nats)"),
+        [
+            (name, one.method.num_steps, one.method.passes, f"{1e3 * one.seconds:.2f}" if timed else "not timed",
+             printed(mean_and_error(one.end), 2), printed(behind[name], 2), printed(mean_and_error(at_time[name]), 2))
+            for name, one in found.items()
+        ],
+        caption=f"{dataset}: {caption} Equal time is {horizon:.3g} {'s' if timed else 'decoder passes'} of "
+        f"training. Step sizes of refinement, chosen on training rows: {rates[0]:g} (Krishnan et al.), "
+        f"{rates[1]:g} (Kim et al.).",
     )  # fmt: skip
+    scale = 1e3 if timed else 1.0
+    first = max(one.seconds * one.steps[0] for one in found.values())
+    times = np.unique(np.round(scale * np.geomspace(min(first, horizon), horizon, 8)).astype(int))
+    context.figure(
+        f"{dataset}-training",
+        viz.plot_bound_by_setting(
+            times.tolist(), [_curve(name, one.training_at(times / scale)) for name, one in found.items()],
+            xlabel="milliseconds of training" if timed else "decoder passes in training",
+            ylabel="bound on log p(x) of training batches, nats",
+        ),
+        caption="Bound on training batches against the time of training (without compilation), until the shortest training "
+        "of a refining method ends; one that ended before keeps its last value. Bars: two standard errors over seeds.",
+    )  # fmt: skip
+    settings = [moment for moment in (1, 2, 3, 4, 5, 8, 12, 16) if moment <= test_steps]
+    context.figure(
+        f"{dataset}-steps",
+        viz.plot_bound_by_setting(
+            settings, [_curve(name, one.test[:, settings]) for name, one in found.items() if one.method.num_steps > 1],
+            xlabel="steps in testing", reference=_curve("direct", found["direct"].test[:, 1:]),
+        ),
+        caption=f"Test bound against the number of steps in testing; trained with {num_iterations} (iterative and "
+        f"Krishnan et al.) and {1 + num_iterations // 2} (Kim et al.), the encoder counted as the first. Bars: two "
+        "standard errors over seeds.",
+    )  # fmt: skip
+
+
+def _curve(name: str, values: Float[np.ndarray, "seeds settings"]) -> viz.SettingCurve:
+    """Mean and standard error over seeds; the error is drawn as zero where there is one seed only."""
+    mean, error = np.stack([mean_and_error(column) for column in values.T], axis=1)
+    return viz.SettingCurve(name, mean, np.nan_to_num(error))

@@ -1,4 +1,7 @@
-"""Point estimates on a surface of two latents: the optimum, an engine's path and gradient ascent; and gaps of Gaussians."""
+"""Point estimates on a surface of two latents: the optimum, an engine's path and gradient ascent; and gaps of Gaussians.
+
+The optimum comes from a fine grid, then Newton's method from its best places.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,16 +11,109 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import optax
 
+from ... import viz
 from ...core import AbstractModel
 from ...distributions import Delta, DeltaParams, DiagonalGaussian, DiagonalGaussianParams, MonteCarlo
 from ...inference import ModelWithEngine
 from ...inference.engines import Gradient
-from ...metrics import ReferenceOptimum, estimates
+from ...metrics import ReferenceOptimum, bootstrap, estimates
 from ...objectives import Evidence, FreeEnergy
-from ...typing import Array, Float, Key
-from ._optimum import Grid, best_points, climb
+from ...runs import RunContext
+from ...typing import Array, Float, Key, Scalar
+from ..kit import mean_and_error, measure, printed
+
+NUM_STARTS = 4
+"""Best local maxima of the grid from which Newton's method starts."""
+
+STEP_LENGTHS = np.asarray([1.0, 0.5, 0.25, 0.1, 0.02, 0.002, 0.0])
+"""Shares of a Newton step that are tried; the best is taken, and the last leaves the point where it is."""
+
+
+class Grid(NamedTuple):
+    """A square grid around the origin: half its side in latent units, and points along a side."""
+
+    extent: float
+    cells: int
+
+    @property
+    def side(self) -> Float[np.ndarray, " cells"]:
+        """Coordinates along a side."""
+        return np.linspace(-self.extent, self.extent, self.cells)
+
+    @property
+    def points(self) -> Float[np.ndarray, "cells_squared 2"]:
+        """All points, the first coordinate fastest."""
+        vertical, horizontal = np.meshgrid(self.side, self.side, indexing="ij")
+        return np.stack([horizontal.ravel(), vertical.ravel()], axis=-1)
+
+
+@eqx.filter_jit
+def bound_on_grid(model: AbstractModel, rows: Float[Array, "n size"], grid: Grid) -> Float[Array, "n cells_squared"]:
+    """log p(x, z) of every row at every point of the grid, in nats."""
+
+    def at(point: Float[Array, "2"]) -> Float[Array, " n"]:
+        # The decoder runs once for a point, whatever the number of observations.
+        emission, prior = model.emission(point), model.initial().log_prob(point)
+        return jax.vmap(emission.log_prob)(rows) + prior
+
+    return jax.lax.map(at, jnp.asarray(grid.points, rows.dtype), batch_size=256).T
+
+
+def best_points(
+    model: AbstractModel, rows: Float[Array, "n size"], starts: Float[Array, "n k 2"], grid: Grid, *, num_steps: int
+) -> tuple[Float[Array, "n 2"], Float[Array, " n"]]:
+    """Maxima of log p(x, z) over two latents, and their heights in nats.
+
+    Newton's method (with the magnitudes of the curvatures, and a search along the step) runs from the best local maxima of the
+    grid and from `starts`, such as the ends of other methods; the highest end counts, so it is at least as high as those.
+    """
+    surface = bound_on_grid(model, rows, grid).reshape(-1, grid.cells, grid.cells)
+    # A window around each point includes the point, which is as high as itself.
+    highest = jax.lax.reduce_window(surface, -jnp.inf, jax.lax.max, (1, 3, 3), (1, 1, 1), "SAME")
+    peaks = jnp.where(surface >= highest, surface, -jnp.inf).reshape(len(rows), -1)
+    _, index = jax.lax.top_k(peaks, NUM_STARTS)
+    starts = jnp.concatenate([jnp.asarray(grid.points, rows.dtype)[index], starts], axis=1)
+    return climb(model, rows, starts, num_steps=num_steps)
+
+
+@eqx.filter_jit
+def climb(
+    model: AbstractModel, rows: Float[Array, "n size"], starts: Float[Array, "n k 2"], *, num_steps: int
+) -> tuple[Float[Array, "n 2"], Float[Array, " n"]]:
+    """The best maximum that Newton's method climbs to from `starts` alone, and its height in nats."""
+    objective = FreeEnergy(model)
+
+    def best(pair: tuple[Array, Array]) -> tuple[Array, Scalar]:
+        observation, places = pair
+        evidence = Evidence(observation)
+
+        def energy(z: Float[Array, "2"]) -> Scalar:
+            return objective.pointwise(z, evidence, key=jr.key(0))
+
+        def newton(z: Array, _: None) -> tuple[Array, None]:
+            gradient, curvature = jax.grad(energy)(z), jax.hessian(energy)(z)
+            values, vectors = jnp.linalg.eigh(curvature)
+            values = jnp.maximum(jnp.abs(values), 1e-3)
+            step = vectors @ ((vectors.T @ gradient) / values)
+            tried = z[None, :] - jnp.asarray(STEP_LENGTHS, z.dtype)[:, None] * step[None, :]
+            return tried[jnp.argmin(jax.vmap(energy)(tried))], None
+
+        ends = jax.vmap(lambda z: jax.lax.scan(newton, z, None, length=num_steps)[0])(places)
+        energies = jax.vmap(energy)(ends)
+        chosen = jnp.argmin(energies)
+        return ends[chosen], -energies[chosen]
+
+    return jax.lax.map(best, (rows, starts), batch_size=16)
+
+
+class Ascent(NamedTuple):
+    """Gradient ascent on the bound: step sizes that are tried, in latent units squared per nat, and steps."""
+
+    rates: Sequence[float]
+    num_steps: int
 
 
 class PointBounds(NamedTuple):
@@ -42,30 +138,20 @@ class PointBounds(NamedTuple):
     ascent_nats: Float[Array, "n rates times"]
 
 
-def measure(
+def point_measures(
     learned: ModelWithEngine,
     rows: Float[Array, "n size"],
     *,
     num_steps: int,
     num_trained: int,
-    ascent_rates: Sequence[float],
-    ascent_steps: int,
+    ascent: Ascent,
     grid: Grid,
     newton_steps: int,
     key: Key,
 ) -> PointBounds:
     """The optimum, the engine's path and gradient ascent, for every row on one model.
 
-    Args:
-        learned: a model of two latents with its engine.
-        rows: observations.
-        num_steps: engine steps.
-        num_trained: engine steps in training, after which the nearest maximum is looked for.
-        ascent_rates: step sizes of gradient ascent.
-        ascent_steps: its steps.
-        grid: where maxima are looked for.
-        newton_steps: from each start.
-        key: random key.
+    After `num_trained` of its `num_steps` steps, as many as in training, the maximum nearest to the engine is looked for.
     """
 
     @eqx.filter_jit
@@ -74,19 +160,19 @@ def measure(
             evidence = Evidence(observation)
             run = partial(estimates, learned.model, family=Delta(2), evidence=evidence, key=key)
             path = run(engine=learned.engine, num_steps=num_steps).loc
-            ascent = jax.vmap(lambda rate: run(engine=Gradient(optax.sgd(rate)), num_steps=ascent_steps).loc)(
-                jnp.asarray(ascent_rates)
+            climbed = jax.vmap(lambda rate: run(engine=Gradient(optax.sgd(rate)), num_steps=ascent.num_steps).loc)(
+                jnp.asarray(ascent.rates)
             )
-            heights = jax.vmap(lambda z: point_bounds(learned.model, z, evidence))(ascent)
-            return path, ascent, point_bounds(learned.model, path, evidence), heights
+            heights = jax.vmap(lambda z: point_bounds(learned.model, z, evidence))(climbed)
+            return path, climbed, point_bounds(learned.model, path, evidence), heights
 
         return jax.lax.map(lambda pair: one(*pair), (rows, keys), batch_size=32)
 
-    path, ascent, path_nats, ascent_nats = paths(learned, rows, jr.split(key, len(rows)))
-    starts = jnp.concatenate([path[:, -1:], ascent[:, :, -1]], axis=1)
+    path, climbed, path_nats, climbed_nats = paths(learned, rows, jr.split(key, len(rows)))
+    starts = jnp.concatenate([path[:, -1:], climbed[:, :, -1]], axis=1)
     optimum, optimum_nats = best_points(learned.model, rows, starts, grid, num_steps=newton_steps)
     _, local_nats = climb(learned.model, rows, path[:, num_trained : num_trained + 1], num_steps=newton_steps)
-    return PointBounds(optimum, optimum_nats, local_nats, path, path_nats, ascent, ascent_nats)
+    return PointBounds(optimum, optimum_nats, local_nats, path, path_nats, climbed, climbed_nats)
 
 
 def point_bounds(
@@ -101,15 +187,7 @@ def point_bounds(
 def gaussian_gaps(
     learned: ModelWithEngine, rows: Float[Array, "n size"], *, num_steps: int, num_samples: int, key: Key
 ) -> Float[Array, " n"]:
-    """Bound of the best Gaussian that long optimisation finds minus bound of the engine's, in nats.
-
-    Args:
-        learned: a model of two latents with its engine.
-        rows: observations.
-        num_steps: engine steps.
-        num_samples: that the engine sees.
-        key: random key.
-    """
+    """Bound of the best Gaussian that long optimisation finds minus bound of the engine's, which sees `num_samples`, in nats."""
     family = DiagonalGaussian(2)
     search = ReferenceOptimum(2, 300, 0.05, MonteCarlo(8), 10, MonteCarlo(128))
     measured = FreeEnergy(learned.model, MonteCarlo(512))
@@ -127,3 +205,97 @@ def gaussian_gaps(
         return measured(family(end), evidence, key=measure_key) - best
 
     return jax.lax.map(gap, (rows, jr.split(key, len(rows))), batch_size=8)
+
+
+def report_gaps(context: RunContext, found: dict[str, PointBounds], *, num_iterations: int, ascent: Ascent) -> None:
+    """Measure the claims and tabulate gaps."""
+    found = {name: PointBounds(*map(np.asarray, each)) for name, each in found.items()}
+    direct, iterative = found["direct"], found["iterative"]
+    path, steps = iterative.path_nats, num_iterations
+    direct_gap, gap = direct.optimum_nats - direct.path_nats[:, -1], iterative.optimum_nats - path[:, steps]
+    # The best rate is that whose end is highest on the direct model.
+    climbed = direct.ascent_nats[:, np.nanargmax(direct.ascent_nats[:, :, -1].mean(axis=0)), -1]
+    measure(context, "surface/iterative-gap", mean_and_error(gap))
+    median = bootstrap(jnp.median, jnp.asarray(gap), key=jr.key(0))
+    measure(context, "surface/iterative-gap-median", (np.median(gap), median.stderr))
+    measure(context, "surface/direct-gap-larger", mean_and_error(direct_gap - gap))
+    measure(context, "surface/remains", mean_and_error(path[:, steps] - path[:, 2 * steps]))
+    measure(context, "surface/ascent-above-direct", mean_and_error(climbed - direct.path_nats[:, -1]))
+
+    def row(name: str, model: str, gaps: np.ndarray, local: np.ndarray | None = None) -> tuple:
+        """`local` are gaps to the nearest maximum."""
+        told = "not measured" if local is None else printed(mean_and_error(local))
+        return name, model, printed(mean_and_error(gaps)), float(np.median(gaps)), float(np.mean(gaps <= 0.05)), told
+
+    rows = [row("direct", "its own", direct_gap, direct.local_nats - direct.path_nats[:, -1])]
+    for moment in sorted({1, 2, 4, 8, steps, 2 * steps}):
+        local = iterative.local_nats - path[:, steps] if moment == steps else None
+        rows.append(row(f"iterative, {moment}", "its own", iterative.optimum_nats - path[:, moment], local))
+    for name, bounds in found.items():
+        for index, rate in enumerate(ascent.rates):
+            gaps = bounds.optimum_nats - bounds.ascent_nats[:, index, -1]
+            rows.append(row(f"ascent, rate {rate:g}", f"of {name}", gaps))
+    context.table(
+        "gaps",
+        ("inference", "model", "mean gap (nats)", "median gap (nats)", "share within 0.05 nats",
+         "mean gap to the nearest maximum (nats)"),
+        rows,
+        caption=f"Bound at the optimum (grid and Newton's method) minus bound of the estimate, {len(gap)} "
+        f"validation examples, point estimates; gradient ascent after {ascent.num_steps} steps. Where a surface has several "
+        "maxima, a method may end at a lower one: the last column leaves that out, and counts from the maximum to which "
+        "Newton's method climbs from the estimate.",
+    )  # fmt: skip
+
+
+def draw_surfaces(
+    context: RunContext,
+    models: dict[str, AbstractModel],
+    shown: Float[Array, "n size"],
+    found: dict[str, PointBounds],
+    *,
+    num_iterations: int,
+    ascent: Ascent,
+    grid_cells: int,
+) -> None:
+    """Figs. 3.1 and 3.5 for the first few validation examples."""
+    # Every place at first, then one in twenty.
+    marks = np.unique(np.append(np.arange(20), np.arange(20, ascent.num_steps + 1, 20)))
+    for name, model in models.items():
+        bounds = PointBounds(*map(np.asarray, found[name]))
+        # Training decides on which scale the latents live.
+        places = np.abs(np.concatenate([bounds.optimum, bounds.path[:, -1]]))
+        grid = Grid(1.5 * float(np.quantile(places, 0.99)), grid_cells)
+        surface = np.asarray(bound_on_grid(model, shown, grid)).reshape(len(shown), grid.cells, grid.cells)
+        kept = np.flatnonzero(bounds.ascent_nats[:, :, -1].mean(axis=0) > bounds.ascent_nats[:, :, 0].mean(axis=0))
+        for example in range(len(shown)):
+            ascents = [
+                viz.PathOnSurface(
+                    f"gradient ascent, rate {ascent.rates[index]:g}", bounds.ascent[example, index, marks]
+                )
+                for index in kept
+            ]
+            direct = name == "direct"
+            own = viz.PathOnSurface(
+                "direct" if direct else f"iterative, {num_iterations} iterations",
+                bounds.path[example, : 2 if direct else num_iterations + 1],
+            )
+            paths, single = (ascents, [own]) if direct else ([*ascents, own], [])
+            what = "the direct estimate" if direct else "the path of iterative inference"
+            labels = ("first latent", "second latent")
+            context.figure(
+                f"surface-{name}-{example}",
+                viz.plot_bound_surface(grid.side, grid.side, surface[example], paths, single, labels=labels),
+                caption=f"Bound over two latents for one validation example, gradient ascent ({ascent.num_steps} steps; rates "
+                f"at which it diverges are left out), and {what}.",
+            )
+
+
+def report_gaussian_gaps(context: RunContext, gaps: dict[str, Float[Array, " n"]]) -> None:
+    """Tabulate gaps of Gaussian posteriors."""
+    context.table(
+        "gaussian",
+        ("engine", "mean gap (nats)", "share within 0.05 nats"),
+        [(name, printed(mean_and_error(gap)), float(np.mean(np.asarray(gap) <= 0.05))) for name, gap in gaps.items()],
+        caption=f"The same with a diagonal Gaussian posterior: gaps to the best of long optimisations in the same family on "
+        f"{len(gaps['direct'])} validation examples, by 512 samples that are the same for both. Each engine on its own model.",
+    )

@@ -14,24 +14,21 @@ it had. At `small`, networks are narrow (128 units, 64 latents), 400 updates sta
 samples for 10,000 with 5,000. At `smoke`, rendered sprites stand for photographs.
 """
 
-import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
-import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 
-from ...inference.engines import AbstractEncoding, Estimate, InferenceGradient, Normalized
+from ...inference.engines import Estimate, InferenceGradient, Normalized
 from ...metrics import bits_per_dimension, independent_gaussian_nats
-from ...models.static import ConditionalGaussian
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Float, Key
 from ..kit import Published, Training
+from . import _comparison as comparison
 from ._comparison import Entry, Judging, TableRow
-from ._comparison_report import compare_rows, lead_over_no_latents, nats, tabulate
-from ._data import DataSet, SplitData, dequantize, load_observations
-from ._networks import NetworkSizes, data_encoding
+from ._data import DataSet, load_observations, with_densities
+from ._methods import NetworkSizes, data_encoding
 
 SOURCE = "Marino (thesis), Table 3.2"
 MINUTES = Minutes(smoke=0.2, small=8.0, paper=6000.0)
@@ -95,44 +92,29 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     data = with_densities(load_observations(config.data))
     context.note("data", f"{len(data.train)} training, {len(data.validation)} validation and {len(data.test)} test images; "
                  "CIFAR-10 officially has 50,000 to learn and choose from, and 10,000 to test on.")  # fmt: skip
-    inputs, reporting, figure = (
-        normalized_gradient_inputs(data),
-        config.reporting,
-        functools.partial(bits, size=data.size),
-    )
+    # The authors' inputs: the gradients of mu and log sigma are normalised each by itself.
+    inputs = (Estimate(), Normalized(InferenceGradient(), 2), data_encoding(data))
+    reporting, figure = config.reporting, partial(bits, size=data.size)
     cases = (
         TableRow("one level", data, config.one_level, inputs, highway=True),
         TableRow("two levels", data, config.two_levels, inputs, highway=True),
     )
-    outcomes = compare_rows(context, "cifar10", cases[: config.num_models], reporting, figure, key=key)
-    train = data.prepared(data.train, 10_000, key=jr.key(2))
-    test = data.prepared(data.test, reporting.num_test, key=jr.key(0))
-    reference = independent_gaussian_nats(np.asarray(train), np.asarray(test))
-    context.measure("cifar10/no-latents", lead_over_no_latents(outcomes, reference))
+    outcomes, reference = comparison.compare_images(
+        context, "cifar10", cases[: config.num_models], reporting, figure, independent_gaussian_nats, key=key
+    )
     told = float(bits(-np.full((1, 1), reference), data.size)[0])
     context.note(
         "no-latents", f"Independent Gaussian pixels with the training images' moments score {told:.3f} {_BITS}."
     )
-    tabulate(
+    comparison.tabulate(
         context, outcomes, figure, unit=_BITS, digits=3, published=PUBLISHED if config.data is DataSet.cifar10 else None,
-        caption=f"-log p(x) of {len(test)} test images, {reporting.num_importance} importance-weighted samples each; "
+        caption=f"-log p(x) of {len(data.test[: reporting.num_test])} test images, {reporting.num_importance} importance-weighted samples each; "
         f"mean and standard error over {reporting.num_seeds} seeds. In brackets, the thesis' figures, from longer "
         "training of larger networks on all images.",
     )  # fmt: skip
 
 
-def with_densities(data: SplitData) -> SplitData:
-    """The data with noise of one grey level and Gaussian output densities, whatever it was read with."""
-    likelihood = ConditionalGaussian((data.size,), jax.nn.sigmoid)
-    return replace(data, likelihood=likelihood, prepare=dequantize)
-
-
-def normalized_gradient_inputs(data: SplitData) -> tuple[AbstractEncoding, ...]:
-    """mu, log sigma, their gradients, each normalised by itself, and x: the authors' inputs for CIFAR-10."""
-    return Estimate(), Normalized(InferenceGradient(), 2), data_encoding(data)
-
-
 def bits(log_likelihood_nats: Float[np.ndarray, "seeds rows"], size: int) -> Float[np.ndarray, " seeds"]:
     """Bits per dimension, mean over rows."""
-    mean = jnp.asarray(nats(log_likelihood_nats))
+    mean = jnp.asarray(comparison.nats(log_likelihood_nats))
     return np.asarray(bits_per_dimension(mean, size, log_bin_nats=float(np.log(256.0))))

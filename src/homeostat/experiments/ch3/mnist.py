@@ -16,18 +16,15 @@ configurations; at equal time both have 10. At `small`, networks are narrower (2
 
 from dataclasses import dataclass
 
-import jax.random as jr
-import numpy as np
-
-from ...inference.engines import AbstractEncoding, Estimate, LogGradient, PredictionErrors
+from ...inference.engines import Estimate, LogGradient, PredictionErrors
 from ...metrics import independent_bernoulli_nats
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
 from ..kit import Published, Training
+from . import _comparison as comparison
 from ._comparison import Entry, Judging, TableRow
-from ._comparison_report import compare_rows, lead_over_no_latents, nats, tabulate
-from ._data import DataSet, SplitData, load_observations
-from ._networks import NetworkSizes, data_encoding
+from ._data import DataSet, load_observations
+from ._methods import NetworkSizes, data_encoding
 
 SOURCE = "Marino (thesis), Table 3.1"
 MINUTES = Minutes(smoke=0.2, small=8.0, paper=4000.0)
@@ -91,29 +88,22 @@ class Config:
 def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     data, reporting = load_observations(config.data), config.reporting
-    cases = (
-        TableRow("one level", data, config.one_level, gradient_inputs(data)),
-        TableRow("two levels", data, config.two_levels, error_inputs(data), highway=True),
+    # The authors' inputs: gradients with one level, errors of data and latents with two.
+    gradients, errors = (
+        (Estimate(), LogGradient(), data_encoding(data)),
+        (Estimate(), PredictionErrors(), data_encoding(data)),
     )
-    outcomes = compare_rows(context, "mnist", cases[: config.num_models], reporting, nats, key=key)
-    train = data.prepared(data.train, 10_000, key=jr.key(2))
-    test = data.prepared(data.test, reporting.num_test, key=jr.key(0))
-    reference = independent_bernoulli_nats(np.asarray(train), np.asarray(test))
-    context.measure("mnist/no-latents", lead_over_no_latents(outcomes, reference))
+    cases = (
+        TableRow("one level", data, config.one_level, gradients),
+        TableRow("two levels", data, config.two_levels, errors, highway=True),
+    )
+    outcomes, reference = comparison.compare_images(
+        context, "mnist", cases[: config.num_models], reporting, comparison.nats, independent_bernoulli_nats, key=key
+    )
     context.note("no-latents", f"Independent pixels with the training images' frequencies score {reference:.2f} nats.")
-    tabulate(
-        context, outcomes, nats, unit="nats", published=PUBLISHED if config.data is DataSet.mnist else None,
+    comparison.tabulate(
+        context, outcomes, comparison.nats, unit="nats", published=PUBLISHED if config.data is DataSet.mnist else None,
         caption=f"-log p(x) of {reporting.num_test} test images, {reporting.num_importance} importance-weighted "
         f"samples each; mean and standard error over {reporting.num_seeds} seeds. In brackets, the thesis' figures, "
         "from longer training of larger networks.",
     )  # fmt: skip
-
-
-def gradient_inputs(data: SplitData) -> tuple[AbstractEncoding, ...]:
-    """mu, log sigma, log |g|, sign g and x: the authors' inputs for MNIST with one level."""
-    return Estimate(), LogGradient(), data_encoding(data)
-
-
-def error_inputs(data: SplitData) -> tuple[AbstractEncoding, ...]:
-    """mu, log sigma, E_q[x - mu_x], E_q[z - mu_p] and x: the authors' inputs for MNIST with two levels."""
-    return Estimate(), PredictionErrors(), data_encoding(data)

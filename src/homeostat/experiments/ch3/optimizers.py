@@ -11,9 +11,8 @@ updates; `paper` the authors' 64 latents and 512 units (an accelerator).
 """
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax.random as jr
 
@@ -22,12 +21,10 @@ from ...inference.engines import AbstractEncoding, Estimate, InferenceGradient, 
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
 from ..kit import Training
-from ._common import InferenceMethod
 from ._data import DataSet, load_observations
-from ._networks import NetworkSizes, with_iterative
-from ._optimizers_report import draw_bounds, draw_norms, draw_reconstructions, report
-from ._racing import Race, TunedOptimizer, first_order, natural, path_of, race, run_alone
-from ._watching import train_watched
+from ._methods import InferenceMethod, Networks, NetworkSizes
+from ._optimizers_report import draw_norms, draw_reconstructions, report
+from ._racing import Race, TunedOptimizer, first_order, natural, path_of, race, train_watched
 
 SOURCE = "Marino, thesis, chapter 3, Figs. 3.6 to 3.8; the factor of 10 and the tolerance of 1 nat are this library's"
 MINUTES = Minutes(smoke=0.5, small=15.0, paper=900.0)
@@ -65,10 +62,10 @@ class Config:
     """Options of this experiment."""
 
     dataset: DataSet = DataSet.mnist
-    """SplitData."""
-    sizes: NetworkSizes = field(default_factory=lambda: NetworkSizes((32,), 0, 128, 2, 128, 2))
+    """What is observed."""
+    sizes: NetworkSizes = NetworkSizes((32,), 0, 128, 2, 128, 2)
     """Networks."""
-    training: Training = field(default_factory=lambda: Training(30_000, 32, 1e-3, 0.05))
+    training: Training = Training(30_000, 32, 1e-3, 0.05)
     """Training of the model beside iterative inference."""
     inputs: OptimizerInputs = OptimizerInputs.layer_norm
     """What the update network reads."""
@@ -96,25 +93,14 @@ class Config:
         """The values used at one scale."""
         if scale == "smoke":
             return cls(
-                dataset=DataSet.sprites,
-                sizes=NetworkSizes((4,), 0, 32, 1, 32, 1),
-                training=Training(150, 32, 2e-3, 0.1),
-                num_snapshots=2,
-                num_examples=16,
-                num_steps=60,
-                natural_steps=0,
-                num_drawn=4,
-            )
+                dataset=DataSet.sprites, sizes=NetworkSizes((4,), 0, 32, 1, 32, 1), training=Training(150, 32, 2e-3, 0.1),
+                num_snapshots=2, num_examples=16, num_steps=60, natural_steps=0, num_drawn=4,
+            )  # fmt: skip
         if scale == "paper":
             return cls(
-                sizes=NetworkSizes(),
-                training=Training(100_000, 64, 2e-4, 0.05),
-                num_samples=10,
-                num_snapshots=50,
-                num_examples=1_000,
-                num_steps=2_000,
-                natural_steps=300,
-            )
+                sizes=NetworkSizes(), training=Training(100_000, 64, 2e-4, 0.05), num_samples=10, num_snapshots=50,
+                num_examples=1_000, num_steps=2_000, natural_steps=300,
+            )  # fmt: skip
         return cls()
 
 
@@ -124,32 +110,29 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     row_key, tuning_key, train_key, race_key = jr.split(key, 4)
     rows = data.prepared(data.validation, config.num_examples, key=row_key)
     tuning = data.prepared(data.train, config.num_examples, key=tuning_key)
-    build = partial(with_iterative, data, config.sizes, _ENCODINGS[config.inputs])
+    build = partial(Networks(data, config.sizes).with_iterative, _ENCODINGS[config.inputs])
     method = InferenceMethod("iterative", build, config.num_iterations, MonteCarlo(config.num_samples))
     watched = train_watched(
         context, data, method, config.training, rows, num_looks=config.num_snapshots,
         num_samples=config.norm_samples, key=train_key,
     )  # fmt: skip
     learned, expectation = watched.learned, MonteCarlo(config.num_samples)
-    common: dict[str, Any] = {"expectation": expectation, "num_samples": config.reported_samples}
-
-    contenders: list[tuple[TunedOptimizer, int]] = [(one, config.num_steps) for one in first_order()]
+    contenders = [(one, config.num_steps) for one in (TunedOptimizer("iterative", learned.engine), *first_order())]
     if config.natural_steps:
         contenders.append((natural(expectation), config.natural_steps))
 
-    # Every stage uses `race_key` itself, not its own: all methods meet the same random numbers.
-    def alone(key: Key) -> Race:
-        return run_alone(learned.model, learned.engine, rows, key=race_key, num_steps=config.num_steps, **common)
+    def raced(contender: TunedOptimizer, num_steps: int, *, key: Key) -> Race:
+        # Not the stage's key: all methods meet the same random numbers.
+        return race(
+            learned.model, contender, tuning, rows, key=race_key, num_steps=num_steps, expectation=expectation,
+            num_samples=config.reported_samples,
+        )  # fmt: skip
 
-    def against(contender: TunedOptimizer, num_steps: int, *, key: Key) -> Race:
-        return race(learned.model, contender, tuning, rows, key=race_key, num_steps=num_steps, **common)
-
-    races: dict[str, Race] = {"iterative": context.stage("iterative", alone, key=race_key)}
+    races: dict[str, Race] = {}
     for contender, num_steps in contenders:
         name = contender.name.replace(", ", "-").replace(" ", "-").lower()
-        races[contender.name] = context.stage(name, partial(against, contender, num_steps), key=race_key)
+        races[contender.name] = context.stage(name, partial(raced, contender, num_steps), key=race_key)
     report(context, races, num_iterations=config.num_iterations, num_samples=config.num_samples)
-    draw_bounds(context, races, num_iterations=config.num_iterations)
     path = path_of((learned.model, expectation), learned.engine, rows, race_key, config.num_iterations)
     draw_reconstructions(context, data, learned.model, path[: config.num_drawn], rows)
     draw_norms(context, learned.model, watched, path, rows, num_samples=config.norm_samples, key=race_key)

@@ -17,29 +17,26 @@ needed. Test rows are read by the final measurements and by nothing else.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
-import jax
 import numpy as np
 
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import Training
-from ._coding import CodingMeasures, measure
-from ._coding_costs import CodingCosts, costs
+from ..kit import EVERYWHERE, Training
+from ._coding import CodingCosts, CodingMeasures, costs, measure, train_candidates
 from ._coding_report import ITERATIONS, draw_coding, measure_claims, tabulate_coding
-from ._coding_training import train_candidates
 from ._data import DataSet, load_observations
-from ._networks import NetworkSizes
+from ._methods import Networks, NetworkSizes
 
 SOURCE = "thesis, Sec. 8.3, 'Iterative Amortization', with Eqs. 8.2 to 8.5"
 MINUTES = Minutes(smoke=0.6, small=20.0, paper=240.0)
 _EIGHT_TWO = (
     "after 8 iterations of predictive coding above that after 2 of iterative inference, over its standard error"
 )
-_EVERYWHERE = ("smoke", "small", "paper")
 CLAIMS = (
     Claim("predictive_coding/settles", SOURCE, "energy that 8 iterations of predictive coding remove", "nats",
-          AtLeast(0.0), scales=_EVERYWHERE),
+          AtLeast(0.0), scales=EVERYWHERE),
     Claim("predictive_coding/few-iterations", SOURCE, f"energy -log p(x, z) {_EIGHT_TWO}; same start, same information",
           "standard errors", AtLeast(2.0)),
     Claim("predictive_coding/feedforward", SOURCE, f"the same, where both read the observation: energy {_EIGHT_TWO}",
@@ -90,28 +87,16 @@ class Config:
         if scale == "paper":
             return cls()
         small = cls(
-            sizes=NetworkSizes(latents=(32,), encoder_width=256, decoder_width=256),
-            model=Training(5_000, 64, 1e-3),
-            engine=Training(8_000, 64, 1e-3),
-            num_validation=250,
-            num_test=500,
-            optimum_steps=200,
-        )
+            sizes=NetworkSizes((32,), encoder_width=256, decoder_width=256), model=Training(5_000, 64, 1e-3),
+            engine=Training(8_000, 64, 1e-3), num_validation=250, num_test=500, optimum_steps=200,
+        )  # fmt: skip
         if scale == "small":
             return small
         return replace(
-            small,
-            dataset=DataSet.sprites,
-            sizes=NetworkSizes(latents=(4,), encoder_width=16, encoder_depth=1, decoder_width=16, decoder_depth=1),
-            model=Training(60, 32, 3e-3),
-            engine=Training(30, 32, 3e-3),
-            num_seeds=2,
-            rates=(0.01, 0.1),
-            num_validation=32,
-            num_test=64,
-            num_timed=32,
+            small, dataset=DataSet.sprites, sizes=NetworkSizes((4,), 0, 16, 1, 16, 1), model=Training(60, 32, 3e-3),
+            engine=Training(30, 32, 3e-3), num_seeds=2, rates=(0.01, 0.1), num_validation=32, num_test=64, num_timed=32,
             optimum_steps=20,
-        )
+        )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -120,25 +105,20 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     validation = data.prepared(data.validation, config.num_validation, key=key)
     test = data.prepared(data.test, config.num_test, key=key)
     timed = test[: config.num_timed]
+    networks, trainings = Networks(data, config.sizes), (config.model, config.engine)
     found: list[CodingMeasures] = []
     spent: tuple = ()
     for seed in range(config.num_seeds):
-        candidates = train_candidates(
-            context, seed, data, config.sizes, (config.model, config.engine), config.num_training_iterations, key=key
-        )
+        candidates = train_candidates(context, seed, networks, trainings, config.num_training_iterations, key=key)
         context.say(f"inference on model {seed}")
-
-        def stage(key: Key, candidates=candidates) -> CodingMeasures:
-            return measure(
-                candidates, validation, test, config.rates, ITERATIONS, optimum_steps=config.optimum_steps, key=key
-            )
-
-        result = context.stage(f"measure-{seed}", stage, key=key)
-        found.append(CodingMeasures(*(np.asarray(part) for part in result)))
+        stage = partial(
+            measure, candidates, validation, test, config.rates, ITERATIONS, optimum_steps=config.optimum_steps
+        )
+        found.append(context.stage(f"measure-{seed}", stage, key=key))
         if seed == 0:
             spent = context.stage("costs", lambda key, c=candidates: costs(c, timed, ITERATIONS), key=key)
-    all_ = jax.tree.map(lambda *parts: np.stack(parts), *found)
-    spent = CodingCosts(*(np.asarray(part) for part in spent))  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
+    all_ = CodingMeasures(*(np.stack(parts) for parts in zip(*found, strict=True)))
+    spent = CodingCosts(*map(np.asarray, spent))
     measure_claims(context, all_, spent)
     tabulate_coding(context, all_, spent, config.rates, num_timed=len(timed))
     draw_coding(context, all_, spent, num_trained=config.num_training_iterations, num_timed=len(timed))

@@ -14,7 +14,7 @@ Scales: `smoke` takes small pictures of sprites and only what does not different
 digits, 32 latents, 128 units, 2,000 updates and 3 seeds; `paper` digits and newsgroups with the authors' sizes (an accelerator).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -26,13 +26,11 @@ from ...inference import ModelWithEngine
 from ...inference.engines import Chain, Gradient
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
-from ..kit import Trained, Training
-from ._common import InferenceMethod, train, update_seconds
+from ..kit import Trained, Training, train
 from ._data import DataSet, SplitData, load_observations
-from ._networks import NetworkSizes
+from ._methods import InferenceMethod, Networks, NetworkSizes, update_seconds
 from ._racing import bounds_along, path_of
-from ._semi import direct_method, refining_methods
-from ._semi_report import MethodsCompared, MethodScores, draw, report
+from ._semi import MethodScores, direct_method, refining_methods, report
 
 SOURCE = "Marino, thesis, chapter 3, Sec. 3.3 and Table 3.3, against Krishnan et al. (2018) and Kim et al. (2018)"
 MINUTES = Minutes(smoke=0.4, small=7.0, paper=900.0)
@@ -57,10 +55,10 @@ class Config:
     """Options of this experiment."""
 
     datasets: tuple[DataSet, ...] = (DataSet.mnist,)
-    """SplitData; claims are about the first."""
-    sizes: NetworkSizes = field(default_factory=lambda: NetworkSizes((32,), 0, 128, 2, 128, 2))
+    """What is observed; claims are about the first."""
+    sizes: NetworkSizes = NetworkSizes((32,), 0, 128, 2, 128, 2)
     """Networks."""
-    training: Training = field(default_factory=lambda: Training(2_000, 32, 1e-3, 1.0))
+    training: Training = Training(2_000, 32, 1e-3, 1.0)
     """Training of every method; the rate stays constant."""
     num_iterations: int = 5
     """Iterations of iterative inference (count)."""
@@ -111,53 +109,56 @@ def compare(config: Config, context: RunContext, dataset: DataSet, *, key: Key, 
     data = load_observations(dataset)
     time_key, test_key, rate_key = jr.split(key, 3)
     expectation = MonteCarlo(config.num_samples)
-    direct = direct_method(data, config.sizes, expectation)
-    trained = {direct.name: learn(config, context, data, dataset, direct, key=key)}
+
+    def stage_of(method: InferenceMethod, part: str | int) -> str:
+        words = "".join(c if c.isalnum() else " " for c in method.name).lower().split()
+        return "-".join((dataset, *words, str(part)))
+
+    def learn(method: InferenceMethod) -> list[Trained]:
+        trained_by = method.method(data, config.training, config.every)
+        keys = [jr.fold_in(key, seed) for seed in range(config.num_seeds)]
+        return [train(context, stage_of(method, n), trained_by, data.train, key=k) for n, k in enumerate(keys)]
+
+    networks = Networks(data, config.sizes)
+    direct = direct_method(networks, expectation)
+    trained = {direct.name: learn(direct)}
     rates = choose_rates(config, context, data, dataset, trained[direct.name][0].learned, key=rate_key)
     refining = refining_methods(
-        data,
-        config.sizes,
-        num_iterations=config.num_iterations,
-        rate=rates[0],
-        rate_through=rates[1],
-        expectation=expectation,
+        networks, expectation, num_iterations=config.num_iterations, rate=rates[0], rate_through=rates[1]
     )
     chosen = (direct, *(one for one in refining if config.through or one.passes <= config.num_iterations + 1))
-    for method in chosen[1:]:
-        trained[method.name] = learn(config, context, data, dataset, method, key=key)
+    trained |= {method.name: learn(method) for method in chosen[1:]}
 
     def clock(key: Key) -> Float[Array, " methods"]:
         return jnp.asarray(update_seconds(data, chosen, config.training, key=key, updates=5, repeats=5))
 
-    if config.timed:
-        seconds = np.asarray(context.stage(f"{dataset}-seconds", clock, key=time_key))
-    else:
-        seconds = np.asarray([float(method.passes) for method in chosen])
+    seconds = context.stage(f"{dataset}-seconds", clock, key=time_key) if config.timed else [m.passes for m in chosen]
     # Test rows are looked at here, after every choice.
     rows = data.prepared(data.test, config.num_test, key=test_key)
-    scores = {
-        method.name: judge(config, context, dataset, method, trained[method.name], rows, key=test_key)
-        for method in chosen
-    }
-    found = MethodsCompared(chosen, scores, seconds, rates)
+
+    def judge(method: InferenceMethod) -> Float[Array, "seeds moments"]:
+        num_steps = 1 if method.num_steps == 1 else config.test_steps
+        # Not the stage's key: every model meets the same random numbers.
+        bounds = lambda one: method.bounds(one.learned, rows, num_steps=num_steps, key=test_key)  # noqa: E731
+        paths = lambda key: jnp.mean(jnp.stack([bounds(one) for one in trained[method.name]]), axis=1)  # noqa: E731
+        return context.stage(stage_of(method, "test"), paths, key=test_key)
+
+    found = {}
+    for method, each in zip(chosen, seconds, strict=True):
+        models = trained[method.name]
+        curves = -np.stack([one.free_energy_nats for one in models])
+        found[method.name] = MethodScores(
+            method, float(each), np.asarray(judge(method)), np.asarray(models[0].steps), curves
+        )
     report(
-        context, dataset, found, asserted=asserted, timed=config.timed,
+        context, dataset, found, rates, asserted=asserted, timed=config.timed,
         caption=f"{config.training.num_steps} updates, {config.num_seeds} seeds (standard errors over seeds), "
-        f"{config.num_test} test examples.",
+        f"{config.num_test} test examples.", num_iterations=config.num_iterations, test_steps=config.test_steps,
     )  # fmt: skip
-    draw(
-        context, dataset, found, timed=config.timed, num_iterations=config.num_iterations, test_steps=config.test_steps
-    )
 
 
 def choose_rates(
-    config: Config,
-    context: RunContext,
-    data: SplitData,
-    dataset: DataSet,
-    pilot: ModelWithEngine,
-    *,
-    key: Key,
+    config: Config, context: RunContext, data: SplitData, dataset: DataSet, pilot: ModelWithEngine, *, key: Key
 ) -> tuple[float, float]:
     """Step sizes with the highest bound after refinement on training rows: for Krishnan's steps and for Kim's."""
     rows = data.prepared(data.train, config.num_tuning, key=key)
@@ -176,43 +177,3 @@ def choose_rates(
         return plain, through
 
     return context.stage(f"{dataset}-rates", search, key=key)
-
-
-def learn(
-    config: Config,
-    context: RunContext,
-    data: SplitData,
-    dataset: DataSet,
-    method: InferenceMethod,
-    *,
-    key: Key,
-) -> list[Trained]:
-    """Train a method from every start."""
-    return [
-        train(
-            context, f"{dataset}-{method.label}-{seed}", data, method, config.training, key=jr.fold_in(key, seed),
-            every=config.every,
-        )
-        for seed in range(config.num_seeds)
-    ]  # fmt: skip
-
-
-def judge(
-    config: Config,
-    context: RunContext,
-    dataset: DataSet,
-    method: InferenceMethod,
-    trained: list[Trained],
-    rows: Float[Array, "n size"],
-    *,
-    key: Key,
-) -> MethodScores:
-    """Look at the test rows; every model meets the same random numbers."""
-    num_steps = 1 if method.num_steps == 1 else config.test_steps
-
-    def paths(_: Key) -> Float[Array, "seeds moments"]:
-        every = [method.bounds(one.learned, rows, num_steps=num_steps, key=key) for one in trained]
-        return jnp.mean(jnp.stack(every), axis=1)
-
-    test = context.stage(f"{dataset}-{method.label}-test", lambda key: paths(key), key=key)
-    return MethodScores(test, trained[0].steps, -jnp.stack([one.free_energy_nats for one in trained]))

@@ -9,7 +9,7 @@ Scales: `smoke` takes small pictures of sprites and leaves the Gaussian out; `sm
 of 32 at the authors' rate; `paper` the authors' 512 units and 100,000 updates (an accelerator).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import jax.random as jr
@@ -20,13 +20,10 @@ from ...inference import ModelWithEngine
 from ...inference.engines import Estimate, LogGradient
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import Training
-from ._common import InferenceMethod, train
-from ._data import DataSet, SplitData, load_observations
-from ._networks import NetworkSizes, build_model, data_encoding, direct_engine, iterative_engine
-from ._optimum import Grid
-from ._surface import gaussian_gaps, measure
-from ._surface_report import draw_surfaces, report_gaps, report_gaussian_gaps
+from ..kit import Training, train
+from ._data import DataSet, load_observations
+from ._methods import InferenceMethod, Networks, NetworkSizes, data_encoding
+from ._surface import Ascent, Grid, draw_surfaces, gaussian_gaps, point_measures, report_gaps, report_gaussian_gaps
 
 SOURCE = "Marino, thesis, chapter 3, Figs. 3.1 and 3.5, with the threshold of 0.05 nats set for this library"
 MINUTES = Minutes(smoke=0.4, small=12.0, paper=600.0)
@@ -54,14 +51,14 @@ class Config:
     """Options of this experiment."""
 
     dataset: DataSet = DataSet.mnist
-    """SplitData."""
-    sizes: NetworkSizes = field(default_factory=lambda: NetworkSizes((2,), 0, 128, 2, 128, 2))
+    """What is observed."""
+    sizes: NetworkSizes = NetworkSizes((2,), 0, 128, 2, 128, 2)
     """Networks."""
-    direct: Training = field(default_factory=lambda: Training(30_000, 32, 2e-4, 0.02))
+    direct: Training = Training(30_000, 32, 2e-4, 0.02)
     """Training beside the direct encoder."""
-    iterative: Training = field(default_factory=lambda: Training(30_000, 32, 2e-4, 0.02))
+    iterative: Training = Training(30_000, 32, 2e-4, 0.02)
     """Training beside iterative inference."""
-    gaussian: Training = field(default_factory=lambda: Training(2_000, 32, 1e-3, 0.02))
+    gaussian: Training = Training(2_000, 32, 1e-3, 0.02)
     """Training beside either engine with a Gaussian posterior."""
     num_iterations: int = 16
     """Iterations of inference in training and in testing (count)."""
@@ -108,77 +105,40 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     data = load_observations(config.dataset)
     row_key, train_key, measure_key = jr.split(key, 3)
     rows = data.prepared(data.validation, config.num_examples, key=row_key)
-    points = Delta(2)
-    direct, iterative = learn(config, context, data, points, (config.direct, config.iterative), "", key=train_key)
-    found = {
-        name: context.stage(
-            f"bounds-{name}",
-            partial(
-                measure,
-                learned,
-                rows,
-                num_steps=steps,
-                num_trained=trained,
-                ascent_rates=config.ascent_rates,
-                ascent_steps=config.ascent_steps,
-                grid=Grid(config.grid_extent, config.grid_cells),
-                newton_steps=config.newton_steps,
-            ),
-            key=measure_key,
-        )
-        for name, learned, steps, trained in (
-            ("direct", direct, 1, 1),
-            ("iterative", iterative, 2 * config.num_iterations, config.num_iterations),
-        )
-    }
-    report_gaps(
-        context, found, num_iterations=config.num_iterations, ascent_rates=config.ascent_rates,
-        ascent_steps=config.ascent_steps,
-    )  # fmt: skip
+    networks, encodings = Networks(data, config.sizes), (Estimate(), LogGradient(), data_encoding(data))
+    engines = {"direct": networks.direct, "iterative": partial(networks.iterative, encodings)}
+    steps = {"direct": 1, "iterative": config.num_iterations}
+
+    def learn(family: AbstractFamily, num_samples: int, trainings: dict[str, Training], suffix: str = ""):
+        """Train a model beside each engine; both models start from the same weights."""
+        learned: dict[str, ModelWithEngine] = {}
+        for name, engine in engines.items():
+            build = partial(networks.with_engine, partial(engine, family=family))
+            method = InferenceMethod(name, build, steps[name], MonteCarlo(num_samples), family)
+            trained_by = method.method(data, trainings[name])
+            learned[name] = train(context, name + suffix, trained_by, data.train, key=train_key).learned
+        return learned
+
+    points = learn(Delta(2), 1, {"direct": config.direct, "iterative": config.iterative})
+    ascent, grid = Ascent(config.ascent_rates, config.ascent_steps), Grid(config.grid_extent, config.grid_cells)
+    found = {}
+    for name, each in points.items():
+        # Iterative inference goes on for twice as long as in training.
+        num_steps = steps[name] * (2 if name == "iterative" else 1)
+        bounds = partial(
+            point_measures, each, rows, num_steps=num_steps, num_trained=steps[name], ascent=ascent, grid=grid,
+            newton_steps=config.newton_steps,
+        )  # fmt: skip
+        found[name] = context.stage(f"bounds-{name}", bounds, key=measure_key)
+    report_gaps(context, found, num_iterations=config.num_iterations, ascent=ascent)
+    models, shown = {name: each.model for name, each in points.items()}, rows[: config.num_drawn]
     draw_surfaces(
-        context, {"direct": direct.model, "iterative": iterative.model}, rows[: config.num_drawn], found,
-        num_iterations=config.num_iterations, ascent_rates=config.ascent_rates, ascent_steps=config.ascent_steps,
-        grid_cells=config.grid_cells,
-    )  # fmt: skip
+        context, models, shown, found, num_iterations=config.num_iterations, ascent=ascent, grid_cells=grid.cells
+    )
     if config.num_gaussian:
-        trainings, some = (config.gaussian, config.gaussian), rows[: config.num_gaussian]
-        gaussians = learn(config, context, data, DiagonalGaussian(2), trainings, "-gaussian", key=train_key)
-        gaps = {
-            name: context.stage(
-                f"gaps-gaussian-{name}",
-                partial(gaussian_gaps, learned, some, num_steps=steps, num_samples=config.gaussian_samples),
-                key=measure_key,
-            )
-            for name, learned, steps in zip(("direct", "iterative"), gaussians, (1, config.num_iterations), strict=True)
-        }
+        some, trainings = rows[: config.num_gaussian], dict.fromkeys(engines, config.gaussian)
+        gaps = {}
+        for name, each in learn(DiagonalGaussian(2), config.gaussian_samples, trainings, "-gaussian").items():
+            gap = partial(gaussian_gaps, each, some, num_steps=steps[name], num_samples=config.gaussian_samples)
+            gaps[name] = context.stage(f"gaps-gaussian-{name}", gap, key=measure_key)
         report_gaussian_gaps(context, gaps)
-
-
-def learn(
-    config: Config,
-    context: RunContext,
-    data: SplitData,
-    family: AbstractFamily,
-    trainings: tuple[Training, Training],
-    suffix: str,
-    *,
-    key: Key,
-) -> tuple[ModelWithEngine, ModelWithEngine]:
-    """Train a model beside each engine; both models start from the same weights."""
-    encodings = (Estimate(), LogGradient(), data_encoding(data))
-    expectation = MonteCarlo(1 if isinstance(family, Delta) else config.gaussian_samples)
-
-    def with_engine(engine, *, key: Key) -> ModelWithEngine:
-        model_key, engine_key = jr.split(key)
-        model = build_model(data, config.sizes, key=model_key)
-        return ModelWithEngine(model, engine(key=engine_key))
-
-    engines = {
-        "direct": partial(direct_engine, data, config.sizes, family=family),
-        "iterative": partial(iterative_engine, data, config.sizes, encodings, family=family),
-    }
-    learned = []
-    for (name, engine), training, steps in zip(engines.items(), trainings, (1, config.num_iterations), strict=True):
-        method = InferenceMethod(name, partial(with_engine, engine), steps, expectation, family)
-        learned.append(train(context, name + suffix, data, method, training, key=key).learned)
-    return learned[0], learned[1]

@@ -25,16 +25,15 @@ import numpy as np
 from ...data import load_rcv1
 from ...inference.engines import Estimate, LogGradient
 from ...metrics import perplexity, word_frequencies
-from ...models.static import Multinomial
 from ...nn import LayerNorm
 from ...results import BadInputError
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
 from ..kit import Published, Training
-from ._comparison import Entry, Judging, TableRow, compare_inference
-from ._comparison_report import lead_over_no_latents, measure_figures, measure_leads, tabulate
-from ._data import DataSet, SplitData, as_counts, load_observations, log_counts
-from ._networks import NetworkSizes, data_encoding
+from . import _comparison as comparison
+from ._comparison import Entry, Judging, TableRow
+from ._data import DataSet, SplitData, load_observations, log_counts, observed, word_counts
+from ._methods import NetworkSizes, data_encoding
 
 SOURCE = "Marino (thesis), Table 3.3"
 MINUTES = Minutes(smoke=0.2, small=4.0, paper=2000.0)
@@ -104,20 +103,17 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     inputs = (Estimate(), LogGradient(), data_encoding(data))
     training = replace(config.one_level.training, largest_gradient=config.largest_gradient)
     case = TableRow("one level", data, replace(config.one_level, training=training), inputs)
-    outcome = compare_inference(context, case, config.reporting, key=key)
     test = data.test[: config.reporting.num_test].astype(float)
     figure = partial(perplexities, num_words=test.sum(axis=1))
-    measure_leads(context, "text/one-level", outcome, figure)
-    measure_leads(context, "text/bound", outcome, figure, bound=True)
-    if is_rcv1:
-        # Elsewhere these two would be figures of other words, and stay unmeasured.
-        measure_figures(context, "text/one-level", outcome, figure)
+    # Without RCV1, the figures would be those of other words.
+    outcome = comparison.compare_row(context, "text", case, config.reporting, figure, key=key, comparable=is_rcv1)
+    comparison.measure_leads(context, "text/bound", outcome, comparison.by_bound(figure))
     frequencies = word_frequencies(data.train.astype(float))
     reference = float(figure((test @ np.log(frequencies))[None, :])[0])
-    context.measure("text/no-latents", lead_over_no_latents([outcome], reference, figure))
+    context.measure("text/no-latents", comparison.lead_over_no_latents([outcome], reference, figure))
     context.note("no-latents", f"The training documents' word frequencies have a perplexity of {reference:.1f}.")
     told = (f"{PUBLISHED.of(row, name):g}" for row in PUBLISHED.rows for name in PUBLISHED.methods)
-    tabulate(
+    comparison.tabulate(
         context, [outcome], figure, unit="perplexity", digits=1, also_bound=True,
         published=PUBLISHED if is_rcv1 else None,
         caption=f"Perplexity of {len(test)} test documents over {data.size} words, {config.reporting.num_importance} "
@@ -147,6 +143,4 @@ def _load(texts: Texts, context: RunContext) -> tuple[SplitData, bool]:
     except BadInputError as problem:
         context.note("data", f"RCV1 is not at hand, 20 Newsgroups stands in for it: {problem}")
         return load_observations(DataSet.newsgroups), False
-    rows = [np.asarray(part.observations) for part in (splits.train, splits.validation, splits.test)]
-    words = rows[0].shape[1]
-    return SplitData(*rows, (words,), Multinomial(words), as_counts, log_counts), True
+    return word_counts(*observed(splits)), True

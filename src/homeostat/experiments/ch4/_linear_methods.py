@@ -1,14 +1,16 @@
-"""Every filter and smoother that is known, run on one linear-Gaussian sequence and held against the dense joint Gaussian."""
+"""Filters and smoothers on linear-Gaussian systems: all that are known against the dense joint Gaussian, a learned one beside Kalman's."""
 
 from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
 
+from ... import viz
 from ...core import AbstractFilter, AbstractSmoother
 from ...distributions import Cubature, DiagonalGaussian, FullGaussian, GaussHermite, Parallel, SigmaPoints
 from ...inference import RauchTungStriebel, filter, smooth
@@ -17,6 +19,7 @@ from ...inference.filters import (
     BoundScore,
     Ensemble,
     Extended,
+    GaussianBelief,
     GuidedParticle,
     Kalman,
     Particle,
@@ -27,178 +30,201 @@ from ...inference.filters import (
     auxiliary_particle,
 )
 from ...inference.smoothers import ParticleSmoother, Structured
-from ...typing import Array, Key
-from ._linear_systems import Difference, Reference, Sequence, dense_joint, difference_of, random_system
+from ...models.sequential import LinearGaussian
+from ...runs import RunContext
+from ...typing import Array, Float, Key
+from ._linear_systems import Difference, Moments, Reference, Sequence, dense_joint, difference_of, random_system
 from .adapters import by_dynamax
 
-
-def exact_filters(every: bool) -> dict[str, AbstractFilter]:
-    """Filters that are exact on a linear-Gaussian model."""
-    few: dict[str, AbstractFilter] = {
-        "Kalman": Kalman(),
-        "Kalman, parallel in time": Kalman(recursion=Parallel()),
-    }
-    if not every:
-        return few
-    return few | {
-        "extended": Extended(),
-        "unscented": Unscented(SigmaPoints()),
-        "cubature": Unscented(Cubature()),
-        "Gauss-Hermite": Unscented(GaussHermite(3)),
-    }
+FEW = (
+    "Kalman", "Kalman, parallel in time", "natural gradient, 1 step", "Rauch-Tung-Striebel", "structured, natural gradient"
+)  # fmt: skip
+"""Methods without which nothing else works."""
 
 
-def variational_filters(dim: int, every: bool) -> dict[str, AbstractFilter]:
-    """Variational filters that match the prediction's moments over a full Gaussian, with different engines."""
-    few: dict[str, AbstractFilter] = {
-        "natural gradient, 1 step": VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(dim), 1)
-    }
-    if not every:
-        return few
+def methods(dim: int, num_particles: int, every: bool) -> dict[str, dict[str, AbstractFilter | AbstractSmoother]]:
+    """All methods, or a few alone, by kind and name.
+
+    Variational filters match the prediction's moments over a full Gaussian, with different engines. Those with another bound
+    have independent coordinates, or samples of the past.
+    """
+    one_step = VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(dim), 1)
+    by_samples = VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(dim), 1, propagation=SampledHistories(100))
     descent = Gradient(optax.adam(optax.exponential_decay(0.1, 100, 0.3)))
-    return few | {
-        "natural gradient, rate 0.5, 20 steps": VariationalFilter(NaturalGradient(rate=0.5), FullGaussian(dim), 20),
-        "gradient (Adam), 300 steps": VariationalFilter(descent, FullGaussian(dim), 300),
+    proposals = GuidedParticle(VariationalProposal(one_step), BoundScore(), num_particles // 10)
+    known: dict[str, dict[str, AbstractFilter | AbstractSmoother]] = {
+        "exact filter": {
+            "Kalman": Kalman(),
+            "Kalman, parallel in time": Kalman(recursion=Parallel()),
+            "extended": Extended(),
+            "unscented": Unscented(SigmaPoints()),
+            "cubature": Unscented(Cubature()),
+            "Gauss-Hermite": Unscented(GaussHermite(3)),
+        },
+        "exact smoother": {
+            "Rauch-Tung-Striebel": RauchTungStriebel(),
+            "structured, natural gradient": Structured(PathNaturalGradient(), 1),
+            "Rauch-Tung-Striebel, parallel": RauchTungStriebel(Kalman(recursion=Parallel()), Parallel()),
+            "extended Rauch-Tung-Striebel": RauchTungStriebel(Extended()),
+            "unscented Rauch-Tung-Striebel": RauchTungStriebel(Unscented()),
+            "structured, parallel": Structured(PathNaturalGradient(), 1, recursion=Parallel()),
+            "structured, Newton": Structured(PathNewton(), 1),
+        },
+        "variational filter": {
+            "natural gradient, 1 step": one_step,
+            "natural gradient, rate 0.5, 20 steps": VariationalFilter(NaturalGradient(rate=0.5), FullGaussian(dim), 20),
+            "gradient (Adam), 300 steps": VariationalFilter(descent, FullGaussian(dim), 300),
+        },
+        "variational filter, another bound": {
+            "natural gradient, diagonal": VariationalFilter(NaturalGradient(rate=0.5), DiagonalGaussian(dim), 20),
+            "natural gradient, 100 samples of the past": by_samples,
+        },
+        "sampling": {
+            "particle": Particle(num_particles),
+            "auxiliary particle": auxiliary_particle(num_particles),
+            "particle, variational proposals": proposals,
+            "ensemble": Ensemble(num_particles),
+            "particle smoother": ParticleSmoother(Particle(num_particles // 10), num_particles // 10),
+        },
     }
+    if every:
+        return known
+    return {kind: {name: members[name] for name in members if name in FEW} for kind, members in known.items()}
 
 
-def loose_filters(dim: int) -> dict[str, AbstractFilter]:
-    """Filters with another bound: of independent coordinates, and of samples of the past."""
-    return {
-        "natural gradient, diagonal": VariationalFilter(NaturalGradient(rate=0.5), DiagonalGaussian(dim), 20),
-        "natural gradient, 100 samples of the past": VariationalFilter(
-            NaturalGradient(rate=1.0), FullGaussian(dim), 1, propagation=SampledHistories(100)
-        ),
-    }
-
-
-def sampling_filters(dim: int, num_particles: int) -> dict[str, AbstractFilter]:
-    """Filters that draw."""
-    exact = VariationalFilter(NaturalGradient(rate=1.0), FullGaussian(dim), 1)
-    return {
-        "particle": Particle(num_particles),
-        "auxiliary particle": auxiliary_particle(num_particles),
-        "particle, variational proposals": GuidedParticle(
-            VariationalProposal(exact), BoundScore(), num_particles // 10
-        ),
-        "ensemble": Ensemble(num_particles),
-    }
-
-
-def exact_smoothers(every: bool) -> dict[str, AbstractSmoother]:
-    """Smoothers that are exact on a linear-Gaussian model."""
-    few = {
-        "Rauch-Tung-Striebel": RauchTungStriebel(),
-        "structured, natural gradient": Structured(PathNaturalGradient(), 1),
-    }
-    if not every:
-        return few
-    return few | {
-        "Rauch-Tung-Striebel, parallel": RauchTungStriebel(Kalman(recursion=Parallel()), Parallel()),
-        "extended Rauch-Tung-Striebel": RauchTungStriebel(Extended()),
-        "unscented Rauch-Tung-Striebel": RauchTungStriebel(Unscented()),
-        "structured, parallel": Structured(PathNaturalGradient(), 1, recursion=Parallel()),
-        "structured, Newton": Structured(PathNewton(), 1),
-    }
-
-
-def filter_difference(method: AbstractFilter, sequence: Sequence, exact: Reference, *, key: Key) -> Difference:
-    """One filter against the reference."""
+def difference(
+    method: AbstractFilter | AbstractSmoother, sequence: Sequence, exact: Reference, *, key: Key
+) -> Difference:
+    """One method against the reference; the free energy of a smoother is that of the whole sequence."""
 
     @eqx.filter_jit
     def moments(model, observations, actions) -> tuple[Array, Array, Array]:
-        found = filter(method, model, observations, actions, key=key)
-        beliefs = found.beliefs
-        return (
-            jax.vmap(lambda b: b.mean)(beliefs),
-            jax.vmap(lambda b: b.covariance)(beliefs),
-            found.info.free_energy_nats,
-        )
-
-    mean, covariance, energy = (
-        np.asarray(part) for part in moments(sequence.model, sequence.observations, sequence.actions)
-    )
-    return difference_of(mean, covariance, energy, exact.filtered_mean, exact.filtered_covariance, exact.energy_nats)
-
-
-def smoother_difference(method: AbstractSmoother, sequence: Sequence, exact: Reference, *, key: Key) -> Difference:
-    """One smoother against the reference; its free energy is that of the whole sequence."""
-
-    @eqx.filter_jit
-    def moments(model, observations, actions) -> tuple[Array, Array, Array]:
+        if isinstance(method, AbstractFilter):
+            found = filter(method, model, observations, actions, key=key)
+            mean, covariance = (jax.vmap(of)(found.beliefs) for of in (lambda b: b.mean, lambda b: b.covariance))
+            return mean, covariance, found.info.free_energy_nats
         found = smooth(method, model, observations, actions, key=key)
         if isinstance(method, ParticleSmoother):
-            return found.mean, found.covariance, -found.log_evidence_nats
+            return found.mean, found.covariance, -found.log_evidence_nats[None]
         energy = found.free_energy_nats if isinstance(method, Structured) else -found.log_evidence_nats
-        return found.beliefs.loc, found.beliefs.covariance, energy
+        return found.beliefs.loc, found.beliefs.covariance, energy[None]
 
-    mean, covariance, energy = (
-        np.asarray(part) for part in moments(sequence.model, sequence.observations, sequence.actions)
-    )
-    total = exact.energy_nats.sum()[None]
-    return difference_of(mean, covariance, energy[None], exact.smoothed_mean, exact.smoothed_covariance, total)
+    found = moments(sequence.model, sequence.observations, sequence.actions)
+    answer = exact.filtered if isinstance(method, AbstractFilter) else exact.smoothed
+    return difference_of(Moments(*map(np.asarray, found)), answer)
 
 
-class Differences(NamedTuple):
-    """All comparisons, by kind and name.
-
-    Attributes:
-        exact_filters, exact_smoothers, variational, loose, sampling, peers: differences by name.
-    """
-
-    exact_filters: dict[str, Difference]
-    exact_smoothers: dict[str, Difference]
-    variational: dict[str, Difference]
-    loose: dict[str, Difference]
-    sampling: dict[str, Difference]
-    peers: dict[str, Difference]
-
-
-def differences(dim: int, observed: int, length: int, num_particles: int, every: bool, *, key: Key) -> Differences:
-    """Run every method, in 64 bits, on a sequence of which a fifth is missing.
-
-    Args:
-        dim: state coordinates.
-        observed: observed coordinates.
-        length: observations.
-        num_particles: of sampling methods.
-        every: all methods, or those alone without which nothing else works.
-        key: for the system and for methods that draw.
-    """
+def differences(
+    dim: int, observed: int, length: int, num_particles: int, every: bool, *, key: Key
+) -> dict[str, dict[str, Difference]]:
+    """Run all methods, or a few, in 64 bits, on a sequence of which a fifth is missing; by kind and name."""
     system_key, run_key = jr.split(key)
     with jax.enable_x64(True):
         build = eqx.filter_jit(partial(random_system, dim, observed, 2, length, key=system_key))
         sequence = build(missing=0.2)
         exact = dense_joint(sequence)
-        one_filter = partial(filter_difference, sequence=sequence, exact=exact, key=run_key)
-        one_smoother = partial(smoother_difference, sequence=sequence, exact=exact, key=run_key)
-        sampling, peers = {}, {}
-        if every:
-            drawing = sampling_filters(dim, num_particles)
-            sampling = {name: one_filter(method) for name, method in drawing.items()}
-            paths = ParticleSmoother(Particle(num_particles // 10), num_particles // 10)
-            sampling["particle smoother"] = one_smoother(paths)
-            whole = build()
-            answer, peer = dense_joint(whole), by_dynamax(whole)
-            if peer is not None:
-                peers = _peer_differences(peer, answer)
-        return Differences(
-            {name: one_filter(method) for name, method in exact_filters(every).items()},
-            {name: one_smoother(method) for name, method in exact_smoothers(every).items()},
-            {name: one_filter(method) for name, method in variational_filters(dim, every).items()},
-            {name: one_filter(method) for name, method in loose_filters(dim).items()} if every else {},
-            sampling,
-            peers,
-        )
+        found = {
+            kind: {name: difference(method, sequence, exact, key=run_key) for name, method in members.items()}
+            for kind, members in methods(dim, num_particles, every).items()
+        }
+        if every and (peer := by_dynamax(whole := build())) is not None:
+            answer = dense_joint(whole)
+            # It gives the evidence of the whole sequence alone.
+            of_steps = peer.filtered, answer.filtered._replace(energy_nats=answer.smoothed.energy_nats)
+            found["peer"] = {
+                "dynamax, filter": difference_of(*of_steps),
+                "dynamax, smoother": difference_of(peer.smoothed, answer.smoothed),
+            }
+        return found
 
 
-def _peer_differences(peer: Reference, exact: Reference) -> dict[str, Difference]:
-    ours, theirs = exact.energy_nats.sum()[None], peer.energy_nats.sum()[None]
-    return {
-        "dynamax, filter": difference_of(
-            peer.filtered_mean, peer.filtered_covariance, theirs, exact.filtered_mean, exact.filtered_covariance, ours
+class Against(NamedTuple):
+    """A learned filter beside Kalman's on unseen systems: means in standard deviations of the exact posterior, ratios of variances
+    less one, and free energies of steps beside -log p(x_t | x_{<t}).
+    """
+
+    mean_deviations: Float[Array, "iterations systems time d"]
+    variance_ratios: Float[Array, "iterations systems time d"]
+    energy_nats: Float[Array, "iterations systems time"]
+    exact_energy_nats: Float[Array, "systems time"]
+
+
+def against_kalman(num_iterations: int, method: VariationalFilter, unseen: Sequence, *, key: Key) -> Against:
+    """After every number of iterations from none to all of them."""
+
+    def both(steps: int) -> Against:
+        learned = VariationalFilter(method.engine, method.family, steps)
+
+        def one(model, observations, actions) -> Against:
+            exact = filter(Kalman(), model, observations, actions, key=key)
+            found = filter(learned, model, observations, actions, key=key)
+            assert isinstance(exact.beliefs, GaussianBelief) and isinstance(found.beliefs, GaussianBelief)
+            variance = jnp.sum(exact.beliefs.scale_tril**2, axis=2)
+            return Against(
+                (found.beliefs.loc - exact.beliefs.loc) / jnp.sqrt(variance),
+                jnp.sum(found.beliefs.scale_tril**2, axis=2) / variance - 1.0,
+                found.info.free_energy_nats,
+                exact.info.free_energy_nats,
+            )
+
+        return eqx.filter_jit(eqx.filter_vmap(one))(unseen.model, unseen.observations, unseen.actions)
+
+    every = [both(steps) for steps in range(num_iterations + 1)]
+    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *every)
+    return stacked._replace(exact_energy_nats=every[0].exact_energy_nats)
+
+
+def draw(context: RunContext, method: VariationalFilter, unseen: Sequence, *, key: Key) -> None:
+    """The first unseen system, step by step."""
+    one = jax.tree.map(lambda leaf: leaf[0], unseen)
+    found = filter(method, one.model, one.observations, one.actions, key=key)
+    exact = filter(Kalman(), one.model, one.observations, one.actions, key=key)
+
+    def band(name: str, beliefs: GaussianBelief) -> viz.BeliefBand:
+        return viz.BeliefBand(name, np.asarray(beliefs.loc), np.sqrt(np.sum(np.asarray(beliefs.scale_tril) ** 2, 2)))
+
+    names = [f"state {index + 1}" for index in range(one.states.shape[1])]
+    context.figure(
+        "prediction-update",
+        viz.plot_prediction_update(
+            band("prediction", found.predictions), band("update", found.beliefs), np.asarray(one.states), names=names
         ),
-        "dynamax, smoother": difference_of(
-            peer.smoothed_mean, peer.smoothed_covariance, theirs, exact.smoothed_mean, exact.smoothed_covariance, ours
-        ),
-    }
+        caption="The learned filter on a system that it has not seen: before and after each observation, with one standard deviation.",
+    )
+    context.figure(
+        "posterior",
+        viz.plot_posterior_bands([band("Kalman", exact.beliefs), band("learned", found.beliefs)], np.asarray(one.states), names=names),
+        caption="The same sequence: posterior means with bands of two standard deviations, and the state.",
+    )  # fmt: skip
+    model = one.model
+    mean, spread, white = one_step(model, exact.predictions, one.observations)
+    seen = [f"observation {index + 1}" for index in range(white.shape[1])]
+    context.figure(
+        "one-step",
+        viz.plot_one_step(np.asarray(one.observations), np.asarray(mean), np.asarray(spread), names=seen),
+        caption="Predictions of the Kalman filter one step ahead, with two standard deviations, and what came.",
+    )
+    _, _, learned_white = one_step(model, found.predictions, one.observations)
+    every = np.concatenate([np.asarray(white), np.asarray(learned_white)], axis=1)
+    labels = [f"{name}, {of}" for of in ("Kalman", "learned") for name in seen]
+    context.figure(
+        "whiteness",
+        viz.plot_whiteness(every, names=labels, most_lags=min(10, len(one.observations) - 2)),
+        caption="Autocorrelation of one-step errors in units of their predicted deviation: white for a filter that leaves nothing over.",
+    )
+
+
+def one_step(
+    model: LinearGaussian, predictions: GaussianBelief, observations: Float[Array, "time m"]
+) -> tuple[Array, Array, Array]:
+    """Mean and deviation of x_t given the past, and the errors divided by the factor of their covariance."""
+    matrix, offset, noise = model.emission_matrix, model.emission_offset, model.emission_scale_tril
+
+    def one(loc: Array, scale_tril: Array, value: Array) -> tuple[Array, Array, Array]:
+        root = matrix @ scale_tril
+        covariance = root @ root.T + noise @ noise.T
+        mean = matrix @ loc + offset
+        white = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(covariance), value - mean, lower=True)
+        return mean, jnp.sqrt(jnp.diagonal(covariance)), white
+
+    return jax.vmap(one)(predictions.loc, predictions.scale_tril, observations)

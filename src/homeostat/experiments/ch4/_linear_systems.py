@@ -12,14 +12,7 @@ from ...typing import Array, Float, Key
 
 
 class Sequence(NamedTuple):
-    """A linear-Gaussian system with a sequence that it emitted.
-
-    Attributes:
-        model: the system.
-        states: [time, d].
-        observations: [time, m]; NaN where missing.
-        actions: [time - 1, a].
-    """
+    """A linear-Gaussian system with a sequence that it emitted; observations are NaN where missing."""
 
     model: LinearGaussian
     states: Float[Array, "time d"]
@@ -31,15 +24,7 @@ def random_system(dim: int, observed: int, actions: int, length: int, *, missing
     """A stable system with correlated noises, known inputs and offsets, and one sequence from it.
 
     A is 0.3 to 0.95 times a random rotation, bent; noise scales lie between e^-1 and e^0.5, so that a prediction tells about as much as
-    an observation.
-
-    Args:
-        dim: state coordinates.
-        observed: observed coordinates.
-        actions: known inputs a step.
-        length: observations.
-        missing: share of entries that are lost.
-        key: for the system and the sequence.
+    an observation. A share of the entries is missing.
     """
     keys = iter(jr.split(key, 12))
     rotation, _ = jnp.linalg.qr(jr.normal(next(keys), (dim, dim)))
@@ -48,10 +33,7 @@ def random_system(dim: int, observed: int, actions: int, length: int, *, missing
     # Bending may have stretched it: the largest gain of one step stays below one.
     matrix = matrix / jnp.maximum(1.0, jnp.linalg.norm(matrix, 2) / 0.95)
     dynamics = LinearDynamics(
-        matrix,
-        jr.normal(next(keys), (dim, actions)),
-        _factor(next(keys), dim),
-        0.3 * jr.normal(next(keys), (dim,)),
+        matrix, jr.normal(next(keys), (dim, actions)), _factor(next(keys), dim), 0.3 * jr.normal(next(keys), (dim,))
     )
     model = LinearGaussian(
         jr.normal(next(keys), (dim,)),
@@ -79,22 +61,19 @@ def _factor(key: Key, dim: int) -> Float[Array, "d d"]:
     return scales[:, None] * (jnp.eye(dim) + 0.3 * jnp.tril(jr.normal(lower_key, (dim, dim)), -1))
 
 
+class Moments(NamedTuple):
+    """Means and covariances of the states at each time, and energies -log p: of each step, or one of the whole sequence."""
+
+    mean: Float[np.ndarray, "time d"]
+    covariance: Float[np.ndarray, "time d d"]
+    energy_nats: Float[np.ndarray, " energies"]
+
+
 class Reference(NamedTuple):
-    """Exact answers.
+    """Moments given x_{1:t} with the energies -log p(x_t | x_{<t}), and given x_{1:T} with -log p(x_{1:T})."""
 
-    Attributes:
-        filtered_mean: E[z_t | x_{1:t}], [time, d].
-        filtered_covariance: Cov(z_t | x_{1:t}), [time, d, d].
-        smoothed_mean: E[z_t | x_{1:T}], [time, d].
-        smoothed_covariance: Cov(z_t | x_{1:T}), [time, d, d].
-        energy_nats: -log p(x_t | x_{<t}), [time].
-    """
-
-    filtered_mean: np.ndarray
-    filtered_covariance: np.ndarray
-    smoothed_mean: np.ndarray
-    smoothed_covariance: np.ndarray
-    energy_nats: np.ndarray
+    filtered: Moments
+    smoothed: Moments
 
 
 def dense_joint(sequence: Sequence) -> Reference:
@@ -137,15 +116,10 @@ def dense_joint(sequence: Sequence) -> Reference:
         return (mean + gain @ residual).reshape(length, dim), posterior[index, :, index], log_density
 
     every = [given(t) for t in range(1, length + 1)]
-    index = np.arange(length)
-    evidence = np.asarray([0.0, *(log for _, _, log in every)])
-    return Reference(
-        np.stack([mean for mean, _, _ in every])[index, index],
-        np.stack([cov for _, cov, _ in every])[index, index],
-        every[-1][0],
-        every[-1][1],
-        -np.diff(evidence),
-    )
+    energies = -np.diff([0.0, *(log for _, _, log in every)])
+    means = np.stack([mean[t] for t, (mean, _, _) in enumerate(every)])
+    covariances = np.stack([covariance[t] for t, (_, covariance, _) in enumerate(every)])
+    return Reference(Moments(means, covariances, energies), Moments(*every[-1][:2], energies.sum()[None]))
 
 
 class Difference(NamedTuple):
@@ -171,13 +145,14 @@ class Difference(NamedTuple):
         return max(self.mean, self.covariance, self.energy_nats)
 
 
-def difference_of(mean, covariance, energy, exact_mean, exact_covariance, exact_energy) -> Difference:
-    """Of a method's means, covariances and free energies from the exact ones."""
-    deviation = np.sqrt(np.diagonal(exact_covariance, axis1=1, axis2=2))
+def difference_of(found: Moments, exact: Moments) -> Difference:
+    """Of a method's moments and energies from the exact ones."""
+    mean, covariance, energy = (np.abs(one - other) for one, other in zip(found, exact, strict=True))
+    deviation = np.sqrt(np.diagonal(exact.covariance, axis1=1, axis2=2))
     return Difference(
-        float(np.abs(mean - exact_mean).max()),
-        float(np.abs(covariance - exact_covariance).max()),
-        float(np.abs(energy - exact_energy).max()),
-        float(np.sqrt(np.mean(((mean - exact_mean) / deviation) ** 2))),
-        float(np.abs(energy - exact_energy).mean() / np.abs(exact_energy).mean()),
+        float(mean.max()),
+        float(covariance.max()),
+        float(energy.max()),
+        float(np.sqrt(np.mean((mean / deviation) ** 2))),
+        float(energy.mean() / np.abs(exact.energy_nats).mean()),
     )

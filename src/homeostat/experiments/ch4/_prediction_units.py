@@ -62,6 +62,23 @@ def to_units(flat: Float[Array, " k"], dim: int, prediction: Distribution) -> Fl
 
 
 @final
+class WithinBounds(eqx.Module):
+    """u softly kept within `largest`, s within a tenth of `LARGEST`.
+
+    Attributes:
+        dim: number of state coordinates.
+        largest: prediction standard deviations.
+    """
+
+    dim: int = eqx.field(static=True)
+    largest: float = eqx.field(static=True)
+
+    def __call__(self, flat: Float[Array, " k"]) -> Float[Array, " k"]:
+        u, s, ratio = flat[: self.dim], flat[self.dim :], 0.1 * LARGEST
+        return jnp.concatenate([self.largest * jnp.tanh(u / self.largest), ratio * jnp.tanh(s / ratio)])
+
+
+@final
 class Preconditioned(AbstractUpdateRule):
     """u <- u - Q Q^T g + o,  s <- s + v: the network gives the factor Q of a preconditioner, an offset and a change.
 
@@ -116,44 +133,20 @@ class PredictionEncoder(eqx.Module):
 
     Attributes:
         network: maps what it reads, [m + 2 d], to (u, s).
-        dim: number of state coordinates.
+        bound: how far they may go.
         scale: what the prediction's mean is divided by before it is read, in the state's unit.
-        largest: prediction standard deviations by which the mean may move.
     """
 
     network: Callable[[Array], Array]
-    dim: int = eqx.field(static=True)
+    bound: WithinBounds
     scale: float = eqx.field(static=True, default=1.0)
-    largest: float = eqx.field(static=True, default=LARGEST)
 
     def __call__(self, args: Evidence) -> Float[Array, " k"]:
         moments = gaussian_moments(args.prior)
         spread = 0.5 * jnp.log(jnp.sum(moments.scale_tril**2, axis=1))
         seen = jnp.ravel(args.observation) / self.scale
         output = self.network(jnp.concatenate([seen, moments.loc / self.scale, spread]))
-        return from_units(within_bounds(output, self.dim, self.largest), self.dim, args.prior)
-
-
-def within_bounds(flat: Float[Array, " k"], dim: int, largest: float = LARGEST) -> Float[Array, " k"]:
-    """u softly kept within `largest`, s within a tenth of `LARGEST`."""
-    ratio = 0.1 * LARGEST
-    return jnp.concatenate([largest * jnp.tanh(flat[:dim] / largest), ratio * jnp.tanh(flat[dim:] / ratio)])
-
-
-@final
-class _Bound(eqx.Module):
-    """`within_bounds` as a module.
-
-    Attributes:
-        dim: number of state coordinates.
-        largest: prediction standard deviations.
-    """
-
-    dim: int = eqx.field(static=True)
-    largest: float = eqx.field(static=True)
-
-    def __call__(self, flat: Float[Array, " k"]) -> Float[Array, " k"]:
-        return within_bounds(flat, self.dim, self.largest)
+        return from_units(self.bound(output), self.bound.dim, args.prior)
 
 
 def update_engine(
@@ -161,18 +154,12 @@ def update_engine(
 ) -> InPredictionUnits:
     """The update network of amortized variational filtering over a full Gaussian: it reads estimate and gradient alone.
 
-    Args:
-        dim: number of state coordinates.
-        width: units of a hidden layer.
-        depth: hidden layers.
-        largest: prediction standard deviations by which the mean may move.
-        first_log_rate: of `Preconditioned`.
-        key: for the weights.
+    The mean may move by `largest` prediction standard deviations; `first_log_rate` is that of `Preconditioned`.
     """
     size, update = num_params(dim), Preconditioned(dim, first_log_rate)
     network = MLP(3 * size, update.outputs(size), width, depth, key=key, output_gain=0.1)
     return InPredictionUnits(
-        Iterative(network, (Estimate(), LogGradient(_DECADES)), update, bound=_Bound(dim, largest)), dim
+        Iterative(network, (Estimate(), LogGradient(_DECADES)), update, bound=WithinBounds(dim, largest)), dim
     )
 
 
@@ -181,7 +168,7 @@ def direct_engine(
 ) -> Direct:
     """The direct filter over a full Gaussian: a network that reads observation and prediction; arguments as for `update_engine`."""
     network = MLP(observed + 2 * dim, num_params(dim), width, depth, key=key, output_gain=0.1)
-    return Direct(PredictionEncoder(network, dim, scale, largest))
+    return Direct(PredictionEncoder(network, WithinBounds(dim, largest), scale))
 
 
 def num_params(dim: int) -> int:

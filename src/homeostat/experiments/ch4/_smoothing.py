@@ -42,42 +42,25 @@ def drawn(model: AbstractMarkovModel, num: int, length: int, *, key: Key) -> Flo
     return jax.vmap(lambda k: sample_sequence(model, length, key=k).observations.astype(float))(jr.split(key, num))
 
 
-class Linear(NamedTuple):
-    """A smoother beside the exact one on unseen sequences, [sequences].
-
-    Attributes:
-        mean: relative difference of means.
-        covariance: relative difference of covariances.
-        gap_nats: free energy per step less the exact one.
-    """
-
-    mean: Float[Array, " sequences"]
-    covariance: Float[Array, " sequences"]
-    gap_nats: Float[Array, " sequences"]
-
-
+@eqx.filter_jit
 def against_kalman(
     method: Structured, model: LinearGaussian, unseen: Float[Array, "sequences time m"], *, key: Key
-) -> Linear:
-    """Relative differences, sequence by sequence."""
+) -> tuple[Array, Array, Array]:
+    """Relative differences of means and of covariances from the exact smoother, and free energy per step less the exact one."""
 
-    @eqx.filter_jit
-    def every(method: Structured, unseen: Array) -> Linear:
-        def one(values: Array) -> Linear:
-            exact = smooth(RauchTungStriebel(), model, values, throw=False)
-            found = method.smooth(model, values, key=key, throw=False)
-            norm = lambda matrix: jnp.sqrt(jnp.sum(matrix**2, axis=(1, 2)))  # noqa: E731
-            shift = found.beliefs.loc - exact.beliefs.loc
-            spread = norm(found.beliefs.covariance - exact.beliefs.covariance) / norm(exact.beliefs.covariance)
-            return Linear(
-                jnp.sqrt(jnp.mean(shift**2) / jnp.mean(exact.beliefs.loc**2)),
-                jnp.mean(spread),
-                (found.free_energy_nats + exact.log_evidence_nats) / values.shape[0],
-            )
+    def one(values: Array) -> tuple[Array, Array, Array]:
+        exact = smooth(RauchTungStriebel(), model, values, throw=False)
+        found = method.smooth(model, values, key=key, throw=False)
+        norm = lambda matrix: jnp.sqrt(jnp.sum(matrix**2, axis=(1, 2)))  # noqa: E731
+        shift = found.beliefs.loc - exact.beliefs.loc
+        spread = norm(found.beliefs.covariance - exact.beliefs.covariance) / norm(exact.beliefs.covariance)
+        return (
+            jnp.sqrt(jnp.mean(shift**2) / jnp.mean(exact.beliefs.loc**2)),
+            jnp.mean(spread),
+            (found.free_energy_nats + exact.log_evidence_nats) / values.shape[0],
+        )
 
-        return jax.lax.map(one, unseen)
-
-    return every(method, unseen)
+    return jax.lax.map(one, unseen)
 
 
 class Counts(NamedTuple):
@@ -99,54 +82,42 @@ class Counts(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """Moments of the particle smoother, leading axis sequences.
-
-    Attributes:
-        mean: [sequences, time, d].
-        variance: [sequences, time, d].
-        energy_nats: estimate of -log p(x) / T.
-    """
+    """Moments of the particle smoother, and its estimates of -log p(x) / T."""
 
     mean: Float[Array, "sequences time d"]
     variance: Float[Array, "sequences time d"]
     energy_nats: Float[Array, " sequences"]
 
 
+@eqx.filter_jit
 def by_particles(num_particles: int, model: StateSpace, values: Array, *, key: Key) -> Paths:
     """The reference: forward filtering and backward simulation."""
     smoother = ParticleSmoother(Particle(num_particles), num_particles)
 
-    @eqx.filter_jit
-    def every(values: Array) -> Paths:
-        def one(inputs: tuple[Array, Key]) -> Paths:
-            found = smooth(smoother, model, inputs[0], key=inputs[1], throw=False)
-            variance = jnp.diagonal(found.covariance, axis1=1, axis2=2)
-            return Paths(found.mean, variance, -found.log_evidence_nats / inputs[0].shape[0])
+    def one(inputs: tuple[Array, Key]) -> Paths:
+        found = smooth(smoother, model, inputs[0], key=inputs[1], throw=False)
+        variance = jnp.diagonal(found.covariance, axis1=1, axis2=2)
+        return Paths(found.mean, variance, -found.log_evidence_nats / inputs[0].shape[0])
 
-        return jax.lax.map(one, (values, jr.split(key, values.shape[0])))
-
-    return every(values)
+    return jax.lax.map(one, (values, jr.split(key, values.shape[0])))
 
 
+@eqx.filter_jit
 def against_particles(method: Structured, model: StateSpace, values: Array, paths: Paths, *, key: Key) -> Counts:
     """One smoother against the reference."""
 
-    @eqx.filter_jit
-    def every(method: Structured, values: Array, paths: Paths) -> Counts:
-        def one(inputs: tuple[Array, Paths]) -> tuple[Array, Array, Array, Array, Array]:
-            observations, reference = inputs
-            found = method.smooth(model, observations, key=key, throw=False)
-            loc, variance = found.beliefs.loc, jnp.sum(found.beliefs.scale_tril**2, axis=2)
-            deviation = (loc - reference.mean) / jnp.sqrt(reference.variance)
-            return (
-                jnp.sqrt(jnp.mean(deviation**2)),
-                jnp.mean(jnp.abs(variance / reference.variance - 1.0)),
-                found.free_energy_nats / observations.shape[0],
-                loc,
-                jnp.sqrt(variance),
-            )
+    def one(inputs: tuple[Array, Paths]) -> Counts:
+        observations, reference = inputs
+        found = method.smooth(model, observations, key=key, throw=False)
+        loc, variance = found.beliefs.loc, jnp.sum(found.beliefs.scale_tril**2, axis=2)
+        deviation = (loc - reference.mean) / jnp.sqrt(reference.variance)
+        return Counts(
+            jnp.sqrt(jnp.mean(deviation**2)),
+            jnp.mean(jnp.abs(variance / reference.variance - 1.0)),
+            found.free_energy_nats / observations.shape[0],
+            loc,
+            jnp.sqrt(variance),
+        )
 
-        deviations, ratios, energies, loc, spread = jax.lax.map(one, (values, paths))
-        return Counts(deviations, ratios, energies, loc[0], spread[0])
-
-    return every(method, values, paths)
+    every = jax.lax.map(one, (values, paths))
+    return every._replace(mean=every.mean[0], deviation=every.deviation[0])

@@ -1,6 +1,5 @@
 """Known nonlinear systems: how they are simulated, in which units a network reads them, and how filters are scored on them."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,6 +17,7 @@ from ...models.sequential import (
     stochastic_volatility,
     univariate_growth,
 )
+from ...results import BadInputError
 from ...typing import Array, Float, Key
 
 
@@ -46,47 +46,27 @@ class System(NamedTuple):
 
 
 class Simulated(NamedTuple):
-    """Sequences drawn from a system.
-
-    Attributes:
-        states: [sequences, time, d].
-        observations: [sequences, time, ...].
-        actions: the same for every sequence, [sequences, time - 1, ...], or None.
-    """
+    """Sequences drawn from a system; actions are the same for every sequence."""
 
     states: Float[Array, "sequences time d"]
     observations: Array
     actions: Array | None
 
 
-def growth(length: int) -> System:
-    """The growth model with its known forcing; only the square of the state is seen."""
-    return System("growth", univariate_growth(), 1, 1, growth_inputs(length), 10.0, GaussHermite(9), ("state",))
-
-
-def volatility(length: int) -> System:
-    """Stochastic volatility: the state is the logarithm of a variance."""
-    return System("volatility", stochastic_volatility(), 1, 1, None, 1.0, GaussHermite(9), ("log variance",))
-
-
-def lorenz(length: int) -> System:
-    """Lorenz-63, all coordinates seen with noise."""
-    return System("lorenz", lorenz_63(), 3, 3, None, 15.0, Cubature(), ("x", "y", "z"))
-
-
-def pendulum(length: int, size: int) -> System:
-    """The pendulum from pictures of `size` by `size` pixels."""
-    model = pendulum_from_pixels(size=size)
-    return System("pendulum", model, 2, size**2, None, 1.0, GaussHermite(5), ("angle (rad)", "rate (rad / s)"))
-
-
-BUILDERS: dict[str, Callable[..., System]] = {"growth": growth, "volatility": volatility, "lorenz": lorenz}
-"""Systems that are built from the length of a sequence alone."""
-
-
 def build_system(name: str, length: int, size: int) -> System:
-    """A system by its name; `size` is that of pictures, where there are any."""
-    return pendulum(length, size) if name == "pendulum" else BUILDERS[name](length)
+    """A system by its name, for sequences of one length; `size` is that of pictures along an edge, where there are any."""
+    match name:
+        case "growth":  # with its known forcing; only the square of the state is seen
+            actions, rule = growth_inputs(length), GaussHermite(9)
+            return System(name, univariate_growth(), 1, 1, actions, 10.0, rule, ("state",))
+        case "volatility":  # the state is the logarithm of a variance
+            return System(name, stochastic_volatility(), 1, 1, None, 1.0, GaussHermite(9), ("log variance",))
+        case "lorenz":  # all coordinates are seen with noise
+            return System(name, lorenz_63(), 3, 3, None, 15.0, Cubature(), ("x", "y", "z"))
+        case "pendulum":
+            model, states = pendulum_from_pixels(size=size), ("angle (rad)", "rate (rad / s)")
+            return System(name, model, 2, size**2, None, 1.0, GaussHermite(5), states)
+    raise BadInputError(f"Expected the name of a system, growth, volatility, lorenz or pendulum, got {name!r}.")
 
 
 def simulate(system: System, num: int, length: int, *, key: Key) -> Simulated:
@@ -103,14 +83,7 @@ def simulate(system: System, num: int, length: int, *, key: Key) -> Simulated:
 
 
 class Scores(NamedTuple):
-    """What a filter found on unseen sequences.
-
-    Attributes:
-        energy_nats: free energy of each sequence.
-        squared_error: mean over steps and coordinates of (mean - state)^2, of each sequence.
-        mean: of the beliefs of the first sequence, [time, d].
-        deviation: their standard deviation.
-    """
+    """Free energies of unseen sequences, squared errors of means over steps and coordinates, and beliefs of the first sequence."""
 
     energy_nats: Float[Array, " sequences"]
     squared_error: Float[Array, " sequences"]

@@ -13,7 +13,8 @@ numbers stand beside the times.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -66,13 +67,7 @@ class Config:
 
 
 class Task(NamedTuple):
-    """Something that is timed.
-
-    Attributes:
-        name: in the table.
-        weights: learnable numbers of the filter.
-        run: does it once.
-    """
+    """Something that is timed, with the learnable numbers of its filter."""
 
     name: str
     weights: int
@@ -81,7 +76,6 @@ class Task(NamedTuple):
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
-
     every = tasks(config, key=key)
 
     def measure(key: Key) -> Float[np.ndarray, "repeats tasks"]:
@@ -89,17 +83,13 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
         with context.progress("taking turns", total=(config.repeats + 1) * len(functions)) as bar:
             return take_turns(functions, config.repeats, bar.advance)
 
-    seconds = context.stage("times", measure, key=key)
-    scale = 1e3 / config.num_steps
-    medians = scale * np.median(seconds, axis=0)
+    milliseconds = 1e3 / config.num_steps * context.stage("times", measure, key=key)
+    medians = np.median(milliseconds, axis=0)
     own_filter, own_update, filtering, update, online = medians
-    for claim, mine, theirs in (
-        ("inference", filtering, own_filter),
-        ("training", update, own_update),
-        ("training-online", online, own_update),
-    ):
-        context.measure(f"cost/{claim}", float(mine / theirs))
-    spread = scale * np.subtract(*np.percentile(seconds, (75, 25), axis=0))
+    context.measure("cost/inference", float(filtering / own_filter))
+    context.measure("cost/training", float(update / own_update))
+    context.measure("cost/training-online", float(online / own_update))
+    spread = np.subtract(*np.percentile(milliseconds, (75, 25), axis=0))
     context.table(
         "times", ("what", "weights of the filter", "ms per step", "interquartile range, ms"),
         [
@@ -115,38 +105,32 @@ def tasks(config: Config, *, key: Key) -> list[Task]:
     """Filtering and one update with each filter; nothing is computed before it is run."""
     sizes, density = config.sizes, speech_density()
     model_key, data_key = jr.split(key)
-    shape = (config.batch_size, config.num_steps, density.size)
+    adam, local = optax.adam(1e-4), jax.lax.stop_gradient
 
-    def own(key: Key = model_key) -> ModelWithFilter:
-        model = srnn(density, sizes, key=key)
-        return ModelWithFilter(model, srnn_filter(model, sizes, key=key))
+    def built(own: bool) -> ModelWithFilter:
+        model = srnn(density, sizes, key=model_key)
+        if own:
+            return ModelWithFilter(model, srnn_filter(model, sizes, key=model_key))
+        return ModelWithFilter(model, config.amortized.filter(model, 1, config.batch_size, key=model_key))
 
-    def amortized(key: Key = model_key) -> ModelWithFilter:
-        model = srnn(density, sizes, key=key)
-        return ModelWithFilter(model, config.amortized.filter(model, 1, config.batch_size, key=key))
+    def task(name: str, own: bool, work: Callable[..., Callable[[], PyTree]], *options: Any) -> Task:
+        def prepared() -> Callable[[], PyTree]:
+            windows = jr.normal(data_key, (config.batch_size, config.num_steps, density.size))
+            return work(eqx.filter_jit(built)(own), windows, *options, key=key)
 
-    def windows() -> Array:
-        return jr.normal(data_key, shape)
+        once = cache(prepared)  # at the first call
+        return Task(name, count_weights(lambda: built(own).filter), lambda: once()())
 
-    def weights(build: Callable[..., ModelWithFilter]) -> int:
-        return count_weights(lambda: build().filter)
-
-    adam = optax.adam(1e-4)
-    local = jax.lax.stop_gradient
     return [
-        Task("own filter, inference", weights(own), _filtering(own, windows, key)),
-        Task("own filter, training", weights(own), _updating(own, windows, lambda x: x, None, adam, key)),
-        Task("AVF, inference", weights(amortized), _filtering(amortized, windows, key)),
-        Task("AVF, training", weights(amortized), _updating(amortized, windows, local, None, adam, key)),
-        Task(
-            "AVF, training, its network moved at every step",
-            weights(amortized),
-            _updating(amortized, windows, local, adam, adam, key),
-        ),
+        task("own filter, inference", True, _filtering),
+        task("own filter, training", True, _updating, lambda x: x, None, adam),
+        task("AVF, inference", False, _filtering),
+        task("AVF, training", False, _updating, local, None, adam),
+        task("AVF, training, its network moved at every step", False, _updating, local, adam, adam),
     ]
 
 
-def _filtering(build: Callable[..., ModelWithFilter], windows: Callable[[], Array], key: Key) -> Callable[[], PyTree]:
+def _filtering(learned: ModelWithFilter, windows: Array, *, key: Key) -> Callable[[], PyTree]:
     @eqx.filter_jit
     def filtered(learned: ModelWithFilter, values: Array) -> Array:
         def one(sequence: Array, one_key: Key) -> Array:
@@ -155,36 +139,24 @@ def _filtering(build: Callable[..., ModelWithFilter], windows: Callable[[], Arra
 
         return jax.vmap(one)(values, jr.split(key, values.shape[0]))
 
-    return _prepared(lambda: (eqx.filter_jit(build)(), windows()), filtered)
+    return lambda: filtered(learned, windows)
 
 
 def _updating(
-    build: Callable[..., ModelWithFilter],
-    windows: Callable[[], Array],
+    learned: ModelWithFilter,
+    windows: Array,
     detach: Callable[[Array], Array],
     online: optax.GradientTransformation | None,
     optimizer: optax.GradientTransformation,
+    *,
     key: Key,
 ) -> Callable[[], PyTree]:
-    def prepare() -> tuple:
-        learner = filtering_descent(eqx.filter_jit(build)(), optimizer, detach=detach, online=online)
-        return learner, learner.init(key=key), SequenceBatch(windows())
+    learner = filtering_descent(learned, optimizer, detach=detach, online=online)
+    state, batch = learner.init(key=key), SequenceBatch(windows)
 
     @eqx.filter_jit
     def updated(learner: EnergyDescent, state: PyTree, batch: SequenceBatch) -> PyTree:
         state, metrics = learner.update(state, batch, key=key)
         return eqx.filter(state.learned, eqx.is_array), metrics
 
-    return _prepared(prepare, updated)
-
-
-def _prepared(prepare: Callable[[], tuple], function: Callable[..., PyTree]) -> Callable[[], PyTree]:
-    """Calls the function with arguments that are made at the first call."""
-    arguments: list[tuple] = []
-
-    def once() -> PyTree:
-        if not arguments:
-            arguments.append(prepare())
-        return function(*arguments[0])
-
-    return once
+    return lambda: updated(learner, state, batch)

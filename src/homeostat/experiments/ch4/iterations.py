@@ -7,9 +7,7 @@ each iteration, the past being what the whole of inference made of it.
 Recordings, sizes and training are those of `speech`, which also says where they differ from the authors'.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,8 +24,8 @@ from ...results import BadInputError
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
 from ...viz import plot_iterations
-from ..kit import ClipNats, Method, SequenceTask, difference, mean_and_error, measure, printed, stage_name, train
-from .speech import Config as SpeechConfig, load, recurrent
+from ..kit import EVERYWHERE, ClipNats, Method, difference, mean_and_error, measure, printed, stage_name, train
+from .speech import Config as SpeechConfig, load, prepare
 
 SOURCE = "Marino (thesis), Fig. 4.4"
 MINUTES = Minutes(smoke=0.25, small=30.0, paper=20000.0)
@@ -41,7 +39,7 @@ CLAIMS = (
           "improvement of the last half of the iterations over that of the first half", "ratio", AtMost(1.0)),
     Claim("iterations/all", "Marino (thesis), Fig. 4.4b",
           "improvement of the bound by all iterations over the prior estimate", "%", AtLeast(0.0),
-          scales=("smoke", "small", "paper")),
+          scales=EVERYWHERE),
 )  # fmt: skip
 
 
@@ -60,51 +58,54 @@ class Config:
         return cls(SpeechConfig.for_scale(scale), (1, 2) if scale == "smoke" else (1, 2, 4, 8))
 
 
-class Bounds(NamedTuple):
-    """What one trained model reaches on validation clips.
-
-    Attributes:
-        nats: free energy per scored step.
-        path_nats: the same at the prior estimate and after each iteration.
-    """
-
-    nats: Float[np.ndarray, ""]
-    path_nats: Float[np.ndarray, " moments"]
-
-
 def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
-    of, methods = recurrent(replace(config.speech, iterations=config.numbers), load(config.speech.data))
+    of, methods = prepare(replace(config.speech, iterations=config.numbers), "VRNN", load(config.speech.data))
+    clips = of.batch(of.data.validation)
+
+    def trained_bounds(method: Method, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Free energy per scored step of validation clips: of filtering, and at the prior estimate and after each iteration."""
+        name = stage_name(of.name, method.name, seed)
+        learned = train(context, name, method, of.data.train, key=key).learned
+
+        def judge(key: Key) -> tuple[np.ndarray, np.ndarray]:
+            bound_key, path_key = jr.split(key)
+            nats = eqx.filter_jit(ClipNats(clips))(learned, key=bound_key)
+            return np.asarray(nats), np.asarray(energy_path(learned, clips, key=path_key))
+
+        return context.stage(f"{name}-path", judge, key=key)
+
     seeds = range(config.speech.reporting.num_seeds)
-    found = [[_one_seed(context, of, method, seed, key) for seed in seeds] for method in methods[1:]]
-    bounds = [np.array([float(each.nats) for each in of_seeds]) for of_seeds in found]
+    found = [[trained_bounds(method, seed) for seed in seeds] for method in methods[1:]]
+    bounds = [np.array([float(nats) for nats, _ in of_seeds]) for of_seeds in found]
     measure(context, "iterations/more", difference(bounds[0], bounds[-1]))
-    path = np.mean([each.path_nats for each in found[-1]], axis=0)
+    path = np.mean([path_nats for _, path_nats in found[-1]], axis=0)
     gains = improvement(path)
     steps = np.diff(gains)
     half = (len(steps) + 1) // 2
     context.measure("iterations/improves", float(steps.min()))
     context.measure("iterations/diminishing", float(steps[half:].sum() / steps[:half].sum()))
     context.measure("iterations/all", float(gains[-1]))
-    _report(context, of, config.numbers, bounds, path)
+
+    means = [mean_and_error(each) for each in bounds]
+    caption = f"{of.name}, {of.data.name}, {len(of.data.validation.lengths)} validation clips"
+    context.table(
+        "training", ("iterations in training", "nats per step"),
+        [(number, printed(each, 2)) for number, each in zip(config.numbers, means, strict=True)],
+        caption=f"Negative bound against iterations of training: {caption}.",
+    )  # fmt: skip
+    context.table(
+        "iterations", ("iteration", "nats per step", "improvement over the prior estimate, %"),
+        [(index, float(nats), float(gain)) for index, (nats, gain) in enumerate(zip(path, gains, strict=True))],
+        caption=f"The model trained with {config.numbers[-1]} iterations: {caption}.",
+    )  # fmt: skip
+    figure = plot_iterations(config.numbers, *np.array(means).T, gains)
+    context.figure("iterations", figure, caption=f"Fig. 4.4: {caption}. Left, bars of two standard errors over seeds.")
 
 
 def improvement(path_nats: Float[np.ndarray, " moments"]) -> Float[np.ndarray, " moments"]:
     """100 (F_0 - F_k) / |F_0|, in percent."""
     return 100.0 * (path_nats[0] - path_nats) / np.abs(path_nats[0])
-
-
-def _one_seed(context: RunContext, of: SequenceTask, method: Method, seed: int, key: Key) -> Bounds:
-    name = stage_name(of.name, method.name, seed)
-    learned = train(context, name, method, of.data.train, key=key).learned
-
-    def judge(key: Key) -> Bounds:
-        bound_key, path_key = jr.split(key)
-        clips = of.batch(of.data.validation)
-        nats = eqx.filter_jit(ClipNats(clips))(learned, key=bound_key)
-        return Bounds(np.asarray(nats), np.asarray(energy_path(learned, clips, key=path_key)))
-
-    return context.stage(f"{name}-path", judge, key=key)
 
 
 @eqx.filter_jit
@@ -113,11 +114,7 @@ def energy_path(
 ) -> Float[Array, " moments"]:
     """Mean free energy per scored step before the first engine step and after each, with one sample of the past.
 
-    Args:
-        learned: model and filter.
-        clips: sequences for a `ConditionedOnFirst` model.
-        key: random key; inference sees other numbers than the measurement, which has the same at every moment.
-        batch_size: sequences worked on at once.
+    Inference sees other random numbers than the measurement, which has the same at every moment.
 
     Raises:
         BadInputError: the clips are not those of a `ConditionedOnFirst` model.
@@ -157,27 +154,3 @@ def energy_path(
     inputs = (values, clips.actions, mask, lengths, jr.split(key, values.shape[0]))
     totals = jax.lax.map(one, inputs, batch_size=min(batch_size, values.shape[0]))
     return jnp.sum(totals, axis=0) / jnp.sum(lengths - 1)
-
-
-def _report(
-    context: RunContext,
-    of: SequenceTask,
-    numbers: Sequence[int],
-    bounds: Sequence[Float[np.ndarray, " seeds"]],
-    path: Float[np.ndarray, " moments"],
-) -> None:
-    means = [mean_and_error(each) for each in bounds]
-    caption = f"{of.name}, {of.data.name}, {len(of.data.validation.lengths)} validation clips"
-    context.table(
-        "training", ("iterations in training", "nats per step"),
-        [(number, printed(each, 2)) for number, each in zip(numbers, means, strict=True)],
-        caption=f"Negative bound against iterations of training: {caption}.",
-    )  # fmt: skip
-    gains = improvement(path)
-    context.table(
-        "iterations", ("iteration", "nats per step", "improvement over the prior estimate, %"),
-        [(index, float(nats), float(gain)) for index, (nats, gain) in enumerate(zip(path, gains, strict=True))],
-        caption=f"The model trained with {numbers[-1]} iterations: {caption}.",
-    )  # fmt: skip
-    figure = plot_iterations(numbers, *np.array(means).T, gains)
-    context.figure("iterations", figure, caption=f"Fig. 4.4: {caption}. Left, bars of two standard errors over seeds.")

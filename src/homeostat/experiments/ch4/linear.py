@@ -23,8 +23,7 @@ from ...inference.filters import VariationalFilter
 from ...runs import AtMost, Claim, Minutes, RunContext
 from ...typing import Key
 from ..kit import EVERYWHERE, Method, SequenceTraining, train
-from ._linear_learned import against_kalman, draw
-from ._linear_methods import differences
+from ._linear_methods import against_kalman, differences, draw
 from ._linear_systems import random_systems
 from ._prediction_units import update_engine
 
@@ -105,24 +104,13 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     learn(config, context, key=key)
 
 
-# ---------------------------------------------------------------------------------------------------- known methods
-
-
 def compare(config: Config, context: RunContext, *, key: Key) -> None:
     """The table of differences."""
     build = partial(differences, config.dim, config.observed, config.length, config.num_particles, config.every_method)
     found = context.stage("methods", build, key=key)
-    kinds = {
-        "exact filter": found.exact_filters,
-        "exact smoother": found.exact_smoothers,
-        "variational filter": found.variational,
-        "variational filter, another bound": found.loose,
-        "sampling": found.sampling,
-        "peer": found.peers,
-    }
     rows = [
         (kind, name, *(f"{part:.2g}" for part in difference))
-        for kind, members in kinds.items()
+        for kind, members in found.items()
         for name, difference in members.items()
     ]
     context.table(
@@ -135,25 +123,16 @@ def compare(config: Config, context: RunContext, *, key: Key) -> None:
         "sequences). A filter by samples of the past bounds the evidence given the past's latents, which is a looser bound; "
         "dynamax is compared on the sequence without missing entries.",
     )
-    context.measure("linear/exact-filters", max(d.largest for d in found.exact_filters.values()))
-    context.measure("linear/exact-smoothers", max(d.largest for d in found.exact_smoothers.values()))
-    context.measure("linear/variational", max(d.relative_energy for d in found.variational.values()))
-    if found.sampling:
-        context.measure("linear/sampled", max(d.mean_deviations for d in found.sampling.values()))
-
-
-# --------------------------------------------------------------------------------------------------- a learned filter
-
-
-def learned_filter(config: Config, dim: int, *, key: Key, num_iterations: int | None = None) -> VariationalFilter:
-    """Amortized variational filtering, not trained yet."""
-    engine = update_engine(dim, config.width, config.depth, key=key)
-    return VariationalFilter(engine, FullGaussian(dim), num_iterations or config.num_iterations)
+    for claim, kind in (("exact-filters", "exact filter"), ("exact-smoothers", "exact smoother")):
+        context.measure(f"linear/{claim}", max(one.largest for one in found[kind].values()))
+    context.measure("linear/variational", max(one.relative_energy for one in found["variational filter"].values()))
+    if found["sampling"]:
+        context.measure("linear/sampled", max(one.mean_deviations for one in found["sampling"].values()))
 
 
 def learn(config: Config, context: RunContext, *, key: Key) -> None:
     """Train for each number of coordinates, and measure on systems that were not seen."""
-    worst: dict[str, float] = {}
+    ends: list[dict[str, float]] = []
     rows = []
     for dim in config.dims:
         data_key, test_key, train_key = jr.split(jr.fold_in(key, dim), 3)
@@ -162,7 +141,8 @@ def learn(config: Config, context: RunContext, *, key: Key) -> None:
         example = jax.tree.map(lambda leaf: leaf[0], seen.model)
 
         def build(key: Key, dim: int = dim, example=example) -> ModelWithFilter:
-            return ModelWithFilter(example, learned_filter(config, dim, key=key))
+            engine = update_engine(dim, config.width, config.depth, key=key)
+            return ModelWithFilter(example, VariationalFilter(engine, FullGaussian(dim), config.num_iterations))
 
         def learner(learned: ModelWithFilter) -> EnergyDescent:
             return filtering_descent(learned, config.training.optimizer(), config.training.truncation or None)
@@ -172,19 +152,22 @@ def learn(config: Config, context: RunContext, *, key: Key) -> None:
         learned = train(context, method.name, method, batches, key=train_key).learned.filter
         compared = partial(against_kalman, config.num_iterations, learned, unseen)
         found = context.stage(f"unseen-{dim}", compared, key=test_key)
-        for iteration in range(config.num_iterations + 1):
-            mean = float(np.sqrt(np.mean(np.square(found.mean_deviations[iteration]))))
-            variance = float(np.mean(np.abs(found.variance_ratios[iteration])))
-            gap = np.abs(found.energy_nats[iteration] - found.exact_energy_nats).mean()
-            bound = float(gap / np.abs(found.exact_energy_nats).mean())
-            rows.append((dim, iteration, f"{mean:.4f}", f"{variance:.4f}", f"{bound:.5f}"))
-            if iteration == config.num_iterations:
-                for name, value in (("mean", mean), ("variance", variance), ("bound", bound)):
-                    worst[name] = max(worst.get(name, 0.0), value)
+        gaps = np.abs(found.energy_nats - found.exact_energy_nats)
+        measured = [
+            {
+                "mean": float(np.sqrt(np.mean(np.square(found.mean_deviations[iteration])))),
+                "variance": float(np.mean(np.abs(found.variance_ratios[iteration]))),
+                "bound": float(gaps[iteration].mean() / np.abs(found.exact_energy_nats).mean()),
+            }
+            for iteration in range(config.num_iterations + 1)
+        ]
+        for iteration, of in enumerate(measured):
+            rows.append((dim, iteration, f"{of['mean']:.4f}", f"{of['variance']:.4f}", f"{of['bound']:.5f}"))
+        ends.append(measured[-1])
         if dim == config.dims[0]:
             draw(context, learned, unseen, key=test_key)
-    for name, value in worst.items():
-        context.measure(f"linear/avf-{name}", value)
+    for name in ("mean", "variance", "bound"):
+        context.measure(f"linear/avf-{name}", max(end[name] for end in ends))
     context.table(
         "learned",
         ("state coordinates", "iterations", "mean (posterior sd)", "variance (ratio)", "free energy (ratio)"),

@@ -16,7 +16,6 @@ import enum
 from dataclasses import dataclass, replace
 from functools import partial
 
-import jax.random as jr
 import numpy as np
 
 from ...data import load_polyphonic_music, sequence_arrays, synthetic_melodies
@@ -26,26 +25,8 @@ from ...models.sequential import SRNN_MUSIC, SRNNSizes, music_density, srnn
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
 from ...viz import plot_prediction_update_rolls
-from ..kit import (
-    EVERYWHERE,
-    OWN,
-    Comparison,
-    Method,
-    Published,
-    Reporting,
-    SequenceTask,
-    SequenceTraining,
-    Update,
-    UpdateNetwork,
-    avf,
-    compare_filters,
-    filtering_methods,
-    least_lead,
-    measure_figure,
-    measure_lead,
-    nats_per_step,
-)
-from ._report import as_real, report
+from .. import kit
+from ..kit import OWN, Reporting, SequenceTraining, Update, UpdateNetwork, avf
 
 
 class Music(enum.StrEnum):
@@ -68,7 +49,7 @@ _FILES = {
 }  # fmt: skip
 SOURCE = "Marino (thesis), Table 4.3"
 MINUTES = Minutes(smoke=0.2, small=40.0, paper=6000.0)
-PUBLISHED = Published(SOURCE, "nats", (OWN, avf(1), avf(5)), {
+PUBLISHED = kit.Published(SOURCE, "nats", (OWN, avf(1), avf(5)), {
     "jsb": (6.92, 6.97, 6.77), "nottingham": (3.19, 3.13), "piano": (8.19, 8.12), "muse": (6.27, 5.99)
 })  # fmt: skip
 _LEAD = "bound of the SRNN's own filter minus that of AVF per step of test songs"
@@ -87,7 +68,7 @@ CLAIMS = (
     _lead("music/jsb-five", f"{_LEAD}, JSB, 5 iterations", "jsb", better=avf(5), least=0.0),
     _lead("music/jsb-more", _MORE, "jsb", worse=avf(1), better=avf(5), least=0.0),
     Claim("music/independent-notes", SOURCE, "least lead of a trained model over independent notes, per step", "nats",
-          AtLeast(0.0), scales=EVERYWHERE),
+          AtLeast(0.0), scales=kit.EVERYWHERE),
     # Half a nat on either side: other schedules, the best by validation, and the factor (T - 1) / T.
     _near("music/jsb-baseline", f"{_OWN}, JSB", "jsb", OWN),
     _near("music/jsb-avf", f"{_AVF}, JSB", "jsb", avf(1)),
@@ -140,61 +121,42 @@ class Config:
         return cls()
 
 
-def task(config: Config, music: Music) -> SequenceTask:
-    """The SRNN on one set of songs."""
+def prepare(config: Config, music: Music) -> tuple[kit.SequenceTask, tuple[kit.Method, ...]]:
+    """The SRNN on one set of songs, and its filters."""
     splits = synthetic_melodies() if music is Music.generated else load_polyphonic_music(_FILES[music])
-    return SequenceTask(
-        music.value, sequence_arrays(splits, config.clip),
-        lambda *, key: srnn(music_density(), config.sizes, key=key), as_real, music_density(),
-    )  # fmt: skip
-
-
-def methods(config: Config, music: Music, task: SequenceTask) -> tuple[Method, ...]:
-    """The SRNN's own filter, and AVF."""
-    training, network = config.training, config.amortized
+    data, density = sequence_arrays(splits, config.clip), music_density()
+    of = kit.SequenceTask(music.value, data, partial(srnn, density, config.sizes), density)
+    training, network, iterations = config.training, config.amortized, config.iterations
     if config.epochs:
-        updates = config.epochs * -(-len(task.data.train.lengths) // training.batch_size)
+        updates = config.epochs * -(-len(data.train.lengths) // training.batch_size)
         training = replace(training, num_steps=updates)
     if music in config.with_gradient_steps:
         network = replace(network, update=Update.learned_sgd)
-    return filtering_methods(
-        task, lambda model, *, key: srnn_filter(model, config.sizes, key=key), network,
-        config.iterations if music is Music.jsb else config.iterations[:1], training, config.reporting,
-    )  # fmt: skip
+    own, iterations = partial(srnn_filter, sizes=config.sizes), iterations if music is Music.jsb else iterations[:1]
+    return of, kit.filtering_methods(of, own, network, iterations, training, config.reporting)
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
-    tasks = [task(config, music) for music in config.music]
-    found = [
-        compare_filters(context, each, methods(config, music, each), config.reporting, key=key)
-        for music, each in zip(config.music, tasks, strict=True)
-    ]
+    every = [prepare(config, music) for music in config.music]
+    found = [kit.compare_filters(context, *each, config.reporting, key=key) for each in every]
     for comparison in found:
-        _measure(context, comparison)
-    references = [independent_bernoulli_nats(*map(np.asarray, each.steps())) for each in tasks]
-    context.measure("music/independent-notes", least_lead(found, nats_per_step, references))
-    report(
+        if comparison.name not in PUBLISHED.rows:
+            continue
+        name, own, one = f"music/{comparison.name}", comparison.of(OWN), comparison.of(avf(1))
+        kit.measure_lead(context, f"{name}-lead", own, one, kit.nats_per_step)
+        kit.measure_figure(context, f"{name}-baseline", own, kit.nats_per_step)
+        kit.measure_figure(context, f"{name}-avf", one, kit.nats_per_step)
+        if comparison.name == Music.jsb:
+            kit.measure_lead(context, f"{name}-five", own, comparison.of(avf(5)), kit.nats_per_step)
+            kit.measure_lead(context, f"{name}-more", one, comparison.of(avf(5)), kit.nats_per_step)
+    references = [independent_bernoulli_nats(*map(np.asarray, each.steps())) for each, _ in every]
+    context.measure("music/independent-notes", kit.least_lead(found, kit.nats_per_step, references))
+    kit.report_filters(
         context, found, unit="nats per step", published=PUBLISHED,
         caption=f"Negative bound per step of whole test songs, the first step given; mean and standard error over "
         f"{config.reporting.num_seeds} seeds. In the last column the thesis' figures, from longer training of larger networks.",
     )  # fmt: skip
-    shown = found[0].results[1]
-    seen, outputs = tasks[0].outputs(shown.trained.learned, key=jr.key(0))
-    context.figure(
-        "prediction-update", plot_prediction_update_rolls(seen, outputs.predicted, outputs.updated),
-        caption=f"A test song ({tasks[0].data.name}): notes, their probabilities predicted from the past, and after the update by "
-        f"{shown.name}.",
-    )  # fmt: skip
-
-
-def _measure(context: RunContext, found: Comparison) -> None:
-    if found.name not in PUBLISHED.rows:
-        return
-    name, own, one = f"music/{found.name}", found.of(OWN), found.of(avf(1))
-    measure_lead(context, f"{name}-lead", own, one, nats_per_step)
-    if found.name == "jsb":
-        measure_lead(context, f"{name}-five", own, found.of(avf(5)), nats_per_step)
-        measure_lead(context, f"{name}-more", one, found.of(avf(5)), nats_per_step)
-    measure_figure(context, f"{name}-baseline", own, nats_per_step)
-    measure_figure(context, f"{name}-avf", one, nats_per_step)
+    song, of = every[0][0], found[0].results[1]
+    what = f"A test song ({song.data.name}): notes, their probabilities"
+    song.show(context, "prediction-update", of, plot_prediction_update_rolls, what)

@@ -20,7 +20,6 @@ import jax.random as jr
 import numpy as np
 
 from ... import viz
-from ...core import AbstractFilter
 from ...distributions import FullGaussian, SigmaPoints
 from ...inference import EnergyDescent, ModelWithFilter, SequenceBatch, filtering_descent
 from ...inference.engines import Direct
@@ -102,14 +101,18 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
         system = build_system(name, config.length, config.image_size)
         seen = simulate(system, config.num_train, config.length, key=data_key)
         unseen = simulate(system, config.num_test, config.length, key=test_key)
-        methods = learned_filters(config, context, system, seen, key=train_key) | known_filters(config)
+        methods = {label: learned(config, context, system, seen, label, key=train_key) for label in ("avf", "direct")}
+        methods |= {
+            "extended": Extended(),
+            "unscented": Unscented(SigmaPoints()),
+            "particle": Particle(config.num_particles),
+        }
         # The same noise for all: filters that draw none are not moved by it.
         scores = {
             label: context.stage(f"{name}-{label}-scores", partial(score, method, system, unseen), key=score_key)
             for label, method in methods.items()
         }
-        rows += report(config, context, system, scores)
-        draw(context, system, unseen, scores)
+        rows += report(config, context, system, unseen, scores)
     context.table(
         "filters",
         ("system", "filter", "free energy (nats per step)", "tracking error", "over the particle filter's"),
@@ -120,41 +123,26 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     )
 
 
-def known_filters(config: Config) -> dict[str, AbstractFilter]:
-    """Filters with nothing to learn; the last is the reference."""
-    return {
-        "extended": Extended(),
-        "unscented": Unscented(SigmaPoints()),
-        "particle": Particle(config.num_particles),
-    }
-
-
-def learned_filters(
-    config: Config, context: RunContext, system: System, seen: Simulated, *, key: Key
-) -> dict[str, AbstractFilter]:
-    """Train amortized variational filtering and the direct filter, each on the same sequences in the same order."""
-    found: dict[str, AbstractFilter] = {}
-    of_the_filter = only(lambda both: both.filter, config.training.optimizer())
-    for label, steps in (("avf", config.num_iterations), ("direct", 1)):
-
-        def build(key: Key, label: str = label, steps: int = steps) -> ModelWithFilter:
-            return ModelWithFilter(system.model, variational(system, engine_of(config, system, label, key=key), steps))
-
-        def learner(learned: ModelWithFilter) -> EnergyDescent:
-            return filtering_descent(learned, of_the_filter, config.training.truncation or None)
-
-        method = Method(label, build, learner, config.training)
-        batches = SequenceBatch(seen.observations, seen.actions)
-        found[label] = train(context, f"{system.name}-{label}", method, batches, key=key).learned.filter
-    return found
-
-
-def engine_of(config: Config, system: System, label: str, *, key: Key) -> InPredictionUnits | Direct:
-    """The update network ("avf") or the encoder."""
+def learned(
+    config: Config, context: RunContext, system: System, seen: Simulated, label: str, *, key: Key
+) -> VariationalFilter:
+    """Amortized variational filtering ("avf") or the direct filter, each trained on the same sequences in the same order."""
     width, depth, largest = config.width, config.depth, config.largest
-    if label == "avf":
-        return update_engine(system.dim, width, depth, largest=largest, first_log_rate=config.first_log_rate, key=key)
-    return direct_engine(system.observed, system.dim, width, depth, scale=system.scale, largest=largest, key=key)
+    of_the_filter = only(lambda both: both.filter, config.training.optimizer())
+
+    def build(key: Key) -> ModelWithFilter:
+        if label == "avf":
+            rate = config.first_log_rate
+            engine = update_engine(system.dim, width, depth, largest=largest, first_log_rate=rate, key=key)
+            return ModelWithFilter(system.model, variational(system, engine, config.num_iterations))
+        engine = direct_engine(system.observed, system.dim, width, depth, scale=system.scale, largest=largest, key=key)
+        return ModelWithFilter(system.model, variational(system, engine, 1))
+
+    def learner(both: ModelWithFilter) -> EnergyDescent:
+        return filtering_descent(both, of_the_filter, config.training.truncation or None)
+
+    method, batches = Method(label, build, learner, config.training), SequenceBatch(seen.observations, seen.actions)
+    return train(context, f"{system.name}-{label}", method, batches, key=key).learned.filter
 
 
 def variational(system: System, engine: InPredictionUnits | Direct, steps: int) -> VariationalFilter:
@@ -164,14 +152,21 @@ def variational(system: System, engine: InPredictionUnits | Direct, steps: int) 
 
 
 def report(
-    config: Config, context: RunContext, system: System, scores: dict[str, Scores]
+    config: Config, context: RunContext, system: System, unseen: Simulated, scores: dict[str, Scores]
 ) -> list[tuple[str, str, str, str, str]]:
-    """Measure the claims of one system; the rows of its filters."""
+    """Measure the claims of one system, and draw beliefs along its first unseen sequence; the rows of its filters."""
     steps = jnp.full(config.num_test, config.length)
     bounds = {label: SequenceEvaluation(found.energy_nats, steps, steps) for label, found in scores.items()}
     errors = {label: np.sqrt(np.mean(np.asarray(found.squared_error))) for label, found in scores.items()}
     measure(context, f"nonlinear/{system.name}-above-direct", lead(bounds["avf"], bounds["direct"]))
     context.measure(f"nonlinear/{system.name}-tracking", errors["avf"] / errors["particle"])
+    shown = {"avf": "amortized variational filtering", "particle": "particle filter", "extended": "extended"}
+    bands = [viz.BeliefBand(name, *map(np.asarray, scores[label][2:])) for label, name in shown.items()]
+    context.figure(
+        f"bands-{system.name}",
+        viz.plot_posterior_bands(bands, np.asarray(unseen.states[0]), names=system.states),
+        caption=f"{system.name.capitalize()}: posterior means with bands of two standard deviations, and the true state (dots).",
+    )
     return [
         (
             system.name, label, printed(bounds[label].per_step()), printed(_root(np.asarray(found.squared_error))),
@@ -185,14 +180,3 @@ def _root(squared: np.ndarray) -> tuple[float, float]:
     """The root of a mean with its error by linearisation."""
     mean, error = mean_and_error(squared)
     return mean**0.5, 0.5 * error / mean**0.5
-
-
-def draw(context: RunContext, system: System, unseen: Simulated, scores: dict[str, Scores]) -> None:
-    """Beliefs along the first unseen sequence."""
-    shown = {"avf": "amortized variational filtering", "particle": "particle filter", "extended": "extended"}
-    bands = [viz.BeliefBand(name, *map(np.asarray, scores[label][2:])) for label, name in shown.items()]
-    context.figure(
-        f"bands-{system.name}",
-        viz.plot_posterior_bands(bands, np.asarray(unseen.states[0]), names=system.states),
-        caption=f"{system.name.capitalize()}: posterior means with bands of two standard deviations, and the true state (dots).",
-    )

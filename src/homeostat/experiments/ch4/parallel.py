@@ -11,7 +11,6 @@ one: the table names the device).
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,6 +24,7 @@ from ...inference.filters import GaussianBelief, Kalman
 from ...metrics import median_seconds
 from ...runs import AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
+from ..kit import EVERYWHERE
 from ._linear_systems import random_system
 
 SOURCE = "section 'Parallel-in-time' of the plan for chapter 4; Sarkka and Garcia-Fernandez 2021"
@@ -34,7 +34,7 @@ _DEFAULT = (
     "seconds of the default recursion over those of the faster one, the largest over lengths, filter and smoother"
 )
 CLAIMS = (
-    Claim("parallel/agree", SOURCE, _AGREE, "ratio", AtMost(1e-2), scales=("smoke", "small", "paper")),
+    Claim("parallel/agree", SOURCE, _AGREE, "ratio", AtMost(1e-2), scales=EVERYWHERE),
     # A tenth is what repeated timings on a shared machine differ by.
     Claim("parallel/default", SOURCE, _DEFAULT, "ratio", AtMost(1.1)),
 )
@@ -64,38 +64,20 @@ class Config:
         return cls(repeats=15) if scale == "paper" else cls()
 
 
-class Timed(NamedTuple):
-    """Seconds and agreement at one length.
-
-    Attributes:
-        seconds: [problems, recursions]: filter and smoother, in sequence and in parallel.
-        difference: of the means of both recursions, relative, the largest of the problems.
-    """
-
-    seconds: Float[Array, "problems recursions"]
-    difference: Float[Array, ""]
-
-
 def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     found = [context.stage(f"length-{length}", partial(timed, config, length), key=key) for length in config.lengths]
-    seconds = np.stack([np.asarray(timing.seconds) for timing in found])
-    context.measure("parallel/agree", max(float(timing.difference) for timing in found))
+    seconds = np.stack([np.asarray(each) for each, _ in found])
+    context.measure("parallel/agree", max(float(difference) for _, difference in found))
     default = list(_RECURSIONS.values()).index(Kalman().recursion)
     context.measure("parallel/default", float((seconds[:, :, default] / seconds.min(axis=2)).max()))
     problems = ("filter", "filter and smoother")[: seconds.shape[1]]
     device = jax.devices()[0]
-    rows = [
-        (
-            problem,
-            f"{length:,}",
-            *(f"{1e3 * value:.3g}" for value in seconds[row, column]),
-            f"{seconds[row, column, 0] / seconds[row, column, 1]:.2f}",
-            list(_RECURSIONS)[int(np.argmin(seconds[row, column]))],
-        )
-        for column, problem in enumerate(problems)
-        for row, length in enumerate(config.lengths)
-    ]
+    rows = []
+    for column, problem in enumerate(problems):
+        for length, each in zip(config.lengths, seconds[:, column], strict=True):
+            told, faster = (f"{1e3 * value:.3g}" for value in each), list(_RECURSIONS)[int(np.argmin(each))]
+            rows.append((problem, f"{length:,}", *told, f"{each[0] / each[1]:.2f}", faster))
     context.table(
         "seconds",
         ("problem", "length", "sequential (ms)", "parallel (ms)", "sequential over parallel", "faster"),
@@ -115,8 +97,8 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     )
 
 
-def timed(config: Config, length: int, *, key: Key) -> Timed:
-    """All recursions on one sequence."""
+def timed(config: Config, length: int, *, key: Key) -> tuple[Float[Array, "problems recursions"], Float[Array, ""]]:
+    """Seconds of all recursions on one sequence, for filter and smoother, and the largest relative difference of their means."""
     build = eqx.filter_jit(partial(random_system, config.dim, config.observed, 1, length))
     sequence = build(key=key)
 
@@ -138,4 +120,4 @@ def timed(config: Config, length: int, *, key: Key) -> Timed:
         seconds.append([median_seconds(call, repeats=config.repeats) for call in calls])
         first, second = (np.asarray(call()[0]) for call in calls)
         differences.append(np.abs(first - second).max() / np.abs(first).max())
-    return Timed(jnp.asarray(seconds, float), jnp.asarray(max(differences), float))
+    return jnp.asarray(seconds, float), jnp.asarray(max(differences), float)

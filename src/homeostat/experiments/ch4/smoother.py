@@ -11,30 +11,19 @@ Scales: `smoke` has short sequences; `small` and `paper` those below, `paper` wi
 from dataclasses import dataclass
 from functools import partial
 
-import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
 
 from ... import viz
-from ...inference import ModelWithEngine, sample_sequence, smoothing_descent
+from ...inference import EnergyDescent, ModelWithEngine, sample_sequence, smoothing_descent
 from ...inference.engines import Direct, PathNaturalGradient, PathNewton
 from ...inference.smoothers import ProductForm, Structured
-from ...models.sequential import LinearGaussian
 from ...objectives import Neighbours, PathEvidence
-from ...results import BadInputError
 from ...runs import AtMost, Between, Claim, Minutes, RunContext
-from ...train import InMemoryLoader
-from ...typing import Array, Float, Key
-from ..kit import EVERYWHERE, Training, mean_and_error, measure, only, printed
-from ._smoothing import (
-    against_kalman,
-    against_particles,
-    by_particles,
-    counting_system,
-    drawn,
-    linear_system,
-)
+from ...typing import Key
+from ..kit import EVERYWHERE, Method, Training, mean_and_error, measure, only, printed, train
+from ._smoothing import against_kalman, against_particles, by_particles, counting_system, drawn, linear_system
 
 SOURCE = "abstract on a structured variational smoother for nonlinear state-space models, with thresholds set for this library"
 MINUTES = Minutes(smoke=0.3, small=4.0, paper=40.0)
@@ -105,25 +94,35 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     counts(config, context, key=counts_key)
 
 
-# ------------------------------------------------------------------------------------------------------------- linear
-
-
 def linear(config: Config, context: RunContext, *, key: Key) -> None:
     """The linear-Gaussian half."""
     data_key, test_key, train_key, score_key = jr.split(key, 4)
     model = linear_system()
     unseen = drawn(model, config.num_test, config.length, key=test_key)
-    network = recognition(
-        config, context, model, drawn(model, config.num_train, config.length, key=data_key), train_key
-    )
+    seen = drawn(model, config.num_train, config.length, key=data_key)
+
+    def build(key: Key) -> ModelWithEngine:
+        depth, width = config.depth, config.width
+        return ModelWithEngine(
+            model, Direct(ProductForm.networks(model.observation_dim, model.dim, width=width, depth=depth, key=key))
+        )
+
+    def learner(learned: ModelWithEngine) -> EnergyDescent:
+        # The model stays as it is. Exact for it, so that nothing but the choice of sequences is random.
+        optimizer = only(lambda both: both.engine, config.training.optimizer())
+        return smoothing_descent(learned, optimizer, expectation=Neighbours())
+
+    evidence = jax.vmap(lambda values: PathEvidence.of(values, None))(seen)
+    method = Method("recognition", build, learner, config.training)
+    network = train(context, "recognition", method, evidence, key=train_key).learned.engine
     methods = {
         "natural gradient": Structured(PathNaturalGradient(), config.num_iterations),
-        "recognition network": Structured(Direct(network), 1),
+        "recognition network": Structured(network, 1),
     }
     rows = []
-    for (label, method), claim in zip(methods.items(), ("", "amortized-"), strict=True):
+    for (label, smoother), claim in zip(methods.items(), ("", "amortized-"), strict=True):
         stage = f"linear-{label.replace(' ', '-')}"
-        found = context.stage(stage, partial(against_kalman, method, model, unseen), key=score_key)
+        found = context.stage(stage, partial(against_kalman, smoother, model, unseen), key=score_key)
         for name, value in zip(("mean", "covariance", "bound"), found, strict=True):
             measure(context, f"smoother/{claim}{name}", mean_and_error(value))
         rows.append((label, *(printed(mean_and_error(value), 5) for value in found)))
@@ -136,40 +135,6 @@ def linear(config: Config, context: RunContext, *, key: Key) -> None:
     )
 
 
-def recognition(
-    config: Config, context: RunContext, model: LinearGaussian, seen: Float[Array, "num time m"], key: Key
-) -> ProductForm:
-    """Learn a recognition network of product form; the model stays as it is."""
-
-    def build(key: Key) -> ProductForm:
-        return ProductForm.networks(model.observation_dim, model.dim, width=config.width, depth=config.depth, key=key)
-
-    def fit(key: Key) -> ProductForm:
-        build_key, fit_key = jr.split(key)
-        learner = smoothing_descent(
-            ModelWithEngine(model, Direct(eqx.filter_jit(build)(key=build_key))),
-            only(lambda both: both.engine, config.training.optimizer()),
-            # Exact for this model, so that nothing but the choice of sequences is random.
-            expectation=Neighbours(),
-        )
-        evidence = jax.vmap(lambda values: PathEvidence.of(values, None))(seen)
-        training = config.training
-        result = context.fit(
-            "recognition", learner, InMemoryLoader(evidence, training.batch_size), num_steps=training.num_steps, key=fit_key
-        )  # fmt: skip
-        if (failed := int(result.state.failure.step)) >= 0:
-            raise BadInputError(
-                f"Expected training of the recognition network to stay finite, got a value that was not at update {failed}: "
-                "choose a smaller learning rate."
-            )
-        return result.state.learned.engine.encoder
-
-    return context.stage("recognition", fit, key=key, like=lambda: build(jr.key(0)))
-
-
-# ------------------------------------------------------------------------------------------------------------- counts
-
-
 def counts(config: Config, context: RunContext, *, key: Key) -> None:
     """The half with Poisson observations."""
     test_key, reference_key, score_key = jr.split(key, 3)
@@ -179,16 +144,11 @@ def counts(config: Config, context: RunContext, *, key: Key) -> None:
     paths = context.stage(
         "counts-particle", partial(by_particles, config.num_particles, model, values), key=reference_key
     )
-    methods = {
-        "structured": Structured(PathNaturalGradient(), config.num_iterations),
-        "Laplace": Structured(PathNewton(), config.num_iterations),
-    }
-    found = {
-        label: context.stage(
-            f"counts-{label.lower()}", partial(against_particles, method, model, values, paths), key=score_key
-        )
-        for label, method in methods.items()
-    }
+    engines = {"structured": PathNaturalGradient(), "Laplace": PathNewton()}
+    found = {}
+    for label, engine in engines.items():
+        compared = partial(against_particles, Structured(engine, config.num_iterations), model, values, paths)
+        found[label] = context.stage(f"counts-{label.lower()}", compared, key=score_key)
     structured, laplace = found["structured"], found["Laplace"]
     measure(context, "smoother/counts-mean", mean_and_error(structured.mean_deviations))
     measure(context, "smoother/counts-laplace", mean_and_error(laplace.energy_nats - structured.energy_nats))
@@ -205,11 +165,8 @@ def counts(config: Config, context: RunContext, *, key: Key) -> None:
         f"particle smoother with {config.num_particles:,} particles and paths, which have an error of their own; its last entry is "
         "an estimate of -log p(x) per step.",
     )
-    bands = [
-        viz.BeliefBand("structured", np.asarray(structured.mean), np.asarray(structured.deviation)),
-        viz.BeliefBand("Laplace", np.asarray(laplace.mean), np.asarray(laplace.deviation)),
-        viz.BeliefBand("particle", np.asarray(paths.mean[0]), np.sqrt(np.asarray(paths.variance[0]))),
-    ]
+    bands = [viz.BeliefBand(label, np.asarray(of.mean), np.asarray(of.deviation)) for label, of in found.items()]
+    bands.append(viz.BeliefBand("particle", np.asarray(paths.mean[0]), np.sqrt(np.asarray(paths.variance[0]))))
     context.figure(
         "counts",
         viz.plot_posterior_bands(bands, np.asarray(sequences.states[0]), names=("first state", "second state")),

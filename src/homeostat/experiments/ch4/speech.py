@@ -12,13 +12,11 @@ of the SRNN alone). At `small`, networks are narrower and 600 updates at a highe
 """
 
 import enum
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-import jax.random as jr
 import numpy as np
 
-from ...core import AbstractSequentialModel
 from ...data import SequenceSplits, load_spoken_digits, load_timit, sequence_arrays, synthetic_tones
 from ...inference.filters import srnn_filter, vrnn_filter
 from ...metrics import independent_discretized_nats
@@ -35,24 +33,8 @@ from ...results import BadInputError
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
 from ...viz import plot_prediction_update_waves
-from ..kit import (
-    EVERYWHERE,
-    OWN,
-    Method,
-    Published,
-    Reporting,
-    SequenceTask,
-    SequenceTraining,
-    Update,
-    UpdateNetwork,
-    avf,
-    compare_filters,
-    filtering_methods,
-    least_lead,
-    measure_lead,
-    nats_per_step,
-)
-from ._report import as_real, report
+from .. import kit
+from ..kit import OWN, Reporting, SequenceTraining, Update, UpdateNetwork, avf
 
 
 class Speech(enum.StrEnum):
@@ -68,23 +50,22 @@ class Speech(enum.StrEnum):
 
 SOURCE = "Marino (thesis), Table 4.1"
 MINUTES = Minutes(smoke=0.25, small=40.0, paper=20000.0)
-PUBLISHED = Published(
+PUBLISHED = kit.Published(
     SOURCE, "nats", (OWN, avf(1), avf(2)), {"VRNN": (1082.0, 1105.0, 1071.0), "SRNN": (1026.0, 1024.0)}, digits=0
 )
 """On TIMIT."""
-_LEAD, _TIMIT = "bound of the model's own filter minus that of AVF per step of test recordings", "TIMIT: "
+_lead = partial(PUBLISHED.lead_claim, told="TIMIT: ")
+_LEAD = "bound of the model's own filter minus that of AVF per step of test recordings"
 _MORE = "bound with 1 iteration minus that with 2 per step, VRNN"
 CLAIMS = (
-    PUBLISHED.lead_claim("speech/vrnn-two", f"{_LEAD}, VRNN, 2 iterations", "VRNN", OWN, avf(2), told=_TIMIT),
-    PUBLISHED.lead_claim("speech/vrnn-more", _MORE, "VRNN", avf(1), avf(2), told=_TIMIT),
-    PUBLISHED.lead_claim("speech/srnn-one", f"{_LEAD}, SRNN, 1 iteration", "SRNN", OWN, avf(1), told=_TIMIT),
+    _lead("speech/vrnn-two", f"{_LEAD}, VRNN, 2 iterations", "VRNN", OWN, avf(2)),
+    _lead("speech/vrnn-more", _MORE, "VRNN", avf(1), avf(2)),
+    _lead("speech/srnn-one", f"{_LEAD}, SRNN, 1 iteration", "SRNN", OWN, avf(1)),
     # Not in the thesis' table, and no claim of it.
     Claim("speech/srnn-two", SOURCE, f"{_LEAD}, SRNN, 2 iterations (not reported)", "nats", AtLeast(0.0), scales=()),
-    PUBLISHED.lead_claim(
-        "speech/vrnn-one", f"{_LEAD}, VRNN, 1 iteration", "VRNN", OWN, avf(1), told=_TIMIT, scales=()
-    ),
+    _lead("speech/vrnn-one", f"{_LEAD}, VRNN, 1 iteration", "VRNN", OWN, avf(1), scales=()),
     Claim("speech/independent-samples", SOURCE, "least lead of a trained model over independent samples, per step", "nats",
-          AtLeast(0.0), scales=EVERYWHERE),
+          AtLeast(0.0), scales=kit.EVERYWHERE),
 )  # fmt: skip
 
 
@@ -145,60 +126,42 @@ def load(data: Speech) -> SequenceSplits:
     return load_spoken_digits() if data is Speech.digits else synthetic_tones()
 
 
-def task(
-    config: Config, name: str, splits: SequenceSplits, model: Callable[..., AbstractSequentialModel]
-) -> SequenceTask:
-    """A model, `model(density, key=...)`, on standardised recordings, with the density of the bins of their 16-bit numbers."""
+def prepare(config: Config, name: str, splits: SequenceSplits) -> tuple[kit.SequenceTask, tuple[kit.Method, ...]]:
+    """The VRNN or the SRNN on standardised recordings, with the density of the bins of their 16-bit numbers; its filters."""
     if splits.standardization is None:
         raise BadInputError(
             f"Expected standardised recordings, got {splits.name} as stored: pass it through `standardized`."
         )
+    model, own, sizes, network, log_variance_bounds = {
+        "VRNN": (vrnn, vrnn_filter, config.vrnn, config.vrnn_amortized, VRNN_LOG_VARIANCE),
+        "SRNN": (srnn, srnn_filter, config.srnn, config.srnn_amortized, OUTPUT_LOG_VARIANCE),
+    }[name]
     width = 1.0 / (32768.0 * float(splits.standardization.scale))
-    log_variance_bounds = VRNN_LOG_VARIANCE if name == "VRNN" else OUTPUT_LOG_VARIANCE
     density = speech_density(int(np.prod(splits.train.shape)), width, log_variance_bounds)
     data = sequence_arrays(splits, config.clip, num_validation=config.num_validation, num_test=config.num_test)
-    return SequenceTask(name, data, lambda *, key: model(density, key=key), as_real, density)
-
-
-def recurrent(config: Config, splits: SequenceSplits) -> tuple[SequenceTask, tuple[Method, ...]]:
-    """The VRNN and its filters."""
-    of = task(config, "VRNN", splits, lambda density, *, key: vrnn(density, config.vrnn, key=key))
-    return of, filtering_methods(
-        of, lambda model, *, key: vrnn_filter(model, config.vrnn, key=key), config.vrnn_amortized, config.iterations,
-        config.training, config.reporting,
-    )  # fmt: skip
-
-
-def stochastic(config: Config, splits: SequenceSplits) -> tuple[SequenceTask, tuple[Method, ...]]:
-    """The SRNN and its filters."""
-    of = task(config, "SRNN", splits, lambda density, *, key: srnn(density, config.srnn, key=key))
-    return of, filtering_methods(
-        of, lambda model, *, key: srnn_filter(model, config.srnn, key=key), config.srnn_amortized, config.iterations,
-        config.training, config.reporting,
-    )  # fmt: skip
+    of = kit.SequenceTask(name, data, partial(model, density, sizes), density)
+    return of, kit.filtering_methods(
+        of, partial(own, sizes=sizes), network, config.iterations, config.training, config.reporting
+    )
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     splits = load(config.data)
-    both = (recurrent(config, splits), stochastic(config, splits))
-    found = [compare_filters(context, of, methods, config.reporting, key=key) for of, methods in both]
+    both = [prepare(config, name, splits) for name in ("VRNN", "SRNN")]
+    found = [kit.compare_filters(context, *each, config.reporting, key=key) for each in both]
     references = [independent_discretized_nats(of.density, *of.steps()) for of, _ in both]
-    context.measure("speech/independent-samples", least_lead(found, nats_per_step, references))
+    context.measure("speech/independent-samples", kit.least_lead(found, kit.nats_per_step, references))
     for of, claim, worse, better in (
         (found[0], "vrnn-one", OWN, avf(1)), (found[0], "vrnn-two", OWN, avf(2)), (found[0], "vrnn-more", avf(1), avf(2)),
         (found[1], "srnn-one", OWN, avf(1)), (found[1], "srnn-two", OWN, avf(2)),
     ):  # fmt: skip
-        measure_lead(context, f"speech/{claim}", of.of(worse), of.of(better), nats_per_step)
-    report(
+        kit.measure_lead(context, f"speech/{claim}", of.of(worse), of.of(better), kit.nats_per_step)
+    kit.report_filters(
         context, found, unit="nats per step", digits=1, published=PUBLISHED if config.data is Speech.timit else None,
         caption=f"Negative bound per step of 200 samples of whole test recordings ({config.data.value}), the first step given; mean and "
         f"standard error over {config.reporting.num_seeds} seeds.",
     )  # fmt: skip
-    of, shown = both[1][0], found[1].results[1]
-    seen, outputs = of.outputs(shown.trained.learned, key=jr.key(0))
-    context.figure(
-        "prediction-update", plot_prediction_update_waves(seen, outputs.predicted, outputs.updated),
-        caption=f"A test recording ({of.data.name}), SRNN: samples, their means predicted from the past, and after the update by "
-        f"{shown.name}.",
-    )  # fmt: skip
+    of = both[1][0]
+    what = f"A test recording ({of.data.name}), SRNN: samples, their means"
+    of.show(context, "prediction-update", found[1].results[1], plot_prediction_update_waves, what)

@@ -15,8 +15,10 @@ replace 100 epochs. At `smoke`, squares of 16 x 16 pixels that bounce replace vi
 import enum
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax.random as jr
+import numpy as np
 
 from ...data import (
     SequenceSplits,
@@ -33,26 +35,10 @@ from ...metrics import independent_discretized_nats
 from ...models.sequential import SVGSizes, svg, video_density
 from ...nn import DCGANDecoder, DCGANEncoder
 from ...runs import AtLeast, Claim, Minutes, RunContext
-from ...typing import Key
+from ...typing import Array, Float, Key
 from ...viz import plot_frames
-from ..kit import (
-    EVERYWHERE,
-    OWN,
-    Method,
-    Published,
-    Reporting,
-    Result,
-    SequenceTask,
-    SequenceTraining,
-    UpdateNetwork,
-    avf,
-    compare_filters,
-    filtering_methods,
-    least_lead,
-    measure_lead,
-    nats_per_step,
-)
-from ._report import as_grey, report
+from .. import kit
+from ..kit import OWN, Reporting, SequenceTraining, UpdateNetwork, avf
 
 
 class Video(enum.StrEnum):
@@ -70,7 +56,7 @@ class Video(enum.StrEnum):
 
 SOURCE = "Marino (thesis), Table 4.2"
 MINUTES = Minutes(smoke=0.25, small=40.0, paper=6000.0)
-PUBLISHED = Published(SOURCE, "nats", (OWN, avf(1)), {"kth": (3.69, 2.86)})
+PUBLISHED = kit.Published(SOURCE, "nats", (OWN, avf(1)), {"kth": (3.69, 2.86)})
 _LEAD = "bound of SVG's own filter minus that of AVF with 1 iteration, per pixel of test frames"
 _LEADS = partial(PUBLISHED.lead_claim, row="kth", worse=OWN, better=avf(1))
 CLAIMS = (
@@ -79,7 +65,7 @@ CLAIMS = (
     # Measured where somebody has the videos.
     _LEADS("video/kth-lead", f"{_LEAD}, KTH", scales=()),
     Claim("video/independent-pixels", SOURCE, "least lead of a trained model over independent pixels, per pixel", "nats",
-          AtLeast(0.0), scales=EVERYWHERE),
+          AtLeast(0.0), scales=kit.EVERYWHERE),
 )  # fmt: skip
 
 
@@ -147,21 +133,24 @@ def load(config: Config, video: Video) -> SequenceSplits:
     return splits if config.averaging == 1 else averaged_frames(splits, config.averaging)
 
 
-def prepare(config: Config, video: Video) -> tuple[SequenceTask, tuple[Method, ...]]:
+def _as_grey(values: Array) -> Float[Array, "..."]:
+    """k / 256, for bytes k."""
+    return values.astype(float) / 256.0
+
+
+def prepare(config: Config, video: Video) -> tuple[kit.SequenceTask, tuple[kit.Method, ...]]:
     """SVG on one set of sequences, and its filters."""
     splits, sizes = load(config, video), config.sizes
     if config.channels and video is not Video.kth:
         networks = (partial(network, channels=config.channels) for network in (DCGANEncoder, DCGANDecoder))
         sizes = replace(sizes, **dict(zip(("encoder", "decoder"), networks, strict=True)))
     density = video_density(splits.train.shape[0], splits.train.shape[0])
-    data = sequence_arrays(
-        splits, config.clip, num_train=config.num_train, num_validation=config.num_validation, num_test=config.num_test
+    numbers = {"num_train": config.num_train, "num_validation": config.num_validation, "num_test": config.num_test}
+    data = sequence_arrays(splits, config.clip, **numbers)
+    of = kit.SequenceTask(video.value, data, partial(svg, density, sizes), density, _as_grey)
+    return of, kit.filtering_methods(
+        of, partial(svg_filter, sizes=sizes), config.amortized, (1,), config.training, config.reporting
     )
-    of = SequenceTask(video.value, data, lambda *, key: svg(density, sizes, key=key), as_grey, density)
-    return of, filtering_methods(
-        of, lambda model, *, key: svg_filter(model, sizes, key=key), config.amortized, (1,), config.training,
-        config.reporting,
-    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -170,32 +159,27 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     for video in config.videos:
         of, methods = prepare(config, video)
         tasks.append(of)
-        found.append(compare_filters(context, of, methods, config.reporting, key=key))
-        _show(context, of, found[-1].results[1])
+        found.append(kit.compare_filters(context, of, methods, config.reporting, key=key))
+        what = f"A test sequence ({of.data.name}): frames, their means"
+        of.show(context, f"prediction-update-{of.name}", found[-1].results[1], _strips, what, num_steps=10)
     pixels = tasks[0].density.size
 
-    def nats_per_pixel(result: Result):
-        return nats_per_step(result) / pixels
+    def nats_per_pixel(result: kit.Result):
+        return kit.nats_per_step(result) / pixels
 
     for comparison in found:
         if comparison.name != Video.squares:
             claim = f"video/{comparison.name}-lead"
-            measure_lead(context, claim, comparison.of(OWN), comparison.of(avf(1)), nats_per_pixel)
+            kit.measure_lead(context, claim, comparison.of(OWN), comparison.of(avf(1)), nats_per_pixel)
     references = [independent_discretized_nats(of.density, *of.steps()) / pixels for of in tasks]
-    context.measure("video/independent-pixels", least_lead(found, nats_per_pixel, references))
-    report(
+    context.measure("video/independent-pixels", kit.least_lead(found, nats_per_pixel, references))
+    kit.report_filters(
         context, found, unit="nats per pixel", per=pixels, digits=3, published=PUBLISHED,
         caption=f"Negative bound per pixel of whole test sequences of frames of {pixels} pixels, the first frame given; mean and standard "
         f"error over {config.reporting.num_seeds} trainings.",
     )  # fmt: skip
 
 
-def _show(context: RunContext, of: SequenceTask, shown: Result) -> None:
-    """Fig. 4.3 for video, from the first model with AVF."""
-    seen, outputs = of.outputs(shown.trained.learned, key=jr.key(0), num_steps=10)
-    rows = {"data": seen, "prediction": outputs.predicted, "update": outputs.updated}
-    context.figure(
-        f"prediction-update-{of.name}", plot_frames(rows, times=range(2, len(seen) + 2)),
-        caption=f"A test sequence ({of.data.name}): frames, their means predicted from the past, and after the update by "
-        f"{shown.name}.",
-    )  # fmt: skip
+def _strips(seen: np.ndarray, predicted: np.ndarray, updated: np.ndarray) -> Any:
+    """Fig. 4.3 for video."""
+    return plot_frames({"data": seen, "prediction": predicted, "update": updated}, times=range(2, len(seen) + 2))

@@ -17,23 +17,16 @@ from ._filters import (
     avf as avf,
     filtering_methods as filtering_methods,
 )
-from ._method import (
-    Method as Method,
-    Trained as Trained,
-    Training as Training,
-    only as only,
-    train as train,
-)
+from ._method import Method as Method, Trained as Trained, Training as Training, only as only, train as train
 from ._report import (
     Column as Column,
     OfSeeds as OfSeeds,
-    draw as draw,
     least_lead as least_lead,
     measure as measure,
     measure_figure as measure_figure,
     measure_lead as measure_lead,
     printed as printed,
-    tabulate as tabulate,
+    report as report,
 )
 from ._sequences import (
     ClipNats as ClipNats,
@@ -44,4 +37,5 @@ from ._sequences import (
     even_batch as even_batch,
     nats_per_step as nats_per_step,
     nats_per_step_of_sequences as nats_per_step_of_sequences,
+    report_filters as report_filters,
 )

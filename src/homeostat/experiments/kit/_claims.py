@@ -57,10 +57,8 @@ class Published:
         text = f"{metric} ({told}{self.lead(row, worse, better):.{self.digits}f})"
         return Claim(id, self.source, text, self.unit, AtLeast(least), scales)
 
-    def figure_claim(
-        self, id: str, metric: str, row: str, method: str, *, within: float, scales: tuple[str, ...] = ("paper",)
-    ) -> Claim:
-        """The method's figure is the source's, give or take `within`."""
+    def figure_claim(self, id: str, metric: str, row: str, method: str, *, within: float) -> Claim:
+        """The method's figure is the source's, give or take `within`, at the scale of the source."""
         value = dict(zip(self.methods, self.rows[row], strict=False))[method]
         bounds = Between(round(value - within, 6), round(value + within, 6))
-        return Claim(id, self.source, f"{metric} ({value:g})", self.unit, bounds, scales)
+        return Claim(id, self.source, f"{metric} ({value:g})", self.unit, bounds, scales=("paper",))

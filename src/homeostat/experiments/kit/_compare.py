@@ -17,7 +17,6 @@ class Result(NamedTuple):
     """All seeds of one method.
 
     Attributes:
-        method: the method.
         scores: what was measured of each trained model; a leading axis of seeds.
         weights: learnable numbers.
         trained: the first seed, for pictures.
@@ -35,12 +34,7 @@ class Result(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Methods on one set of data.
-
-    Attributes:
-        name: in tables and stages.
-        results: of the methods, in their order.
-    """
+    """Results of methods, in their order, on one set of data; its name stands in tables and stages."""
 
     name: str
     results: tuple[Result, ...]
@@ -63,14 +57,10 @@ def compare(
     """Train and score every method with every seed, resumable model by model.
 
     Args:
-        context: of the run.
-        name: of the comparison.
-        methods: what is compared.
         data: training rows or sequences.
         score: `score(method, learned, key=...)` gives a NamedTuple of arrays; the same key for every method and seed
             but for the stage's name.
         num_seeds: independent trainings of each method.
-        key: random key.
     """
     results = []
     for method in methods:

@@ -91,10 +91,6 @@ def filtering_methods(
     Args:
         task: model and sequences; a model's first weights do not depend on the filter.
         published: `published(model, key=...)` builds the filter that the model was published with.
-        network: the update network.
-        iterations: of amortized variational filtering.
-        training: of all of them.
-        reporting: how models are chosen.
     """
     rising = max(1, round(reporting.annealing * training.num_steps))
     # One update a time step: the same rates at the same share of training as for the model.

@@ -65,10 +65,9 @@ class Method:
 
 
 class Trained(NamedTuple):
-    """What training leaves.
+    """What training leaves: the best by validation, or the last.
 
     Attributes:
-        learned: the best by validation, or the last.
         steps: updates done at the end of each segment.
         free_energy_nats: mean over each segment, on training batches.
     """
@@ -79,14 +78,7 @@ class Trained(NamedTuple):
 
 
 def train(context: RunContext, name: str, method: Method, data: PyTree, *, key: Key) -> Trained:
-    """Train a method as a stage of the run, resumable.
-
-    Args:
-        context: of the run.
-        name: of the stage, unique in the experiment.
-        method: what is trained.
-        data: arrays with a common leading axis of rows or sequences.
-        key: the stage's key is folded from it.
+    """Train a method as a stage of the run, resumable; rows or sequences are the leading axis of `data`.
 
     Raises:
         BadInputError: training met something that was not finite.

@@ -50,82 +50,43 @@ def least_lead(comparisons: Sequence[Comparison], figure: OfSeeds, references: S
 
 
 class Column(NamedTuple):
-    """A column of a table of comparisons.
-
-    Attributes:
-        title: its head.
-        of: from a result to a cell; an array over seeds is printed as mean ± standard error.
-        digits: after the decimal point, of arrays.
-    """
+    """A column of a table of comparisons: its title, and cells from results; arrays over seeds are printed as mean ± standard error."""
 
     title: str
     of: Callable[[Result], Any]
     digits: int = 2
 
-
-def tabulate(
-    context: RunContext,
-    comparisons: Sequence[Comparison],
-    columns: Sequence[Column],
-    *,
-    heads: tuple[str, str],
-    caption: str,
-    published: Published | None = None,
-    name: str = "comparison",
-) -> None:
-    """The table of all comparisons, a row for each method.
-
-    Args:
-        context: of the run.
-        comparisons: what came out.
-        columns: behind the names of comparison and method.
-        heads: titles of those two.
-        caption: what the figures are.
-        published: figures of the source, the last column; None for none.
-        name: of the table.
-    """
-    rows = []
-    for comparison in comparisons:
-        for result in comparison.results:
-            known = None if published is None else published.of(comparison.name, result.name)
-            cells = (_cell(column.of(result), column.digits) for column in columns)
-            rows.append((comparison.name, result.name, *cells, "" if known is None else known))
-    context.table(name, (*heads, *(column.title for column in columns), "published"), rows, caption=caption)
+    def cell(self, result: Result) -> Any:
+        """What stands in a row."""
+        value = self.of(result)
+        return printed(mean_and_error(value), self.digits) if isinstance(value, np.ndarray) else value
 
 
-def _cell(value: Any, digits: int) -> Any:
-    return printed(mean_and_error(value), digits) if isinstance(value, np.ndarray) else value
+def report(
+    context: RunContext, comparisons: Sequence[Comparison], columns: Sequence[Column], figures: dict[str, OfSeeds], *,
+    heads: tuple[str, str], unit: str, caption: str, digits: int = 2, published: Published | None = None,
+) -> None:  # fmt: skip
+    """The table of all comparisons, a row for each method, and the same as a picture.
 
-
-def draw(
-    context: RunContext,
-    comparisons: Sequence[Comparison],
-    figures: dict[str, OfSeeds],
-    *,
-    unit: str,
-    caption: str,
-    digits: int = 2,
-    published: Published | None = None,
-    name: str = "comparison",
-) -> None:
-    """The comparisons as a picture; published figures stand beside the first of `figures`.
+    Figures of the source, where there are any, are the table's last column, and stand beside the first of `figures`.
 
     Args:
-        context: of the run.
-        comparisons: what came out.
-        figures: by what is added to a comparison's name.
-        unit: of the figures.
-        caption: what they are.
-        digits: after the decimal point.
-        published: figures of the source.
-        name: of the picture.
+        columns: behind the names of comparison and method, whose titles are `heads`.
+        figures: what is drawn, by what is added to a comparison's name.
+        digits: after the decimal point, in the picture.
     """
+    found = [(comparison, result) for comparison in comparisons for result in comparison.results]
+    known = [None if published is None else published.of(comparison.name, result.name) for comparison, result in found]
+    rows = [
+        (comparison.name, result.name, *(column.cell(result) for column in columns), "" if beside is None else beside)
+        for (comparison, result), beside in zip(found, known, strict=True)
+    ]
+    context.table("comparison", (*heads, *(column.title for column in columns), "published"), rows, caption=caption)
     points = []
     for index, (suffix, figure) in enumerate(figures.items()):
-        for comparison in comparisons:
-            for result in comparison.results:
-                known = published.of(comparison.name, result.name) if published is not None and index == 0 else None
-                value, error = mean_and_error(figure(result))
-                points.append(ComparisonRow(comparison.name + suffix, result.name, value, error, known))
+        for (comparison, result), beside in zip(found, known, strict=True):
+            value, error = mean_and_error(figure(result))
+            beside = beside if index == 0 else None
+            points.append(ComparisonRow(comparison.name + suffix, result.name, value, error, beside))
     picture = plot_comparison(points, xlabel=f"{unit} (lower is better)", digits=digits)
-    context.figure(name, picture, caption=caption)
+    context.figure("comparison", picture, caption=caption)

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -13,12 +12,14 @@ import numpy as np
 from ...core import AbstractSequentialModel
 from ...data import Clips, SequenceArrays
 from ...inference import ModelWithFilter, SequenceBatch, condition_on_first, random_crops
-from ...metrics import FilterOutputs, evaluate_sequences, predictions_and_updates
+from ...metrics import evaluate_sequences, predictions_and_updates
 from ...models.static import AbstractLikelihood
 from ...runs import RunContext
 from ...typing import Array, Float, Key, Scalar
+from ._claims import Published
 from ._compare import Comparison, Result, compare
 from ._method import Method
+from ._report import Column, report
 
 
 @final
@@ -45,15 +46,15 @@ class SequenceTask:
         name: in tables and stages.
         data: the sequences as stored.
         model: `model(key=...)` builds the generative model.
-        decode: from stored numbers to what the model sees.
         density: of a step given features.
+        decode: from stored numbers to what the model sees; as real numbers by default.
     """
 
     name: str
     data: SequenceArrays
     model: Callable[..., AbstractSequentialModel]
-    decode: Callable[[Array], Array]
     density: AbstractLikelihood
+    decode: Callable[[Array], Array] = lambda values: values.astype(float)
 
     def batch(self, clips: Clips) -> SequenceBatch:
         """Decoded, with the first step given and not scored."""
@@ -68,13 +69,18 @@ class SequenceTask:
         test = np.concatenate([group.steps(1) for group in self.data.test])
         return self.decode(jnp.asarray(self.data.train.steps())), self.decode(jnp.asarray(test))
 
-    def outputs(self, learned: ModelWithFilter, *, key: Key, num_steps: int = 100) -> tuple[np.ndarray, FilterOutputs]:
-        """Scored steps of the first test sequence, at most so many, and what the model says of each."""
-        group = self.data.test[0]
+    def show(
+        self, context: RunContext, name: str, of: Result, plot: Callable[..., Any], what: str, *, num_steps: int = 100
+    ) -> None:
+        """Draw the first test sequence: `plot(seen, predicted, updated)`, and say what is seen; at most so many scored steps."""
+        group, learned = self.data.test[0], of.trained.learned
         time = min(int(group.lengths[0]), num_steps + 1)
         batch = self.batch(Clips(group.values[:1, :time], np.array([time], np.int32)))
-        found = predictions_and_updates(learned.filter, learned.model, batch, key=key)
-        return np.asarray(batch.observations[0, 1:]), jax.tree.map(np.asarray, found)
+        found = predictions_and_updates(learned.filter, learned.model, batch, key=jr.key(0))
+        caption = f"{what} predicted from the past, and after the update by {of.name}."
+        context.figure(
+            name, plot(*map(np.asarray, (batch.observations[0, 1:], found.predicted, found.updated))), caption=caption
+        )
 
 
 @final
@@ -153,3 +159,27 @@ def nats_per_step(result: Result) -> Float[np.ndarray, " seeds"]:
 def nats_per_step_of_sequences(result: Result) -> Float[np.ndarray, " seeds"]:
     """Free energy per step of each test sequence, mean over sequences."""
     return np.mean(result.scores.free_energy_nats / result.scores.num_steps, axis=1)
+
+
+def report_filters(
+    context: RunContext,
+    found: Sequence[Comparison],
+    *,
+    unit: str,
+    caption: str,
+    digits: int = 2,
+    per: float = 1.0,
+    published: Published | None = None,
+) -> None:
+    """The table of all comparisons, and the same as a picture; free energies per step are divided by `per`, such as pixels."""
+    all_steps = lambda result: nats_per_step(result) / per  # noqa: E731
+    columns = (
+        Column("weights", lambda result: result.weights),
+        Column(f"{unit}, all steps alike", all_steps, digits),
+        Column(f"{unit}, all sequences alike", lambda result: nats_per_step_of_sequences(result) / per, digits),
+        Column(f"{unit}, validation clips", lambda result: result.scores.validation_nats / per, digits),
+    )
+    report(
+        context, found, columns, {"": all_steps}, heads=("model and data", "filter"), unit=unit, caption=caption,
+        digits=digits, published=published,
+    )  # fmt: skip

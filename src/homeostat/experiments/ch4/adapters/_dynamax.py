@@ -1,13 +1,11 @@
 """The exact smoother of dynamax, where it is installed; it is no dependency of this project."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ....models.sequential import LinearDynamics
-from .._linear_systems import Reference, Sequence
+from .._linear_systems import Moments, Reference, Sequence
 
 
 def by_dynamax(sequence: Sequence) -> Reference | None:
@@ -15,54 +13,30 @@ def by_dynamax(sequence: Sequence) -> Reference | None:
 
     Its sums are of its own making: it adds 1e-9 to the diagonals of the matrices that it inverts.
     """
-    smoother = _dynamax()
-    if smoother is None:
-        return None
-    return smoother(sequence)
-
-
-def _dynamax() -> Callable[[Sequence], Reference] | None:
     try:
         from dynamax.linear_gaussian_ssm import inference as peer
     except ImportError:
         return None
-
-    def smooth(sequence: Sequence) -> Reference:
-        model, dynamics = sequence.model, sequence.model.dynamics
-        assert isinstance(dynamics, LinearDynamics)
-        square = lambda factor: factor @ factor.T  # noqa: E731
-        inputs = jnp.concatenate([jnp.zeros((1, sequence.actions.shape[1])), sequence.actions])
-        # dynamax broadcasts over ranks, and its u_t leads to z_t.
-        with jax.numpy_rank_promotion("allow"):
-            params = peer.ParamsLGSSM(
-                initial=peer.ParamsLGSSMInitial(mean=model.initial_mean, cov=square(model.initial_scale_tril)),
-                dynamics=peer.ParamsLGSSMDynamics(
-                    weights=dynamics.matrix,
-                    bias=dynamics.offset,
-                    input_weights=dynamics.control,
-                    cov=square(dynamics.scale_tril),
-                ),
-                emissions=peer.ParamsLGSSMEmissions(
-                    weights=model.emission_matrix,
-                    bias=model.emission_offset,
-                    input_weights=jnp.zeros((model.observation_dim, inputs.shape[1])),
-                    cov=square(model.emission_scale_tril),
-                ),
-            )
-            found = peer.lgssm_smoother(params, sequence.observations, inputs)
-        total = np.zeros(len(sequence.observations))
-        total[-1] = -float(found.marginal_loglik)
-        return Reference(
-            *(
-                np.asarray(part)
-                for part in (
-                    found.filtered_means,
-                    found.filtered_covariances,
-                    found.smoothed_means,
-                    found.smoothed_covariances,
-                )
+    model, dynamics = sequence.model, sequence.model.dynamics
+    assert isinstance(dynamics, LinearDynamics)
+    square = lambda factor: factor @ factor.T  # noqa: E731
+    inputs = jnp.concatenate([jnp.zeros((1, sequence.actions.shape[1])), sequence.actions])
+    # dynamax broadcasts over ranks, and its u_t leads to z_t.
+    with jax.numpy_rank_promotion("allow"):
+        params = peer.ParamsLGSSM(
+            initial=peer.ParamsLGSSMInitial(mean=model.initial_mean, cov=square(model.initial_scale_tril)),
+            dynamics=peer.ParamsLGSSMDynamics(
+                weights=dynamics.matrix, bias=dynamics.offset, input_weights=dynamics.control,
+                cov=square(dynamics.scale_tril),
             ),
-            total,
-        )
-
-    return smooth
+            emissions=peer.ParamsLGSSMEmissions(
+                weights=model.emission_matrix, bias=model.emission_offset,
+                input_weights=jnp.zeros((model.observation_dim, inputs.shape[1])), cov=square(model.emission_scale_tril),
+            ),
+        )  # fmt: skip
+        found = peer.lgssm_smoother(params, sequence.observations, inputs)
+    energy = np.asarray([-float(found.marginal_loglik)])
+    return Reference(
+        Moments(np.asarray(found.filtered_means), np.asarray(found.filtered_covariances), energy),
+        Moments(np.asarray(found.smoothed_means), np.asarray(found.smoothed_covariances), energy),
+    )
