@@ -6,8 +6,10 @@ Shape is fixed within an episode. Parts are objects: the lattice, a motion, a re
 partial observation. See `_grid` for the meaning of latents.
 """
 
+import abc
 from typing import NamedTuple, final
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 
@@ -19,7 +21,7 @@ from ._goals import AbstractGoal, Target
 from ._grid import SpriteGrid
 from ._motion import AbstractMotion, GridMotion
 from ._renderers import AbstractRenderer, PixelExact
-from ._world import AbstractSpriteWorld, require_target
+from ._world import AbstractSpriteWorld, WorldState
 
 
 class SpriteState(NamedTuple):
@@ -36,8 +38,74 @@ class SpriteState(NamedTuple):
     goal: PyTree
 
 
+class AbstractSprites(AbstractSpriteWorld[WorldState]):
+    """Sprites made of parts: what worlds of one sprite and of several share.
+
+    Attributes:
+        grid: the lattice of configurations.
+        motion: how actions move a sprite.
+        renderer: how it is drawn.
+        start: where episodes start.
+        goal: what they ask for.
+    """
+
+    grid: eqx.AbstractVar[SpriteGrid]
+    motion: eqx.AbstractVar[AbstractMotion]
+    renderer: eqx.AbstractVar[AbstractRenderer]
+    start: eqx.AbstractVar[AbstractConfigurations]
+    goal: eqx.AbstractVar[AbstractGoal]
+
+    @abc.abstractmethod
+    def _begin(self, latents: Array, *, key: Key) -> WorldState:
+        """First state of an episode that starts at `latents`."""
+
+    @property
+    @abc.abstractmethod
+    def _latents_shape(self) -> tuple[int, ...]:
+        """Shape of the latents of all sprites."""
+
+    def initial(self, *, key):
+        start_key, rest_key = jr.split(key)
+        return self._begin(self.draw(self.start, key=start_key), key=rest_key)
+
+    def initial_at(self, latents, goal=None, *, key):
+        state = self._begin(self._placed(latents), key=key)
+        if goal is None:
+            return state
+        if isinstance(state.goal, tuple) and not state.goal:
+            raise BadInputError(
+                "Expected a world whose goal is a `Target` in order to set one, got a preference distribution."
+            )
+        return state._replace(goal=self._placed(goal).at[..., 0].set(state.latents[..., 0]))
+
+    def observation(self, state, *, key):
+        del key
+        return self.picture(state)
+
+    def reward(self, state, action, next_state):
+        del state, action
+        return self.goal.reward(self, next_state)
+
+    def terminal(self, state):
+        return self.goal.reached(self, state)
+
+    def latents(self, state):
+        return state.latents
+
+    def goal_of(self, state):
+        return state.goal
+
+    def _placed(self, latents: Any) -> Array:
+        checked = self.grid.checked(latents)
+        if checked.shape != self._latents_shape:
+            raise BadInputError(
+                f"Expected the latents of all sprites, shape {self._latents_shape}, got shape {checked.shape}."
+            )
+        return self.motion.cast(self.grid.contain(checked))
+
+
 @final
-class DSprites(AbstractSpriteWorld[SpriteState]):
+class DSprites(AbstractSprites[SpriteState]):
     """One white sprite on a black canvas.
 
     Attributes:
@@ -62,38 +130,14 @@ class DSprites(AbstractSpriteWorld[SpriteState]):
     def observation_spec(self):
         return Bounded((self.renderer.size, self.renderer.size), 0, 1)
 
-    def initial(self, *, key):
-        start_key, goal_key = jr.split(key)
-        return self._begin(self.draw(self.start, key=start_key), key=goal_key)
-
-    def initial_at(self, latents, goal=None, *, key):
-        state = self._begin(self._placed(latents), key=key)
-        if goal is None:
-            return state
-        require_target(state.goal)
-        return state._replace(goal=self._placed(goal).at[0].set(state.latents[0]))
+    @property
+    def _latents_shape(self):
+        return (5,)
 
     def transition(self, state, action, *, key):
         action = self.action_spec.checked(action, "an action")
         latents, velocity = self.motion.move(state.latents, state.velocity, action, self.grid, key=key)
         return SpriteState(latents, velocity, state.goal)
-
-    def observation(self, state, *, key):
-        del key
-        return self.picture(state)
-
-    def reward(self, state, action, next_state):
-        del state, action
-        return self.goal.reward(self, next_state)
-
-    def terminal(self, state):
-        return self.goal.reached(self, state)
-
-    def latents(self, state):
-        return state.latents
-
-    def goal_of(self, state):
-        return state.goal
 
     def draw(self, configurations, *, key):
         return self.motion.cast(configurations.draw(self.grid, on_lattice=self.motion.on_lattice, key=key))
@@ -115,12 +159,6 @@ class DSprites(AbstractSpriteWorld[SpriteState]):
         around the ring and up to the shape's symmetry; moving one factor at a time, it is their sum.
         """
         return self.motion.steps(self.differences(state))
-
-    def _placed(self, latents: Any) -> Array:
-        checked = self.grid.checked(latents)
-        if checked.shape != (5,):
-            raise BadInputError(f"Expected the latents of one sprite, shape (5,), got shape {checked.shape}.")
-        return self.motion.cast(self.grid.contain(checked))
 
     def _begin(self, latents: Array, *, key: Key) -> SpriteState:
         velocity = jnp.zeros(self.motion.memory, jnp.result_type(float))

@@ -19,11 +19,11 @@ from ..core import Bounded
 from ..results import BadInputError
 from ..typing import Any, Array, Float, Int, Key, PyTree
 from ._configurations import AbstractConfigurations, UniformConfigurations
+from ._dsprites import AbstractSprites
 from ._goals import AbstractGoal, Target
 from ._grid import SpriteGrid
 from ._motion import AbstractMotion, GridMotion
 from ._renderers import AbstractRenderer, PixelExact
-from ._world import AbstractSpriteWorld, require_target
 
 RAINBOW = ((1.0, 0.2, 0.2), (0.2, 0.8, 0.3), (0.3, 0.5, 1.0), (1.0, 0.8, 0.2), (0.8, 0.4, 1.0), (1.0, 1.0, 1.0))
 """Default colours, red, green and blue in [0, 1]."""
@@ -48,7 +48,7 @@ class SceneState(NamedTuple):
 
 
 @final
-class SpriteScene(AbstractSpriteWorld[SceneState]):
+class SpriteScene(AbstractSprites[SceneState]):
     """Several coloured sprites on a black canvas.
 
     Attributes:
@@ -100,16 +100,9 @@ class SpriteScene(AbstractSpriteWorld[SceneState]):
     def observation_spec(self):
         return Bounded((self.renderer.size, self.renderer.size, 3), 0, 1)
 
-    def initial(self, *, key):
-        start_key, rest_key = jr.split(key)
-        return self._begin(self.draw(self.start, key=start_key), key=rest_key)
-
-    def initial_at(self, latents, goal=None, *, key):
-        state = self._begin(self._placed(latents), key=key)
-        if goal is None:
-            return state
-        require_target(state.goal)
-        return state._replace(goal=self._placed(goal).at[:, 0].set(state.latents[:, 0]))
+    @property
+    def _latents_shape(self):
+        return (self.objects, 5)
 
     def transition(self, state, action, *, key):
         action = self.action_spec.checked(action, "an action")
@@ -119,23 +112,6 @@ class SpriteScene(AbstractSpriteWorld[SceneState]):
 
         moved = jax.vmap(move)(state.latents, state.velocity, action, jr.split(key, self.objects))
         return SceneState(*moved, state.colours, state.order, state.goal)
-
-    def observation(self, state, *, key):
-        del key
-        return self.picture(state)
-
-    def reward(self, state, action, next_state):
-        del state, action
-        return self.goal.reward(self, next_state)
-
-    def terminal(self, state):
-        return self.goal.reached(self, state)
-
-    def latents(self, state):
-        return state.latents
-
-    def goal_of(self, state):
-        return state.goal
 
     def draw(self, configurations, *, key):
         def one(key):
@@ -162,14 +138,6 @@ class SpriteScene(AbstractSpriteWorld[SceneState]):
     def steps_to_goal(self, state):
         """Sprites move at the same time, so it is the largest of their distances."""
         return jnp.max(jax.vmap(self.motion.steps)(self.differences(state)))
-
-    def _placed(self, latents: Any) -> Array:
-        checked = self.grid.checked(latents)
-        if checked.shape != (self.objects, 5):
-            raise BadInputError(
-                f"Expected the latents of {self.objects} sprites, shape {(self.objects, 5)}, got shape {checked.shape}."
-            )
-        return self.motion.cast(jax.vmap(self.grid.contain)(checked))
 
     def _begin(self, latents: Array, *, key: Key) -> SceneState:
         colour_key, order_key, goal_key = jr.split(key, 3)

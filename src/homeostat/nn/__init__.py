@@ -5,7 +5,6 @@ from ._convolution import (
     Convolution as Convolution,
     ConvolutionalDecoder as ConvolutionalDecoder,
     ConvolutionalEncoder as ConvolutionalEncoder,
-    Flattened as Flattened,
     PatchEmbedding as PatchEmbedding,
     PatchExpansion as PatchExpansion,
 )

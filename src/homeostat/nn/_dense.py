@@ -35,7 +35,8 @@ class Dense(eqx.Module):
 
     def __init__(self, in_size: int, out_size: int, *, key: Key, gain: float = 1.0):
         """`gain` multiplies the initial weights; 0 starts the layer at zero output."""
-        _require_positive(in_size=in_size, out_size=out_size)
+        if min(in_size, out_size) < 1:
+            raise BadInputError(f"Expected in_size and out_size of at least 1, got {in_size} and {out_size}.")
         self.weight = gain * xavier_uniform(key, (out_size, in_size), in_size, out_size)
         self.bias = jnp.zeros(out_size)
 
@@ -164,9 +165,3 @@ class HighwayMLP(eqx.Module):
             carried = open_share * carried + (1.0 - open_share) * self.activation(layer(x))
             x = carried
         return self.output(carried)
-
-
-def _require_positive(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise BadInputError(f"Expected '{name}' of at least 1, got {size}.")

@@ -233,15 +233,7 @@ class VGGEncoder(eqx.Module):
         in_channels: int = 1,
         stacks: tuple[tuple[int, ...], ...] = VGG_STACKS,
     ):
-        """Build the encoder.
-
-        Args:
-            size: side of the image, 4 times 2 for every entry of `stacks`.
-            out_size: length of the code.
-            key: for the weights.
-            in_channels: channels of the image.
-            stacks: channels of the convolutions before each halving.
-        """
+        """Build the encoder; arguments as for `DCGANEncoder`, with the channels of all convolutions before each halving."""
         _check_size(size, len(stacks))
         stacks_key, code_key = jr.split(key)
         self.stacks = _stacks(in_channels, stacks, key=stacks_key)

@@ -227,7 +227,7 @@ def test_late_times_keep_their_differences():
             "transition_mean",
         ),
         (lambda: PoissonEmission(lambda z: z[0])(jnp.zeros(2)), "log rates"),
-        (lambda: SwitchingLinear(jnp.zeros(2), TransitionMatrix(jnp.zeros((2, 2))), ()), "regimes of one size"),
+        (lambda: SwitchingLinear(jnp.zeros(2), TransitionMatrix(jnp.zeros((2, 2))), ()), "at least one model"),
         (lambda: univariate_growth(process_scale=0.0), "positive scales"),
         (lambda: growth_inputs(0), "length"),
         (lambda: stochastic_volatility(persistence=1.0), "persistence"),

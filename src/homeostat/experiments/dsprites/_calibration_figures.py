@@ -6,8 +6,8 @@ import numpy as np
 
 from ...metrics import Calibration, count_band, coverage_curve, ecdf_difference_band, holm, rank_counts
 from ...runs import RunContext
-from ...typing import Float, Key
-from ...viz import CalibrationSeries, RankCurves, plot_calibration_series, plot_coverage, plot_ranks
+from ...typing import Any, Float, Key
+from ...viz import CalibrationSeries, plot_calibration_series, plot_coverage, plot_ranks
 
 NAMES = ("scale", "angle", "x", "y")
 NUM_BINS = 16
@@ -50,7 +50,7 @@ def draw_calibration(
     )
     context.figure(
         "coverage",
-        plot_coverage(_rank_curves(first, key=key), NAMES),
+        _plot_coverage(first, key=key),
         caption="Left: coverage of central intervals against their level. Right: distribution function of the normalised "
         "ranks, less the uniform one; grey: where the whole curve stays with probability 95 %.",
     )
@@ -89,13 +89,13 @@ def _row(case: Case, result: Calibration, summary: RankTests) -> tuple[str, ...]
     )
 
 
-def _rank_curves(calibration: Calibration, *, key: Key) -> RankCurves:
+def _plot_coverage(calibration: Calibration, *, key: Key) -> Any:
     levels = np.linspace(0.02, 0.98, 49)
     normalised = (np.asarray(calibration.ranks) + 0.5) / (calibration.num_draws + 1)
     deviations = np.stack([np.mean(normalised <= position, axis=0) - position for position in levels])
     band = ecdf_difference_band(len(normalised), levels, key=key)
     covered = coverage_curve(calibration.ranks, calibration.num_draws, levels)
-    return RankCurves(levels, covered, levels, deviations, band.low, band.high)
+    return plot_coverage(levels, covered, deviations, (band.low, band.high), NAMES)
 
 
 def _series(

@@ -131,11 +131,11 @@ def race(
     ]
     found = {
         "momentum": paths(timed, quick, short),
-        "no_momentum": paths(timed, natural(quick.settings[0], 0.0), short),
+        "no_momentum": paths(timed, natural(quick.args[0], 0.0), short),
         "newton": paths(timed, natural(1.0, 0.0), short),
         "slow_momentum": paths(timed, natural(SLOW_RATE, SLOW_MOMENTUM), short),
         "slow": paths(timed, natural(SLOW_RATE, 0.0), short),
         "adam": paths(timed, first_order[0], sizes.timed_steps),
         "descent": paths(timed, first_order[1], sizes.timed_steps),
     }
-    return jnp.concatenate([quick.settings, *(one.settings[None] for one in first_order)]), found
+    return jnp.stack([setting for one in (quick, *first_order) for setting in one.args]), found

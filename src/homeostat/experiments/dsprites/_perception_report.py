@@ -7,7 +7,7 @@ import numpy as np
 from ...metrics import Estimated, amortization_gap, bootstrap, share_closed, steps_to
 from ...runs import RunContext
 from ...typing import Array, Float, Key
-from ...viz import EnergyCurves, Gaps, plot_energies, plot_gaps
+from ...viz import plot_energies, plot_gaps
 from ._perception_measures import SLOW_MOMENTUM, SLOW_RATE
 
 
@@ -38,7 +38,7 @@ def report_gaps(context: RunContext, energies: dict[str, Float[Array, " n"]], *,
     )
     context.figure(
         "gaps",
-        plot_gaps([Gaps(names[name], np.asarray(gap.nats)) for name, gap in gaps.items()]),
+        plot_gaps({names[name]: np.asarray(gap.nats) for name, gap in gaps.items()}),
         caption="Amortization gap of every image, by engine, in nats; gaps below 0.01 nats (negative ones too) are in the "
         "leftmost bin. The black line is the median.",
     )
@@ -83,7 +83,7 @@ def report_speed(
     )
     context.figure(
         "speed",
-        plot_energies([EnergyCurves(names[name], np.asarray(path - best[:, None])) for name, path in clean.items()]),
+        plot_energies({names[name]: np.asarray(path - best[:, None]) for name, path in clean.items()}),
         caption="Free energy above the least one that any engine found, from the same feedforward start: median and middle "
         "half of the held-out images (floor 0.001 nats).",
     )

@@ -22,7 +22,7 @@ from ...models.sequential import BayesianLinearDynamics, LinearDynamics, StateSp
 from ...models.static import SpatialTransformer, SpriteCoordinates, model_at
 from ...objectives import EFETerms
 from ...typing import Array, Float, Int, Key
-from ._exploration import Reversal
+from ._interaction import Reversal
 from ._perceive import SpritePerception
 from ._sprites import CLASS_STEP, angle_period, class_errors, in_classes
 

@@ -12,7 +12,7 @@ from ...inference import infer
 from ...inference.engines import Gradient
 from ...models.static import SpatialTransformer
 from ...objectives import Evidence, FreeEnergy
-from ...typing import Array, Float, Int, Key
+from ...typing import Array, Float, Key
 from ._amortized import FAMILY
 from ._engines import over_pictures
 from ._perceive import SpritePerception
@@ -48,18 +48,9 @@ def best_of_adam(
 ) -> DiagonalGaussianParams:
     """The parameters of least energy among long Adam runs from all starts.
 
-    Every run takes `num_steps` steps on two antithetic points with a rate that falls to zero; the two best ends take
-    `num_polish` further steps on cubature points.
-
-    Args:
-        models: stacked sprite models.
-        images: the pictures.
-        starts: [shapes, n, runs].
-        keys: [shapes, n], for the antithetic points.
-        num_steps: of every run.
-        num_polish: of the two best.
-        rate: first rate of the runs; the polish begins at 0.3 of it. Adam moves a coordinate by at most the
-            sum of its rates, and the log standard deviations have 3 to go.
+    Every run from the starts, [shapes, n, runs], takes `num_steps` steps on two antithetic points with a rate that falls to
+    zero; the two best ends take `num_polish` further steps on cubature points, from 0.3 of the rate on. Adam moves a coordinate
+    by at most the sum of its rates, and the log standard deviations have 3 to go.
     """
 
     def one(model, image, starts, key):
@@ -67,25 +58,18 @@ def best_of_adam(
 
         def ends(starts, expectation, rate, steps, count):
             """The `count` best of the ends of Adam."""
-            objective, engine = (
-                FreeEnergy(model, expectation),
-                Gradient(optax.adam(optax.cosine_decay_schedule(rate, steps))),
-            )
-            found = jax.vmap(
-                lambda start, key: (
-                    infer(
-                        objective, engine, FAMILY, evidence, key=key, params=start, num_steps=steps, throw=False
-                    ).params
-                )
-            )(starts, jr.split(key, starts.loc.shape[0]))
+            objective = FreeEnergy(model, expectation)
+            engine = Gradient(optax.adam(optax.cosine_decay_schedule(rate, steps)))
+
+            def run(start, key):
+                return infer(objective, engine, FAMILY, evidence, key=key, params=start, num_steps=steps, throw=False)
+
+            found = jax.vmap(lambda start, key: run(start, key).params)(starts, jr.split(key, starts.loc.shape[0]))
             energies = jax.vmap(lambda p: exact(FAMILY(p), evidence, key=key))(found)
-            return jax.tree.map(lambda leaf: leaf[_least(energies, count)], found)
+            least = jax.lax.top_k(-jnp.where(jnp.isnan(energies), jnp.inf, energies), count)[1]
+            return jax.tree.map(lambda leaf: leaf[least], found)
 
         best = ends(starts, Antithetic(1), rate, num_steps, 2)
         return jax.tree.map(lambda leaf: leaf[0], ends(best, Cubature(), 0.3 * rate, num_polish, 1))
 
     return over_pictures(one)(models, images, starts, keys)
-
-
-def _least(energies: Float[Array, " n"], count: int) -> Int[Array, " count"]:
-    return jax.lax.top_k(-jnp.where(jnp.isnan(energies), jnp.inf, energies), count)[1]

@@ -63,41 +63,45 @@ from ._transitions import (
 )
 from ._validation import scale_tril_of as scale_tril_of
 from ._with_noise import WithNoise as WithNoise, measured as measured, with_own_noise as with_own_noise
-from .deep import (
+from .deep._deep_markov import DeepMarkov as DeepMarkov, GatedTransition as GatedTransition, deep_markov as deep_markov
+from .deep._densities import (
     OUTPUT_LOG_VARIANCE as OUTPUT_LOG_VARIANCE,
     SPEECH_BIN_WIDTH as SPEECH_BIN_WIDTH,
+    VIDEO_BIN_WIDTH as VIDEO_BIN_WIDTH,
+    VRNN_LOG_VARIANCE as VRNN_LOG_VARIANCE,
+    music_density as music_density,
+    speech_density as speech_density,
+    video_density as video_density,
+)
+from .deep._parts import ConditionalNormal as ConditionalNormal, Readout as Readout, gain_of as gain_of
+from .deep._srnn import (
     SRNN as SRNN,
     SRNN_MUSIC as SRNN_MUSIC,
     SRNN_SPEECH as SRNN_SPEECH,
+    SRNNCarry as SRNNCarry,
+    SRNNSizes as SRNNSizes,
+    srnn as srnn,
+)
+from .deep._svg import (
     SVG as SVG,
     SVG_KTH as SVG_KTH,
     SVG_MOVING_DIGITS as SVG_MOVING_DIGITS,
     SVG_ROBOT as SVG_ROBOT,
-    VIDEO_BIN_WIDTH as VIDEO_BIN_WIDTH,
-    VRNN as VRNN,
-    VRNN_LOG_VARIANCE as VRNN_LOG_VARIANCE,
-    VRNN_SPEECH as VRNN_SPEECH,
-    ConditionalNormal as ConditionalNormal,
-    DeepMarkov as DeepMarkov,
-    FastLevel as FastLevel,
-    GatedTransition as GatedTransition,
-    Readout as Readout,
-    SlowLevel as SlowLevel,
-    SRNNCarry as SRNNCarry,
-    SRNNSizes as SRNNSizes,
     SVGCarry as SVGCarry,
     SVGSizes as SVGSizes,
+    svg as svg,
+)
+from .deep._two_timescales import (
+    FastLevel as FastLevel,
+    SlowLevel as SlowLevel,
     TwoTimescales as TwoTimescales,
     TwoTimescalesCarry as TwoTimescalesCarry,
+    two_timescales as two_timescales,
+)
+from .deep._vrnn import (
+    VRNN as VRNN,
+    VRNN_SPEECH as VRNN_SPEECH,
     VRNNCarry as VRNNCarry,
     VRNNSizes as VRNNSizes,
-    deep_markov as deep_markov,
-    gain_of as gain_of,
-    music_density as music_density,
-    speech_density as speech_density,
-    srnn as srnn,
-    svg as svg,
-    two_timescales as two_timescales,
-    video_density as video_density,
     vrnn as vrnn,
 )

@@ -120,12 +120,10 @@ class LinearDynamics(AbstractLinearDynamics):
 
     @property
     def dim(self) -> int:
-        """Number of state coordinates, d."""
         return self.matrix.shape[-1]
 
     @property
     def action_dim(self) -> int:
-        """Number of action coordinates, a."""
         return self.control.shape[-1]
 
     def step(self, action: Action = None) -> AffineStep:

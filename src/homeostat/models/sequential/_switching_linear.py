@@ -14,8 +14,8 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ...core import AbstractMarkovModel
-from ...results import BadInputError
 from ...typing import Action, Array, Distribution, Float, Int, Key, Scalar
+from ..static import model_at, stack_models
 from ._linear_gaussian import LinearGaussian
 from ._transitions import AbstractTransitions
 from ._validation import check_shape
@@ -106,16 +106,7 @@ class SwitchingLinear(AbstractMarkovModel):
         """
         self.initial_logits = jnp.asarray(initial_logits)
         self.transitions = transitions
-        if isinstance(regimes, LinearGaussian):
-            stacked = regimes
-        else:
-            shapes = [[leaf.shape for leaf in jax.tree.leaves(regime)] for regime in regimes]
-            if not shapes or any(shape != shapes[0] for shape in shapes):
-                raise BadInputError(
-                    f"Expected regimes of one size, got leaves of shapes {shapes}: pad the smaller states."
-                )
-            stacked: LinearGaussian = jax.tree.map(lambda *leaves: jnp.stack(leaves), *regimes)
-        self.regimes = stacked
+        self.regimes = stacked = regimes if isinstance(regimes, LinearGaussian) else stack_models(tuple(regimes))
         count = transitions.num_states
         check_shape("the initial logits", self.initial_logits, (count,))
         check_shape("the initial means of all regimes", stacked.initial_mean, (count, stacked.initial_mean.shape[-1]))
@@ -132,7 +123,7 @@ class SwitchingLinear(AbstractMarkovModel):
 
     def regime(self, index: Int[Array, ""] | int) -> LinearGaussian:
         """The model of one regime."""
-        return jax.tree.map(lambda leaf: leaf[index], self.regimes)
+        return model_at(self.regimes, index)
 
     def initial(self) -> RegimeMixture:
         return RegimeMixture(self.initial_logits, self.regimes.initial_mean, self.regimes.initial_scale_tril)

@@ -104,17 +104,7 @@ class SRNN(AbstractSequentialModel):
 
 
 def srnn(density: AbstractLikelihood, sizes: SRNNSizes = SRNN_SPEECH, *, key: Key, action_dim: int = 0) -> SRNN:
-    """An SRNN of given sizes.
-
-    Args:
-        density: the output density, such as `music_density()` or `speech_density()`.
-        sizes: of the networks.
-        key: for the weights.
-        action_dim: number of action coordinates; 0 for none.
-
-    Raises:
-        BadInputError: there are no latent variables.
-    """
+    """An SRNN of given sizes; arguments as for `vrnn`, the density such as `music_density()` or `speech_density()`."""
     check_dim(sizes.dim, action_dim)
     memory_key, prior_key, decoder_key = jr.split(key, 3)
     h, dim, width, activation = sizes.memory_width, sizes.dim, sizes.width, sizes.activation

@@ -130,13 +130,7 @@ class SVG(AbstractSequentialModel):
 
 
 def svg(density: AbstractLikelihood, sizes: SVGSizes = SVG_KTH, *, key: Key, action_dim: int = 0) -> SVG:
-    """SVG of given sizes.
-
-    Args:
-        density: the output density of a square frame, such as `video_density(64, 64)`, or `Bernoulli((64, 64))` for digits.
-        sizes: of the networks.
-        key: for the weights.
-        action_dim: number of action coordinates; 0 for none.
+    """SVG of given sizes; arguments as for `vrnn`, the density of a square frame such as `video_density(64, 64)`.
 
     Raises:
         BadInputError: there are no latent variables, or frames are not square images.
