@@ -24,11 +24,7 @@ class AbstractConfigurations(eqx.Module):
 
 @final
 class UniformConfigurations(AbstractConfigurations):
-    """Every factor independent and uniform.
-
-    Attributes:
-        shapes: the shapes to draw from.
-    """
+    """Every factor independent and uniform."""
 
     shapes: tuple[int, ...] = eqx.field(static=True, default=(0, 1, 2))
 

@@ -42,7 +42,6 @@ class AbstractSprites(AbstractSpriteWorld[WorldState]):
     """Sprites made of parts: what worlds of one sprite and of several share.
 
     Attributes:
-        grid: the lattice of configurations.
         motion: how actions move a sprite.
         renderer: how it is drawn.
         start: where episodes start.

@@ -57,7 +57,6 @@ class TimedState(NamedTuple):
     """A state and its age.
 
     Attributes:
-        world: the inner state.
         steps: transitions since the episode began.
     """
 
@@ -67,12 +66,7 @@ class TimedState(NamedTuple):
 
 @final
 class TimeLimit(AbstractWrapper):
-    """Truncates every episode after a number of steps.
-
-    Attributes:
-        environment: the world.
-        max_steps: transitions of an episode.
-    """
+    """Truncates every episode after a number of steps."""
 
     environment: AbstractEnvironment
     max_steps: int = eqx.field(static=True)

@@ -53,8 +53,6 @@ class SpriteScene(AbstractSprites[SceneState]):
 
     Attributes:
         palette: colours to draw from, one row each; sprites get different ones as far as there are enough.
-        objects: number of sprites.
-        grid: the lattice of configurations.
         motion: how actions move each sprite.
         renderer: how each is drawn.
         start: where each starts, independently.

@@ -14,11 +14,7 @@ WorldState = TypeVar("WorldState")
 
 
 class AbstractSpriteWorld(AbstractEnvironment[WorldState]):
-    """An environment of one or several sprites. Several sprites add a leading axis to latents, goals and actions.
-
-    Attributes:
-        grid: the lattice of configurations.
-    """
+    """An environment of one or several sprites. Several sprites add a leading axis to latents, goals and actions."""
 
     grid: eqx.AbstractVar[SpriteGrid]
 

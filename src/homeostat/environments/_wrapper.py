@@ -8,11 +8,7 @@ from ._world import AbstractSpriteWorld
 
 
 class AbstractWrapper(AbstractEnvironment[PyTree]):
-    """An environment around another; a member defines what it changes.
-
-    Attributes:
-        environment: the inner environment.
-    """
+    """An environment around another; a member defines what it changes."""
 
     environment: eqx.AbstractVar[AbstractEnvironment]
 

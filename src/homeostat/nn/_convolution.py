@@ -22,7 +22,6 @@ class PatchEmbedding(eqx.Module):
 
     Attributes:
         weight: of each patch, flattened by row, column, channel.
-        bias: of each output channel.
         patch: side of a patch, pixels.
     """
 
@@ -53,7 +52,6 @@ class PatchExpansion(eqx.Module):
 
     Attributes:
         weight: of each cell's channels, to a patch flattened by row, column, channel.
-        bias: of each output channel.
         patch: side of a patch, pixels.
     """
 
@@ -80,7 +78,6 @@ class Convolution(eqx.Module):
 
     Attributes:
         weight: kernel, height x width x in x out.
-        bias: of each output channel.
         stride: step between outputs, pixels.
     """
 
@@ -121,7 +118,6 @@ class ConvolutionalEncoder(eqx.Module):
         embedding: patches to channels.
         convolution: 3 x 3, stride 2.
         head: dense layers on the flattened grid.
-        activation: elementwise nonlinearity.
     """
 
     embedding: PatchEmbedding
@@ -145,13 +141,10 @@ class ConvolutionalEncoder(eqx.Module):
 
         Args:
             size: side of the square image, a multiple of twice the patch.
-            out_size: length of the output.
-            key: for the weights.
             channels: of the embedding and of the convolution.
             patch: side of a patch, pixels.
             width: units in each hidden layer of the head.
             depth: hidden layers of the head.
-            activation: between layers.
         """
         if size % (2 * patch):
             raise BadInputError(f"Expected a size that is a multiple of {2 * patch} (twice the patch), got {size}.")
@@ -178,7 +171,6 @@ class ConvolutionalDecoder(eqx.Module):
         smoothing: 3 x 3 convolution, so that neighbouring patches can agree.
         output: cells to patches of one channel.
         side: side of the first grid, cells.
-        activation: elementwise nonlinearity.
     """
 
     body: MLP

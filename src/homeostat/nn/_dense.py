@@ -60,12 +60,7 @@ class LayerNorm(eqx.Module):
 
 @final
 class MLP(eqx.Module):
-    """Dense layers with a nonlinearity between them, and a linear output.
-
-    Attributes:
-        layers: hidden layers and the output layer.
-        activation: elementwise nonlinearity.
-    """
+    """Dense layers with a nonlinearity between them, and a linear output."""
 
     layers: tuple[Dense, ...]
     activation: Nonlinearity = eqx.field(static=True)
@@ -84,12 +79,8 @@ class MLP(eqx.Module):
         """Build the network.
 
         Args:
-            in_size: length of the input.
-            out_size: length of the output.
             width: units in each hidden layer.
             depth: hidden layers; 0 for a linear map.
-            key: for the weights.
-            activation: between layers.
             output_gain: multiplies the initial weights of the output layer.
         """
         sizes = [in_size] + [width] * depth + [out_size]
@@ -119,8 +110,6 @@ class HighwayMLP(eqx.Module):
         projection: V.
         layers: W_l, b_l.
         gates: G_l, c_l.
-        output: the linear output.
-        activation: elementwise nonlinearity.
 
     References:
         Marino, Yue and Mandt, "Iterative amortized inference", ICML 2018, and its code; Srivastava, Greff and

@@ -27,12 +27,7 @@ def clipped_leaky_relu(x: Array) -> Array:
 
 @final
 class Features(eqx.Module):
-    """Dense layers with a nonlinearity after every one, the last included: features for other layers to read.
-
-    Attributes:
-        layers: the layers.
-        activation: elementwise nonlinearity.
-    """
+    """Dense layers with a nonlinearity after every one, the last included: features for other layers to read."""
 
     layers: tuple[Dense, ...]
     activation: Nonlinearity = eqx.field(static=True)
@@ -50,11 +45,8 @@ class Features(eqx.Module):
         """Build the network.
 
         Args:
-            in_size: length of the input.
             width: units in each layer, the length of the output.
             depth: layers, at least one.
-            key: for the weights.
-            activation: after each layer.
             gain: multiplies the initial weights; `RELU_GAIN` for rectifiers.
         """
         if depth < 1:

@@ -38,8 +38,6 @@ class GroupNorm(eqx.Module):
     """(x - mean) / sqrt(var + 1e-5) over positions and the channels of a group, times a learned scale, plus a learned offset.
 
     Attributes:
-        scale: of each channel.
-        offset: of each channel.
         groups: number of groups of channels.
 
     References:
@@ -125,8 +123,6 @@ class DCGANEncoder(eqx.Module):
     """Image to a code in (-1, 1): 4 x 4 convolutions of stride 2 down to a grid of 4 x 4, then one over all of it.
 
     Attributes:
-        blocks: the strided convolutions.
-        code: the last layer.
         size: side of the image, pixels.
 
     References:
@@ -151,9 +147,6 @@ class DCGANEncoder(eqx.Module):
 
         Args:
             size: side of the image, 4 times 2 for every entry of `channels`.
-            out_size: length of the code.
-            key: for the weights.
-            in_channels: channels of the image.
             channels: after every halving.
         """
         _check_size(size, len(channels))
@@ -175,7 +168,6 @@ class DCGANDecoder(eqx.Module):
 
     Attributes:
         blocks: the first grid and the hidden transposed convolutions.
-        output: the last one.
     """
 
     blocks: tuple[_Block, ...]
@@ -212,7 +204,6 @@ class VGGEncoder(eqx.Module):
 
     Attributes:
         stacks: the convolutions before each maximum.
-        code: the last layer.
         size: side of the image, pixels.
 
     References:

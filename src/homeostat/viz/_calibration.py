@@ -37,7 +37,6 @@ def plot_coverage(
         coverage: share of simulations whose truth the central interval of each level holds.
         deviations: share of normalised ranks up to each level, less the level.
         band: lower and upper edge of the deviations' band.
-        names: of the quantities.
     """
     figure, (left, right) = panels(8, 3.4, 1, 2, boxed=True)
     left.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
@@ -55,7 +54,6 @@ class CalibrationSeries(NamedTuple):
     """Calibration against the noise of a pixel, for one model.
 
     Attributes:
-        label: of the model.
         sigmas: noise levels.
         p_values: of uniform ranks.
         coverage: of 80 % intervals.

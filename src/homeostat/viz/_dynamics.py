@@ -24,7 +24,6 @@ def plot_forecasts(
         actual: measured coordinates.
         mean: forecast; equal to the filter up to `start`.
         deviation: its standard deviation.
-        names: of the coordinates.
         unit: of the vertical axes.
         start: last frame that the forecast has seen; marked.
     """

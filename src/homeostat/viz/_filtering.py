@@ -15,7 +15,6 @@ class BeliefBand(NamedTuple):
     """Beliefs over time as means and deviations.
 
     Attributes:
-        name: of the method.
         mean: of each coordinate.
         deviation: its standard deviation.
     """
@@ -29,8 +28,6 @@ class CostCurve(NamedTuple):
     """Cost of a method against the size of its problem.
 
     Attributes:
-        name: of the method.
-        size: of the problem.
         seconds: median of repeated runs.
     """
 
@@ -54,7 +51,6 @@ def plot_prediction_update(
         prediction: before the observation.
         update: after it.
         states: what was true, if known, or what was seen.
-        names: of the coordinates.
         first: number of the first step.
         called: name of `states` in the legend.
 
@@ -86,11 +82,8 @@ def plot_posterior_bands(
     """Beliefs of several methods with bands of two standard deviations, one panel for each coordinate.
 
     Args:
-        bands: one for each method.
         states: what was true, if known; dots.
-        names: of the coordinates.
         time: of the steps of all of them; 1, 2, ... if left out.
-        label: of the time axis.
     """
     figure, axes = panels_in_time(names, 1.9, label)
     for index, axis in enumerate(axes):
@@ -108,12 +101,7 @@ def plot_posterior_bands(
 
 
 def plot_cost(curves: Sequence[CostCurve], *, label: str) -> Figure:
-    """Seconds against the size of the problem, both on logarithmic axes, with a line of proportional growth.
-
-    Args:
-        curves: one for each method.
-        label: of the horizontal axis.
-    """
+    """Seconds against the size of the problem, both on logarithmic axes, with a line of proportional growth."""
     figure, (axis,) = panels(5.0, 3.4)
     for number, curve in enumerate(curves):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]

@@ -14,7 +14,6 @@ class PathOnSurface(NamedTuple):
     """Where one engine went on the plane of two latents.
 
     Attributes:
-        name: of the engine.
         points: one row (first latent, second latent) for each step.
     """
 
@@ -33,8 +32,6 @@ def plot_energy_surface(
     """Contours of an energy over two latents, each engine's path, and an enlargement around the minimum.
 
     Args:
-        horizontal: grid of the first latent.
-        vertical: grid of the second latent.
         energy_nats: the energy on the grid, rows by `vertical`.
         paths: the engines' paths, in the same coordinates; all start in the same place.
         labels: of the two axes, with units.
@@ -108,7 +105,6 @@ def plot_reconstructions(
     Args:
         images: what was seen, values in [0, 1].
         reconstructions: the model's image at each iteration.
-        titles: of the columns.
         notes: a number under each reconstruction, for instance its free energy in nats.
     """
     rows, columns = reconstructions.shape[:2]

@@ -19,7 +19,6 @@ class BoundCurve(NamedTuple):
     """The bound of one inference method while it works.
 
     Attributes:
-        name: of the method.
         bound_nats: mean bound before the first step and after each.
         stderr_nats: its standard error over examples.
         seconds: wall-clock time since the start, at the same moments.
@@ -35,7 +34,6 @@ class SettingCurve(NamedTuple):
     """A bound at several settings of one number, for instance the iterations of inference.
 
     Attributes:
-        name: of the method.
         bound_nats: mean bound at each setting.
         stderr_nats: its standard error.
     """
@@ -50,7 +48,6 @@ class ComparisonRow(NamedTuple):
 
     Attributes:
         group: rows of one group stand together, for instance "one level".
-        name: of the method.
         value: what was measured.
         stderr: its standard error.
         published: the value of the source, if it is to be shown beside.
@@ -75,8 +72,6 @@ def plot_bound_surface(
     """`plot_energy_surface` of the negative bound, with single estimates as diamonds.
 
     Args:
-        horizontal: grid of the first latent.
-        vertical: grid of the second latent.
         bound_nats: the bound on the grid, rows by `vertical`.
         paths: of iterative methods; all start in the same place.
         estimates: of methods that give a single point, for instance a direct encoder.
@@ -107,7 +102,6 @@ def plot_bound_progress(
     Bands are two standard errors. What lies less than `floor_nats` below the best is drawn at that height.
 
     Args:
-        curves: one for each method.
         best_nats: mean of the best known bounds of the same examples.
         trained_steps: number of iterations that a learned method was trained with; marked.
         floor_nats: lower end of the axis.
@@ -181,7 +175,6 @@ def plot_gradient_norms(
     Args:
         training_steps: when it was measured.
         norms: mean norm before each iteration.
-        ylabel: of the vertical axis.
     """
     iterations = norms.shape[1]
     figure, (axis,) = panels(6.2, 3.8)
@@ -212,7 +205,6 @@ def plot_bound_by_setting(
         curves: one for each method, with one value for each setting.
         xlabel: what the numbers are.
         reference: a method with a single value, drawn as a line with a band.
-        ylabel: of the vertical axis.
     """
     figure, (axis,) = panels(5.4, 3.8)
     places = np.asarray(settings, float)
@@ -241,7 +233,6 @@ def plot_comparison(rows: Sequence[ComparisonRow], *, xlabel: str, digits: int =
     Args:
         rows: in the order in which they are to stand, rows of a group one after another.
         xlabel: what the numbers are, and which direction is better.
-        digits: after the decimal point.
     """
     figure, (axis,) = panels(7.5, 0.9 + 0.38 * len(rows))
     names = list(dict.fromkeys(row.name for row in rows))

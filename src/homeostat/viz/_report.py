@@ -10,12 +10,9 @@ class ClaimRow(NamedTuple):
     """One line of the table of claims.
 
     Attributes:
-        id: the claim's id.
         metric: what is measured, in words.
-        unit: its unit.
         value: the measured value, printed.
         expected: the relation, printed.
-        source: who makes the claim.
         verdict: "pass", "fail" or "not asserted".
     """
 
@@ -69,7 +66,6 @@ class Section(NamedTuple):
     """A part of the report.
 
     Attributes:
-        title: heading.
         lead: a sentence below it.
         items: what it shows.
     """
@@ -83,10 +79,8 @@ class Report(NamedTuple):
     """A whole report.
 
     Attributes:
-        title: heading.
         lead: a line below it (scale, seed, duration).
         claims: the table at the top; None where nothing was to be claimed.
-        sections: the body.
         appendix: tables at the end: configuration, versions, machine.
     """
 

@@ -97,7 +97,6 @@ def plot_calibration_summary(summary: CalibrationSummary, names: Sequence[str], 
 
     Args:
         summary: of all quantities; there may be many.
-        names: of the quantities.
         significance: drawn as a line among the p-values.
     """
     figure, axes = panels(9.5, 6.2, 2, 2)

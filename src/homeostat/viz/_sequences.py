@@ -25,11 +25,8 @@ def plot_one_step(
 
     Args:
         actual: what was seen; NaN where nothing was.
-        mean: of the prediction.
         deviation: its standard deviation; None draws no band, as for probabilities.
-        names: of the coordinates.
         time: of the steps; 1, 2, ... if left out.
-        label: of the time axis.
         limits: that no number can leave, nor a band.
     """
     figure, axes = panels_in_time(names, 1.6, label)
@@ -59,7 +56,6 @@ def plot_quantile_fan(
         seen: the last steps; NaN where nothing was.
         quantiles: of each coming step, in the order of the probabilities.
         probabilities: in [0, 1]; each band joins two that are equally far from the ends, a single one is a line.
-        names: of the coordinates.
         label: of the time axis, on which the last step seen is 0.
     """
     figure, axes = panels_in_time(names, 1.7, label)
@@ -89,7 +85,6 @@ def plot_whiteness(errors: Float[np.ndarray, "time d"], *, names: Sequence[str],
 
     Args:
         errors: NaN where nothing was seen.
-        names: of the coordinates.
         most_lags: k up to this.
 
     References:

@@ -130,7 +130,6 @@ class GymnasiumEnv(gymnasium.Env):
         """Wrap an environment.
 
         Args:
-            environment: any environment.
             extras: its options, info and pictures.
             render_mode: None or one of `extras.render_modes`.
         """
@@ -185,8 +184,6 @@ class GymnasiumVectorEnv(VectorEnv):
         """Make a batch of environments.
 
         Args:
-            environment: any environment.
-            num_envs: how many.
             extras: its options, info and pictures.
             render_mode: None or one of `extras.render_modes`.
             max_episode_steps: steps after which an episode is truncated; None for no limit.

@@ -19,7 +19,6 @@ class FoveaState(NamedTuple):
     """State of a world and of the window it is seen through.
 
     Attributes:
-        world: the inner world's state.
         corner: first column and first row of the window, in image pixels; the crop is at the nearest whole pixel.
     """
 
@@ -47,7 +46,6 @@ class Fovea(AbstractSpriteWrapper):
     `stride`. Episodes begin with the window in the middle of the image.
 
     Attributes:
-        environment: the world behind the window.
         window: side of the window in image pixels.
         stride: image pixels per unit of action.
     """

@@ -31,14 +31,7 @@ class AbstractObservationWrapper(AbstractSpriteWrapper):
 
 
 class Patch(NamedTuple):
-    """A rectangle in pixels of the 64 x 64 canvas.
-
-    Attributes:
-        x: its left edge.
-        y: its top edge.
-        width: its width.
-        height: its height.
-    """
+    """A rectangle in pixels of the 64 x 64 canvas."""
 
     x: float
     y: float
@@ -51,7 +44,6 @@ class Occluders(AbstractObservationWrapper):
     """Fixed grey patches in front of everything.
 
     Attributes:
-        environment: the world behind them.
         patches: rectangles; a pixel is hidden if its centre lies in one of them.
         grey: brightness of the patches, in [0, 1].
     """
@@ -97,7 +89,6 @@ class PixelNoise(AbstractObservationWrapper):
     """Independent Gaussian noise on every pixel: x = image + scale eps, eps ~ N(0, 1); not clipped to [0, 1].
 
     Attributes:
-        environment: the world it is seen through.
         scale: standard deviation of the noise, in units of brightness.
     """
 

@@ -42,7 +42,6 @@ class SpriteEncoder(eqx.Module):
     Attributes:
         network: window to nine numbers for each shape: z of scale; x and y in pixels from the window's centre; the pair
             of the angle; four log scales.
-        coordinates: gamma of the sprite models.
     """
 
     network: ConvolutionalEncoder
@@ -81,7 +80,6 @@ class GivenShape(eqx.Module):
     """The encoder for one shape, in the form that the engine `Direct` takes.
 
     Attributes:
-        encoder: for all shapes.
         shape: the one to infer under.
     """
 

@@ -33,7 +33,6 @@ class SpritePerception(eqx.Module):
     Shapes stay in fixed places throughout, because choosing templates image by image would cost more than it saves.
 
     Attributes:
-        models: stacked sprite models.
         num_angles: points on each shape's ring of angles (which spans the angles up to its symmetry).
         num_candidates: angles of each shape that enter stage 2.
         coarse_steps: Gauss-Newton steps at half resolution.

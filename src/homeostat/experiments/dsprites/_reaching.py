@@ -34,7 +34,6 @@ class PerceivedTask(NamedTuple):
     """Episodes about to begin: their first state, and what perception makes of the first frame (and of the goal's image).
 
     Attributes:
-        state: of the world.
         shape: the shape that was recognised.
         loc: pose at the start, z.
         goal_loc: pose in the goal's image.

@@ -15,7 +15,6 @@ class Conditioned(AbstractModel):
     With it `FreeEnergy(Conditioned(model, h))` is minus the step bound L_t for the past in h.
 
     Attributes:
-        model: any sequential model.
         carry: h, of one sequence at one step.
 
     References:

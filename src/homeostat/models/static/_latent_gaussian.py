@@ -96,9 +96,7 @@ def latent_gaussian(
     """A latent Gaussian model with networks of one kind throughout.
 
     Args:
-        likelihood: the output density.
         dims: variables of each level, the lowest (nearest the data) first.
-        key: for the weights.
         mapping: `mapping(in_size, out_size, key=...)` builds a network, such as `functools.partial(MLP, width=512, depth=2)` (the
             default) or the same of `HighwayMLP`.
         units: deterministic units of every level but the top.

@@ -83,9 +83,6 @@ class Bernoulli(AbstractLikelihood):
 
     The same formula takes grey values in [0, 1] as fractional targets. It is then a cross-entropy, not a normalised density
     of grey images: compare it only with itself.
-
-    Attributes:
-        shape: shape of one observation.
     """
 
     support_description: ClassVar[str] = "numbers in [0, 1]"
@@ -101,10 +98,8 @@ class Gaussian(AbstractLikelihood):
     """x ~ N(link(f), sigma^2) with a constant sigma^2 = exp(2 log_scale) + minimum_scale^2.
 
     Attributes:
-        shape: shape of one observation.
         log_scale: log standard deviation in the unit of x, one number or one for every entry; learned.
         link: from features to means: `identity`, or `jax.nn.sigmoid` for images in [0, 1].
-        minimum_scale: floor of the standard deviation.
     """
 
     support_description: ClassVar[str] = "finite numbers"
@@ -128,7 +123,6 @@ class ConditionalGaussian(AbstractLikelihood):
     """x ~ N(link(f_1), exp(clip(f_2))), the first half of the features for the means, the second for the log variances.
 
     Attributes:
-        shape: shape of one observation.
         link: from the first half to means.
         log_variance_bounds: where a log variance is clipped; outside, it has no gradient.
     """
@@ -155,13 +149,11 @@ class DiscretizedGaussian(AbstractLikelihood):
     The defaults are those of 8-bit images scaled to [0, 1]: 256 values k / 255, the outermost bins taking the tails.
 
     Attributes:
-        shape: shape of one observation.
         log_scale: log standard deviation in the unit of x, one number or one for every entry; learned.
         bin_width: distance of neighbouring values.
         low: the lowest value, or None.
         high: the highest value, or None.
         link: from features to means: `identity`, or `jax.nn.sigmoid`.
-        minimum_scale: floor of the standard deviation.
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -191,7 +183,6 @@ class ConditionalDiscretizedGaussian(AbstractLikelihood):
     """As `DiscretizedGaussian`, with a log variance for every entry in the second half of the features.
 
     Attributes:
-        shape: shape of one observation.
         bin_width: distance of neighbouring values.
         low: the lowest value, or None.
         high: the highest value, or None.

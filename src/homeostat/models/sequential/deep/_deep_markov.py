@@ -61,13 +61,9 @@ class GatedTransition(eqx.Module):
         """Build the transition.
 
         Args:
-            dim: coordinates of the state.
             width: units in each hidden layer of gate and proposal.
-            key: for the weights.
             depth: hidden layers of gate and proposal.
             action_dim: number of action coordinates; 0 for none.
-            activation: between layers.
-            minimum_scale: floor of the standard deviation.
         """
         check_dim(dim, action_dim)
         gate_key, proposal_key, linear_key, scale_key = jr.split(key, 4)
@@ -138,13 +134,9 @@ def deep_markov(
 
     Args:
         density: the output density, such as `music_density()`.
-        dim: coordinates of the state.
-        key: for the weights.
         action_dim: number of action coordinates; 0 for none.
         transition_width: units in the hidden layer of gate and proposal.
         decoder_width: units in each hidden layer of the decoder.
-        decoder_depth: its hidden layers.
-        activation: between layers.
 
     Raises:
         BadInputError: there are no latent variables.

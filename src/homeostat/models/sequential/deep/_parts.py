@@ -45,12 +45,7 @@ class ConditionalNormal(eqx.Module):
 
 @final
 class Readout(eqx.Module):
-    """Hidden layers and a linear output; an `MLP` whose hidden layers may start with a gain.
-
-    Attributes:
-        features: hidden layers.
-        head: the output.
-    """
+    """Hidden layers and a linear output; an `MLP` whose hidden layers may start with a gain."""
 
     features: Features
     head: Dense
@@ -69,12 +64,8 @@ class Readout(eqx.Module):
         """Build the network.
 
         Args:
-            in_size: length of the input.
-            out_size: length of the output.
             width: units in each hidden layer.
             depth: hidden layers, at least one.
-            key: for the weights.
-            activation: after each hidden layer.
             gain: multiplies the initial weights of hidden layers.
         """
         features_key, head_key = jr.split(key)

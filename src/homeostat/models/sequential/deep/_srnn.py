@@ -60,7 +60,6 @@ class SRNN(AbstractSequentialModel):
     The state z_0 before the first is learned.
 
     Attributes:
-        memory: the LSTM.
         latent_prior: [h, z_{t-1}] to the distribution of z_t.
         decoder: [h, z_t] to the features of the output density.
         density: p(x | features).

@@ -63,7 +63,6 @@ class VRNN(AbstractSequentialModel):
     Attributes:
         observation_features: phi_x, on the flat observation.
         latent_features: phi_z.
-        memory: the LSTM.
         latent_prior: h to the distribution of z.
         decoder: to the features of the output density.
         density: p(x | features).
@@ -112,8 +111,6 @@ def vrnn(density: AbstractLikelihood, sizes: VRNNSizes = VRNN_SPEECH, *, key: Ke
 
     Args:
         density: the output density, such as `speech_density(200, log_variance_bounds=VRNN_LOG_VARIANCE)`.
-        sizes: of the networks.
-        key: for the weights.
         action_dim: number of action coordinates; 0 for none.
 
     Raises:
