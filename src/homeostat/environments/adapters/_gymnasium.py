@@ -1,6 +1,5 @@
 """Any environment behind Gymnasium's interfaces: one episode, a batch of episodes, pure functions."""
 
-import abc
 from typing import Any, ClassVar, NamedTuple, final
 
 import equinox as eqx
@@ -28,44 +27,32 @@ class AbstractExtras(eqx.Module):
 
     render_modes: ClassVar[tuple[str, ...]] = ()
 
-    @abc.abstractmethod
     def options(self, environment: AbstractEnvironment, options: dict[str, Any], batch: tuple[int, ...]) -> PyTree:
-        """Checked options of `reset`, with the leading axes of a batch.
+        """Checked options of `reset`, with the leading axes of a batch; none by default.
 
         Raises:
             BadInputError: an option is unknown or does not fit.
         """
-
-    @abc.abstractmethod
-    def initial(self, environment: AbstractEnvironment, options: PyTree, *, key: Key) -> PyTree:
-        """First state of an episode under these options."""
-
-    @abc.abstractmethod
-    def info(self, environment: AbstractEnvironment, state: PyTree) -> dict[str, Array]:
-        """Entries of `info`."""
-
-    @abc.abstractmethod
-    def picture(self, environment: AbstractEnvironment, state: PyTree) -> Array:
-        """The scene in [0, 1], [height, width] or [height, width, 3]; called where `render_modes` has "rgb_array"."""
-
-
-@final
-class NoExtras(AbstractExtras):
-    """No options, no info, no pictures."""
-
-    def options(self, environment: AbstractEnvironment, options: dict[str, Any], batch: tuple[int, ...]) -> PyTree:
         if options:
             raise BadInputError(f"Expected no reset options for {type(environment).__name__}, got {sorted(options)}.")
         return ()
 
     def initial(self, environment: AbstractEnvironment, options: PyTree, *, key: Key) -> PyTree:
+        """First state of an episode under these options."""
         return environment.initial(key=key)
 
     def info(self, environment: AbstractEnvironment, state: PyTree) -> dict[str, Array]:
+        """Entries of `info`."""
         return {}
 
     def picture(self, environment: AbstractEnvironment, state: PyTree) -> Array:
+        """The scene in [0, 1], [height, width] or [height, width, 3]; called where `render_modes` has "rgb_array"."""
         raise BadInputError(f"Expected an environment with pictures, got {type(environment).__name__}.")
+
+
+@final
+class NoExtras(AbstractExtras):
+    """No options, no info, no pictures."""
 
 
 class _Carry(NamedTuple):

@@ -15,7 +15,6 @@ from ...environments import SYMMETRY_ORDER
 from ...inference.engines import AbstractEncoding, AbstractUpdateRule, Estimate, Feedback, Iterative
 from ...models.static import SpriteCoordinates
 from ...nn import ConvolutionalEncoder, HighwayMLP, angle_of
-from ...objectives import Evidence
 from ...typing import Array, Float, Int, Key
 from ._sprites import NUM_SHAPES, mass_and_centre
 
@@ -74,20 +73,9 @@ class SpriteEncoder(eqx.Module):
         """Parameters with a leading axis of three, for square, ellipse and heart."""
         return self.read(*self.outputs(image))
 
-
-@final
-class GivenShape(eqx.Module):
-    """The encoder for one shape, in the form that the engine `Direct` takes.
-
-    Attributes:
-        shape: the one to infer under.
-    """
-
-    encoder: SpriteEncoder
-    shape: int | Int[Array, ""]
-
-    def __call__(self, args: Evidence) -> DiagonalGaussianParams:
-        return jax.tree.map(lambda leaf: leaf[self.shape], self.encoder(args.observation))
+    def given(self, shape: int | Int[Array, ""], image: Float[Array, "size size"]) -> DiagonalGaussianParams:
+        """Parameters under one shape."""
+        return jax.tree.map(lambda leaf: leaf[shape], self(image))
 
 
 @eqx.filter_jit
@@ -95,7 +83,7 @@ def encoded(encoder: SpriteEncoder, images: Float[Array, "shapes n size size"]) 
     """What the encoder says about each picture under its own shape, [shapes, n]."""
 
     def row(pictures, shape):
-        return jax.vmap(lambda image: GivenShape(encoder, shape)(Evidence(image)))(pictures)
+        return jax.vmap(lambda image: encoder.given(shape, image))(pictures)
 
     return jax.vmap(row)(images, jnp.arange(NUM_SHAPES))
 

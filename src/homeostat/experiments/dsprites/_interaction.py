@@ -1,6 +1,5 @@
 """Interaction data from images: exploration that stays off the bounds, see, estimate and act; the true dynamics of the worlds."""
 
-import abc
 from collections.abc import Callable
 from typing import NamedTuple, final
 
@@ -16,20 +15,12 @@ from ...typing import Array, Float, Int, Key, PyTree
 from ._sprites import CLASS_STEP, LAST_CLASS, NUM_SHAPES, in_classes
 from ._tracking import locate, rough_pose, track
 
-
-class AbstractExploration(eqx.Module):
-    """Random actions that keep the sprite away from the ends of scale and position, where moves are clipped.
-
-    A clipped move is no linear dynamics, so it is kept out of the data; which way an action moves a factor is taken as known.
-    """
-
-    @abc.abstractmethod
-    def __call__(self, place: Float[Array, "4"], speed: Float[Array, "4"], *, key: Key) -> Array:
-        """The action at an estimated place (class units) and speed (class units a step)."""
+# Explorations map an estimated place (class units) and speed (class units a step) to an action at random that keeps the sprite
+# away from the ends of scale and position: a clipped move is no linear dynamics. Which way an action moves is taken as known.
 
 
 @final
-class Reversal(AbstractExploration):
+class Reversal(eqx.Module):
     """Draw every component at random, and turn it inwards where the estimate is within its margin of an end.
 
     Attributes:
@@ -52,7 +43,7 @@ class Reversal(AbstractExploration):
 
 
 @final
-class Spring(AbstractExploration):
+class Spring(eqx.Module):
     """Random accelerations with a spring towards the middle and some braking, for sprites that have velocity.
 
     Attributes:
@@ -94,7 +85,7 @@ class Interaction(NamedTuple):
 
 def explore(
     world: AbstractSpriteWorld,
-    exploration: AbstractExploration,
+    exploration: Reversal | Spring,
     models: SpatialTransformer,
     *,
     num_sequences: int,
@@ -153,7 +144,7 @@ def _see(world: AbstractSpriteWorld, states: PyTree, key: Key) -> Float[Array, "
 @eqx.filter_jit
 def _act(
     world: AbstractSpriteWorld,
-    exploration: AbstractExploration,
+    exploration: Reversal | Spring,
     sprites: SpatialTransformer,
     states: PyTree,
     measurements: Measurement,

@@ -21,7 +21,7 @@ from ...nn import direction_of
 from ...objectives import Evidence, FreeEnergy
 from ...train import FitResult, FullBatch, LossDescent
 from ...typing import Array, Float, Int, Key, PyTree, Scalar
-from ._amortized import FAMILY, GivenShape, SpriteEncoder, iterative_engine
+from ._amortized import FAMILY, SpriteEncoder, iterative_engine
 from ._engines import over_pictures
 from ._perceive import SpritePerception
 from ._sprites import NUM_SHAPES, latents_at, render
@@ -126,8 +126,8 @@ def wake_loss(encoder: SpriteEncoder, pictures: Pictures, *, key: Key, batch: in
     images = pictures.draw(batch, key=picture_key)
 
     def one(model, shape, image, key):
-        params = GivenShape(encoder, shape)(Evidence(image))
-        return FreeEnergy(model, Antithetic(1))(FAMILY(params), Evidence(image), key=key)
+        q = FAMILY(encoder.given(shape, image))
+        return FreeEnergy(model, Antithetic(1))(q, Evidence(image), key=key)
 
     shapes = jnp.broadcast_to(jnp.arange(NUM_SHAPES)[:, None], (NUM_SHAPES, batch))
     keys = jr.split(energy_key, (NUM_SHAPES, batch))

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,9 +15,8 @@ from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Int, Key
 from ._amortized import SpriteEncoder, iterative_engine
 from ._perceive import SpritePerception
-from ._perception_figures import draw_reconstructions, draw_surface
 from ._perception_measures import compare_ends, race
-from ._perception_report import floats, report_gaps, report_speed
+from ._perception_report import draw_reconstructions, draw_surface, floats, report_gaps, report_speed
 from ._sprites import (
     NUM_SHAPES,
     by_shape,
@@ -128,22 +126,17 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     draw_surface(config, context, perception, engine, images, settings, key=boot_key)
 
 
-class Decoded(NamedTuple):
-    """The most probable shape and the mean pose of held-out images."""
-
-    shape: Int[Array, " n"]
-    loc: Float[Array, "n 4"]
-
-
 def decode(context: RunContext, perception: SpritePerception, index: Array, *, key: Key) -> None:
     """Claim 1: perceive held-out images and compare with their factors."""
     latents = latents_at(index)
 
-    def perceive(key: Key) -> Decoded:
+    def perceive(key: Key) -> tuple[Int[Array, " n"], Float[Array, "n 4"]]:
+        """The most probable shape and the mean pose."""
+
         @eqx.filter_jit
         def batch(perception, latents, keys):
             found = jax.vmap(lambda image, k: perception(image, key=k))(render(latents), keys)
-            return Decoded(*jax.vmap(lambda posterior: (posterior.best_hypothesis, posterior.best_params.loc))(found))
+            return jax.vmap(lambda posterior: (posterior.best_hypothesis, posterior.best_params.loc))(found)
 
         keys, size, parts = jr.split(key, len(index)), min(250, len(index)), []
         with context.progress("perceiving held-out images", total=len(index)) as bar:
@@ -153,12 +146,12 @@ def decode(context: RunContext, perception: SpritePerception, index: Array, *, k
                 bar.advance(size)
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
-    decoded = context.stage("decode", perceive, key=key)
+    shapes, locs = context.stage("decode", perceive, key=key)
     coordinates = jax.tree.map(lambda leaf: leaf[0], perception.models.coordinates)
-    errors = jax.vmap(lambda z, truth: decoding_errors(coordinates(z), truth))(decoded.loc, latents)
+    errors = jax.vmap(lambda z, truth: decoding_errors(coordinates(z), truth))(locs, latents)
     right = within_tolerance(errors)
     context.measure("perception/decoded", *floats(proportion(right)))
-    context.measure("perception/shape", *floats(proportion(decoded.shape == latents[:, 0])))
+    context.measure("perception/shape", *floats(proportion(shapes == latents[:, 0])))
     rows = []
     for shape, name in enumerate(("square", "ellipse", "heart")):
         own = latents[:, 0] == shape

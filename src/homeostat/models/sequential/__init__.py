@@ -15,7 +15,7 @@ from ._maps import (
     AffineMap as AffineMap,
     Diffusion as Diffusion,
     Euler as Euler,
-    Residual as Residual,
+    ResidualMap as ResidualMap,
     RungeKutta as RungeKutta,
 )
 from ._nonlinear_gaussian import NonlinearGaussian as NonlinearGaussian

@@ -47,7 +47,7 @@ class AffineMap(eqx.Module):
 
 
 @final
-class Residual(eqx.Module):
+class ResidualMap(eqx.Module):
     """z' = z + f(z, u), with a network f that reads state and action side by side.
 
     An `TimedAction` action multiplies the change by the duration and is read without it, which makes f a velocity.
@@ -59,7 +59,7 @@ class Residual(eqx.Module):
     network: Callable[[Array], Array]
 
     @classmethod
-    def mlp(cls, dim: int, action_dim: int = 0, *, width: int = 32, depth: int = 2, key: Key) -> "Residual":
+    def mlp(cls, dim: int, action_dim: int = 0, *, width: int = 32, depth: int = 2, key: Key) -> "ResidualMap":
         """A multilayer perceptron with `depth` hidden layers of `width` units."""
         return cls(MLP(dim + action_dim, dim, width=width, depth=depth, key=key))
 

@@ -11,7 +11,7 @@ from ...core import AbstractMarkovModel
 from ...nn import MLP
 from ...results import BadInputError
 from ...typing import Action, Array, Callable, Distribution, Float, Key
-from ._maps import Residual
+from ._maps import ResidualMap
 from ._validation import check_noise_tril, check_scale_tril, normal_unchecked
 
 
@@ -92,7 +92,7 @@ class NonlinearGaussian(AbstractMarkovModel):
         return cls(
             jnp.zeros(dim),
             jnp.eye(dim),
-            Residual.mlp(dim, action_dim, width=width, depth=depth, key=transition_key),
+            ResidualMap.mlp(dim, action_dim, width=width, depth=depth, key=transition_key),
             process_scale * jnp.eye(dim),
             MLP(dim, observation_dim, width=width, depth=depth, key=emission_key),
             observation_scale * jnp.eye(observation_dim),
