@@ -14,9 +14,9 @@ from homeostat.viz import (
     plot_active_units,
     plot_bound_by_setting,
     plot_bound_progress,
-    plot_bound_surface,
     plot_calibration_summary,
     plot_comparison,
+    plot_energy_surface,
     plot_gradient_norms,
     plot_reconstructions_over_iterations,
     plot_samples,
@@ -28,9 +28,8 @@ def test_bound_surface_marks_the_maximum_paths_and_single_estimates():
     bound = -((across[None, :] - 0.4) ** 2) - 3 * (along[:, None] + 0.2) ** 2
     points = np.stack([np.linspace(-1, 0.4, 6), np.linspace(0.8, -0.2, 6)], axis=1)
     direct = PathOnSurface("direct", np.asarray([[0.2, -0.1]]))
-    figure = plot_bound_surface(
-        across, along, bound, [PathOnSurface("iterative", points)], [direct], labels=("z1", "z2")
-    )
+    paths, optimum = [PathOnSurface("iterative", points)], "highest bound of the grid"
+    figure = plot_energy_surface(across, along, -bound, paths, [direct], labels=("z1", "z2"), optimum=optimum)
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     np.testing.assert_allclose(lines["iterative"].get_xydata(), points)
     np.testing.assert_allclose(lines["highest bound of the grid"].get_xydata(), [[0.4, -0.2]], atol=1e-12)

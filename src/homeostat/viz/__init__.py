@@ -3,7 +3,6 @@
 from ._calibration import (
     CalibrationSeries as CalibrationSeries,
     plot_calibration_series as plot_calibration_series,
-    plot_coverage as plot_coverage,
     plot_ranks as plot_ranks,
 )
 from ._control import (
@@ -41,7 +40,6 @@ from ._perception import (
     SettingCurve as SettingCurve,
     plot_bound_by_setting as plot_bound_by_setting,
     plot_bound_progress as plot_bound_progress,
-    plot_bound_surface as plot_bound_surface,
     plot_comparison as plot_comparison,
     plot_gradient_norms as plot_gradient_norms,
     plot_reconstructions_over_iterations as plot_reconstructions_over_iterations,

@@ -23,33 +23,6 @@ def plot_ranks(counts: Int[Array, "bins quantities"], low: float, high: float, n
     return figure
 
 
-def plot_coverage(
-    levels: Float[Array, " levels"],
-    coverage: Float[Array, "levels quantities"],
-    deviations: Float[Array, "levels quantities"],
-    band: tuple[Float[Array, " levels"], Float[Array, " levels"]],
-    names: Sequence[str],
-) -> Figure:
-    """Coverage against level, and the ranks' distribution function less the uniform one.
-
-    Args:
-        levels: between 0 and 1.
-        coverage: share of simulations whose truth the central interval of each level holds.
-        deviations: share of normalised ranks up to each level, less the level.
-        band: lower and upper edge of the deviations' band.
-    """
-    figure, (left, right) = panels(8, 3.4, 1, 2, boxed=True)
-    left.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
-    right.fill_between(levels, *band, color="0.88", step="mid")
-    for name, covered, deviation in zip(names, coverage.T, deviations.T, strict=True):
-        left.plot(levels, covered, label=name)
-        right.plot(levels, deviation, label=name)
-    left.set(xlabel="level of the interval", ylabel="share that holds the truth", xlim=(0, 1), ylim=(0, 1))
-    right.set(xlabel="rank / draws", ylabel="deviation from uniform", xlim=(0, 1))
-    left.legend(frameon=False)
-    return figure
-
-
 class CalibrationSeries(NamedTuple):
     """Calibration against the noise of a pixel, for one model.
 

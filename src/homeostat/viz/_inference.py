@@ -1,13 +1,14 @@
 """Plots of inference, from plain arrays: surfaces with paths, gaps, energies against steps, reconstructions."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..typing import Float
-from ._style import panels, show
+from ._style import COLOURS, MARKERS, panels, show
 
 
 class PathOnSurface(NamedTuple):
@@ -26,15 +27,21 @@ def plot_energy_surface(
     vertical: Float[np.ndarray, " n"],
     energy_nats: Float[np.ndarray, "n m"],
     paths: Sequence[PathOnSurface],
+    estimates: Sequence[PathOnSurface] = (),
     *,
     labels: tuple[str, str],
+    optimum: str = "least energy of the grid",
 ) -> Figure:
     """Contours of an energy over two latents, each engine's path, and an enlargement around the minimum.
 
     Args:
-        energy_nats: the energy on the grid, rows by `vertical`.
+        horizontal: grid of the first latent.
+        vertical: grid of the second latent.
+        energy_nats: the energy (or the negative bound) on the grid, rows by `vertical`.
         paths: the engines' paths, in the same coordinates; all start in the same place.
+        estimates: of methods that give a single point, for instance a direct encoder; diamonds.
         labels: of the two axes, with units.
+        optimum: what the legend calls the minimum.
     """
     excess = np.asarray(energy_nats) - np.min(energy_nats)
     row, column = np.unravel_index(np.argmin(excess), excess.shape)
@@ -43,10 +50,13 @@ def plot_energy_surface(
     # Root scale: levels are dense where inference ends and still show the far plateaus.
     drawn = [axis.contourf(horizontal, vertical, np.sqrt(excess), levels=30, cmap="Greys") for axis in axes]
     for axis in axes:
-        for path in paths:
-            points = np.asarray(path.points)
-            axis.plot(points[:, 0], points[:, 1], ".-", lw=1.4, ms=5, label=path.name, alpha=0.9)
-        axis.plot(*best, marker="*", ms=13, color="gold", mec="black", label="least energy of the grid")
+        for path, colour, marker in zip(paths, cycle(COLOURS), cycle(MARKERS), strict=False):
+            style = {"color": colour, "marker": marker, "ms": 4, "lw": 1.4, "alpha": 0.9}
+            axis.plot(*np.asarray(path.points).T, "-", label=path.name, **style)
+        axis.plot(*best, marker="*", ms=13, color="gold", mec="black", label=optimum)
+        for estimate, colour in zip(estimates, cycle(COLOURS[::-1]), strict=False):
+            style = {"ms": 9, "color": colour, "mec": "white", "zorder": 3}
+            axis.plot(*np.asarray(estimate.points)[-1], "D", label=estimate.name, **style)
         axis.set(xlabel=labels[0], ylabel=labels[1])
     axes[0].plot(*np.asarray(paths[0].points)[0], "s", color="cyan", mec="black", label="start")
     axes[0].legend(fontsize=8, loc="upper left")

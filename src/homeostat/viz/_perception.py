@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from ..typing import Float, Int
-from ._inference import PathOnSurface, plot_energy_surface
 from ._style import COLOURS, INK, MARKERS, panels, show
 
 
@@ -58,40 +57,6 @@ class ComparisonRow(NamedTuple):
     value: float
     stderr: float
     published: float | None = None
-
-
-def plot_bound_surface(
-    horizontal: Float[np.ndarray, " m"],
-    vertical: Float[np.ndarray, " n"],
-    bound_nats: Float[np.ndarray, "n m"],
-    paths: Sequence[PathOnSurface],
-    estimates: Sequence[PathOnSurface] = (),
-    *,
-    labels: tuple[str, str],
-) -> Figure:
-    """`plot_energy_surface` of the negative bound, with single estimates as diamonds.
-
-    Args:
-        bound_nats: the bound on the grid, rows by `vertical`.
-        paths: of iterative methods; all start in the same place.
-        estimates: of methods that give a single point, for instance a direct encoder.
-        labels: of the two axes.
-    """
-    figure = plot_energy_surface(horizontal, vertical, -np.asarray(bound_nats), paths, labels=labels)
-    whole, enlarged = figure.axes[:2]
-    for axis in (whole, enlarged):
-        for line, colour, marker in zip(axis.lines, COLOURS, MARKERS, strict=False):
-            if line.get_label() in {path.name for path in paths}:
-                line.set(color=colour, marker=marker, markersize=4)
-        for line in axis.lines:
-            if line.get_label() == "least energy of the grid":
-                line.set_label("highest bound of the grid")
-        for estimate, colour in zip(estimates, reversed(COLOURS), strict=False):
-            axis.plot(
-                *np.asarray(estimate.points)[-1], "D", ms=9, color=colour, mec="white", label=estimate.name, zorder=3
-            )
-    whole.legend(fontsize=8, loc="upper left")
-    return figure
 
 
 def plot_bound_progress(

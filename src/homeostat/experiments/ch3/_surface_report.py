@@ -111,13 +111,14 @@ def draw_surfaces(
                 "direct" if name == "direct" else f"iterative, {num_iterations} iterations",
                 path[: 2 if name == "direct" else num_iterations + 1],
             )
-            figure = viz.plot_bound_surface(
+            figure = viz.plot_energy_surface(
                 grid.side,
                 grid.side,
-                surface[example],
+                -surface[example],
                 ascents if name == "direct" else [*ascents, own],
                 [own] if name == "direct" else [],
                 labels=("first latent", "second latent"),
+                optimum="highest bound of the grid",
             )
             what = "the direct estimate" if name == "direct" else "the path of iterative inference"
             context.figure(
