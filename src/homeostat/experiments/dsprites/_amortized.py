@@ -26,9 +26,6 @@ _WIDEST, _NARROWEST = 0.0, -8.0
 """Bounds of the encoder's log standard deviations; the posterior's lie near -6."""
 
 
-# ------------------------------------------------------------------------------------------------------------- encoder
-
-
 @final
 class SpriteEncoder(eqx.Module):
     """Image -> parameters of q(z | x, shape) for every shape, in one pass.
@@ -86,9 +83,6 @@ def encoded(encoder: SpriteEncoder, images: Float[Array, "shapes n size size"]) 
         return jax.vmap(lambda image: encoder.given(shape, image))(pictures)
 
     return jax.vmap(row)(images, jnp.arange(NUM_SHAPES))
-
-
-# ----------------------------------------------------------------------------------------------------------- iterative
 
 
 @final

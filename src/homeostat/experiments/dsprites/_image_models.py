@@ -49,9 +49,6 @@ def importance_weighted(model_of, family, params, images, num_samples: int, *, k
     return jax.lax.map(weigh, (choice, params, images, jr.split(key, images.shape[0])))
 
 
-# ------------------------------------------------------------------------------------------------------ given templates
-
-
 def bounds_of_given(images: Float[Array, "n 64 64"], num_weighted: int, *, key: Key) -> ImageBounds:
     """Bounds of the given templates, with a uniform prior over the three shapes and the noise that fits these images best."""
     num = images.shape[0]
@@ -76,9 +73,6 @@ def bounds_of_given(images: Float[Array, "n 64 64"], num_weighted: int, *, key: 
     weighted = importance_weighted((models, shapes), FullGaussian(4), params, images, num_weighted, key=weigh_key)
     # One shape's part of the sum over shapes bounds the whole.
     return ImageBounds(free_energy, weighted + jnp.log(3.0))
-
-
-# ---------------------------------------------------------------------------------------------- sparse-coded templates
 
 
 class DictionarySettings(NamedTuple):
@@ -132,9 +126,6 @@ def learn_dictionary(
         return importance_weighted(model, FullGaussian(model.dim), params, held_out, settings.num_weighted, key=key)
 
     return model, params.loc, ImageBounds(free_energy, context.stage("sparse-weighted", weigh, key=key))
-
-
-# ------------------------------------------------------------------------------------------------------------ autoencoder
 
 
 @final

@@ -89,9 +89,6 @@ def _run(fit: Fit, learner: LossDescent, num_steps: int, every: int, args: PyTre
     return fit(learner, FullBatch(args), num_steps=num_steps, key=key, every=every).state.module
 
 
-# -------------------------------------------------------------------------------------------------------------- losses
-
-
 def sleep_loss(encoder: SpriteEncoder, models: SpatialTransformer, *, key: Key, batch: int = 32) -> Scalar:
     """E_{p(z, x | shape)}[-log q(z | x, shape)], the forward divergence, on dreams of the stacked models.
 

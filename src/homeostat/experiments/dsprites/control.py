@@ -76,9 +76,6 @@ class Config:
         return cls(num_episodes=1_000, num_sequences=80) if scale == "paper" else cls()
 
 
-# -------------------------------------------------------------------------------------------------------------- agents
-
-
 def exhaustive_agent(config: Config, preference: TargetState) -> ModelPredictive:
     """All 81 actions, one step ahead: factors move apart from one another, so that greedy is optimal."""
     actions = jnp.asarray(list(itertools.product((-1, 0, 1), repeat=4)), jnp.int32)

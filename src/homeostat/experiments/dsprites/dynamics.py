@@ -187,9 +187,6 @@ def _second_order(
     return fit.evidence_nats, float(evidence(true, train, key=key))
 
 
-# ------------------------------------------------------------------------------------------------------------- pieces
-
-
 def _explore(
     config: Config,
     context: RunContext,
