@@ -96,10 +96,10 @@ class AbstractSprites(AbstractSpriteWorld[WorldState]):
 
     def _placed(self, latents: Any) -> Array:
         checked = self.grid.checked(latents)
-        if checked.shape != self._latents_shape:
-            raise BadInputError(
-                f"Expected the latents of all sprites, shape {self._latents_shape}, got shape {checked.shape}."
-            )
+        expected = self._latents_shape
+        if checked.shape != expected:
+            number = "one sprite" if expected == (5,) else f"{expected[0]} sprites"
+            raise BadInputError(f"Expected the latents of {number}, shape {expected}, got shape {checked.shape}.")
         return self.motion.cast(self.grid.contain(checked))
 
 

@@ -7,6 +7,7 @@ Sprites are drawn from back to front; a nearer sprite covers those behind it:
 Colours and depths are drawn at the start of an episode and stay; every sprite has its own action.
 """
 
+from dataclasses import KW_ONLY
 from typing import NamedTuple, final
 
 import equinox as eqx
@@ -47,11 +48,21 @@ class SceneState(NamedTuple):
     goal: PyTree
 
 
+def _checked_palette(palette: Any) -> Float[Array, "colours 3"]:
+    colours = np.asarray(palette, np.float32)
+    if colours.ndim != 2 or colours.shape[1] != 3 or not np.all((colours >= 0) & (colours <= 1)):
+        raise BadInputError(
+            f"Expected a palette of rows (red, green, blue) in [0, 1], got shape {colours.shape}: {palette!r}."
+        )
+    return jnp.asarray(colours)
+
+
 @final
 class SpriteScene(AbstractSprites[SceneState]):
     """Several coloured sprites on a black canvas.
 
     Attributes:
+        objects: number of sprites.
         palette: colours to draw from, one row each; sprites get different ones as far as there are enough.
         motion: how actions move each sprite.
         renderer: how each is drawn.
@@ -59,35 +70,18 @@ class SpriteScene(AbstractSprites[SceneState]):
         goal: what episodes ask for.
     """
 
-    palette: Float[Array, "colours 3"]
-    objects: int = eqx.field(static=True)
-    grid: SpriteGrid
-    motion: AbstractMotion
-    renderer: AbstractRenderer
-    start: AbstractConfigurations
-    goal: AbstractGoal
+    objects: int = eqx.field(static=True, default=2)
+    palette: Float[Array, "colours 3"] = eqx.field(converter=_checked_palette, default=RAINBOW)
+    _: KW_ONLY
+    grid: SpriteGrid = SpriteGrid()
+    motion: AbstractMotion = GridMotion()
+    renderer: AbstractRenderer = PixelExact()
+    start: AbstractConfigurations = UniformConfigurations()
+    goal: AbstractGoal = Target()
 
-    def __init__(
-        self,
-        objects: int = 2,
-        palette: Any = RAINBOW,
-        *,
-        grid: SpriteGrid = SpriteGrid(),
-        motion: AbstractMotion = GridMotion(),
-        renderer: AbstractRenderer = PixelExact(),
-        start: AbstractConfigurations = UniformConfigurations(),
-        goal: AbstractGoal = Target(),
-    ):
-        if isinstance(objects, bool) or not isinstance(objects, int) or objects < 1:
-            raise BadInputError(f"Expected a positive whole number of objects, got {objects!r}.")
-        colours = np.asarray(palette, np.float32)
-        if colours.ndim != 2 or colours.shape[1] != 3 or not np.all((colours >= 0) & (colours <= 1)):
-            raise BadInputError(
-                f"Expected a palette of rows (red, green, blue) in [0, 1], got shape {colours.shape}: {palette!r}."
-            )
-        self.palette = jnp.asarray(colours)
-        self.objects = objects
-        self.grid, self.motion, self.renderer, self.start, self.goal = grid, motion, renderer, start, goal
+    def __check_init__(self):
+        if isinstance(self.objects, bool) or not isinstance(self.objects, int) or self.objects < 1:
+            raise BadInputError(f"Expected a positive whole number of objects, got {self.objects!r}.")
 
     @property
     def action_spec(self):

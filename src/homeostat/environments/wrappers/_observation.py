@@ -93,14 +93,12 @@ class PixelNoise(AbstractObservationWrapper):
     """
 
     environment: AbstractSpriteWorld
-    scale: float = eqx.field(static=True)
+    scale: float = eqx.field(static=True, converter=float, default=0.1)
 
-    def __init__(self, environment: AbstractSpriteWorld, scale: float | int = 0.1):
-        _require_image(environment, "pixel noise")
-        if not 0 <= scale < float("inf"):
-            raise BadInputError(f"Expected the scale of pixel noise as a non-negative number, got {scale!r}.")
-        self.environment = environment
-        self.scale = float(scale)
+    def __check_init__(self):
+        _require_image(self.environment, "pixel noise")
+        if not 0 <= self.scale < float("inf"):
+            raise BadInputError(f"Expected the scale of pixel noise as a non-negative number, got {self.scale!r}.")
 
     @property
     def observation_spec(self):
