@@ -1,6 +1,6 @@
 """A model at a step whose measurement brings its own noise."""
 
-from typing import NamedTuple, final
+from typing import final
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
@@ -42,27 +42,17 @@ class WithNoise(AbstractSequentialModel):
         return self.model.next_carry(carry, state, observation, action)
 
 
-class NoiseTaken(NamedTuple):
-    """A model as it applies to an observation, and the observation without its noise.
-
-    Attributes:
-        model: wrapped where the observation brings its own noise.
-        observation: arrays with NaN, or `Masked`, where missing.
-    """
-
-    model: AbstractSequentialModel
-    observation: Observation
-
-
-def with_own_noise(model: AbstractSequentialModel, observation: Observation) -> NoiseTaken:
+def with_own_noise(
+    model: AbstractSequentialModel, observation: Observation
+) -> tuple[AbstractSequentialModel, Observation]:
     """The model with the noise of a `Measurement` of one step, and the value of the latter; other observations as they are."""
     if not isinstance(observation, Measurement):
-        return NoiseTaken(model, observation)
+        return model, observation
     value, scale_tril = observation.value, observation.scale_tril
     # Where there is no value the factor may be NaN as well; it must not spread to what is drawn in place of the value.
     usable = ~jnp.isnan(value)[:, None] | jnp.isfinite(scale_tril)
     eye = jnp.eye(value.shape[0], dtype=scale_tril.dtype)
-    return NoiseTaken(WithNoise(model, jnp.where(usable, scale_tril, eye)), value)
+    return WithNoise(model, jnp.where(usable, scale_tril, eye)), value
 
 
 def measured(emission: Distribution, scale_tril: Float[Array, "m m"]) -> Distribution:

@@ -10,7 +10,7 @@ mean square one (`normalised`).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, final
+from typing import final
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -22,13 +22,6 @@ from ...typing import Array, Distribution, Float, Nonlinearity
 from ._blocks import Blocks
 from ._coordinates import SpriteCoordinates
 from ._sampling import sample_template
-
-
-class PoseAndWeights(NamedTuple):
-    """The two parts of the latent vector."""
-
-    pose: Float[Array, "4"]
-    weights: Float[Array, " atoms"]
 
 
 def identity(value: Array) -> Array:
@@ -84,10 +77,6 @@ class SparseTemplate(AbstractModel):
         """Number of latent variables, 4 + A."""
         return 4 + self.num_atoms
 
-    def split(self, state: Float[Array, " d"]) -> PoseAndWeights:
-        """z and w of a latent vector."""
-        return PoseAndWeights(state[:4], state[4:])
-
     def initial(self) -> Distribution:
         width = jnp.exp(self.log_width)
         zeros = jnp.zeros(self.num_atoms, width.dtype)
@@ -103,8 +92,8 @@ class SparseTemplate(AbstractModel):
 
     def image(self, state: Float[Array, " d"]) -> Float[Array, "size size"]:
         """O, the noise-free image."""
-        pose, weights = self.split(state)
-        return sample_template(self.template(weights), self.coordinates(pose), size=self.size, extent=self.extent)
+        template, pose = self.template(state[4:]), self.coordinates(state[:4])
+        return sample_template(template, pose, size=self.size, extent=self.extent)
 
     def normalised(self) -> "SparseTemplate":
         """The same model with every atom scaled to root mean square one."""
