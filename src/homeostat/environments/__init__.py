@@ -15,12 +15,7 @@ from ._configurations import (
     UniformConfigurations as UniformConfigurations,
 )
 from ._dsprites import DSprites as DSprites, SpriteState as SpriteState
-from ._episodes import (
-    AutoReset as AutoReset,
-    TimedState as TimedState,
-    TimeLimit as TimeLimit,
-    TimeStep as TimeStep,
-)
+from ._episodes import AutoReset as AutoReset, TimedState as TimedState, TimeLimit as TimeLimit, TimeStep as TimeStep
 from ._goals import (
     AbstractGoal as AbstractGoal,
     ImagePreference as ImagePreference,

@@ -26,9 +26,4 @@ from ._images import (
     VGGDecoder as VGGDecoder,
     VGGEncoder as VGGEncoder,
 )
-from ._recurrent import (
-    GRU as GRU,
-    LSTM as LSTM,
-    AbstractRecurrent as AbstractRecurrent,
-    LSTMState as LSTMState,
-)
+from ._recurrent import GRU as GRU, LSTM as LSTM, AbstractRecurrent as AbstractRecurrent, LSTMState as LSTMState

@@ -135,13 +135,7 @@ class DCGANEncoder(eqx.Module):
     size: int = eqx.field(static=True)
 
     def __init__(
-        self,
-        size: int,
-        out_size: int,
-        *,
-        key: Key,
-        in_channels: int = 1,
-        channels: tuple[int, ...] = DCGAN_CHANNELS,
+        self, size: int, out_size: int, *, key: Key, in_channels: int = 1, channels: tuple[int, ...] = DCGAN_CHANNELS
     ):
         """Build the encoder.
 
@@ -174,13 +168,7 @@ class DCGANDecoder(eqx.Module):
     output: Upsampling
 
     def __init__(
-        self,
-        in_size: int,
-        size: int,
-        *,
-        key: Key,
-        out_channels: int = 1,
-        channels: tuple[int, ...] = DCGAN_CHANNELS,
+        self, in_size: int, size: int, *, key: Key, out_channels: int = 1, channels: tuple[int, ...] = DCGAN_CHANNELS
     ):
         """Build the decoder; arguments as for `DCGANEncoder`, of which it is the mirror image."""
         _check_size(size, len(channels))

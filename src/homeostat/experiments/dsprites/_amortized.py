@@ -16,7 +16,7 @@ from ...inference.engines import AbstractEncoding, AbstractUpdateRule, Estimate,
 from ...models.static import SpriteCoordinates
 from ...nn import ConvolutionalEncoder, HighwayMLP, angle_of
 from ...typing import Array, Float, Int, Key
-from ._sprites import NUM_SHAPES, mass_and_centre
+from ._sprites import NUM_SHAPES, Images, mass_and_centre
 
 FAMILY = DiagonalGaussian(4)
 WINDOW = 32
@@ -76,7 +76,7 @@ class SpriteEncoder(eqx.Module):
 
 
 @eqx.filter_jit
-def encoded(encoder: SpriteEncoder, images: Float[Array, "shapes n size size"]) -> DiagonalGaussianParams:
+def encoded(encoder: SpriteEncoder, images: Images) -> DiagonalGaussianParams:
     """What the encoder says about each picture under its own shape, [shapes, n]."""
 
     def row(pictures, shape):

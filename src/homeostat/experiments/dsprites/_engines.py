@@ -27,6 +27,7 @@ from ...models.static import SpatialTransformer
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Float, Key, PyTree, Scalar
 from ._amortized import FAMILY
+from ._sprites import Images
 
 Tuned = eqx.Partial
 """Makes an engine from settings that are arrays, so that other settings need no new compilation."""
@@ -88,7 +89,7 @@ class Runs(NamedTuple):
 
 def run_engine(
     models: SpatialTransformer,
-    images: Float[Array, "shapes n size size"],
+    images: Images,
     starts: PyTree,
     engine: Tuned,
     *,
@@ -119,7 +120,7 @@ def _run(models, images, starts, tuned, num_steps, key, family) -> Runs:
 
 
 def measured_energy(
-    models: SpatialTransformer, images: Float[Array, "shapes n size size"], params: PyTree, *, chunk: int, key: Key
+    models: SpatialTransformer, images: Images, params: PyTree, *, chunk: int, key: Key
 ) -> Float[Array, "shapes n"]:
     """Free energy in nats by 128 antithetic points from one key.
 

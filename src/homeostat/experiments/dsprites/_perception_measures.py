@@ -17,7 +17,7 @@ from ...models.static import SpatialTransformer
 from ...objectives import Evidence, FreeEnergy
 from ...runs import RunContext
 from ...typing import Array, Float, Key
-from ._amortized import FAMILY, SpriteEncoder, encoded
+from ._amortized import FAMILY, encoded
 from ._engines import (
     Tuned,
     adam,
@@ -32,8 +32,8 @@ from ._engines import (
     widened,
 )
 from ._perceive import SpritePerception
-from ._sprites import NUM_SHAPES
-from ._training import START_LOG_SCALE, feedforward_starts
+from ._sprites import NUM_SHAPES, Images
+from ._training import START_LOG_SCALE, Pictures, feedforward_starts
 
 
 @runtime_checkable
@@ -59,19 +59,13 @@ SLOW_RATE, SLOW_MOMENTUM = 0.2, 0.5
 
 
 def compare_ends(
-    sizes: PerceptionSizes,
-    context: RunContext,
-    perception: SpritePerception,
-    encoder: SpriteEncoder,
-    engine: Iterative,
-    images: Float[Array, "shapes n size size"],
-    *,
-    key: Key,
+    sizes: PerceptionSizes, context: RunContext, pictures: Pictures, engine: Iterative, images: Images, *, key: Key
 ) -> dict[str, Float[Array, " n"]]:
     """Free energy in nats that each engine, and the reference "adam", reaches on each image, on the same points."""
-    models, chunk = perception.models, sizes.chunk
+    perception, chunk = pictures.perception, sizes.chunk
+    models = perception.models
     run_key, measure_key, start_key, adam_key = jr.split(key, 4)
-    direct, feedforward = encoded(encoder, images), feedforward_starts(perception, images)
+    direct, feedforward = encoded(pictures.encoder, images), feedforward_starts(perception, images)
     iterative, steps = (learned(engine), sizes.num_test_iterations), (natural(0.7, 0.0), sizes.natural_steps)
 
     def reached(params):
@@ -103,12 +97,7 @@ def compare_ends(
 
 
 def race(
-    sizes: PerceptionSizes,
-    perception: SpritePerception,
-    tuning: Float[Array, "shapes m size size"],
-    timed: Float[Array, "shapes n size size"],
-    *,
-    key: Key,
+    sizes: PerceptionSizes, perception: SpritePerception, tuning: Images, timed: Images, *, key: Key
 ) -> tuple[Float[Array, "4"], dict[str, Float[Array, "n steps"]]]:
     """Energies before each step from the same feedforward start.
 
@@ -149,9 +138,7 @@ def race(
 
 
 @eqx.filter_jit
-def random_starts(
-    perception: SpritePerception, images: Float[Array, "shapes n size size"], num: int, *, key: Key
-) -> DiagonalGaussianParams:
+def random_starts(perception: SpritePerception, images: Images, num: int, *, key: Key) -> DiagonalGaussianParams:
     """Half informed (feedforward scale and position, angles all around), half drawn from the prior; [shapes, n, num]."""
     informed = num // 2
     start = feedforward_starts(perception, images).loc
@@ -166,7 +153,7 @@ def random_starts(
 @eqx.filter_jit
 def best_of_adam(
     models: SpatialTransformer,
-    images: Float[Array, "shapes n size size"],
+    images: Images,
     starts: DiagonalGaussianParams,
     keys: Key,
     *,

@@ -13,12 +13,12 @@ from ...objectives import Evidence, FreeEnergy
 from ...runs import RunContext
 from ...typing import Array, Float, Key
 from ...viz import PathOnSurface, plot_energies, plot_energy_surface, plot_gaps, plot_reconstructions
-from ._amortized import SpriteEncoder, encoded
+from ._amortized import encoded
 from ._engines import adam, descent, learned, natural, run_engine
 from ._perceive import SpritePerception
 from ._perception_measures import SLOW_MOMENTUM, SLOW_RATE, PerceptionSizes
-from ._sprites import HEART
-from ._training import feedforward_starts
+from ._sprites import HEART, Images
+from ._training import Pictures, feedforward_starts
 
 
 def report_gaps(context: RunContext, energies: dict[str, Float[Array, " n"]], *, key: Key) -> None:
@@ -114,22 +114,16 @@ _SHOWN_PATH = 60
 
 
 def draw_reconstructions(
-    sizes: PerceptionSizes,
-    context: RunContext,
-    perception: SpritePerception,
-    encoder: SpriteEncoder,
-    engine: Iterative,
-    images: Float[Array, "shapes n size size"],
-    *,
-    key: Key,
+    sizes: PerceptionSizes, context: RunContext, pictures: Pictures, engine: Iterative, images: Images, *, key: Key
 ) -> None:
     """Reconstructions over iterations, for each shape and engine.
 
     Shapes of arrays and numbers of steps are those of the stages before, so that their compiled programs serve again.
     """
-    models, images = perception.models, images[:, : sizes.chunk]
+    perception, images = pictures.perception, images[:, : sizes.chunk]
+    models = perception.models
     contenders = (
-        (encoded(encoder, images), learned(engine), sizes.num_test_iterations),
+        (encoded(pictures.encoder, images), learned(engine), sizes.num_test_iterations),
         (feedforward_starts(perception, images), natural(0.7, 0.0), sizes.natural_steps),
     )
     told, notes = [], []
@@ -138,13 +132,13 @@ def draw_reconstructions(
         told.append(_told(models, run.path.loc[:, :, : _SHOWN_STEPS + 1])[:, :1])
         notes.append(run.path_nats[:, :1, : _SHOWN_STEPS + 1])
     # Engines below one another within each shape.
-    pictures = np.repeat(np.asarray(images[:, :1]), len(contenders), axis=1)
+    shown = np.repeat(np.asarray(images[:, :1]), len(contenders), axis=1)
     told, notes = np.concatenate(told, axis=1), np.concatenate(notes, axis=1)
-    rows = pictures.shape[0] * pictures.shape[1]
+    rows = shown.shape[0] * shown.shape[1]
     context.figure(
         "reconstructions",
         plot_reconstructions(
-            pictures.reshape(rows, *pictures.shape[2:]),
+            shown.reshape(rows, *shown.shape[2:]),
             told.reshape(rows, *told.shape[2:]),
             titles=["start", *(f"step {step}" for step in range(1, _SHOWN_STEPS + 1))],
             notes=notes.reshape(rows, -1),
@@ -165,7 +159,7 @@ def draw_surface(
     context: RunContext,
     perception: SpritePerception,
     engine: Iterative,
-    images: Float[Array, "shapes n size size"],
+    images: Images,
     settings: Float[Array, "4"],
     *,
     key: Key,

@@ -24,6 +24,9 @@ TEMPLATE_CELLS = 64
 TEMPLATE_EXTENT = 16.0
 """Half side of a template in canvas pixels at scale 1; the sprites reach 13.6."""
 
+Images = Float[Array, "shapes n size size"]
+"""Pictures of every shape."""
+
 CLASS_STEP = (0.1 / 0.171, 2.0 / 40.0, 32.0 / 31.0 / 9.24, 32.0 / 31.0 / 9.24)
 """One class of scale, orientation and position in the units of z (see `SpriteCoordinates`)."""
 

@@ -20,11 +20,11 @@ from ...models.static import SpatialTransformer, model_at
 from ...nn import direction_of
 from ...objectives import Evidence, FreeEnergy
 from ...train import FitResult, FullBatch, LossDescent
-from ...typing import Array, Float, Int, Key, PyTree, Scalar
+from ...typing import Array, Int, Key, PyTree, Scalar
 from ._amortized import FAMILY, SpriteEncoder, iterative_engine
 from ._engines import over_pictures
 from ._perceive import SpritePerception
-from ._sprites import NUM_SHAPES, latents_at, render
+from ._sprites import NUM_SHAPES, Images, latents_at, render
 
 START_LOG_SCALE = -3.0
 """Log standard deviation (in z) of every start that is not the encoder's: half a pixel."""
@@ -43,7 +43,7 @@ class Pictures(NamedTuple):
     train: Int[Array, "shapes n"]
     encoder: SpriteEncoder | None = None
 
-    def draw(self, batch: int, *, key: Key) -> Float[Array, "shapes batch size size"]:
+    def draw(self, batch: int, *, key: Key) -> Images:
         """Random pictures of every shape."""
         chosen = jr.randint(key, (NUM_SHAPES, batch), 0, self.train.shape[1])
         return jax.vmap(lambda index: render(latents_at(index)))(jnp.take_along_axis(self.train, chosen, axis=1))
@@ -164,9 +164,7 @@ def iterative_loss(num_iterations: int, batch: int = 8) -> Callable[..., Scalar]
 
 
 @eqx.filter_jit
-def feedforward_starts(
-    perception: SpritePerception, images: Float[Array, "shapes n size size"]
-) -> DiagonalGaussianParams:
+def feedforward_starts(perception: SpritePerception, images: Images) -> DiagonalGaussianParams:
     """Starts from mass, centroid and a ring of angles, for each picture's own shape."""
     locs = jnp.stack([jax.vmap(lambda image, k=k: perception.start(image, k))(images[k]) for k in range(NUM_SHAPES)])
     return DiagonalGaussianParams(locs, jnp.full_like(locs, START_LOG_SCALE))

@@ -17,16 +17,7 @@ from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Float, Key
 from ...viz import animate_control, plot_success, plot_terms
 from ._perceive import SpritePerception
-from ._reaching import (
-    PerceivedTask,
-    ReachingEpisodes,
-    arrival,
-    explore,
-    learn_dynamics,
-    look,
-    play,
-    pose_error,
-)
+from ._reaching import PerceivedTask, ReachingEpisodes, arrival, explore, learn_dynamics, look, play, pose_error
 from ._sprites import CLASS_STEP, render, similarity_of
 
 SOURCE = "slides 'Inference and learning in an interactive dSprite environment', action selection"

@@ -13,7 +13,7 @@ from ...inference.engines import Iterative
 from ...metrics import proportion
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Int, Key
-from ._amortized import SpriteEncoder, iterative_engine
+from ._amortized import iterative_engine
 from ._perceive import SpritePerception
 from ._perception_measures import compare_ends, race
 from ._perception_report import draw_reconstructions, draw_surface, floats, report_gaps, report_speed
@@ -106,14 +106,14 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
         jnp.asarray(part) for part in split_configurations(max(config.num_images, config.num_compared), key=held_key)
     )
     decode(context, perception, held_out[: config.num_images], key=decode_key)
-    encoder, engine = train(config, context, Pictures(perception, by_shape(train_index)), key=key)
+    trained, engine = train(config, context, Pictures(perception, by_shape(train_index)), key=key)
 
     def pictures(index: Array, count: int) -> Float[Array, "shapes m 64 64"]:
         return jax.vmap(lambda row: render(latents_at(row)))(by_shape(index)[:, : count // NUM_SHAPES])
 
     images = pictures(held_out, config.num_compared)
     energies = context.stage(
-        "gaps", lambda key: compare_ends(config, context, perception, encoder, engine, images, key=key), key=gap_key
+        "gaps", lambda key: compare_ends(config, context, trained, engine, images, key=key), key=gap_key
     )
     report_gaps(context, energies, key=boot_key)
     timed = pictures(held_out, config.num_timed)
@@ -122,7 +122,7 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
         "speed", lambda key: race(config, perception, tuning, timed, key=key), key=speed_key
     )
     report_speed(context, settings, paths, key=boot_key)
-    draw_reconstructions(config, context, perception, encoder, engine, images, key=boot_key)
+    draw_reconstructions(config, context, trained, engine, images, key=boot_key)
     draw_surface(config, context, perception, engine, images, settings, key=boot_key)
 
 
@@ -166,8 +166,8 @@ def decode(context: RunContext, perception: SpritePerception, index: Array, *, k
     )
 
 
-def train(config: Config, context: RunContext, pictures: Pictures, *, key: Key) -> tuple[SpriteEncoder, Iterative]:
-    """The encoder (dreams, then pictures), and the engine of iterative amortized inference on top of it."""
+def train(config: Config, context: RunContext, pictures: Pictures, *, key: Key) -> tuple[Pictures, Iterative]:
+    """The pictures with their encoder (trained on dreams, then on them), and the engine of iterative amortized inference on top of it."""
     fit, perception = (lambda name: partial(context.fit, name)), pictures.perception
     encoder_like = partial(new_encoder, perception, key=jr.key(0))
     dreamer = context.stage(
@@ -180,4 +180,4 @@ def train(config: Config, context: RunContext, pictures: Pictures, *, key: Key) 
         train_iterative, fit("iterative"), pictures, config.iterative_steps, num_iterations=config.num_iterations
     )
     engine = context.stage("iterative", iterate, key=key, like=partial(iterative_engine, key=jr.key(0)))
-    return encoder, engine
+    return pictures, engine

@@ -95,11 +95,7 @@ class LinearDynamics(AbstractLinearDynamics):
     scale_tril: Float[Array, "d d"]
 
     def __init__(
-        self,
-        matrix: Array,
-        control: Array | None = None,
-        scale_tril: Array | None = None,
-        offset: Array | None = None,
+        self, matrix: Array, control: Array | None = None, scale_tril: Array | None = None, offset: Array | None = None
     ):
         """Missing parts default to: no control (a = 0), unit noise, no offset.
 
