@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from ..results import BadInputError
-from ..typing import Array, Float, Key, Nonlinearity
+from ..typing import Array, Float, Key
 from ._dense import MLP, xavier_uniform
 
 
@@ -123,7 +123,6 @@ class ConvolutionalEncoder(eqx.Module):
     embedding: PatchEmbedding
     convolution: Convolution
     head: MLP
-    activation: Nonlinearity = eqx.field(static=True)
 
     def __init__(
         self,
@@ -135,7 +134,6 @@ class ConvolutionalEncoder(eqx.Module):
         patch: int = 4,
         width: int = 256,
         depth: int = 1,
-        activation: Nonlinearity = jax.nn.elu,
     ):
         """Build the encoder.
 
@@ -152,12 +150,11 @@ class ConvolutionalEncoder(eqx.Module):
         self.embedding = PatchEmbedding(1, channels[0], patch, key=embedding_key)
         self.convolution = Convolution(channels[0], channels[1], stride=2, key=convolution_key)
         features = (size // (2 * patch)) ** 2 * channels[1]
-        self.head = MLP(features, out_size, width, depth, key=head_key, activation=activation)
-        self.activation = activation
+        self.head = MLP(features, out_size, width, depth, key=head_key)
 
     def __call__(self, image: Float[Array, "size size"]) -> Float[Array, " out"]:
-        grid = self.activation(self.embedding(image[:, :, None]))
-        grid = self.activation(self.convolution(grid))
+        grid = jax.nn.elu(self.embedding(image[:, :, None]))
+        grid = jax.nn.elu(self.convolution(grid))
         return self.head(grid.ravel())
 
 
@@ -178,7 +175,6 @@ class ConvolutionalDecoder(eqx.Module):
     smoothing: Convolution
     output: PatchExpansion
     side: int = eqx.field(static=True)
-    activation: Nonlinearity = eqx.field(static=True)
 
     def __init__(
         self,
@@ -190,21 +186,19 @@ class ConvolutionalDecoder(eqx.Module):
         patch: int = 4,
         width: int = 256,
         depth: int = 1,
-        activation: Nonlinearity = jax.nn.elu,
     ):
         """Build the decoder; arguments as for `ConvolutionalEncoder`, of which it is the mirror image."""
         if size % (2 * patch):
             raise BadInputError(f"Expected a size that is a multiple of {2 * patch} (twice the patch), got {size}.")
         body_key, middle_key, smoothing_key, output_key = jr.split(key, 4)
         self.side = size // (2 * patch)
-        self.body = MLP(in_size, self.side**2 * channels[1], width, depth, key=body_key, activation=activation)
+        self.body = MLP(in_size, self.side**2 * channels[1], width, depth, key=body_key)
         self.middle = PatchExpansion(channels[1], channels[0], 2, key=middle_key)
         self.smoothing = Convolution(channels[0], channels[0], key=smoothing_key)
         self.output = PatchExpansion(channels[0], 1, patch, key=output_key)
-        self.activation = activation
 
     def __call__(self, z: Float[Array, " in"]) -> Float[Array, "size size"]:
-        grid = self.activation(self.body(z)).reshape(self.side, self.side, -1)
-        grid = self.activation(self.middle(grid))
-        grid = self.activation(self.smoothing(grid))
+        grid = jax.nn.elu(self.body(z)).reshape(self.side, self.side, -1)
+        grid = jax.nn.elu(self.middle(grid))
+        grid = jax.nn.elu(self.smoothing(grid))
         return self.output(grid)[:, :, 0]

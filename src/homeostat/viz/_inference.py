@@ -67,20 +67,15 @@ def plot_energy_surface(
     return figure
 
 
-def plot_energies(curves: Mapping[str, Float[np.ndarray, "images steps"]], *, level_nats: float = 1.0) -> Figure:
-    """Median energy above the optimum against steps, with the middle half of the images shaded.
-
-    Args:
-        curves: energies above the optimum, in nats, by the engine's name.
-        level_nats: drawn as a line.
-    """
+def plot_energies(curves: Mapping[str, Float[np.ndarray, "images steps"]]) -> Figure:
+    """Median energy above the optimum (nats, by the engine's name) against steps; the middle half of the images is shaded."""
     figure, (axis,) = panels(7.5, 4.8, boxed=True)
     for index, (name, excess) in enumerate(curves.items()):
         low, middle, high = np.quantile(np.maximum(np.asarray(excess), 1e-3), [0.25, 0.5, 0.75], axis=0)
         steps = np.arange(len(middle))
         axis.plot(steps, middle, color=f"C{index}", label=name)
         axis.fill_between(steps, low, high, color=f"C{index}", alpha=0.2, lw=0)
-    axis.axhline(level_nats, color="black", lw=0.8, ls="--", label=f"{level_nats:g} nat above the optimum")
+    axis.axhline(1.0, color="black", lw=0.8, ls="--", label="1 nat above the optimum")
     axis.set_xscale("symlog", linthresh=10)
     axis.set_xlim(left=0)
     axis.set(yscale="log", xlabel="steps", ylabel="free energy above the optimum, nats")

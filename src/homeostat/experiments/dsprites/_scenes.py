@@ -45,10 +45,10 @@ def draw_scene(*, key: Key) -> Scene:
     return Scene(SpriteScene(3, COLOURS).picture(state), latents, order)
 
 
-def scene_models(sigma: float = SIGMA) -> OccludedSprites:
+def scene_models() -> OccludedSprites:
     """Given-template models of all six orders of depth, stacked; row k belongs to row k of `depth_orders`."""
     templates = sprite_templates()
-    log_sigma = jnp.log(jnp.asarray(sigma, templates.dtype))
+    log_sigma = jnp.log(jnp.asarray(SIGMA, templates.dtype))
     build = lambda order: OccludedSprites(templates, jnp.asarray(COLOURS), order, jnp.zeros(3), log_sigma)  # noqa: E731
     return stack_models(tuple(map(build, depth_orders())))
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 
+from ....core import AbstractSequentialModel
 from ....nn import RELU_GAIN, Dense, Features
 from ....results import BadInputError
 from ....typing import Action, Array, Distribution, Float, Key, Nonlinearity, Observation
@@ -41,6 +42,21 @@ class ConditionalNormal(eqx.Module):
         loc, log_variance = jnp.split(self.head(features), 2)
         scale = jnp.exp(0.5 * jnp.clip(log_variance, *self.log_variance_bounds))
         return dist.Normal(loc, scale, validate_args=False).to_event(1)
+
+
+class AbstractDeepModel(AbstractSequentialModel):
+    """A model whose latents of a step have a Gaussian prior given the memory.
+
+    Attributes:
+        latent_prior: from the memory to the distribution of z.
+    """
+
+    latent_prior: eqx.AbstractVar[ConditionalNormal]
+
+    @property
+    def dim(self) -> int:
+        """Number of latent variables of a step."""
+        return self.latent_prior.dim
 
 
 @final

@@ -8,12 +8,11 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 
-from ....core import AbstractSequentialModel
 from ....nn import LSTM, DCGANDecoder, DCGANEncoder, Dense, LSTMState, VGGDecoder, VGGEncoder
 from ....results import BadInputError
 from ....typing import Action, Any, Array, Distribution, Float, Key, Observation
 from ...static import AbstractLikelihood
-from ._parts import ConditionalNormal, action_vector, check_dim, flat_observation
+from ._parts import AbstractDeepModel, ConditionalNormal, action_vector, check_dim, flat_observation
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class SVGCarry(NamedTuple):
 
 
 @final
-class SVG(AbstractSequentialModel):
+class SVG(AbstractDeepModel):
     """The latents say what the last frame does not tell about the next.
 
         g_t = encoder(x_t - 1/2),   u_t = LSTM_prior([g_{t-1}, a_{t-1}]),   z_t ~ N(m(u_t), s(u_t)^2)
@@ -93,11 +92,6 @@ class SVG(AbstractSequentialModel):
     density: AbstractLikelihood
     start: Float[Array, " code"]
     action_dim: int = eqx.field(static=True, default=0)
-
-    @property
-    def dim(self) -> int:
-        """Number of latent variables of a step."""
-        return self.latent_prior.dim
 
     def init_carry(self) -> SVGCarry:
         code = jnp.concatenate([self.start, jnp.zeros(self.action_dim, self.start.dtype)])
