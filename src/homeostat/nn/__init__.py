@@ -5,6 +5,7 @@ from ._convolution import (
     Convolution as Convolution,
     ConvolutionalDecoder as ConvolutionalDecoder,
     ConvolutionalEncoder as ConvolutionalEncoder,
+    FlatImage as FlatImage,
     PatchEmbedding as PatchEmbedding,
     PatchExpansion as PatchExpansion,
 )

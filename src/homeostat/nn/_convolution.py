@@ -202,3 +202,17 @@ class ConvolutionalDecoder(eqx.Module):
         grid = jax.nn.elu(self.middle(grid))
         grid = jax.nn.elu(self.smoothing(grid))
         return self.output(grid)[:, :, 0]
+
+
+@final
+class FlatImage(eqx.Module):
+    """A decoder of images whose pixels stand in one vector.
+
+    Attributes:
+        network: gives the image.
+    """
+
+    network: ConvolutionalDecoder
+
+    def __call__(self, z: Float[Array, " d"]) -> Float[Array, " n"]:
+        return jnp.ravel(self.network(z))
