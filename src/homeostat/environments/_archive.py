@@ -32,12 +32,8 @@ class ArchiveImages(AbstractRenderer):
         packed: (737280, 512) bytes, `DSpritesArchive.packed`; 377 MB.
     """
 
-    packed: Array
-    size: int = eqx.field(static=True)
-
-    def __init__(self, packed: Any):
-        self.packed = jnp.asarray(_checked(packed))
-        self.size = CANVAS
+    packed: Array = eqx.field(converter=lambda packed: jnp.asarray(_checked(packed)))
+    size: int = eqx.field(static=True, default=CANVAS, init=False)
 
     def image(self, shape, scale, angle, x_pixels, y_pixels):
         raise BadInputError(

@@ -10,8 +10,10 @@ import abc
 from typing import NamedTuple, final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 
 from ..core import Bounded
 from ..results import BadInputError
@@ -19,7 +21,7 @@ from ..typing import Any, Array, Float, Key, PyTree
 from ._configurations import AbstractConfigurations, UniformConfigurations
 from ._goals import AbstractGoal, Target
 from ._grid import SpriteGrid
-from ._motion import AbstractMotion, GridMotion
+from ._motion import AbstractMotion, GridMotion, SecondOrderMotion
 from ._renderers import AbstractRenderer, PixelExact
 from ._world import AbstractSpriteWorld, WorldState
 
@@ -105,15 +107,7 @@ class AbstractSprites(AbstractSpriteWorld[WorldState]):
 
 @final
 class DSprites(AbstractSprites[SpriteState]):
-    """One white sprite on a black canvas.
-
-    Attributes:
-        grid: the lattice of configurations; `SpriteGrid(39)` has the original data set's angles.
-        motion: how actions move the sprite.
-        renderer: how it is drawn.
-        start: where episodes start.
-        goal: what they ask for.
-    """
+    """One white sprite on a black canvas; `SpriteGrid(39)` has the original data set's angles."""
 
     grid: SpriteGrid = SpriteGrid()
     motion: AbstractMotion = GridMotion()
@@ -162,3 +156,20 @@ class DSprites(AbstractSprites[SpriteState]):
     def _begin(self, latents: Array, *, key: Key) -> SpriteState:
         velocity = jnp.zeros(self.motion.memory, jnp.result_type(float))
         return SpriteState(latents, velocity, self.goal.draw(self, latents, key=key))
+
+
+def moving_sprites(num_sequences: int, num_frames: int, *, key: Key) -> np.ndarray:
+    """Sprites that begin anywhere, at rest, and are pushed at random; bytes [sequences, frames, 64, 64], ink 255."""
+    world = DSprites(motion=SecondOrderMotion(gain=np.diag([0.1, 0.7, 0.7, 0.7])))
+
+    def step(state: SpriteState, step_key: Key) -> tuple[SpriteState, Float[Array, "5"]]:
+        push_key, move_key = jr.split(step_key)
+        push = jr.uniform(push_key, (4,), minval=-1.0, maxval=1.0)
+        return world.transition(state, push, key=move_key), world.latents(state)
+
+    def one(one_key: Key) -> Array:
+        begin_key, walk_key = jr.split(one_key)
+        _, latents = jax.lax.scan(step, world.initial(key=begin_key), jr.split(walk_key, num_frames))
+        return jax.lax.map(lambda z: jnp.round(255.0 * world.render(z)).astype(jnp.uint8), latents)
+
+    return np.asarray(eqx.filter_jit(lambda keys: jax.lax.map(one, keys))(jr.split(key, num_sequences)))

@@ -64,10 +64,7 @@ class SpriteScene(AbstractSprites[SceneState]):
     Attributes:
         objects: number of sprites.
         palette: colours to draw from, one row each; sprites get different ones as far as there are enough.
-        motion: how actions move each sprite.
-        renderer: how each is drawn.
         start: where each starts, independently.
-        goal: what episodes ask for.
     """
 
     objects: int = eqx.field(static=True, default=2)

@@ -11,12 +11,14 @@ from ._convolution import (
 )
 from ._dense import (
     MLP as MLP,
+    RELU_GAIN as RELU_GAIN,
     Dense as Dense,
+    Features as Features,
     HighwayMLP as HighwayMLP,
     LayerNorm as LayerNorm,
+    clipped_leaky_relu as clipped_leaky_relu,
     xavier_uniform as xavier_uniform,
 )
-from ._features import RELU_GAIN as RELU_GAIN, Features as Features, clipped_leaky_relu as clipped_leaky_relu
 from ._images import (
     DCGAN_CHANNELS as DCGAN_CHANNELS,
     VGG_STACKS as VGG_STACKS,

@@ -1,8 +1,14 @@
 """Models of sequences: linear, switching and nonlinear dynamics, hidden Markov chains, and well-known systems."""
 
 from ._bayesian_dynamics import BayesianLinearDynamics as BayesianLinearDynamics
-from ._conditioned import Conditioned as Conditioned
-from ._conditioned_on_first import ConditionedOnFirst as ConditionedOnFirst, Given as Given
+from ._conditioned import (
+    Conditioned as Conditioned,
+    ConditionedOnFirst as ConditionedOnFirst,
+    Given as Given,
+    WithNoise as WithNoise,
+    measured as measured,
+    with_own_noise as with_own_noise,
+)
 from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics
 from ._hidden_markov import HiddenMarkov as HiddenMarkov
 from ._linear_dynamics import (
@@ -20,7 +26,6 @@ from ._maps import (
 )
 from ._nonlinear_gaussian import NonlinearGaussian as NonlinearGaussian
 from ._periodic import Periodic as Periodic
-from ._poisson import PoissonEmission as PoissonEmission
 from ._second_order import in_displacement_coordinates as in_displacement_coordinates, second_order as second_order
 from ._simulate import (
     first_snapshot as first_snapshot,
@@ -35,7 +40,7 @@ from ._state_emissions import (
     GaussianEmissions as GaussianEmissions,
     PoissonEmissions as PoissonEmissions,
 )
-from ._state_space import StateSpace as StateSpace
+from ._state_space import PoissonEmission as PoissonEmission, StateSpace as StateSpace
 from ._switching_linear import (
     RegimeMixture as RegimeMixture,
     RegimeState as RegimeState,
@@ -62,7 +67,6 @@ from ._transitions import (
     TransitionMatrix as TransitionMatrix,
 )
 from ._validation import scale_tril_of as scale_tril_of
-from ._with_noise import WithNoise as WithNoise, measured as measured, with_own_noise as with_own_noise
 from .deep._deep_markov import DeepMarkov as DeepMarkov, GatedTransition as GatedTransition, deep_markov as deep_markov
 from .deep._densities import (
     OUTPUT_LOG_VARIANCE as OUTPUT_LOG_VARIANCE,

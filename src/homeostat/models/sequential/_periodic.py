@@ -6,7 +6,6 @@ measured angle is known only up to whole turns; it is paid where a measurement m
 to the branch nearest to the prediction.
 """
 
-from collections.abc import Sequence
 from typing import final
 
 import equinox as eqx
@@ -26,15 +25,9 @@ class Periodic(eqx.Module):
         periods: one entry for each coordinate, its period in the coordinate's unit; infinite for an ordinary coordinate.
     """
 
-    periods: Float[Array, " d"]
+    periods: Float[Array, " d"] = eqx.field(converter=lambda periods: jnp.asarray(periods, jnp.result_type(float)))
 
-    def __init__(self, periods: Array | Sequence[float]):
-        """`periods` may be any sequence of positive numbers or infinities.
-
-        Raises:
-            BadInputError: a period is not positive.
-        """
-        self.periods = jnp.asarray(periods, jnp.result_type(float))
+    def __check_init__(self):
         if self.periods.ndim != 1:
             raise BadInputError(f"Expected one period for each coordinate, got shape {self.periods.shape}.")
         if not isinstance(self.periods, Tracer) and not np.all(np.asarray(self.periods) > 0.0):
