@@ -102,7 +102,7 @@ class AbstractSprites(AbstractSpriteWorld[WorldState]):
         if checked.shape != expected:
             number = "one sprite" if expected == (5,) else f"{expected[0]} sprites"
             raise BadInputError(f"Expected the latents of {number}, shape {expected}, got shape {checked.shape}.")
-        return self.motion.cast(self.grid.contain(checked))
+        return self.motion.cast(jnp.vectorize(self.grid.contain, signature="(k)->(k)")(checked))
 
 
 @final
