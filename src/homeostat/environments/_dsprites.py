@@ -50,7 +50,6 @@ class AbstractSprites(AbstractSpriteWorld[WorldState]):
         goal: what they ask for.
     """
 
-    grid: eqx.AbstractVar[SpriteGrid]
     motion: eqx.AbstractVar[AbstractMotion]
     renderer: eqx.AbstractVar[AbstractRenderer]
     start: eqx.AbstractVar[AbstractConfigurations]
