@@ -127,14 +127,12 @@ class GymnasiumEnv(gymnasium.Env):
         self._carry = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Begin an episode."""
         super().reset(seed=seed)
         checked = self.extras.options(self.environment, options or {}, ())
         self._carry, step, info = _reset_one(self.environment, self.extras, checked, draw_key(self.np_random))
         return to_space(step.observation, self.environment.observation_spec), _numpy(info)
 
     def step(self, action: Any):
-        """Take an action of the action space."""
         if self._carry is None:
             raise BadInputError("Expected reset() before the first step(), got step().")
         decoded = jax.tree.map(jnp.asarray, decode_action(action, self.action_space, self.environment.action_spec))
@@ -202,7 +200,6 @@ class GymnasiumVectorEnv(VectorEnv):
         return to_space(step.observation, self.environment.observation_spec, copy=False), self._info(info)
 
     def step(self, actions: Any):
-        """Take one action everywhere."""
         if self._carry is None:
             raise BadInputError("Expected reset() before the first step(), got step().")
         decoded = jax.tree.map(jnp.asarray, decode_action(actions, self.action_space, self._actions))
@@ -239,11 +236,9 @@ class GymnasiumFuncEnv(FuncEnv):
         self.observation_space = space_of(environment.observation_spec)
 
     def initial(self, rng: Key, params: None = None) -> PyTree:
-        """Draw the first state of an episode."""
         return self.environment.initial(key=rng)
 
     def transition(self, state: PyTree, action: Any, rng: Key, params: None = None) -> PyTree:
-        """Draw the next state."""
         return self.environment.transition(state, self._decoded(action), key=rng)
 
     def observation(self, state: PyTree, rng: Key, params: None = None) -> PyTree:
@@ -251,19 +246,15 @@ class GymnasiumFuncEnv(FuncEnv):
         return by_name(self.environment.observation(state, key=rng))
 
     def reward(self, state: PyTree, action: Any, next_state: PyTree, rng: Key, params: None = None) -> Array:
-        """Reward of a transition."""
         return self.environment.reward(state, self._decoded(action), next_state)
 
     def terminal(self, state: PyTree, rng: Key, params: None = None) -> Array:
-        """Whether the task ended."""
         return self.environment.terminal(state)
 
     def state_info(self, state: PyTree, params: None = None) -> dict[str, Array]:
-        """Entries of `info`."""
         return self.extras.info(self.environment, state)
 
     def transition_info(self, state: PyTree, action: Any, next_state: PyTree, params: None = None) -> dict[str, Array]:
-        """`state_info` of the next state."""
         return self.state_info(next_state)
 
     def render_init(self, params: None = None, **kwargs: Any) -> tuple[()]:
