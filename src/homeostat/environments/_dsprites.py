@@ -56,7 +56,7 @@ class AbstractSprites(AbstractSpriteWorld[WorldState]):
     goal: eqx.AbstractVar[AbstractGoal]
 
     @abc.abstractmethod
-    def _begin(self, latents: Array, *, key: Key) -> WorldState:
+    def _begin(self, latents: Array, *, key: Key) -> Any:
         """First state of an episode that starts at `latents`."""
 
     @property
@@ -89,10 +89,10 @@ class AbstractSprites(AbstractSpriteWorld[WorldState]):
     def terminal(self, state):
         return self.goal.reached(self, state)
 
-    def latents(self, state):
+    def latents(self, state: Any):
         return state.latents
 
-    def goal_of(self, state):
+    def goal_of(self, state: Any):
         return state.goal
 
     def _placed(self, latents: Any) -> Array:

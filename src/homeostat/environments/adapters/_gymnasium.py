@@ -92,7 +92,7 @@ def _reset_many(environment: AbstractEnvironment, extras: AbstractExtras, option
 
 
 @eqx.filter_jit
-def _step_many(running: AutoReset, extras: AbstractExtras, carry: _Carry, action: PyTree):
+def _step_many(running: Any, extras: AbstractExtras, carry: _Carry, action: PyTree):
     """Steps of an `AutoReset` of a `TimeLimit` of the environment."""
 
     def one(carry: _Carry, action: PyTree):
