@@ -8,8 +8,7 @@ import pytest
 
 from homeostat.environments import Antialiased, ContinuousMotion, DSprites
 from homeostat.environments.wrappers import PixelNoise
-from homeostat.experiments.dsprites._exploration import Reversal, Spring
-from homeostat.experiments.dsprites._interaction import explore, true_first_order, true_second_order
+from homeostat.experiments.dsprites._interaction import Reversal, Spring, explore, true_first_order, true_second_order
 from homeostat.experiments.dsprites._sprites import CLASS_STEP, class_errors, in_classes
 from homeostat.experiments.dsprites._tracking import tracking_models
 from homeostat.models.sequential import LinearGaussian, in_displacement_coordinates

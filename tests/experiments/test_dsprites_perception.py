@@ -21,7 +21,6 @@ from homeostat.experiments.dsprites import (
 )
 from homeostat.inference.engines import Feedback
 from homeostat.models.static import Similarity, SpriteCoordinates, model_at
-from homeostat.objectives import Evidence
 from homeostat.results import BadInputError
 from homeostat.train import LossDescent
 
@@ -158,7 +157,7 @@ def test_encoder_reads_positions_relative_to_its_window_and_angles_on_their_bran
     np.testing.assert_allclose(moved.log_scale, params.log_scale, atol=tolerances.AUTODIFF)
     angles = np.asarray(params.loc[:, 1] * gain[1])
     assert np.all(np.abs(angles) <= np.pi / np.asarray(SYMMETRY_ORDER))
-    one = amortized.GivenShape(encoder, 1)(Evidence(image))
+    one = encoder.given(1, image)
     np.testing.assert_array_equal(one.loc, params.loc[1])
 
 

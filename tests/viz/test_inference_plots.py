@@ -4,8 +4,6 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from homeostat.viz import (
-    EnergyCurves,
-    Gaps,
     PathOnSurface,
     plot_energies,
     plot_energy_surface,
@@ -31,7 +29,7 @@ def test_surface_marks_its_minimum_and_every_path():
 
 def test_energies_are_medians_over_images():
     excess = np.array([[100.0, 10.0, 0.1], [200.0, 20.0, 0.2], [900.0, 90.0, 0.9]])
-    figure = plot_energies([EnergyCurves("one", excess)])
+    figure = plot_energies({"one": excess})
     (axis,) = figure.axes
     np.testing.assert_allclose(axis.lines[0].get_ydata(), [200.0, 20.0, 0.2])
     np.testing.assert_allclose(axis.lines[1].get_ydata(), 1.0)
@@ -39,7 +37,7 @@ def test_energies_are_medians_over_images():
 
 
 def test_gaps_count_every_image_even_those_below_zero():
-    figure = plot_gaps([Gaps("one", np.array([-3.0, 0.0, 0.5, 40.0])), Gaps("two", np.array([1.0, 1.0, 2.0, 5.0]))])
+    figure = plot_gaps({"one": np.array([-3.0, 0.0, 0.5, 40.0]), "two": np.array([1.0, 1.0, 2.0, 5.0])})
     for axis in figure.axes:
         assert sum(patch.get_height() for patch in axis.patches if isinstance(patch, Rectangle)) == 4
     assert "median 0.25" in figure.axes[0].get_title()

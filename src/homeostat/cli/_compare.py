@@ -28,7 +28,7 @@ class ClaimDifference(NamedTuple):
     passed: tuple[bool | None, bool | None]
 
 
-class Comparison(NamedTuple):
+class RunComparison(NamedTuple):
     """Two runs side by side.
 
     Attributes:
@@ -42,7 +42,7 @@ class Comparison(NamedTuple):
     setting: dict[str, tuple[Any, Any]]
 
 
-def compare_runs(first: Path, second: Path) -> Comparison:
+def compare_runs(first: Path, second: Path) -> RunComparison:
     """Compare two finished runs."""
     a, b = read_result(first), read_result(second)
     claims_a, claims_b = ({claim["id"]: claim for claim in result["claims"]} for result in (a, b))
@@ -51,12 +51,12 @@ def compare_runs(first: Path, second: Path) -> Comparison:
     ]
     names = ("experiment", "scale", "seed", "versions", "machine", "seconds", "summary")
     setting_a, setting_b = (flatten({name: result.get(name) for name in names}) for result in (a, b))
-    return Comparison(
+    return RunComparison(
         claims, _differences(flatten(a["config"]), flatten(b["config"])), _differences(setting_a, setting_b)
     )
 
 
-def print_comparison(comparison: Comparison, first: Path, second: Path) -> None:
+def print_comparison(comparison: RunComparison, first: Path, second: Path) -> None:
     """Print a comparison on standard output."""
     from rich.console import Console
     from rich.table import Table

@@ -11,7 +11,7 @@ from ..typing import Any
 _BLOCK_BYTES = 1 << 25
 
 
-class Parts(NamedTuple):
+class SequenceParts(NamedTuple):
     """Sequences as one array each.
 
     Attributes:
@@ -39,7 +39,7 @@ class Parts(NamedTuple):
         times: Any,
         actions: Any,
         labels: Listed[str] | None,
-    ) -> "Parts":
+    ) -> "SequenceParts":
         """Cut padded arrays into sequences, and see that there are as many of everything."""
         count = len(values)
         expect_same(count > 0, f"at least one sequence in {name}", "none", "pass some data")
@@ -49,7 +49,7 @@ class Parts(NamedTuple):
         )
         if isinstance(values, np.ndarray):
             cut = _cut_padded(name, values, lengths, observed, times, actions)
-            return Parts(name, *cut, called)
+            return SequenceParts(name, *cut, called)
         if lengths is not None:
             raise BadInputError(
                 f"Expected no lengths beside a list of arrays in {name}, whose lengths are its own: leave them out, or "
@@ -61,7 +61,9 @@ class Parts(NamedTuple):
                 raise BadInputError(f"Expected {count} {what} in {name}, one for each sequence, got {len(more)}.")
         masks, moments, inputs = others
         inputs = None if inputs is None else tuple(map(_columns, inputs))
-        return Parts(name, tuple(_columns(np.asanyarray(one)) for one in values), masks, moments, inputs, called)
+        return SequenceParts(
+            name, tuple(_columns(np.asanyarray(one)) for one in values), masks, moments, inputs, called
+        )
 
 
 def _columns(array: np.ndarray) -> np.ndarray:
@@ -149,7 +151,7 @@ def expect_same(fits: bool, expected: str, got: str, advice: str) -> None:
         raise BadInputError(f"Expected {expected}, got {got}: {advice}.")
 
 
-def check_parts(parts: Parts) -> None:
+def check_parts(parts: SequenceParts) -> None:
     """Check every sequence, reading every number once.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy as np
 from ..results import BadInputError
 from ..typing import Any
 from ._rows import checked_indices
-from ._sequence_checks import Parts, check_parts, expect_same
+from ._sequence_checks import SequenceParts, check_parts, expect_same
 
 _BLOCK_BYTES = 1 << 22
 
@@ -169,7 +169,7 @@ class Sequences(AbstractSequences):
                 columns than entries.
         """
         self._name = name
-        parts = Parts.of(name, values, lengths, observed, times, actions, labels)
+        parts = SequenceParts.of(name, values, lengths, observed, times, actions, labels)
         check_parts(parts)
         self._parts = parts
         self._lengths = np.array([len(part) for part in parts.values], np.int64)

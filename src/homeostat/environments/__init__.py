@@ -14,13 +14,8 @@ from ._configurations import (
     FixedConfiguration as FixedConfiguration,
     UniformConfigurations as UniformConfigurations,
 )
-from ._dsprites import DSprites as DSprites, SpriteState as SpriteState
-from ._episodes import (
-    AutoReset as AutoReset,
-    TimedState as TimedState,
-    TimeLimit as TimeLimit,
-    TimeStep as TimeStep,
-)
+from ._dsprites import DSprites as DSprites, SpriteState as SpriteState, moving_sprites as moving_sprites
+from ._episodes import AutoReset as AutoReset, TimedState as TimedState, TimeLimit as TimeLimit, TimeStep as TimeStep
 from ._goals import (
     AbstractGoal as AbstractGoal,
     ImagePreference as ImagePreference,
@@ -35,12 +30,12 @@ from ._motion import (
     OneFactorMotion as OneFactorMotion,
     SecondOrderMotion as SecondOrderMotion,
 )
-from ._moving_sprites import moving_sprites as moving_sprites
 from ._outlines import outline as outline
 from ._renderers import AbstractRenderer as AbstractRenderer, PixelExact as PixelExact
 from ._scene import RAINBOW as RAINBOW, SceneState as SceneState, SpriteScene as SpriteScene
 from ._simulated import Simulated as Simulated, spec_of_distribution as spec_of_distribution
 from ._world import AbstractSpriteWorld as AbstractSpriteWorld
+from ._wrapper import AbstractWrapper as AbstractWrapper
 from .adapters import register as _register
 from .wrappers import (
     AbstractObservationWrapper as AbstractObservationWrapper,

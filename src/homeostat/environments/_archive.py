@@ -32,12 +32,8 @@ class ArchiveImages(AbstractRenderer):
         packed: (737280, 512) bytes, `DSpritesArchive.packed`; 377 MB.
     """
 
-    packed: Array
-    size: int = eqx.field(static=True)
-
-    def __init__(self, packed: Any):
-        self.packed = jnp.asarray(_checked(packed))
-        self.size = CANVAS
+    packed: Array = eqx.field(converter=lambda packed: jnp.asarray(_checked(packed)))
+    size: int = eqx.field(static=True, default=CANVAS, init=False)
 
     def image(self, shape, scale, angle, x_pixels, y_pixels):
         raise BadInputError(
@@ -59,13 +55,7 @@ class ArchiveImages(AbstractRenderer):
 
 
 class ArchiveReport(NamedTuple):
-    """Outcome of a comparison of the data set with the renderer.
-
-    Attributes:
-        images: number of images compared.
-        wrong_images: number of images that differ in at least one pixel.
-        wrong_pixels: number of pixels that differ.
-    """
+    """Outcome of a comparison of the data set with the renderer."""
 
     images: int
     wrong_images: int
@@ -74,9 +64,6 @@ class ArchiveReport(NamedTuple):
 
 def check_archive(packed: Any) -> ArchiveReport:
     """Compare every image of the data set with the pixel-exact renderer.
-
-    Args:
-        packed: (737280, 512) bytes, `DSpritesArchive.packed`.
 
     Raises:
         BadInputError: if the array has another shape or type.
@@ -96,7 +83,6 @@ def render_blocks(grid: SpriteGrid, orientations: int | None = None) -> Iterator
     """Packed pixel-exact images, one array of 1,024 positions x 512 bytes for each shape, scale and orientation.
 
     Args:
-        grid: the lattice to draw.
         orientations: how many orientation classes to run through; those beyond the ring repeat its beginning.
     """
     for shape in range(NUM_SHAPES):

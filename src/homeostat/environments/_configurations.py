@@ -24,11 +24,7 @@ class AbstractConfigurations(eqx.Module):
 
 @final
 class UniformConfigurations(AbstractConfigurations):
-    """Every factor independent and uniform.
-
-    Attributes:
-        shapes: the shapes to draw from.
-    """
+    """Every factor independent and uniform."""
 
     shapes: tuple[int, ...] = eqx.field(static=True, default=(0, 1, 2))
 
@@ -57,10 +53,9 @@ class FixedConfiguration(AbstractConfigurations):
         latents: [shape, scale, orientation, x, y] in class units.
     """
 
-    latents: Array
+    latents: Array = eqx.field(converter=jnp.asarray)
 
-    def __init__(self, latents: Any):
-        self.latents = jnp.asarray(latents)
+    def __check_init__(self):
         if self.latents.shape != (5,):
             raise BadInputError(
                 f"Expected latents as five numbers [shape, scale, orientation, x, y], got shape {self.latents.shape}."

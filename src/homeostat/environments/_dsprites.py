@@ -6,10 +6,14 @@ Shape is fixed within an episode. Parts are objects: the lattice, a motion, a re
 partial observation. See `_grid` for the meaning of latents.
 """
 
+import abc
 from typing import NamedTuple, final
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 
 from ..core import Bounded
 from ..results import BadInputError
@@ -17,9 +21,9 @@ from ..typing import Any, Array, Float, Key, PyTree
 from ._configurations import AbstractConfigurations, UniformConfigurations
 from ._goals import AbstractGoal, Target
 from ._grid import SpriteGrid
-from ._motion import AbstractMotion, GridMotion
+from ._motion import AbstractMotion, GridMotion, SecondOrderMotion
 from ._renderers import AbstractRenderer, PixelExact
-from ._world import AbstractSpriteWorld, require_target
+from ._world import AbstractSpriteWorld, WorldState
 
 
 class SpriteState(NamedTuple):
@@ -36,17 +40,73 @@ class SpriteState(NamedTuple):
     goal: PyTree
 
 
-@final
-class DSprites(AbstractSpriteWorld[SpriteState]):
-    """One white sprite on a black canvas.
+class AbstractSprites(AbstractSpriteWorld[WorldState]):
+    """Sprites made of parts: what worlds of one sprite and of several share.
 
     Attributes:
-        grid: the lattice of configurations; `SpriteGrid(39)` has the original data set's angles.
-        motion: how actions move the sprite.
+        motion: how actions move a sprite.
         renderer: how it is drawn.
         start: where episodes start.
         goal: what they ask for.
     """
+
+    motion: eqx.AbstractVar[AbstractMotion]
+    renderer: eqx.AbstractVar[AbstractRenderer]
+    start: eqx.AbstractVar[AbstractConfigurations]
+    goal: eqx.AbstractVar[AbstractGoal]
+
+    @abc.abstractmethod
+    def _begin(self, latents: Array, *, key: Key) -> Any:
+        """First state of an episode that starts at `latents`."""
+
+    @property
+    @abc.abstractmethod
+    def _latents_shape(self) -> tuple[int, ...]:
+        """Shape of the latents of all sprites."""
+
+    def initial(self, *, key):
+        start_key, rest_key = jr.split(key)
+        return self._begin(self.draw(self.start, key=start_key), key=rest_key)
+
+    def initial_at(self, latents, goal=None, *, key):
+        state = self._begin(self._placed(latents), key=key)
+        if goal is None:
+            return state
+        if isinstance(state.goal, tuple) and not state.goal:
+            raise BadInputError(
+                "Expected a world whose goal is a `Target` in order to set one, got a preference distribution."
+            )
+        return state._replace(goal=self._placed(goal).at[..., 0].set(state.latents[..., 0]))
+
+    def observation(self, state, *, key):
+        del key
+        return self.picture(state)
+
+    def reward(self, state, action, next_state):
+        del state, action
+        return self.goal.reward(self, next_state)
+
+    def terminal(self, state):
+        return self.goal.reached(self, state)
+
+    def latents(self, state: Any):
+        return state.latents
+
+    def goal_of(self, state: Any):
+        return state.goal
+
+    def _placed(self, latents: Any) -> Array:
+        checked = self.grid.checked(latents)
+        expected = self._latents_shape
+        if checked.shape != expected:
+            number = "one sprite" if expected == (5,) else f"{expected[0]} sprites"
+            raise BadInputError(f"Expected the latents of {number}, shape {expected}, got shape {checked.shape}.")
+        return self.motion.cast(jnp.vectorize(self.grid.contain, signature="(k)->(k)")(checked))
+
+
+@final
+class DSprites(AbstractSprites[SpriteState]):
+    """One white sprite on a black canvas; `SpriteGrid(39)` has the original data set's angles."""
 
     grid: SpriteGrid = SpriteGrid()
     motion: AbstractMotion = GridMotion()
@@ -62,38 +122,14 @@ class DSprites(AbstractSpriteWorld[SpriteState]):
     def observation_spec(self):
         return Bounded((self.renderer.size, self.renderer.size), 0, 1)
 
-    def initial(self, *, key):
-        start_key, goal_key = jr.split(key)
-        return self._begin(self.draw(self.start, key=start_key), key=goal_key)
-
-    def initial_at(self, latents, goal=None, *, key):
-        state = self._begin(self._placed(latents), key=key)
-        if goal is None:
-            return state
-        require_target(state.goal)
-        return state._replace(goal=self._placed(goal).at[0].set(state.latents[0]))
+    @property
+    def _latents_shape(self):
+        return (5,)
 
     def transition(self, state, action, *, key):
         action = self.action_spec.checked(action, "an action")
         latents, velocity = self.motion.move(state.latents, state.velocity, action, self.grid, key=key)
         return SpriteState(latents, velocity, state.goal)
-
-    def observation(self, state, *, key):
-        del key
-        return self.picture(state)
-
-    def reward(self, state, action, next_state):
-        del state, action
-        return self.goal.reward(self, next_state)
-
-    def terminal(self, state):
-        return self.goal.reached(self, state)
-
-    def latents(self, state):
-        return state.latents
-
-    def goal_of(self, state):
-        return state.goal
 
     def draw(self, configurations, *, key):
         return self.motion.cast(configurations.draw(self.grid, on_lattice=self.motion.on_lattice, key=key))
@@ -116,12 +152,23 @@ class DSprites(AbstractSpriteWorld[SpriteState]):
         """
         return self.motion.steps(self.differences(state))
 
-    def _placed(self, latents: Any) -> Array:
-        checked = self.grid.checked(latents)
-        if checked.shape != (5,):
-            raise BadInputError(f"Expected the latents of one sprite, shape (5,), got shape {checked.shape}.")
-        return self.motion.cast(self.grid.contain(checked))
-
     def _begin(self, latents: Array, *, key: Key) -> SpriteState:
         velocity = jnp.zeros(self.motion.memory, jnp.result_type(float))
         return SpriteState(latents, velocity, self.goal.draw(self, latents, key=key))
+
+
+def moving_sprites(num_sequences: int, num_frames: int, *, key: Key) -> np.ndarray:
+    """Sprites that begin anywhere, at rest, and are pushed at random; bytes [sequences, frames, 64, 64], ink 255."""
+    world = DSprites(motion=SecondOrderMotion(gain=np.diag([0.1, 0.7, 0.7, 0.7])))
+
+    def step(state: SpriteState, step_key: Key) -> tuple[SpriteState, Float[Array, "5"]]:
+        push_key, move_key = jr.split(step_key)
+        push = jr.uniform(push_key, (4,), minval=-1.0, maxval=1.0)
+        return world.transition(state, push, key=move_key), world.latents(state)
+
+    def one(one_key: Key) -> Array:
+        begin_key, walk_key = jr.split(one_key)
+        _, latents = jax.lax.scan(step, world.initial(key=begin_key), jr.split(walk_key, num_frames))
+        return jax.lax.map(lambda z: jnp.round(255.0 * world.render(z)).astype(jnp.uint8), latents)
+
+    return np.asarray(eqx.filter_jit(lambda keys: jax.lax.map(one, keys))(jr.split(key, num_sequences)))

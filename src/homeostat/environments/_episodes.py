@@ -17,6 +17,7 @@ import jax.random as jr
 from ..core import AbstractEnvironment
 from ..results import BadInputError
 from ..typing import Action, Array, Bool, Int, Key, Observation, PyTree, Scalar, State
+from ._wrapper import AbstractWrapper
 
 
 class TimeStep(NamedTuple):
@@ -52,25 +53,10 @@ def next_time_step(
     return after, step._replace(reward=jnp.asarray(environment.reward(state, action, after), jnp.float32))
 
 
-class _AbstractEpisodes(AbstractEnvironment[PyTree]):
-    """A world whose episodes are cut differently."""
-
-    environment: eqx.AbstractVar[AbstractEnvironment]
-
-    @property
-    def action_spec(self):
-        return self.environment.action_spec
-
-    @property
-    def observation_spec(self):
-        return self.environment.observation_spec
-
-
 class TimedState(NamedTuple):
     """A state and its age.
 
     Attributes:
-        world: the inner state.
         steps: transitions since the episode began.
     """
 
@@ -79,13 +65,8 @@ class TimedState(NamedTuple):
 
 
 @final
-class TimeLimit(_AbstractEpisodes):
-    """Truncates every episode after a number of steps.
-
-    Attributes:
-        environment: the world.
-        max_steps: transitions of an episode.
-    """
+class TimeLimit(AbstractWrapper):
+    """Truncates every episode after a number of steps."""
 
     environment: AbstractEnvironment
     max_steps: int = eqx.field(static=True)
@@ -94,27 +75,21 @@ class TimeLimit(_AbstractEpisodes):
         if self.max_steps < 1:
             raise BadInputError(f"Expected a limit of at least one step, got max_steps={self.max_steps}.")
 
+    def inner_state(self, state):
+        return state.world
+
     def initial(self, *, key):
         return TimedState(self.environment.initial(key=key), jnp.zeros((), jnp.int32))
 
     def transition(self, state, action, *, key):
         return TimedState(self.environment.transition(state.world, action, key=key), state.steps + 1)
 
-    def observation(self, state, *, key):
-        return self.environment.observation(state.world, key=key)
-
-    def reward(self, state, action, next_state):
-        return self.environment.reward(state.world, action, next_state.world)
-
-    def terminal(self, state):
-        return self.environment.terminal(state.world)
-
     def truncated(self, state):
         return self.environment.truncated(state.world) | (state.steps >= self.max_steps)
 
 
 @final
-class AutoReset(_AbstractEpisodes):
+class AutoReset(AbstractWrapper):
     """Begins a new episode in the step after the last of an episode; that step ignores its action and has no reward.
 
     Attributes:
@@ -123,9 +98,6 @@ class AutoReset(_AbstractEpisodes):
 
     environment: AbstractEnvironment
 
-    def initial(self, *, key):
-        return self.environment.initial(key=key)
-
     def transition(self, state, action, *, key):
         reset_key, move_key = jr.split(key)
         fresh = self.environment.initial(key=reset_key)
@@ -133,18 +105,9 @@ class AutoReset(_AbstractEpisodes):
         over = self._over(state)
         return jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, moved)
 
-    def observation(self, state, *, key):
-        return self.environment.observation(state, key=key)
-
     def reward(self, state, action, next_state):
         reward = self.environment.reward(state, action, next_state)
         return jnp.where(self._over(state), jnp.zeros_like(reward), reward)
-
-    def terminal(self, state):
-        return self.environment.terminal(state)
-
-    def truncated(self, state):
-        return self.environment.truncated(state)
 
     def _over(self, state: PyTree) -> Bool[Array, ""]:
         return self.environment.terminal(state) | self.environment.truncated(state)

@@ -58,8 +58,19 @@ class Target(AbstractGoal):
         return jnp.all(world.differences(state) <= self.tolerance)
 
 
+class AbstractPreferenceGoal(AbstractGoal):
+    """A preferred distribution: it needs no part of the state, and its episodes never end."""
+
+    def draw(self, world, start, *, key):
+        del world, start, key
+        return ()
+
+    def reached(self, world, state):
+        return jnp.zeros((), bool)
+
+
 @final
-class LatentPreference(AbstractGoal):
+class LatentPreference(AbstractPreferenceGoal):
     """A preferred distribution over latents: reward = log p(latents) in nats, summed over sprites. Never ends.
 
     Attributes:
@@ -68,19 +79,12 @@ class LatentPreference(AbstractGoal):
 
     preference: FactorisedConfigurations
 
-    def draw(self, world, start, *, key):
-        del world, start, key
-        return ()
-
     def reward(self, world, state):
         return jnp.sum(self.preference.log_prob(world.latents(state))).astype(jnp.float32)
 
-    def reached(self, world, state):
-        return jnp.zeros((), bool)
-
 
 @final
-class ImagePreference(AbstractGoal):
+class ImagePreference(AbstractPreferenceGoal):
     """A preferred distribution over images: reward = log p(picture) in nats, of the picture without noise. Never ends.
 
     Attributes:
@@ -89,12 +93,5 @@ class ImagePreference(AbstractGoal):
 
     preference: Distribution
 
-    def draw(self, world, start, *, key):
-        del world, start, key
-        return ()
-
     def reward(self, world, state):
         return self.preference.log_prob(world.picture(state)).astype(jnp.float32)
-
-    def reached(self, world, state):
-        return jnp.zeros((), bool)

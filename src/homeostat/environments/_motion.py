@@ -23,7 +23,6 @@ class AbstractMotion(eqx.Module):
     Attributes:
         memory: number of velocities carried from step to step (0 or 4).
         on_lattice: whether latents are integers.
-        action_spec: what an action looks like.
     """
 
     memory: eqx.AbstractVar[int]

@@ -7,6 +7,7 @@ Sprites are drawn from back to front; a nearer sprite covers those behind it:
 Colours and depths are drawn at the start of an episode and stay; every sprite has its own action.
 """
 
+from dataclasses import KW_ONLY
 from typing import NamedTuple, final
 
 import equinox as eqx
@@ -19,11 +20,11 @@ from ..core import Bounded
 from ..results import BadInputError
 from ..typing import Any, Array, Float, Int, Key, PyTree
 from ._configurations import AbstractConfigurations, UniformConfigurations
+from ._dsprites import AbstractSprites
 from ._goals import AbstractGoal, Target
 from ._grid import SpriteGrid
 from ._motion import AbstractMotion, GridMotion
 from ._renderers import AbstractRenderer, PixelExact
-from ._world import AbstractSpriteWorld, require_target
 
 RAINBOW = ((1.0, 0.2, 0.2), (0.2, 0.8, 0.3), (0.3, 0.5, 1.0), (1.0, 0.8, 0.2), (0.8, 0.4, 1.0), (1.0, 1.0, 1.0))
 """Default colours, red, green and blue in [0, 1]."""
@@ -47,49 +48,37 @@ class SceneState(NamedTuple):
     goal: PyTree
 
 
+def _checked_palette(palette: Any) -> Float[Array, "colours 3"]:
+    colours = np.asarray(palette, np.float32)
+    if colours.ndim != 2 or colours.shape[1] != 3 or not np.all((colours >= 0) & (colours <= 1)):
+        raise BadInputError(
+            f"Expected a palette of rows (red, green, blue) in [0, 1], got shape {colours.shape}: {palette!r}."
+        )
+    return jnp.asarray(colours)
+
+
 @final
-class SpriteScene(AbstractSpriteWorld[SceneState]):
+class SpriteScene(AbstractSprites[SceneState]):
     """Several coloured sprites on a black canvas.
 
     Attributes:
-        palette: colours to draw from, one row each; sprites get different ones as far as there are enough.
         objects: number of sprites.
-        grid: the lattice of configurations.
-        motion: how actions move each sprite.
-        renderer: how each is drawn.
+        palette: colours to draw from, one row each; sprites get different ones as far as there are enough.
         start: where each starts, independently.
-        goal: what episodes ask for.
     """
 
-    palette: Float[Array, "colours 3"]
-    objects: int = eqx.field(static=True)
-    grid: SpriteGrid
-    motion: AbstractMotion
-    renderer: AbstractRenderer
-    start: AbstractConfigurations
-    goal: AbstractGoal
+    objects: int = eqx.field(static=True, default=2)
+    palette: Float[Array, "colours 3"] = eqx.field(converter=_checked_palette, default=RAINBOW)
+    _: KW_ONLY
+    grid: SpriteGrid = SpriteGrid()
+    motion: AbstractMotion = GridMotion()
+    renderer: AbstractRenderer = PixelExact()
+    start: AbstractConfigurations = UniformConfigurations()
+    goal: AbstractGoal = Target()
 
-    def __init__(
-        self,
-        objects: int = 2,
-        palette: Any = RAINBOW,
-        *,
-        grid: SpriteGrid = SpriteGrid(),
-        motion: AbstractMotion = GridMotion(),
-        renderer: AbstractRenderer = PixelExact(),
-        start: AbstractConfigurations = UniformConfigurations(),
-        goal: AbstractGoal = Target(),
-    ):
-        if isinstance(objects, bool) or not isinstance(objects, int) or objects < 1:
-            raise BadInputError(f"Expected a positive whole number of objects, got {objects!r}.")
-        colours = np.asarray(palette, np.float32)
-        if colours.ndim != 2 or colours.shape[1] != 3 or not np.all((colours >= 0) & (colours <= 1)):
-            raise BadInputError(
-                f"Expected a palette of rows (red, green, blue) in [0, 1], got shape {colours.shape}: {palette!r}."
-            )
-        self.palette = jnp.asarray(colours)
-        self.objects = objects
-        self.grid, self.motion, self.renderer, self.start, self.goal = grid, motion, renderer, start, goal
+    def __check_init__(self):
+        if isinstance(self.objects, bool) or not isinstance(self.objects, int) or self.objects < 1:
+            raise BadInputError(f"Expected a positive whole number of objects, got {self.objects!r}.")
 
     @property
     def action_spec(self):
@@ -100,16 +89,9 @@ class SpriteScene(AbstractSpriteWorld[SceneState]):
     def observation_spec(self):
         return Bounded((self.renderer.size, self.renderer.size, 3), 0, 1)
 
-    def initial(self, *, key):
-        start_key, rest_key = jr.split(key)
-        return self._begin(self.draw(self.start, key=start_key), key=rest_key)
-
-    def initial_at(self, latents, goal=None, *, key):
-        state = self._begin(self._placed(latents), key=key)
-        if goal is None:
-            return state
-        require_target(state.goal)
-        return state._replace(goal=self._placed(goal).at[:, 0].set(state.latents[:, 0]))
+    @property
+    def _latents_shape(self):
+        return (self.objects, 5)
 
     def transition(self, state, action, *, key):
         action = self.action_spec.checked(action, "an action")
@@ -119,23 +101,6 @@ class SpriteScene(AbstractSpriteWorld[SceneState]):
 
         moved = jax.vmap(move)(state.latents, state.velocity, action, jr.split(key, self.objects))
         return SceneState(*moved, state.colours, state.order, state.goal)
-
-    def observation(self, state, *, key):
-        del key
-        return self.picture(state)
-
-    def reward(self, state, action, next_state):
-        del state, action
-        return self.goal.reward(self, next_state)
-
-    def terminal(self, state):
-        return self.goal.reached(self, state)
-
-    def latents(self, state):
-        return state.latents
-
-    def goal_of(self, state):
-        return state.goal
 
     def draw(self, configurations, *, key):
         def one(key):
@@ -162,14 +127,6 @@ class SpriteScene(AbstractSpriteWorld[SceneState]):
     def steps_to_goal(self, state):
         """Sprites move at the same time, so it is the largest of their distances."""
         return jnp.max(jax.vmap(self.motion.steps)(self.differences(state)))
-
-    def _placed(self, latents: Any) -> Array:
-        checked = self.grid.checked(latents)
-        if checked.shape != (self.objects, 5):
-            raise BadInputError(
-                f"Expected the latents of {self.objects} sprites, shape {(self.objects, 5)}, got shape {checked.shape}."
-            )
-        return self.motion.cast(jax.vmap(self.grid.contain)(checked))
 
     def _begin(self, latents: Array, *, key: Key) -> SceneState:
         colour_key, order_key, goal_key = jr.split(key, 3)

@@ -26,9 +26,7 @@ class Simulated(AbstractEnvironment[Snapshot]):
         z_1 ~ p(z_1 | h_1),   z_{t+1} ~ p(z_{t+1} | h_{t+1}),   x_t ~ p(x_t | h_t, z_t),   r_t = reward(z_t, a_t, z_{t+1})
 
     Attributes:
-        model: the model.
         reward_of: maps a state, an action and the next state to a reward.
-        actions: what an action looks like.
         terminal_at: whether the task ends in a state; never by default.
     """
 

@@ -6,7 +6,6 @@ from typing import TypeVar
 import equinox as eqx
 
 from ..core import AbstractEnvironment
-from ..results import BadInputError
 from ..typing import Any, Array, Float, Key, PyTree, Scalar
 from ._configurations import AbstractConfigurations
 from ._grid import SpriteGrid
@@ -15,11 +14,7 @@ WorldState = TypeVar("WorldState")
 
 
 class AbstractSpriteWorld(AbstractEnvironment[WorldState]):
-    """An environment of one or several sprites. Several sprites add a leading axis to latents, goals and actions.
-
-    Attributes:
-        grid: the lattice of configurations.
-    """
+    """An environment of one or several sprites. Several sprites add a leading axis to latents, goals and actions."""
 
     grid: eqx.AbstractVar[SpriteGrid]
 
@@ -59,15 +54,3 @@ class AbstractSpriteWorld(AbstractEnvironment[WorldState]):
     @abc.abstractmethod
     def steps_to_goal(self, state: WorldState) -> Scalar:
         """Length of the shortest path from `state` to its target, without noise."""
-
-
-def require_target(goal: PyTree) -> None:
-    """Complain if an episode has no target that could be set.
-
-    Raises:
-        BadInputError: the world's goal is a preference.
-    """
-    if isinstance(goal, tuple) and not goal:
-        raise BadInputError(
-            "Expected a world whose goal is a `Target` in order to set one, got a preference distribution."
-        )

@@ -5,18 +5,20 @@ from ._convolution import (
     Convolution as Convolution,
     ConvolutionalDecoder as ConvolutionalDecoder,
     ConvolutionalEncoder as ConvolutionalEncoder,
-    Flattened as Flattened,
+    FlatImage as FlatImage,
     PatchEmbedding as PatchEmbedding,
     PatchExpansion as PatchExpansion,
 )
 from ._dense import (
     MLP as MLP,
+    RELU_GAIN as RELU_GAIN,
     Dense as Dense,
+    Features as Features,
     HighwayMLP as HighwayMLP,
     LayerNorm as LayerNorm,
+    clipped_leaky_relu as clipped_leaky_relu,
     xavier_uniform as xavier_uniform,
 )
-from ._features import RELU_GAIN as RELU_GAIN, Features as Features, clipped_leaky_relu as clipped_leaky_relu
 from ._images import (
     DCGAN_CHANNELS as DCGAN_CHANNELS,
     VGG_STACKS as VGG_STACKS,
@@ -27,9 +29,4 @@ from ._images import (
     VGGDecoder as VGGDecoder,
     VGGEncoder as VGGEncoder,
 )
-from ._recurrent import (
-    GRU as GRU,
-    LSTM as LSTM,
-    AbstractRecurrent as AbstractRecurrent,
-    LSTMState as LSTMState,
-)
+from ._recurrent import GRU as GRU, LSTM as LSTM, AbstractRecurrent as AbstractRecurrent, LSTMState as LSTMState

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from ..results import BadInputError
-from ..typing import Array, Float, Key, Nonlinearity
+from ..typing import Array, Float, Key
 from ._dense import MLP, xavier_uniform
 
 
@@ -22,7 +22,6 @@ class PatchEmbedding(eqx.Module):
 
     Attributes:
         weight: of each patch, flattened by row, column, channel.
-        bias: of each output channel.
         patch: side of a patch, pixels.
     """
 
@@ -53,7 +52,6 @@ class PatchExpansion(eqx.Module):
 
     Attributes:
         weight: of each cell's channels, to a patch flattened by row, column, channel.
-        bias: of each output channel.
         patch: side of a patch, pixels.
     """
 
@@ -80,7 +78,6 @@ class Convolution(eqx.Module):
 
     Attributes:
         weight: kernel, height x width x in x out.
-        bias: of each output channel.
         stride: step between outputs, pixels.
     """
 
@@ -121,13 +118,11 @@ class ConvolutionalEncoder(eqx.Module):
         embedding: patches to channels.
         convolution: 3 x 3, stride 2.
         head: dense layers on the flattened grid.
-        activation: elementwise nonlinearity.
     """
 
     embedding: PatchEmbedding
     convolution: Convolution
     head: MLP
-    activation: Nonlinearity = eqx.field(static=True)
 
     def __init__(
         self,
@@ -139,19 +134,15 @@ class ConvolutionalEncoder(eqx.Module):
         patch: int = 4,
         width: int = 256,
         depth: int = 1,
-        activation: Nonlinearity = jax.nn.elu,
     ):
         """Build the encoder.
 
         Args:
             size: side of the square image, a multiple of twice the patch.
-            out_size: length of the output.
-            key: for the weights.
             channels: of the embedding and of the convolution.
             patch: side of a patch, pixels.
             width: units in each hidden layer of the head.
             depth: hidden layers of the head.
-            activation: between layers.
         """
         if size % (2 * patch):
             raise BadInputError(f"Expected a size that is a multiple of {2 * patch} (twice the patch), got {size}.")
@@ -159,12 +150,11 @@ class ConvolutionalEncoder(eqx.Module):
         self.embedding = PatchEmbedding(1, channels[0], patch, key=embedding_key)
         self.convolution = Convolution(channels[0], channels[1], stride=2, key=convolution_key)
         features = (size // (2 * patch)) ** 2 * channels[1]
-        self.head = MLP(features, out_size, width, depth, key=head_key, activation=activation)
-        self.activation = activation
+        self.head = MLP(features, out_size, width, depth, key=head_key)
 
     def __call__(self, image: Float[Array, "size size"]) -> Float[Array, " out"]:
-        grid = self.activation(self.embedding(image[:, :, None]))
-        grid = self.activation(self.convolution(grid))
+        grid = jax.nn.elu(self.embedding(image[:, :, None]))
+        grid = jax.nn.elu(self.convolution(grid))
         return self.head(grid.ravel())
 
 
@@ -178,7 +168,6 @@ class ConvolutionalDecoder(eqx.Module):
         smoothing: 3 x 3 convolution, so that neighbouring patches can agree.
         output: cells to patches of one channel.
         side: side of the first grid, cells.
-        activation: elementwise nonlinearity.
     """
 
     body: MLP
@@ -186,7 +175,6 @@ class ConvolutionalDecoder(eqx.Module):
     smoothing: Convolution
     output: PatchExpansion
     side: int = eqx.field(static=True)
-    activation: Nonlinearity = eqx.field(static=True)
 
     def __init__(
         self,
@@ -198,44 +186,33 @@ class ConvolutionalDecoder(eqx.Module):
         patch: int = 4,
         width: int = 256,
         depth: int = 1,
-        activation: Nonlinearity = jax.nn.elu,
     ):
         """Build the decoder; arguments as for `ConvolutionalEncoder`, of which it is the mirror image."""
         if size % (2 * patch):
             raise BadInputError(f"Expected a size that is a multiple of {2 * patch} (twice the patch), got {size}.")
         body_key, middle_key, smoothing_key, output_key = jr.split(key, 4)
         self.side = size // (2 * patch)
-        self.body = MLP(in_size, self.side**2 * channels[1], width, depth, key=body_key, activation=activation)
+        self.body = MLP(in_size, self.side**2 * channels[1], width, depth, key=body_key)
         self.middle = PatchExpansion(channels[1], channels[0], 2, key=middle_key)
         self.smoothing = Convolution(channels[0], channels[0], key=smoothing_key)
         self.output = PatchExpansion(channels[0], 1, patch, key=output_key)
-        self.activation = activation
 
     def __call__(self, z: Float[Array, " in"]) -> Float[Array, "size size"]:
-        grid = self.activation(self.body(z)).reshape(self.side, self.side, -1)
-        grid = self.activation(self.middle(grid))
-        grid = self.activation(self.smoothing(grid))
+        grid = jax.nn.elu(self.body(z)).reshape(self.side, self.side, -1)
+        grid = jax.nn.elu(self.middle(grid))
+        grid = jax.nn.elu(self.smoothing(grid))
         return self.output(grid)[:, :, 0]
 
 
 @final
-class Flattened(eqx.Module):
-    """A dense encoder of images averaged over squares: the cheapest reader of an image.
+class FlatImage(eqx.Module):
+    """A decoder of images whose pixels stand in one vector.
 
     Attributes:
-        head: dense layers.
-        pool: side of the squares, pixels.
+        network: gives the image.
     """
 
-    head: MLP
-    pool: int = eqx.field(static=True)
+    network: ConvolutionalDecoder
 
-    def __init__(self, size: int, out_size: int, *, key: Key, pool: int = 2, width: int = 256, depth: int = 2):
-        if size % pool:
-            raise BadInputError(f"Expected a size that is a multiple of the pool {pool}, got {size}.")
-        self.head = MLP((size // pool) ** 2, out_size, width, depth, key=key)
-        self.pool = pool
-
-    def __call__(self, image: Float[Array, "size size"]) -> Float[Array, " out"]:
-        cells = image.shape[0] // self.pool
-        return self.head(image.reshape(cells, self.pool, cells, self.pool).mean((1, 3)).ravel())
+    def __call__(self, z: Float[Array, " d"]) -> Float[Array, " n"]:
+        return jnp.ravel(self.network(z))

@@ -1,4 +1,4 @@
-"""Dense networks: Xavier-initialised layers, plain and highway stacks, and layer normalisation of a vector."""
+"""Dense networks: Xavier-initialised layers, plain and highway stacks, stacks without an output layer; layer normalisation."""
 
 from typing import final
 
@@ -35,7 +35,8 @@ class Dense(eqx.Module):
 
     def __init__(self, in_size: int, out_size: int, *, key: Key, gain: float = 1.0):
         """`gain` multiplies the initial weights; 0 starts the layer at zero output."""
-        _require_positive(in_size=in_size, out_size=out_size)
+        if min(in_size, out_size) < 1:
+            raise BadInputError(f"Expected in_size and out_size of at least 1, got {in_size} and {out_size}.")
         self.weight = gain * xavier_uniform(key, (out_size, in_size), in_size, out_size)
         self.bias = jnp.zeros(out_size)
 
@@ -59,12 +60,7 @@ class LayerNorm(eqx.Module):
 
 @final
 class MLP(eqx.Module):
-    """Dense layers with a nonlinearity between them, and a linear output.
-
-    Attributes:
-        layers: hidden layers and the output layer.
-        activation: elementwise nonlinearity.
-    """
+    """Dense layers with a nonlinearity between them, and a linear output."""
 
     layers: tuple[Dense, ...]
     activation: Nonlinearity = eqx.field(static=True)
@@ -83,12 +79,8 @@ class MLP(eqx.Module):
         """Build the network.
 
         Args:
-            in_size: length of the input.
-            out_size: length of the output.
             width: units in each hidden layer.
             depth: hidden layers; 0 for a linear map.
-            key: for the weights.
-            activation: between layers.
             output_gain: multiplies the initial weights of the output layer.
         """
         sizes = [in_size] + [width] * depth + [out_size]
@@ -118,8 +110,6 @@ class HighwayMLP(eqx.Module):
         projection: V.
         layers: W_l, b_l.
         gates: G_l, c_l.
-        output: the linear output.
-        activation: elementwise nonlinearity.
 
     References:
         Marino, Yue and Mandt, "Iterative amortized inference", ICML 2018, and its code; Srivastava, Greff and
@@ -166,7 +156,52 @@ class HighwayMLP(eqx.Module):
         return self.output(carried)
 
 
-def _require_positive(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise BadInputError(f"Expected '{name}' of at least 1, got {size}.")
+RELU_GAIN = 2.0**0.5
+"""Multiplies Xavier's weights in front of a rectifier, which halves the second moment of what passes it (He et al., 2015)."""
+
+
+def clipped_leaky_relu(x: Array) -> Array:
+    """x for x > 0 and x / 3 below, clipped to [-3, 3].
+
+    References:
+        Fraccaro et al., "Sequential neural models with stochastic layers", NeurIPS 2016 (code); the code of Marino, Cvitkovic
+        and Yue (2018).
+    """
+    return jnp.clip(jnp.where(x > 0.0, x, x / 3.0), -3.0, 3.0)
+
+
+@final
+class Features(eqx.Module):
+    """Dense layers with a nonlinearity after every one, the last included: features for other layers to read."""
+
+    layers: tuple[Dense, ...]
+    activation: Nonlinearity = eqx.field(static=True)
+
+    def __init__(
+        self,
+        in_size: int,
+        width: int,
+        depth: int,
+        *,
+        key: Key,
+        activation: Nonlinearity = jax.nn.elu,
+        gain: float = 1.0,
+    ):
+        """Build the network.
+
+        Args:
+            width: units in each layer, the length of the output.
+            depth: layers, at least one.
+            gain: multiplies the initial weights; `RELU_GAIN` for rectifiers.
+        """
+        if depth < 1:
+            raise BadInputError(f"Expected at least one layer, got depth={depth}.")
+        sizes = [in_size] + [width] * (depth - 1)
+        keys = jr.split(key, depth)
+        self.layers = tuple(Dense(size, width, key=k, gain=gain) for size, k in zip(sizes, keys, strict=True))
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, " in"]) -> Float[Array, " width"]:
+        for layer in self.layers:
+            x = self.activation(layer(x))
+        return x

@@ -38,8 +38,6 @@ class GroupNorm(eqx.Module):
     """(x - mean) / sqrt(var + 1e-5) over positions and the channels of a group, times a learned scale, plus a learned offset.
 
     Attributes:
-        scale: of each channel.
-        offset: of each channel.
         groups: number of groups of channels.
 
     References:
@@ -125,8 +123,6 @@ class DCGANEncoder(eqx.Module):
     """Image to a code in (-1, 1): 4 x 4 convolutions of stride 2 down to a grid of 4 x 4, then one over all of it.
 
     Attributes:
-        blocks: the strided convolutions.
-        code: the last layer.
         size: side of the image, pixels.
 
     References:
@@ -139,21 +135,12 @@ class DCGANEncoder(eqx.Module):
     size: int = eqx.field(static=True)
 
     def __init__(
-        self,
-        size: int,
-        out_size: int,
-        *,
-        key: Key,
-        in_channels: int = 1,
-        channels: tuple[int, ...] = DCGAN_CHANNELS,
+        self, size: int, out_size: int, *, key: Key, in_channels: int = 1, channels: tuple[int, ...] = DCGAN_CHANNELS
     ):
         """Build the encoder.
 
         Args:
             size: side of the image, 4 times 2 for every entry of `channels`.
-            out_size: length of the code.
-            key: for the weights.
-            in_channels: channels of the image.
             channels: after every halving.
         """
         _check_size(size, len(channels))
@@ -175,20 +162,13 @@ class DCGANDecoder(eqx.Module):
 
     Attributes:
         blocks: the first grid and the hidden transposed convolutions.
-        output: the last one.
     """
 
     blocks: tuple[_Block, ...]
     output: Upsampling
 
     def __init__(
-        self,
-        in_size: int,
-        size: int,
-        *,
-        key: Key,
-        out_channels: int = 1,
-        channels: tuple[int, ...] = DCGAN_CHANNELS,
+        self, in_size: int, size: int, *, key: Key, out_channels: int = 1, channels: tuple[int, ...] = DCGAN_CHANNELS
     ):
         """Build the decoder; arguments as for `DCGANEncoder`, of which it is the mirror image."""
         _check_size(size, len(channels))
@@ -212,7 +192,6 @@ class VGGEncoder(eqx.Module):
 
     Attributes:
         stacks: the convolutions before each maximum.
-        code: the last layer.
         size: side of the image, pixels.
 
     References:
@@ -233,15 +212,7 @@ class VGGEncoder(eqx.Module):
         in_channels: int = 1,
         stacks: tuple[tuple[int, ...], ...] = VGG_STACKS,
     ):
-        """Build the encoder.
-
-        Args:
-            size: side of the image, 4 times 2 for every entry of `stacks`.
-            out_size: length of the code.
-            key: for the weights.
-            in_channels: channels of the image.
-            stacks: channels of the convolutions before each halving.
-        """
+        """Build the encoder; arguments as for `DCGANEncoder`, with the channels of all convolutions before each halving."""
         _check_size(size, len(stacks))
         stacks_key, code_key = jr.split(key)
         self.stacks = _stacks(in_channels, stacks, key=stacks_key)

@@ -31,7 +31,6 @@ class GRU(AbstractRecurrent):
         h' = GRU(x, h),   y = W h' + b
 
     Attributes:
-        cell: the units.
         output: W, b.
 
     References:

@@ -2,9 +2,7 @@
 
 from ._calibration import (
     CalibrationSeries as CalibrationSeries,
-    RankCurves as RankCurves,
     plot_calibration_series as plot_calibration_series,
-    plot_coverage as plot_coverage,
     plot_ranks as plot_ranks,
 )
 from ._control import (
@@ -29,22 +27,19 @@ from ._filtering import (
     plot_prediction_update as plot_prediction_update,
 )
 from ._inference import (
-    EnergyCurves as EnergyCurves,
-    Gaps as Gaps,
     PathOnSurface as PathOnSurface,
     plot_energies as plot_energies,
     plot_energy_surface as plot_energy_surface,
     plot_gaps as plot_gaps,
     plot_reconstructions as plot_reconstructions,
 )
-from ._learning import LearningPanel as LearningPanel, plot_learning as plot_learning, plot_sheet as plot_sheet
+from ._learning import plot_learning as plot_learning, plot_sheet as plot_sheet
 from ._perception import (
     BoundCurve as BoundCurve,
     ComparisonRow as ComparisonRow,
     SettingCurve as SettingCurve,
     plot_bound_by_setting as plot_bound_by_setting,
     plot_bound_progress as plot_bound_progress,
-    plot_bound_surface as plot_bound_surface,
     plot_comparison as plot_comparison,
     plot_gradient_norms as plot_gradient_norms,
     plot_reconstructions_over_iterations as plot_reconstructions_over_iterations,
@@ -63,10 +58,8 @@ from ._report import (
 )
 from ._representation import (
     CalibrationSummary as CalibrationSummary,
-    RateDistortionSeries as RateDistortionSeries,
     plot_active_units as plot_active_units,
     plot_calibration_summary as plot_calibration_summary,
-    plot_rate_distortion as plot_rate_distortion,
     plot_samples as plot_samples,
 )
 from ._sequences import (

@@ -3,60 +3,23 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import matplotlib.figure
 import numpy as np
+from matplotlib.figure import Figure
 
 from ..typing import Array, Float, Int
+from ._style import panels
 
 
-def plot_ranks(
-    counts: Int[Array, "bins quantities"], low: float, high: float, names: Sequence[str]
-) -> matplotlib.figure.Figure:
+def plot_ranks(counts: Int[Array, "bins quantities"], low: float, high: float, names: Sequence[str]) -> Figure:
     """Histograms of ranks; single counts lie between `low` and `high` as a rule if the posterior is calibrated."""
-    figure = matplotlib.figure.Figure(figsize=(9, 2.4), layout="constrained")
+    figure, axes = panels(9, 2.4, 1, len(names), boxed=True, sharey=True)
     num_bins = counts.shape[0]
-    panels = np.atleast_1d(figure.subplots(1, len(names), sharey=True))
-    for axes, name, column in zip(panels, names, np.asarray(counts).T, strict=True):
-        axes.axhspan(low, high, color="0.88")
-        axes.axhline(column.mean(), color="0.5", linewidth=0.8)
-        axes.bar((np.arange(num_bins) + 0.5) / num_bins, column, width=0.9 / num_bins, color="tab:blue")
-        axes.set(title=name, xlabel="rank / draws", xlim=(0, 1))
-    panels[0].set_ylabel("simulations")
-    return figure
-
-
-class RankCurves(NamedTuple):
-    """Content of `plot_coverage`.
-
-    Attributes:
-        levels: of central intervals.
-        coverage: share of simulations whose truth they hold.
-        positions: places between 0 and 1.
-        deviations: share of normalised ranks up to each place, less the place.
-        low: lower edge of the band of the deviations.
-        high: upper edge.
-    """
-
-    levels: Float[Array, " levels"]
-    coverage: Float[Array, "levels quantities"]
-    positions: Float[Array, " positions"]
-    deviations: Float[Array, "positions quantities"]
-    low: Float[Array, " positions"]
-    high: Float[Array, " positions"]
-
-
-def plot_coverage(curves: RankCurves, names: Sequence[str]) -> matplotlib.figure.Figure:
-    """Coverage against level, and the ranks' distribution function less the uniform one."""
-    figure = matplotlib.figure.Figure(figsize=(8, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
-    right.fill_between(curves.positions, curves.low, curves.high, color="0.88", step="mid")
-    for name, covered, deviation in zip(names, curves.coverage.T, curves.deviations.T, strict=True):
-        left.plot(curves.levels, covered, label=name)
-        right.plot(curves.positions, deviation, label=name)
-    left.set(xlabel="level of the interval", ylabel="share that holds the truth", xlim=(0, 1), ylim=(0, 1))
-    right.set(xlabel="rank / draws", ylabel="deviation from uniform", xlim=(0, 1))
-    left.legend(frameon=False)
+    for axis, name, column in zip(axes, names, np.asarray(counts).T, strict=True):
+        axis.axhspan(low, high, color="0.88")
+        axis.axhline(column.mean(), color="0.5", linewidth=0.8)
+        axis.bar((np.arange(num_bins) + 0.5) / num_bins, column, width=0.9 / num_bins, color="tab:blue")
+        axis.set(title=name, xlabel="rank / draws", xlim=(0, 1))
+    axes[0].set_ylabel("simulations")
     return figure
 
 
@@ -64,7 +27,6 @@ class CalibrationSeries(NamedTuple):
     """Calibration against the noise of a pixel, for one model.
 
     Attributes:
-        label: of the model.
         sigmas: noise levels.
         p_values: of uniform ranks.
         coverage: of 80 % intervals.
@@ -78,10 +40,10 @@ class CalibrationSeries(NamedTuple):
     pareto: Float[Array, "levels 3"]
 
 
-def plot_calibration_series(series: Sequence[CalibrationSeries], error: float) -> matplotlib.figure.Figure:
+def plot_calibration_series(series: Sequence[CalibrationSeries], error: float) -> Figure:
     """p-values, coverage (with bars of `error`) and Pareto k against noise."""
-    figure = matplotlib.figure.Figure(figsize=(9, 3), layout="constrained")
-    p_values, coverage, pareto = figure.subplots(1, 3)
+    figure, axes = panels(9, 3, 1, 3, boxed=True)
+    p_values, coverage, pareto = axes
     for place, one in enumerate(series):
         # Moved apart a little, so that bars do not hide one another.
         sigmas, colour = np.asarray(one.sigmas) * 1.05**place, f"C{place}"
@@ -96,8 +58,8 @@ def plot_calibration_series(series: Sequence[CalibrationSeries], error: float) -
     coverage.set(ylabel="coverage of 80 % intervals")
     pareto.axhline(0.7, color="0.5", linestyle=":")
     pareto.set(ylabel="Pareto k")
-    for axes in (p_values, coverage, pareto):
-        axes.set(xscale="log", xlabel="sigma")
-        axes.set_xticks(series[0].sigmas, [f"{sigma:g}" for sigma in np.asarray(series[0].sigmas)])
-        axes.minorticks_off()
+    for axis in axes:
+        axis.set(xscale="log", xlabel="sigma")
+        axis.set_xticks(series[0].sigmas, [f"{sigma:g}" for sigma in np.asarray(series[0].sigmas)])
+        axis.minorticks_off()
     return figure

@@ -9,10 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..typing import Float, Int
-
-INK = "#1f2933"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart (its yellow darkened for thin lines)."""
+from ._style import COLOURS, INK, panels
 
 
 def plot_terms(
@@ -25,8 +22,7 @@ def plot_terms(
         ending: decision at which the goal was reached; marked.
         title: stands above the panels.
     """
-    figure = Figure(figsize=(2.7 * len(terms), 2.7), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, len(terms)))
+    figure, axes = panels(2.7 * len(terms), 2.7, 1, len(terms))
     for axis, (name, values), colour in zip(axes, terms.items(), np.resize(COLOURS, len(terms)), strict=True):
         axis.plot(values, color=colour, lw=1.8)
         if ending is not None:
@@ -37,7 +33,6 @@ def plot_terms(
             axis.set_ylim(middle - max(1.0, 0.05 * abs(middle)), middle + max(1.0, 0.05 * abs(middle)))
         axis.ticklabel_format(useOffset=False)
         axis.set(title=name, xlabel="decision", ylabel="nats")
-        axis.spines[["top", "right"]].set_visible(False)
     if title:
         figure.suptitle(title)
     return figure
@@ -60,8 +55,7 @@ def plot_success(
         start: left end of the axis.
         limit: a deadline; marked.
     """
-    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
-    axis = figure.subplots()
+    figure, (axis,) = panels(5.6, 3.4)
     grid = np.linspace(start, horizon, 400)
     for (name, values), colour in zip(times.items(), np.resize(COLOURS, len(times)), strict=True):
         values = np.asarray(values)
@@ -72,7 +66,6 @@ def plot_success(
     if limit is not None:
         axis.axvline(limit, color=INK, lw=0.8, ls=":")
     axis.set(xlabel=xlabel, ylabel="share of episodes at the goal", ylim=(-0.02, 1.02), xlim=(start, horizon))
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, loc="best")
     return figure
 
@@ -110,18 +103,17 @@ def animate_control(
     top = max(float(deviation.max()), 1e-6)
     extent = (0, goal.shape[1], goal.shape[0], 0)
     for t in range(len(observations)):
-        figure = Figure(figsize=(8.4, 2.5), dpi=72, layout="constrained")
-        panels = figure.subplots(1, 4)
+        figure, axes = panels(8.4, 2.5, 1, 4, boxed=True)
         shown = (observations[t], expected[t], deviation[t], goal)
         titles = ("observation", "belief: expected image", f"belief: deviation (max {top:.2f})", "goal, and the plan")
-        for axis, image, title, limit in zip(panels, shown, titles, (1.0, 1.0, top, 1.0), strict=True):
+        for axis, image, title, limit in zip(axes, shown, titles, (1.0, 1.0, top, 1.0), strict=True):
             axis.imshow(image, cmap="gray" if limit == 1.0 else "magma", vmin=0.0, vmax=limit, extent=extent)
             axis.set_title(title, fontsize=9)
             axis.set(xticks=[], yticks=[])
-        panels[3].contour(
+        axes[3].contour(
             np.arange(goal.shape[1]) + 0.5, np.arange(goal.shape[0]) + 0.5, expected[t], [0.5], colors=[COLOURS[0]]
         )
-        panels[3].plot(paths[t, :, 0], paths[t, :, 1], "o-", color=COLOURS[1], ms=3, lw=1.2)
+        axes[3].plot(paths[t, :, 0], paths[t, :, 1], "o-", color=COLOURS[1], ms=3, lw=1.2)
         left = int(distance[t])
         figure.suptitle(f"step {t}: " + ("at the goal" if left == 0 else f"{left} steps away"), fontsize=10)
         frames.append(_pixels(figure))
@@ -151,8 +143,8 @@ def plot_belief_maps(
         goal: where it should be.
         size: side of the canvas, pixels.
     """
-    figure = Figure(figsize=(2.1 * len(moments), 2.4), layout="constrained")
-    for axis, t in zip(np.atleast_1d(figure.subplots(1, len(moments))), moments, strict=True):
+    figure, axes = panels(2.1 * len(moments), 2.4, 1, len(moments), boxed=True)
+    for axis, t in zip(axes, moments, strict=True):
         _belief_panel(axis, maps[t], extent, windows[t], width, sprites[t], goal, size)
         axis.set_title(f"decision {t}", fontsize=9)
     return figure
@@ -185,8 +177,7 @@ def animate_gaze(
     """
     frames = []
     for t in range(len(maps)):
-        figure = Figure(figsize=(7.2, 2.7), dpi=72, layout="constrained")
-        world, view, belief = figure.subplots(1, 3)
+        figure, (world, view, belief) = panels(7.2, 2.7, 1, 3, boxed=True)
         world.imshow(scenes[t], cmap="gray", vmin=0.0, vmax=1.0, extent=(0, size, size, 0))
         world.add_patch(Rectangle(tuple(windows[t]), width, width, fill=False, ec=COLOURS[5], lw=1.5))
         world.plot(*goal, "+", color=COLOURS[1], ms=9, mew=2)
@@ -215,6 +206,7 @@ def _belief_panel(axis, probabilities, extent, window, width, sprite, goal, size
 
 
 def _pixels(figure: Figure) -> np.ndarray:
+    figure.set_dpi(72)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

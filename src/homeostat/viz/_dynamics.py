@@ -6,10 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..typing import Float
-
-INK = "#1f2933"
-COLOURS = ("#0072b2", "#d55e00", "#009e73")
-"""From Okabe and Ito's palette, which colour-blind readers can tell apart."""
+from ._style import COLOURS, INK, panels, show
 
 
 def plot_forecasts(
@@ -27,47 +24,41 @@ def plot_forecasts(
         actual: measured coordinates.
         mean: forecast; equal to the filter up to `start`.
         deviation: its standard deviation.
-        names: of the coordinates.
         unit: of the vertical axes.
         start: last frame that the forecast has seen; marked.
     """
-    figure = Figure(figsize=(2.9 * len(names), 2.7), layout="constrained")
+    figure, axes = panels(2.9 * len(names), 2.7, 1, len(names))
     time = np.arange(actual.shape[0])
-    for index, axis in enumerate(np.atleast_1d(figure.subplots(1, len(names)))):
+    for index, axis in enumerate(axes):
         low, high = mean[:, index] - 2.0 * deviation[:, index], mean[:, index] + 2.0 * deviation[:, index]
         axis.fill_between(time, low, high, color=COLOURS[0], alpha=0.2, lw=0, label="forecast, 2 sd")
         axis.plot(time, mean[:, index], color=COLOURS[0], lw=1.5)
         axis.plot(time, actual[:, index], ".", color=COLOURS[1], ms=4, label="seen in the image")
         axis.axvline(start, color=INK, lw=0.8, ls=":")
         axis.set(title=names[index], xlabel="step", ylabel=unit if index == 0 else "")
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize=7)
+    axes[0].legend(frameon=False, fontsize=7)
     return figure
 
 
 def plot_frames(rows: Mapping[str, Float[np.ndarray, "time height width *colours"]], *, times: Sequence[int]) -> Figure:
     """Strips of images under one another, one row for each name."""
     count = len(times)
-    figure = Figure(figsize=(1.1 * count, 1.25 * len(rows)), layout="constrained")
-    axes = np.asarray(figure.subplots(len(rows), count, squeeze=False))
-    for row, (name, images) in zip(axes, rows.items(), strict=True):
+    figure, axes = panels(1.1 * count, 1.25 * len(rows), len(rows), count, boxed=True)
+    for index, (name, images) in enumerate(rows.items()):
+        row = axes[index * count : (index + 1) * count]
         for axis, image, time in zip(row, images, times, strict=True):
-            axis.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
-            axis.set(xticks=[], yticks=[], title=f"t = {time}" if row is axes[0] else "")
+            show(axis, image, f"t = {time}" if index == 0 else "")
             axis.title.set_fontsize(7)
         row[0].set_ylabel(name, fontsize=7)
     return figure
 
 
-def plot_matrices(
-    pairs: Mapping[str, tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"]]],
-) -> Figure:
+def plot_matrices(pairs: Mapping[str, tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"]]]) -> Figure:
     """For each name the true matrix above the learned one, on one colour scale, with their entries where there are few."""
-    figure = Figure(figsize=(3.4 * len(pairs), 5.6), layout="constrained")
-    axes = np.asarray(figure.subplots(2, len(pairs), squeeze=False))
+    figure, axes = panels(3.4 * len(pairs), 5.6, 2, len(pairs), boxed=True)
     for column, (name, matrices) in enumerate(pairs.items()):
         bound = max(float(np.abs(matrix).max()) for matrix in matrices)
-        for axis, matrix, kind in zip(axes[:, column], matrices, ("true", "learned"), strict=True):
+        for axis, matrix, kind in zip(axes[column :: len(pairs)], matrices, ("true", "learned"), strict=True):
             axis.imshow(matrix, cmap="RdBu", vmin=-bound, vmax=bound)
             axis.set(title=f"{name}, {kind}", xticks=[], yticks=[])
             for (i, j), value in np.ndenumerate(matrix) if matrix.size <= 16 else ():
@@ -78,8 +69,8 @@ def plot_matrices(
 
 def plot_evidence(paths: Mapping[str, Float[np.ndarray, " steps"]], *, reference: Mapping[str, float]) -> Figure:
     """Log evidence a frame against EM steps, one panel for each name, with the true model's as a dashed line."""
-    figure = Figure(figsize=(3.6 * len(paths), 2.7), layout="constrained")
-    for axis, (name, path) in zip(np.atleast_1d(figure.subplots(1, len(paths))), paths.items(), strict=True):
+    figure, axes = panels(3.6 * len(paths), 2.7, 1, len(paths))
+    for axis, (name, path) in zip(axes, paths.items(), strict=True):
         axis.plot(path, color=COLOURS[0], lw=1.8, label="learned")
         axis.axhline(reference[name], color=INK, lw=1.0, ls="--", label="true dynamics")
         # The first steps climb far; the last ones are what the picture is about.
@@ -87,6 +78,5 @@ def plot_evidence(paths: Mapping[str, Float[np.ndarray, " steps"]], *, reference
         axis.set(title=name, xlabel="EM step", ylabel="log evidence (nats a frame)")
         axis.set_ylim(path[-1] - 40.0 * spread, path[-1] + 8.0 * spread)
         axis.ticklabel_format(useOffset=False)
-        axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=7, loc="lower right")
     return figure

@@ -8,15 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from ..typing import Float
-from ._control import COLOURS, INK
-from ._perception import MARKERS
+from ._style import COLOURS, INK, MARKERS, legend_above, panels, panels_in_time
 
 
 class BeliefBand(NamedTuple):
     """Beliefs over time as means and deviations.
 
     Attributes:
-        name: of the method.
         mean: of each coordinate.
         deviation: its standard deviation.
     """
@@ -30,8 +28,6 @@ class CostCurve(NamedTuple):
     """Cost of a method against the size of its problem.
 
     Attributes:
-        name: of the method.
-        size: of the problem.
         seconds: median of repeated runs.
     """
 
@@ -55,31 +51,23 @@ def plot_prediction_update(
         prediction: before the observation.
         update: after it.
         states: what was true, if known, or what was seen.
-        names: of the coordinates.
         first: number of the first step.
         called: name of `states` in the legend.
 
     References:
         Marino (thesis), Fig. 4.3.
     """
-    figure = Figure(figsize=(7.0, 2.0 * len(names) + 0.4), layout="constrained")
+    figure, axes = panels_in_time(names, 2.0, "step")
     time = first + np.arange(prediction.mean.shape[0])
-    for index, axis in enumerate(np.atleast_1d(figure.subplots(len(names), 1, sharex=True))):
+    for index, axis in enumerate(axes):
         if states is not None:
             axis.plot(time, states[:, index], color=INK, lw=0.8, ls=":", label=called)
-        for band, shift, colour, marker in zip(
-            (prediction, update), (-0.12, 0.12), (COLOURS[1], COLOURS[0]), MARKERS, strict=False
-        ):
-            mean, deviation = band.mean[:, index], band.deviation[:, index]
-            axis.errorbar(
-                time + shift, mean, deviation, color=colour, fmt=marker, ms=3, lw=0.9, capsize=0, label=band.name
-            )
+        for band, shift, colour, marker in ((prediction, -0.12, COLOURS[1], "o"), (update, 0.12, COLOURS[0], "s")):
+            bars = {"fmt": marker, "ms": 3, "lw": 0.9, "capsize": 0, "color": colour, "label": band.name}
+            axis.errorbar(time + shift, band.mean[:, index], band.deviation[:, index], **bars)
         for step, (before, after) in enumerate(zip(prediction.mean[:, index], update.mean[:, index], strict=True)):
             axis.plot([first + step - 0.12, first + step + 0.12], [before, after], color=INK, lw=0.6)
-        axis.set(ylabel=names[index])
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[-1].set_xlabel("step")
-    _legend_above(figure, 3)
+    legend_above(axes[0], 3)
     return figure
 
 
@@ -94,14 +82,11 @@ def plot_posterior_bands(
     """Beliefs of several methods with bands of two standard deviations, one panel for each coordinate.
 
     Args:
-        bands: one for each method.
         states: what was true, if known; dots.
-        names: of the coordinates.
         time: of the steps of all of them; 1, 2, ... if left out.
-        label: of the time axis.
     """
-    figure = Figure(figsize=(7.0, 1.9 * len(names) + 0.4), layout="constrained")
-    for index, axis in enumerate(np.atleast_1d(figure.subplots(len(names), 1, sharex=True))):
+    figure, axes = panels_in_time(names, 1.9, label)
+    for index, axis in enumerate(axes):
         for number, band in enumerate(bands):
             steps = np.arange(1, band.mean.shape[0] + 1) if time is None else time
             mean, deviation = band.mean[:, index], band.deviation[:, index]
@@ -109,30 +94,15 @@ def plot_posterior_bands(
             axis.fill_between(steps, mean - 2.0 * deviation, mean + 2.0 * deviation, color=colour, alpha=0.15, lw=0)
             axis.plot(steps, mean, color=colour, lw=1.2, ls=style, label=band.name)
         if states is not None:
-            axis.plot(
-                np.arange(1, len(states) + 1) if time is None else time,
-                states[:, index],
-                ".",
-                color=INK,
-                ms=3,
-                label="state",
-            )
-        axis.set(ylabel=names[index])
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[-1].set_xlabel(label)
-    _legend_above(figure, len(bands) + 1)
+            steps = np.arange(1, len(states) + 1) if time is None else time
+            axis.plot(steps, states[:, index], ".", color=INK, ms=3, label="state")
+    legend_above(axes[0], len(bands) + 1)
     return figure
 
 
 def plot_cost(curves: Sequence[CostCurve], *, label: str) -> Figure:
-    """Seconds against the size of the problem, both on logarithmic axes, with a line of proportional growth.
-
-    Args:
-        curves: one for each method.
-        label: of the horizontal axis.
-    """
-    figure = Figure(figsize=(5.0, 3.4), layout="constrained")
-    axis = figure.subplots()
+    """Seconds against the size of the problem, both on logarithmic axes, with a line of proportional growth."""
+    figure, (axis,) = panels(5.0, 3.4)
     for number, curve in enumerate(curves):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         axis.loglog(curve.size, curve.seconds, color=colour, marker=marker, ms=4, lw=1.3, label=curve.name)
@@ -142,13 +112,5 @@ def plot_cost(curves: Sequence[CostCurve], *, label: str) -> Figure:
         axis.set_xticks(size, [f"{int(value):,}" for value in size])
         axis.xaxis.set_minor_locator(NullLocator())
     axis.set(xlabel=label, ylabel="seconds")
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=7)
     return figure
-
-
-def _legend_above(figure: Figure, columns: int) -> None:
-    """Of the first panel, above it, where it hides nothing."""
-    figure.axes[0].legend(
-        frameon=False, fontsize=7, ncols=columns, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.0
-    )

@@ -1,42 +1,29 @@
 """Learning curves, and rows of numbers as colours."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..typing import Float
+from ._style import panels
 
 _MOST_CELLS = 64
 
 
-class LearningPanel(NamedTuple):
-    """Curves that share an axis.
-
-    Attributes:
-        title: of the panel.
-        curves: pairs of step and value by name.
-    """
-
-    title: str
-    curves: Mapping[str, Sequence[tuple[float, float]]]
-
-
-def plot_learning(panels: Sequence[LearningPanel], *, label: str) -> Figure:
+def plot_learning(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], *, label: str) -> Figure:
     """Numbers against the steps of learning, one panel for each kind.
 
     Args:
-        panels: at least one.
+        curves: for each panel its curves by name, as pairs of step and value.
         label: of the vertical axes, with the unit.
     """
-    figure = Figure(figsize=(1.5 + 2.7 * len(panels), 2.9), layout="constrained")
-    for axis, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        for name, points in panel.curves.items():
+    figure, axes = panels(1.5 + 2.7 * len(curves), 2.9, 1, len(curves))
+    for axis, (title, lines) in zip(axes, curves.items(), strict=True):
+        for name, points in lines.items():
             axis.plot(*zip(*points, strict=True), marker="o" if len(points) < 12 else "", ms=3, lw=1.2, label=name)
-        axis.set_title(panel.title, fontsize=10)
+        axis.set_title(title, fontsize=10)
         axis.set(xlabel="updates", ylabel=label)
-        axis.spines[["top", "right"]].set_visible(False)
         values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axis.lines])
         # The first updates are far above all others: the axis shows where learning happens.
         low, high = float(values.min()), float(np.quantile(values, 0.95))
@@ -49,8 +36,7 @@ def plot_learning(panels: Sequence[LearningPanel], *, label: str) -> Figure:
 def plot_sheet(values: Float[np.ndarray, "rows entries"], *, title: str, ylabel: str) -> Figure:
     """Rows of numbers as colours, up to 64 entries of each."""
     values = np.asarray(values)[:, :_MOST_CELLS]
-    figure = Figure(figsize=(7.5, 1.2 + 0.09 * len(values)), layout="constrained")
-    axis = figure.subplots()
+    figure, (axis,) = panels(7.5, 1.2 + 0.09 * len(values), boxed=True)
     bound = float(np.abs(values).max()) or 1.0
     signed = bool(values.min() < 0)
     image = axis.imshow(

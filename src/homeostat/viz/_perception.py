@@ -11,18 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from ..typing import Float, Int
-from ._control import COLOURS, INK
-from ._inference import PathOnSurface, plot_energy_surface
-
-MARKERS = ("o", "s", "^", "D", "v", "P")
-"""Shapes beside colours, for readers who see no colours."""
+from ._style import COLOURS, INK, MARKERS, panels, show
 
 
 class BoundCurve(NamedTuple):
     """The bound of one inference method while it works.
 
     Attributes:
-        name: of the method.
         bound_nats: mean bound before the first step and after each.
         stderr_nats: its standard error over examples.
         seconds: wall-clock time since the start, at the same moments.
@@ -38,7 +33,6 @@ class SettingCurve(NamedTuple):
     """A bound at several settings of one number, for instance the iterations of inference.
 
     Attributes:
-        name: of the method.
         bound_nats: mean bound at each setting.
         stderr_nats: its standard error.
     """
@@ -53,7 +47,6 @@ class ComparisonRow(NamedTuple):
 
     Attributes:
         group: rows of one group stand together, for instance "one level".
-        name: of the method.
         value: what was measured.
         stderr: its standard error.
         published: the value of the source, if it is to be shown beside.
@@ -66,42 +59,6 @@ class ComparisonRow(NamedTuple):
     published: float | None = None
 
 
-def plot_bound_surface(
-    horizontal: Float[np.ndarray, " m"],
-    vertical: Float[np.ndarray, " n"],
-    bound_nats: Float[np.ndarray, "n m"],
-    paths: Sequence[PathOnSurface],
-    estimates: Sequence[PathOnSurface] = (),
-    *,
-    labels: tuple[str, str],
-) -> Figure:
-    """`plot_energy_surface` of the negative bound, with single estimates as diamonds.
-
-    Args:
-        horizontal: grid of the first latent.
-        vertical: grid of the second latent.
-        bound_nats: the bound on the grid, rows by `vertical`.
-        paths: of iterative methods; all start in the same place.
-        estimates: of methods that give a single point, for instance a direct encoder.
-        labels: of the two axes.
-    """
-    figure = plot_energy_surface(horizontal, vertical, -np.asarray(bound_nats), paths, labels=labels)
-    whole, enlarged = figure.axes[:2]
-    for axis in (whole, enlarged):
-        for line, colour, marker in zip(axis.lines, COLOURS, MARKERS, strict=False):
-            if line.get_label() in {path.name for path in paths}:
-                line.set(color=colour, marker=marker, markersize=4)
-        for line in axis.lines:
-            if line.get_label() == "least energy of the grid":
-                line.set_label("highest bound of the grid")
-        for estimate, colour in zip(estimates, reversed(COLOURS), strict=False):
-            axis.plot(
-                *np.asarray(estimate.points)[-1], "D", ms=9, color=colour, mec="white", label=estimate.name, zorder=3
-            )
-    whole.legend(fontsize=8, loc="upper left")
-    return figure
-
-
 def plot_bound_progress(
     curves: Sequence[BoundCurve], *, best_nats: float, trained_steps: int | None = None, floor_nats: float = 1e-2
 ) -> Figure:
@@ -110,13 +67,11 @@ def plot_bound_progress(
     Bands are two standard errors. What lies less than `floor_nats` below the best is drawn at that height.
 
     Args:
-        curves: one for each method.
         best_nats: mean of the best known bounds of the same examples.
         trained_steps: number of iterations that a learned method was trained with; marked.
         floor_nats: lower end of the axis.
     """
-    figure = Figure(figsize=(9.5, 4.0), layout="constrained")
-    by_step, by_time = figure.subplots(1, 2, sharey=True)
+    figure, (by_step, by_time) = panels(9.5, 4.0, 1, 2, sharey=True)
     for index, curve in enumerate(curves):
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
         below = best_nats - np.asarray(curve.bound_nats)
@@ -134,22 +89,14 @@ def plot_bound_progress(
     if trained_steps is not None:
         by_step.axvline(trained_steps, color=INK, lw=0.8, ls=":")
         by_step.annotate(
-            f"trained with {trained_steps}",
-            (trained_steps, 0.97),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            fontsize=8,
-            va="top",
-        )
+            f"trained with {trained_steps}", (trained_steps, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0),
+            textcoords="offset points", fontsize=8, va="top",
+        )  # fmt: skip
     by_step.set_xscale("symlog", linthresh=1)
-    by_step.set(xlabel="iterations", ylabel="nats below the best bound", xlim=(0, None))
-    by_time.set_xscale("log")
-    by_time.set(xlabel="seconds")
-    by_step.set_yscale("log")
+    by_step.set(xlabel="iterations", ylabel="nats below the best bound", xlim=(0, None), yscale="log")
     by_step.set_ylim(bottom=floor_nats)
+    by_time.set(xscale="log", xlabel="seconds")
     by_time.legend(frameon=False, fontsize=8)
-    _open(by_step, by_time)
     return figure
 
 
@@ -173,9 +120,9 @@ def plot_reconstructions_over_iterations(
     axes = np.asarray(figure.subplots(rows, moments + 2, squeeze=False, width_ratios=[1.0] * moments + [0.15, 1.0]))
     for row in range(rows):
         for column in range(moments):
-            _picture(axes[row, column], reconstructions[row, column])
+            show(axes[row, column], reconstructions[row, column])
         axes[row, moments].axis("off")
-        _picture(axes[row, -1], images[row])
+        show(axes[row, -1], images[row])
     for axis, iteration in zip(axes[0], iterations, strict=False):
         axis.set_title(str(iteration), fontsize=8)
     axes[0, -1].set_title("data", fontsize=8)
@@ -193,19 +140,15 @@ def plot_gradient_norms(
     Args:
         training_steps: when it was measured.
         norms: mean norm before each iteration.
-        ylabel: of the vertical axis.
     """
     iterations = norms.shape[1]
-    figure = Figure(figsize=(6.2, 3.8), layout="constrained")
-    axis = figure.subplots()
+    figure, (axis,) = panels(6.2, 3.8)
     # Viridis is even in brightness, so that the order is seen without colours; its yellow end is too pale for lines.
     shades = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.88, iterations)))
     colours = ScalarMappable(BoundaryNorm(np.arange(iterations + 1) - 0.5, iterations), shades)
     for iteration in range(iterations):
         axis.plot(training_steps, norms[:, iteration], color=colours.to_rgba(iteration), lw=1.5)
-    axis.set_yscale("log")
-    axis.set(xlabel="training steps", ylabel=ylabel)
-    _open(axis)
+    axis.set(yscale="log", xlabel="training steps", ylabel=ylabel)
     bar = figure.colorbar(colours, ax=axis, label="iteration of inference")
     bar.set_ticks(np.unique(np.linspace(0, iterations - 1, min(iterations, 9)).astype(int)))
     bar.minorticks_off()
@@ -227,10 +170,8 @@ def plot_bound_by_setting(
         curves: one for each method, with one value for each setting.
         xlabel: what the numbers are.
         reference: a method with a single value, drawn as a line with a band.
-        ylabel: of the vertical axis.
     """
-    figure = Figure(figsize=(5.4, 3.8), layout="constrained")
-    axis = figure.subplots()
+    figure, (axis,) = panels(5.4, 3.8)
     places = np.asarray(settings, float)
     if reference is not None:
         value, error = float(reference.bound_nats[0]), 2.0 * float(reference.stderr_nats[0])
@@ -239,24 +180,15 @@ def plot_bound_by_setting(
     for index, curve in enumerate(curves):
         # Moved apart a little, so that bars do not hide one another.
         moved = places * 1.025 ** (index - 0.5 * (len(curves) - 1))
-        axis.errorbar(
-            moved,
-            curve.bound_nats,
-            2.0 * np.asarray(curve.stderr_nats),
-            fmt=MARKERS[index % len(MARKERS)] + "-",
-            color=COLOURS[index % len(COLOURS)],
-            ms=5,
-            lw=1.5,
-            capsize=2.5,
-            label=curve.name,
-        )
+        style = {"fmt": MARKERS[index % len(MARKERS)] + "-", "color": COLOURS[index % len(COLOURS)], "ms": 5, "lw": 1.5}
+        error = 2.0 * np.asarray(curve.stderr_nats)
+        axis.errorbar(moved, curve.bound_nats, error, capsize=2.5, label=curve.name, **style)
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(FixedLocator(list(places)))
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set(xlabel=xlabel, ylabel=ylabel)
     axis.legend(frameon=False, fontsize=8)
-    _open(axis)
     return figure
 
 
@@ -266,10 +198,8 @@ def plot_comparison(rows: Sequence[ComparisonRow], *, xlabel: str, digits: int =
     Args:
         rows: in the order in which they are to stand, rows of a group one after another.
         xlabel: what the numbers are, and which direction is better.
-        digits: after the decimal point.
     """
-    figure = Figure(figsize=(7.5, 0.9 + 0.38 * len(rows)), layout="constrained")
-    axis = figure.subplots()
+    figure, (axis,) = panels(7.5, 0.9 + 0.38 * len(rows))
     names = list(dict.fromkeys(row.name for row in rows))
     published = [row for row in rows if row.published is not None]
     place, places, former = 0.0, [], rows[0].group
@@ -294,18 +224,7 @@ def plot_comparison(rows: Sequence[ComparisonRow], *, xlabel: str, digits: int =
     axis.set_xlabel(xlabel)
     axis.grid(axis="x", color="0.9")
     axis.set_axisbelow(True)
-    _open(axis)
     if published:
         axis.plot([], [], "|", color=INK, ms=10, mew=1.5, label="published (in brackets)")
         axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
     return figure
-
-
-def _picture(axis, image: np.ndarray) -> None:
-    axis.imshow(np.clip(np.asarray(image), 0.0, 1.0), cmap="gray", vmin=0.0, vmax=1.0)
-    axis.set(xticks=[], yticks=[])
-
-
-def _open(*axes) -> None:
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)

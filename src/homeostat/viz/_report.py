@@ -3,6 +3,7 @@
 import base64
 import html
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 
@@ -10,12 +11,9 @@ class ClaimRow(NamedTuple):
     """One line of the table of claims.
 
     Attributes:
-        id: the claim's id.
         metric: what is measured, in words.
-        unit: its unit.
         value: the measured value, printed.
         expected: the relation, printed.
-        source: who makes the claim.
         verdict: "pass", "fail" or "not asserted".
     """
 
@@ -69,7 +67,6 @@ class Section(NamedTuple):
     """A part of the report.
 
     Attributes:
-        title: heading.
         lead: a sentence below it.
         items: what it shows.
     """
@@ -83,10 +80,8 @@ class Report(NamedTuple):
     """A whole report.
 
     Attributes:
-        title: heading.
         lead: a line below it (scale, seed, duration).
         claims: the table at the top; None where nothing was to be claimed.
-        sections: the body.
         appendix: tables at the end: configuration, versions, machine.
     """
 
@@ -111,6 +106,7 @@ def render_report(report: Report) -> str:
             "</section>",
         ]
     )
+    style = Path(__file__).with_name("_report.css").read_text(encoding="utf-8")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
@@ -118,7 +114,7 @@ def render_report(report: Report) -> str:
         "<meta name='color-scheme' content='light dark'>"
         # Says to the browser what the text says to the reader: nothing is loaded from anywhere.
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>{title}</title><style>{_STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+        f"<title>{title}</title><style>\n{style}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
     )
 
 
@@ -219,44 +215,3 @@ def _curve(name: str, steps: Sequence[float | int], values: Sequence[float | int
         f"<polyline points='{points}'/></svg>"
         f"<small>{low:.4g} to {high:.4g}, last {values[-1]:.4g}; steps {first:g} to {last:g}</small></div>"
     )
-
-
-_STYLE = """
-:root{--paper:#fbfaf7;--ink:#1d1c1a;--soft:#6a665f;--line:#dedad2;--good:#1f6f43;--bad:#a3281f;--accent:#2f5d8a;--card:#fff}
-@media (prefers-color-scheme:dark){:root{--paper:#171615;--ink:#e9e6df;--soft:#a09a8f;--line:#37342f;--good:#74c697;
---bad:#f0887d;--accent:#8fb8de;--card:#1f1e1c}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:17px/1.6 Charter,'Bitstream Charter','Iowan Old Style',
-'Source Serif Pro',Georgia,serif;-webkit-text-size-adjust:100%}
-main{max-width:54rem;margin:0 auto;padding:3rem 1.5rem 6rem}
-h1{font-size:2.3rem;line-height:1.15;margin:.2rem 0 .6rem;letter-spacing:-.01em;overflow-wrap:anywhere}
-h2{font-size:1.35rem;margin:3.5rem 0 .8rem;padding-top:1rem;border-top:1px solid var(--line)}
-.kind,.count,small,figcaption,th,.curve b{font-family:system-ui,-apple-system,'Segoe UI',sans-serif}
-.kind{margin:0;color:var(--accent);font-size:.8rem;letter-spacing:.08em;text-transform:uppercase}
-.lead{color:var(--soft);margin:.2rem 0 1rem}
-.count{float:right;font-size:.9rem;font-weight:500;color:var(--soft);padding-top:.3rem}
-.scroll{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums lining-nums}
-th{text-align:left;font-size:.75rem;font-weight:600;color:var(--soft);border-bottom:1px solid var(--ink);
-padding:.4rem .7rem .4rem 0}
-td{border-bottom:1px solid var(--line);padding:.5rem .7rem .5rem 0;vertical-align:top;overflow-wrap:break-word}
-.number{text-align:right;white-space:nowrap}
-th.number{white-space:normal}th{vertical-align:bottom}
-th:last-child,td:last-child{padding-right:0}
-small{display:block;font-size:.74rem;color:var(--soft);white-space:normal}
-.claims .verdict{font:600 .82rem system-ui,sans-serif;white-space:nowrap}
-.pass .verdict{color:var(--good)}.fail .verdict{color:var(--bad)}.not-asserted{color:var(--soft)}
-.fail td{background:color-mix(in srgb,var(--bad) 8%,transparent)}
-.table table{width:auto;min-width:min(100%,26rem)}.table td,.table th{padding-right:1.8rem}
-figure{margin:1.6rem 0 2rem}
-figure img{display:block;max-width:100%;height:auto;margin:0 auto;background:#fff;
-border:1px solid var(--line);border-radius:4px}
-img[src^='data:image/gif']{image-rendering:pixelated;min-width:min(100%,24rem)}
-figcaption{font-size:.83rem;color:var(--soft);margin-top:.6rem;max-width:44rem}
-.curves>div{display:grid;grid-template-columns:repeat(auto-fill,minmax(14rem,1fr));gap:1rem}
-.curve{background:var(--card);border:1px solid var(--line);border-radius:4px;padding:.6rem .8rem}
-.curve b{font-size:.78rem;font-weight:600;overflow-wrap:anywhere}
-polyline{fill:none;stroke:var(--accent);stroke-width:1.5;vector-effect:non-scaling-stroke}
-#appendix table{font-size:.84rem}
-@media print{body{background:#fff}main{max-width:none}}
-"""

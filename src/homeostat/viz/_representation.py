@@ -1,4 +1,4 @@
-"""Plots of what models have learned, from plain arrays: rate and distortion, use of latents, samples, calibration."""
+"""Plots of what models have learned, from plain arrays: use of latents, samples, calibration."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,65 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..typing import Bool, Float, Int
-from ._control import COLOURS, INK
-
-
-class RateDistortionSeries(NamedTuple):
-    """Models in the plane of rate and distortion, in order of rising rate.
-
-    Attributes:
-        name: what they have in common.
-        betas: weight of the rate in training.
-        rate_nats: mean rate.
-        rate_stderr_nats: its standard error.
-        distortion_nats: mean distortion.
-        distortion_stderr_nats: its standard error.
-        frontier: indices of the models on the convex frontier.
-    """
-
-    name: str
-    betas: Float[np.ndarray, " models"]
-    rate_nats: Float[np.ndarray, " models"]
-    rate_stderr_nats: Float[np.ndarray, " models"]
-    distortion_nats: Float[np.ndarray, " models"]
-    distortion_stderr_nats: Float[np.ndarray, " models"]
-    frontier: Int[np.ndarray, " vertices"]
-
-
-def plot_rate_distortion(series: Sequence[RateDistortionSeries]) -> Figure:
-    """Rate against distortion with bars of two standard errors, frontiers, and the line of the best bound.
-
-    Every point of the dotted line has the bound -(R + D) of the best model; a better bound lies below it.
-    """
-    figure = Figure(figsize=(5.6, 4.4), layout="constrained")
-    axis = figure.subplots()
-    best = min(float(np.min(np.asarray(one.rate_nats) + np.asarray(one.distortion_nats))) for one in series)
-    highest = max(float(np.max(one.rate_nats)) for one in series)
-    for index, one in enumerate(series):
-        rate, distortion, colour = np.asarray(one.rate_nats), np.asarray(one.distortion_nats), COLOURS[index % 6]
-        axis.errorbar(
-            rate,
-            distortion,
-            2.0 * np.asarray(one.distortion_stderr_nats),
-            2.0 * np.asarray(one.rate_stderr_nats),
-            fmt="o",
-            color=colour,
-            ms=5,
-            capsize=2,
-            label=one.name,
-        )
-        axis.plot(rate[one.frontier], distortion[one.frontier], color=colour, lw=1.3)
-        for x, y, beta in zip(rate, distortion, np.asarray(one.betas), strict=True):
-            axis.annotate(f"{beta:g}", (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8, color=colour)
-    limits = axis.get_ylim()
-    ends = np.asarray([-0.02 * highest, 1.08 * highest])
-    axis.plot(ends, best - ends, ":", color=INK, lw=1.2, label=f"R + D = {best:.2f}, the best bound")
-    axis.set(xlim=ends, ylim=limits, xlabel="rate R, nats", ylabel="distortion D, nats")
-    axis.plot([], [], " ", label="numbers: beta")
-    axis.legend(frameon=False, fontsize=8)
-    _open(axis)
-    return figure
+from ..typing import Bool, Float
+from ._style import COLOURS, INK, panels
 
 
 def plot_active_units(
@@ -82,31 +25,27 @@ def plot_active_units(
         threshold: above which a unit counts as active; drawn as a line.
     """
     levels = len(variances)
-    figure = Figure(figsize=(8.0, 2.1 * levels + 0.4), layout="constrained")
-    panels = np.asarray(figure.subplots(levels, 2, squeeze=False))
+    figure, axes = panels(8.0, 2.1 * levels + 0.4, levels, 2)
     for level, (variance, rate) in enumerate(zip(variances, rates_nats, strict=True)):
         order = np.argsort(-np.asarray(variance), kind="stable")
         variance, rate = np.asarray(variance)[order], np.asarray(rate)[order]
         active = variance > threshold
         colours = np.where(active, COLOURS[0], "0.65")
         places = np.arange(len(variance))
-        left, right = panels[level]
+        left, right = axes[2 * level : 2 * level + 2]
         # A unit that ignores the data has a variance of zero or, estimated, below.
         left.bar(places, np.maximum(variance, 0.02 * threshold), bottom=0.0, color=colours, width=0.85)
         left.axhline(threshold, color=INK, lw=0.8, ls=":")
-        left.set_yscale("log")
+        title = f"level {level + 1}: {active.sum()} of {len(active)} units active"
+        left.set(yscale="log", ylabel="variance of the mean", title=title)
         left.set_ylim(bottom=0.1 * threshold)
-        left.set(
-            ylabel="variance of the mean", title=f"level {level + 1}: {active.sum()} of {len(active)} units active"
-        )
         right.bar(places, rate, color=colours, width=0.85)
         right.set(ylabel="KL, nats", title=f"{rate.sum():.2f} nats, {rate[active].sum():.2f} in active units")
         for axis in (left, right):
             axis.title.set_fontsize(9)
             axis.set_xlim(-0.7, len(places) - 0.3)
             axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        _open(left, right)
-    for axis in panels[-1]:
+    for axis in axes[-2:]:
         axis.set_xlabel("unit, in order of its variance")
     return figure
 
@@ -121,8 +60,7 @@ def plot_samples(images: Float[np.ndarray, "count height width *channels"], *, c
     for index, image in enumerate(images):
         top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
         sheet[top : top + height, left : left + width] = image
-    figure = Figure(figsize=(0.62 * columns, 0.62 * rows * height / width), layout="constrained")
-    axis = figure.subplots()
+    figure, (axis,) = panels(0.62 * columns, 0.62 * rows * height / width)
     axis.imshow(sheet, cmap="gray", vmin=0.0, vmax=1.0)
     axis.axis("off")
     return figure
@@ -159,11 +97,10 @@ def plot_calibration_summary(summary: CalibrationSummary, names: Sequence[str], 
 
     Args:
         summary: of all quantities; there may be many.
-        names: of the quantities.
         significance: drawn as a line among the p-values.
     """
-    figure = Figure(figsize=(9.5, 6.2), layout="constrained")
-    (ranks, cover), (tests, weights) = figure.subplots(2, 2)
+    figure, axes = panels(9.5, 6.2, 2, 2)
+    ranks, cover, tests, weights = axes
     count = len(summary.positions)
     shares = (np.arange(count) + 1.0) / count
     ranks.fill_between(summary.band_positions, summary.band_low, summary.band_high, color="0.88", lw=0)
@@ -203,12 +140,6 @@ def plot_calibration_summary(summary: CalibrationSummary, names: Sequence[str], 
     weights.axvline(0.7, color=INK, lw=0.8, ls=":")
     share = float(np.mean(np.asarray(summary.pareto_shape) < 0.7))
     weights.set(xlabel="Pareto k (clipped)", ylabel="simulations", title=f"weights: {100 * share:.0f} % below 0.7")
-    for axis in (ranks, cover, tests, weights):
-        axis.title.set_fontsize(10)
-    _open(ranks, cover, tests, weights)
-    return figure
-
-
-def _open(*axes) -> None:
     for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
+        axis.title.set_fontsize(10)
+    return figure

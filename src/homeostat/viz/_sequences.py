@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..typing import Float
-from ._dynamics import COLOURS, INK
+from ._style import COLOURS, INK, legend_above, panels, panels_in_time
 
 _MOMENTS = ("data", "prediction", "update")
 
@@ -26,16 +25,12 @@ def plot_one_step(
 
     Args:
         actual: what was seen; NaN where nothing was.
-        mean: of the prediction.
         deviation: its standard deviation; None draws no band, as for probabilities.
-        names: of the coordinates.
         time: of the steps; 1, 2, ... if left out.
-        label: of the time axis.
         limits: that no number can leave, nor a band.
     """
-    figure = Figure(figsize=(7.0, 1.6 * len(names) + 0.4), layout="constrained")
+    figure, axes = panels_in_time(names, 1.6, label)
     time = np.arange(1, actual.shape[0] + 1) if time is None else time
-    axes = np.atleast_1d(figure.subplots(len(names), 1, sharex=True))
     for index, axis in enumerate(axes):
         if deviation is not None:
             low, high = mean[:, index] - 2.0 * deviation[:, index], mean[:, index] + 2.0 * deviation[:, index]
@@ -43,10 +38,7 @@ def plot_one_step(
             axis.fill_between(time, low, high, color=COLOURS[0], alpha=0.2, lw=0, label="predicted, 2 sd")
         axis.plot(time, mean[:, index], color=COLOURS[0], lw=1.0, label=None if deviation is not None else "predicted")
         axis.plot(time, actual[:, index], ".", color=COLOURS[1], ms=3, label="seen")
-        axis.set(ylabel=names[index])
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[-1].set_xlabel(label)
-    _legend_above(axes[0])
+    legend_above(axes[0])
     return figure
 
 
@@ -64,11 +56,9 @@ def plot_quantile_fan(
         seen: the last steps; NaN where nothing was.
         quantiles: of each coming step, in the order of the probabilities.
         probabilities: in [0, 1]; each band joins two that are equally far from the ends, a single one is a line.
-        names: of the coordinates.
         label: of the time axis, on which the last step seen is 0.
     """
-    figure = Figure(figsize=(7.0, 1.7 * len(names) + 0.4), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(len(names), 1, sharex=True))
+    figure, axes = panels_in_time(names, 1.7, label)
     past, ahead = np.arange(1 - len(seen), 1), np.arange(1, quantiles.shape[1] + 1)
     order = np.argsort(probabilities, kind="stable")
     for index, axis in enumerate(axes):
@@ -80,15 +70,11 @@ def plot_quantile_fan(
             axis.fill_between(ahead, bottom, top, color=COLOURS[0], alpha=alpha, lw=0, label=share)
         if len(order) % 2:
             middle = order[len(order) // 2]
-            axis.plot(
-                ahead, quantiles[middle, :, index], color=COLOURS[0], lw=1.2, label=f"{100 * probabilities[middle]:g} %"
-            )
+            share = f"{100 * probabilities[middle]:g} %"
+            axis.plot(ahead, quantiles[middle, :, index], color=COLOURS[0], lw=1.2, label=share)
         axis.plot(past, seen[:, index], ".", color=COLOURS[1], ms=3, label="seen")
         axis.axvline(0.5, color=INK, lw=0.8, ls=":")
-        axis.set(ylabel=names[index])
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[-1].set_xlabel(label)
-    _legend_above(axes[0])
+    legend_above(axes[0])
     return figure
 
 
@@ -99,14 +85,13 @@ def plot_whiteness(errors: Float[np.ndarray, "time d"], *, names: Sequence[str],
 
     Args:
         errors: NaN where nothing was seen.
-        names: of the coordinates.
         most_lags: k up to this.
 
     References:
         Box and Jenkins (1970), Time series analysis, Section 8.2.
     """
-    figure = Figure(figsize=(2.6 * len(names), 2.3), layout="constrained")
-    for index, axis in enumerate(np.atleast_1d(figure.subplots(1, len(names), sharey=True))):
+    figure, axes = panels(2.6 * len(names), 2.3, 1, len(names), sharey=True)
+    for index, axis in enumerate(axes):
         error = errors[:, index]
         seen = np.isfinite(error)
         centred = np.where(seen, error - (error[seen].mean() if seen.any() else 0.0), 0.0)
@@ -118,8 +103,7 @@ def plot_whiteness(errors: Float[np.ndarray, "time d"], *, names: Sequence[str],
         for level in (-bound, bound):
             axis.axhline(level, color=INK, lw=0.8, ls=":")
         axis.set(title=names[index], xlabel="lag (steps)", ylim=(-1.0, 1.0))
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("autocorrelation")
+    axes[0].set_ylabel("autocorrelation")
     return figure
 
 
@@ -138,21 +122,12 @@ def plot_prediction_update_rolls(
         updated: probabilities after it.
         first: number of the first step.
     """
-    figure = Figure(figsize=(7.0, 4.6), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(3, 1, sharex=True, sharey=True))
+    figure, axes = panels(7.0, 4.6, 3, boxed=True, sharex=True, sharey=True)
     extent = (first - 0.5, first + len(seen) - 0.5, -0.5, seen.shape[1] - 0.5)
     sounding = np.flatnonzero(seen.any(axis=0))
     for axis, roll, name in zip(axes, (seen, predicted, updated), _MOMENTS, strict=True):
-        axis.imshow(
-            roll.T,
-            cmap="Greys",
-            vmin=0.0,
-            vmax=1.0,
-            origin="lower",
-            aspect="auto",
-            extent=extent,
-            interpolation="nearest",
-        )
+        look = {"cmap": "Greys", "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest"}
+        axis.imshow(roll.T, origin="lower", aspect="auto", extent=extent, **look)
         axis.set_ylabel(f"{name}\nnote")
     if sounding.size:
         axes[0].set_ylim(sounding[0] - 3, sounding[-1] + 3)
@@ -175,13 +150,11 @@ def plot_prediction_update_waves(
         updated: their means after it.
         first: number of the first step.
     """
-    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(3, 1, sharex=True, sharey=True))
+    figure, axes = panels(7.0, 3.6, 3, sharex=True, sharey=True)
     colours = (INK, COLOURS[0], COLOURS[1])
     for axis, wave, name, colour in zip(axes, (seen, predicted, updated), _MOMENTS, colours, strict=True):
         axis.plot(first - 0.5 + np.arange(wave.size) / seen.shape[1], wave.ravel(), color=colour, lw=0.6)
         axis.set_ylabel(name)
-        axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xlabel("step")
     return figure
 
@@ -203,21 +176,11 @@ def plot_iterations(
     References:
         Marino (thesis), Fig. 4.4.
     """
-    figure = Figure(figsize=(7.0, 2.9), layout="constrained")
-    left, right = np.atleast_1d(figure.subplots(1, 2))
+    figure, (left, right) = panels(7.0, 2.9, 1, 2)
     left.errorbar(numbers, bounds, 2.0 * np.nan_to_num(errors), color=COLOURS[0], marker="o", ms=4, capsize=2)
-    left.set(
-        xscale="log", xticks=list(numbers), xlabel="iterations in training", ylabel="negative bound, nats per step"
-    )
-    left.set_xticklabels([str(number) for number in numbers])
+    left.set(xscale="log", xlabel="iterations in training", ylabel="negative bound, nats per step")
+    left.set_xticks(list(numbers), [str(number) for number in numbers])
     left.minorticks_off()
     right.plot(np.arange(len(improvement)), improvement, color=COLOURS[1], marker="o", ms=4)
     right.set(xlabel="iteration", ylabel="improvement over the prior, %")
-    for axis in (left, right):
-        axis.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def _legend_above(axis: Axes) -> None:
-    """Above a panel, where it hides nothing."""
-    axis.legend(frameon=False, fontsize=7, ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.0)

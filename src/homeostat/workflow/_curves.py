@@ -1,7 +1,7 @@
 """Learning curves of a fit."""
 
 from ..train import read_json_lines
-from ..viz import LearningPanel, plot_learning
+from ..viz import plot_learning
 from ._context import FitContext
 
 _BEYOND = 1e12
@@ -17,7 +17,7 @@ _PANELS = {
 def show_training(context: FitContext, unit: str) -> None:
     """Draw the learning curves in nats of the data, if there are enough numbers."""
     lines = read_json_lines(context.folder / "metrics.jsonl")
-    panels = []
+    panels = {}
     for title, names in _PANELS.items():
         curves = {
             words: [
@@ -27,7 +27,7 @@ def show_training(context: FitContext, unit: str) -> None:
         }
         curves = {words: points for words, points in curves.items() if points}
         if any(len(points) > 1 for points in curves.values()):
-            panels.append(LearningPanel(title, curves))
+            panels[title] = curves
     if panels:
         context.figure(
             "training",

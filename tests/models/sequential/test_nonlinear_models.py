@@ -19,7 +19,7 @@ from homeostat.models.sequential import (
     LinearGaussian,
     NonlinearGaussian,
     PoissonEmission,
-    Residual,
+    ResidualMap,
     RungeKutta,
     StateSpace,
     SwitchingLinear,
@@ -175,7 +175,7 @@ def test_explosive_dynamics_are_followed_until_the_numbers_end(key):
 
 
 def test_networks_move_little_at_first_and_know_the_time(key):
-    step = Residual.mlp(2, 1, width=4, depth=1, key=key)
+    step = ResidualMap.mlp(2, 1, width=4, depth=1, key=key)
     state, push = jnp.array([0.3, -0.4]), jnp.array([0.2])
     change = step(state, push) - state
     assert jnp.abs(step(state, TimedAction(0.5, push)) - state - 0.5 * change).max() < ALGEBRA
@@ -227,7 +227,7 @@ def test_late_times_keep_their_differences():
             "transition_mean",
         ),
         (lambda: PoissonEmission(lambda z: z[0])(jnp.zeros(2)), "log rates"),
-        (lambda: SwitchingLinear(jnp.zeros(2), TransitionMatrix(jnp.zeros((2, 2))), ()), "regimes of one size"),
+        (lambda: SwitchingLinear(jnp.zeros(2), TransitionMatrix(jnp.zeros((2, 2))), ()), "at least one model"),
         (lambda: univariate_growth(process_scale=0.0), "positive scales"),
         (lambda: growth_inputs(0), "length"),
         (lambda: stochastic_volatility(persistence=1.0), "persistence"),

@@ -62,7 +62,7 @@ def test_image_is_the_moved_combination(model):
     template = model.mean + 0.5 * model.dictionary[0] - 0.7 * model.dictionary[2]
     expected = sample_template(template, model.coordinates(state[:4]), size=64, extent=12.0)
     np.testing.assert_allclose(model.image(state), expected, atol=ALGEBRA)
-    assert model.dim == 7 and model.split(state).weights.shape == (3,)
+    assert model.dim == 7 and model.num_atoms == 3
 
 
 @pytest.mark.parametrize("sparsity", [dist.Laplace, dist.Logistic, functools.partial(dist.StudentT, 3.0)])

@@ -1,6 +1,5 @@
 """Any environment behind Gymnasium's interfaces: one episode, a batch of episodes, pure functions."""
 
-import abc
 from typing import Any, ClassVar, NamedTuple, final
 
 import equinox as eqx
@@ -28,44 +27,32 @@ class AbstractExtras(eqx.Module):
 
     render_modes: ClassVar[tuple[str, ...]] = ()
 
-    @abc.abstractmethod
     def options(self, environment: AbstractEnvironment, options: dict[str, Any], batch: tuple[int, ...]) -> PyTree:
-        """Checked options of `reset`, with the leading axes of a batch.
+        """Checked options of `reset`, with the leading axes of a batch; none by default.
 
         Raises:
             BadInputError: an option is unknown or does not fit.
         """
-
-    @abc.abstractmethod
-    def initial(self, environment: AbstractEnvironment, options: PyTree, *, key: Key) -> PyTree:
-        """First state of an episode under these options."""
-
-    @abc.abstractmethod
-    def info(self, environment: AbstractEnvironment, state: PyTree) -> dict[str, Array]:
-        """Entries of `info`."""
-
-    @abc.abstractmethod
-    def picture(self, environment: AbstractEnvironment, state: PyTree) -> Array:
-        """The scene in [0, 1], [height, width] or [height, width, 3]; called where `render_modes` has "rgb_array"."""
-
-
-@final
-class NoExtras(AbstractExtras):
-    """No options, no info, no pictures."""
-
-    def options(self, environment: AbstractEnvironment, options: dict[str, Any], batch: tuple[int, ...]) -> PyTree:
         if options:
             raise BadInputError(f"Expected no reset options for {type(environment).__name__}, got {sorted(options)}.")
         return ()
 
     def initial(self, environment: AbstractEnvironment, options: PyTree, *, key: Key) -> PyTree:
+        """First state of an episode under these options."""
         return environment.initial(key=key)
 
     def info(self, environment: AbstractEnvironment, state: PyTree) -> dict[str, Array]:
+        """Entries of `info`."""
         return {}
 
     def picture(self, environment: AbstractEnvironment, state: PyTree) -> Array:
+        """The scene in [0, 1], [height, width] or [height, width, 3]; called where `render_modes` has "rgb_array"."""
         raise BadInputError(f"Expected an environment with pictures, got {type(environment).__name__}.")
+
+
+@final
+class NoExtras(AbstractExtras):
+    """No options, no info, no pictures."""
 
 
 class _Carry(NamedTuple):
@@ -83,30 +70,41 @@ def _reset(
     return _Carry(state, key), first_time_step(environment, state, key=observe_key), extras.info(environment, state)
 
 
-def _step(
-    environment: AbstractEnvironment, extras: AbstractExtras, carry: _Carry, action: PyTree
-) -> tuple[_Carry, TimeStep, dict[str, Array]]:
+def _step(environment: AbstractEnvironment, carry: _Carry, action: PyTree) -> tuple[_Carry, TimeStep]:
     step_key, key = jr.split(carry.key)
     state, step = next_time_step(environment, carry.state, action, key=step_key)
-    return _Carry(state, key), step, extras.info(environment, state)
+    return _Carry(state, key), step
 
 
-_reset_one, _step_one = eqx.filter_jit(_reset), eqx.filter_jit(_step)
+_reset_one = eqx.filter_jit(_reset)
+
+
+@eqx.filter_jit
+def _step_one(environment: AbstractEnvironment, extras: AbstractExtras, carry: _Carry, action: PyTree):
+    carry, step = _step(environment, carry, action)
+    return carry, step, extras.info(environment, carry.state)
 
 
 @eqx.filter_jit
 def _reset_many(environment: AbstractEnvironment, extras: AbstractExtras, options: PyTree, key: Key, count: int):
-    return jax.vmap(lambda o, k: _reset(environment, extras, o, k))(options, jr.split(key, count))
+    carry, step, info = jax.vmap(lambda o, k: _reset(environment, extras, o, k))(options, jr.split(key, count))
+    return carry._replace(state=TimedState(carry.state, jnp.zeros(count, jnp.int32))), step, info
 
 
 @eqx.filter_jit
-def _step_many(environment: AbstractEnvironment, extras: AbstractExtras, carry: _Carry, action: PyTree):
-    return jax.vmap(lambda c, a: _step(environment, extras, c, a))(carry, action)
+def _step_many(running: Any, extras: AbstractExtras, carry: _Carry, action: PyTree):
+    """Steps of an `AutoReset` of a `TimeLimit` of the environment."""
+
+    def one(carry: _Carry, action: PyTree):
+        carry, step = _step(running, carry, action)
+        return carry, step, extras.info(running.environment.environment, carry.state.world)
+
+    return jax.vmap(one)(carry, action)
 
 
 @eqx.filter_jit
-def _picture(environment: AbstractEnvironment, extras: AbstractExtras, state: PyTree) -> Array:
-    return extras.picture(environment, state)
+def _pictures(environment: AbstractEnvironment, extras: AbstractExtras, states: PyTree) -> Array:
+    return jax.vmap(lambda state: extras.picture(environment, state))(states)
 
 
 @final
@@ -119,7 +117,6 @@ class GymnasiumEnv(gymnasium.Env):
         """Wrap an environment.
 
         Args:
-            environment: any environment.
             extras: its options, info and pictures.
             render_mode: None or one of `extras.render_modes`.
         """
@@ -130,14 +127,12 @@ class GymnasiumEnv(gymnasium.Env):
         self._carry = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Begin an episode."""
         super().reset(seed=seed)
         checked = self.extras.options(self.environment, options or {}, ())
         self._carry, step, info = _reset_one(self.environment, self.extras, checked, draw_key(self.np_random))
         return to_space(step.observation, self.environment.observation_spec), _numpy(info)
 
     def step(self, action: Any):
-        """Take an action of the action space."""
         if self._carry is None:
             raise BadInputError("Expected reset() before the first step(), got step().")
         decoded = jax.tree.map(jnp.asarray, decode_action(action, self.action_space, self.environment.action_spec))
@@ -151,31 +146,7 @@ class GymnasiumEnv(gymnasium.Env):
             return None
         if self._carry is None:
             raise BadInputError("Expected reset() before render(), got render().")
-        return to_rgb(_picture(self.environment, self.extras, self._carry.state))
-
-
-@final
-class _Timed(AbstractExtras):
-    """The extras of a world with a limit of time."""
-
-    inner: AbstractExtras
-
-    def options(self, environment: AbstractEnvironment, options: dict[str, Any], batch: tuple[int, ...]) -> PyTree:
-        return self.inner.options(_within(environment), options, batch)
-
-    def initial(self, environment: AbstractEnvironment, options: PyTree, *, key: Key) -> PyTree:
-        world = self.inner.initial(_within(environment), options, key=key)
-        return TimedState(world, jnp.zeros((), jnp.int32))
-
-    def info(self, environment: AbstractEnvironment, state: PyTree) -> dict[str, Array]:
-        return self.inner.info(_within(environment), state.world)
-
-    def picture(self, environment: AbstractEnvironment, state: PyTree) -> Array:
-        return jax.vmap(lambda world: self.inner.picture(_within(environment), world))(state.world)
-
-
-def _within(environment: Any) -> AbstractEnvironment:
-    return environment.environment.environment
+        return to_rgb(eqx.filter_jit(self.extras.picture)(self.environment, self._carry.state))
 
 
 @final
@@ -198,8 +169,6 @@ class GymnasiumVectorEnv(VectorEnv):
         """Make a batch of environments.
 
         Args:
-            environment: any environment.
-            num_envs: how many.
             extras: its options, info and pictures.
             render_mode: None or one of `extras.render_modes`.
             max_episode_steps: steps after which an episode is truncated; None for no limit.
@@ -213,7 +182,8 @@ class GymnasiumVectorEnv(VectorEnv):
             raise BadInputError(f"Expected max_episode_steps of at least 1, or None, got {max_episode_steps!r}.")
         self.metadata = {**_metadata(extras, render_mode), "autoreset_mode": AutoresetMode.NEXT_STEP}
         self.num_envs, self.render_mode, self.environment = num_envs, render_mode, environment
-        self._running, self._extras = AutoReset(TimeLimit(environment, max_episode_steps or _NO_LIMIT)), _Timed(extras)
+        self.extras = extras
+        self._running = AutoReset(TimeLimit(environment, max_episode_steps or _NO_LIMIT))
         self.single_action_space = space_of(environment.action_spec)
         self.single_observation_space = space_of(environment.observation_spec)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -224,17 +194,16 @@ class GymnasiumVectorEnv(VectorEnv):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Begin an episode everywhere; options hold for all, or have one row for each."""
         super().reset(seed=seed)
-        checked = self._extras.options(self._running, options or {}, (self.num_envs,))
+        checked = self.extras.options(self.environment, options or {}, (self.num_envs,))
         key = draw_key(self.np_random)
-        self._carry, step, info = _reset_many(self._running, self._extras, checked, key, self.num_envs)
+        self._carry, step, info = _reset_many(self.environment, self.extras, checked, key, self.num_envs)
         return to_space(step.observation, self.environment.observation_spec, copy=False), self._info(info)
 
     def step(self, actions: Any):
-        """Take one action everywhere."""
         if self._carry is None:
             raise BadInputError("Expected reset() before the first step(), got step().")
         decoded = jax.tree.map(jnp.asarray, decode_action(actions, self.action_space, self._actions))
-        self._carry, step, info = _step_many(self._running, self._extras, self._carry, decoded)
+        self._carry, step, info = _step_many(self._running, self.extras, self._carry, decoded)
         observation = to_space(step.observation, self.environment.observation_spec, copy=False)
         return observation, *(np.array(part) for part in step[1:]), self._info(info)
 
@@ -244,7 +213,7 @@ class GymnasiumVectorEnv(VectorEnv):
             return None
         if self._carry is None:
             raise BadInputError("Expected reset() before render(), got render().")
-        return tuple(to_rgb(picture) for picture in _picture(self._running, self._extras, self._carry.state))
+        return tuple(map(to_rgb, _pictures(self.environment, self.extras, self._carry.state.world)))
 
     def _info(self, info: dict[str, Array]) -> dict[str, np.ndarray]:
         """Gymnasium pairs every entry with a mask that says which environments have it; here all do."""
@@ -267,11 +236,9 @@ class GymnasiumFuncEnv(FuncEnv):
         self.observation_space = space_of(environment.observation_spec)
 
     def initial(self, rng: Key, params: None = None) -> PyTree:
-        """Draw the first state of an episode."""
         return self.environment.initial(key=rng)
 
     def transition(self, state: PyTree, action: Any, rng: Key, params: None = None) -> PyTree:
-        """Draw the next state."""
         return self.environment.transition(state, self._decoded(action), key=rng)
 
     def observation(self, state: PyTree, rng: Key, params: None = None) -> PyTree:
@@ -279,19 +246,15 @@ class GymnasiumFuncEnv(FuncEnv):
         return by_name(self.environment.observation(state, key=rng))
 
     def reward(self, state: PyTree, action: Any, next_state: PyTree, rng: Key, params: None = None) -> Array:
-        """Reward of a transition."""
         return self.environment.reward(state, self._decoded(action), next_state)
 
     def terminal(self, state: PyTree, rng: Key, params: None = None) -> Array:
-        """Whether the task ended."""
         return self.environment.terminal(state)
 
     def state_info(self, state: PyTree, params: None = None) -> dict[str, Array]:
-        """Entries of `info`."""
         return self.extras.info(self.environment, state)
 
     def transition_info(self, state: PyTree, action: Any, next_state: PyTree, params: None = None) -> dict[str, Array]:
-        """`state_info` of the next state."""
         return self.state_info(next_state)
 
     def render_init(self, params: None = None, **kwargs: Any) -> tuple[()]:

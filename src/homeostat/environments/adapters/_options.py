@@ -74,15 +74,12 @@ def build_world(
         "start": UniformConfigurations(tuple(shapes)),
         "goal": _goal(goal, preferred_latents, preferred_image, image_scale),
     }
+    pictures = (size, size, 3) if scene else (size, size)
+    if preferred_image is not None and np.shape(preferred_image) != pictures:
+        raise BadInputError(f"Expected a preferred image of shape {pictures}, got {np.shape(preferred_image)}.")
     if scene:
-        if preferred_image is not None and np.shape(preferred_image) != (size, size, 3):
-            raise BadInputError(
-                f"Expected a preferred image of shape {(size, size, 3)}, got {np.shape(preferred_image)}."
-            )
         world = SpriteScene(1 if objects is None else objects, RAINBOW if palette is None else palette, **parts)
     else:
-        if preferred_image is not None and np.shape(preferred_image) != (size, size):
-            raise BadInputError(f"Expected a preferred image of shape {(size, size)}, got {np.shape(preferred_image)}.")
         world = DSprites(**parts)
     if len(occluders):
         world = Occluders(world, occluders)

@@ -105,7 +105,6 @@ def to_space(observation: PyTree, spec: PyTree[Bounded], *, copy: bool = True) -
 
     Args:
         observation: arrays, possibly with leading axes.
-        spec: of one observation.
         copy: whether to return writable copies. Without, arrays are read-only, and large ones cost nothing.
     """
     if not isinstance(spec, Bounded):

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any, ClassVar, final
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -13,6 +14,11 @@ from ...typing import Array, Key, PyTree
 from .._world import AbstractSpriteWorld
 from ._gymnasium import AbstractExtras, GymnasiumEnv, GymnasiumFuncEnv, GymnasiumVectorEnv
 from ._options import build_world
+
+ENV_ID = "homeostat/DSprites-v0"
+
+MAX_EPISODE_STEPS = 200
+"""More than twice the longest shortest path when factors move one at a time (5 + 20 + 31 + 31 = 87 steps)."""
 
 
 @final
@@ -45,6 +51,17 @@ class SpriteExtras(AbstractExtras):
 
     def picture(self, environment: AbstractEnvironment, state: PyTree) -> Array:
         return _require_world(environment).picture(state)
+
+
+def register() -> None:
+    """Make the environment known to `gymnasium.make` and `gymnasium.make_vec`; calling it again changes nothing."""
+    if ENV_ID not in gymnasium.registry:
+        gymnasium.register(
+            id=ENV_ID,
+            entry_point="homeostat.environments.adapters:sprites_env",
+            vector_entry_point="homeostat.environments.adapters:sprites_vector_env",
+            max_episode_steps=MAX_EPISODE_STEPS,
+        )
 
 
 def sprites_env(

@@ -10,15 +10,15 @@ from jax import lax
 from ...core import Bounded
 from ...results import BadInputError
 from ...typing import Array, Float, PyTree
-from .._grid import CANVAS, SpriteGrid
+from .._grid import CANVAS
 from .._world import AbstractSpriteWorld
+from .._wrapper import AbstractSpriteWrapper
 
 
 class FoveaState(NamedTuple):
     """State of a world and of the window it is seen through.
 
     Attributes:
-        world: the inner world's state.
         corner: first column and first row of the window, in image pixels; the crop is at the nearest whole pixel.
     """
 
@@ -39,14 +39,13 @@ class FoveaObservation(NamedTuple):
 
 
 @final
-class Fovea(AbstractSpriteWorld[FoveaState]):
+class Fovea(AbstractSpriteWrapper):
     """Hides everything outside a square window.
 
     An action is the inner world's, flattened, followed by the move of the window along x and y in -1..1, in units of
     `stride`. Episodes begin with the window in the middle of the image.
 
     Attributes:
-        environment: the world behind the window.
         window: side of the window in image pixels.
         stride: image pixels per unit of action.
     """
@@ -72,10 +71,6 @@ class Fovea(AbstractSpriteWorld[FoveaState]):
             )
 
     @property
-    def grid(self) -> SpriteGrid:
-        return self.environment.grid
-
-    @property
     def action_spec(self):
         inner = self.environment.action_spec
         return Bounded((self._inner_actions + 2,), -1, 1, inner.whole)
@@ -85,6 +80,9 @@ class Fovea(AbstractSpriteWorld[FoveaState]):
         inner = self.environment.observation_spec
         shape = (self.window, self.window, *inner.shape[2:])
         return FoveaObservation(Bounded(shape, inner.low, inner.high), Bounded((2,), 0, CANVAS))
+
+    def inner_state(self, state):
+        return state.world
 
     def initial(self, *, key):
         return self._look_at_middle(self.environment.initial(key=key))
@@ -116,27 +114,6 @@ class Fovea(AbstractSpriteWorld[FoveaState]):
 
     def reward(self, state, action, next_state):
         return self.environment.reward(state.world, self._inner(jnp.asarray(action)), next_state.world)
-
-    def terminal(self, state):
-        return self.environment.terminal(state.world)
-
-    def latents(self, state):
-        return self.environment.latents(state.world)
-
-    def goal_of(self, state):
-        return self.environment.goal_of(state.world)
-
-    def draw(self, configurations, *, key):
-        return self.environment.draw(configurations, key=key)
-
-    def picture(self, state):
-        return self.environment.picture(state.world)
-
-    def differences(self, state):
-        return self.environment.differences(state.world)
-
-    def steps_to_goal(self, state):
-        return self.environment.steps_to_goal(state.world)
 
     @property
     def _size(self) -> int:

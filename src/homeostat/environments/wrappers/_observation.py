@@ -10,77 +10,28 @@ import jax.random as jr
 from ...core import Bounded
 from ...results import BadInputError
 from ...typing import Any, Array, Float, Key
-from .._grid import CANVAS, SpriteGrid
+from .._grid import CANVAS
 from .._world import AbstractSpriteWorld
+from .._wrapper import AbstractSpriteWrapper
 
 _LARGEST_NORMAL = 6.0
 """No single-precision normal variate is farther from zero: the smallest uniform it is made from is 2^-24."""
 
 
-class AbstractObservationWrapper(AbstractSpriteWorld):
+class AbstractObservationWrapper(AbstractSpriteWrapper):
     """Changes the observed image and nothing else; the state is the inner world's."""
-
-    environment: eqx.AbstractVar[AbstractSpriteWorld]
 
     @abc.abstractmethod
     def observe(self, image: Float[Array, "..."], *, key: Key) -> Float[Array, "..."]:
         """What is seen of `image`, (size, size) or (size, size, 3)."""
 
-    @property
-    def grid(self) -> SpriteGrid:
-        return self.environment.grid
-
-    @property
-    def action_spec(self):
-        return self.environment.action_spec
-
-    def initial(self, *, key):
-        return self.environment.initial(key=key)
-
-    def initial_at(self, latents, goal=None, *, key):
-        return self.environment.initial_at(latents, goal, key=key)
-
-    def transition(self, state, action, *, key):
-        return self.environment.transition(state, action, key=key)
-
     def observation(self, state, *, key):
         inner_key, own_key = jr.split(key)
         return self.observe(self.environment.observation(state, key=inner_key), key=own_key)
 
-    def reward(self, state, action, next_state):
-        return self.environment.reward(state, action, next_state)
-
-    def terminal(self, state):
-        return self.environment.terminal(state)
-
-    def latents(self, state):
-        return self.environment.latents(state)
-
-    def goal_of(self, state):
-        return self.environment.goal_of(state)
-
-    def draw(self, configurations, *, key):
-        return self.environment.draw(configurations, key=key)
-
-    def picture(self, state):
-        return self.environment.picture(state)
-
-    def differences(self, state):
-        return self.environment.differences(state)
-
-    def steps_to_goal(self, state):
-        return self.environment.steps_to_goal(state)
-
 
 class Patch(NamedTuple):
-    """A rectangle in pixels of the 64 x 64 canvas.
-
-    Attributes:
-        x: its left edge.
-        y: its top edge.
-        width: its width.
-        height: its height.
-    """
+    """A rectangle in pixels of the 64 x 64 canvas."""
 
     x: float
     y: float
@@ -93,7 +44,6 @@ class Occluders(AbstractObservationWrapper):
     """Fixed grey patches in front of everything.
 
     Attributes:
-        environment: the world behind them.
         patches: rectangles; a pixel is hidden if its centre lies in one of them.
         grey: brightness of the patches, in [0, 1].
     """
@@ -117,10 +67,6 @@ class Occluders(AbstractObservationWrapper):
         self.environment = environment
         self.grey = float(grey)
 
-    @property
-    def observation_spec(self):
-        return self.environment.observation_spec
-
     def observe(self, image, *, key):
         del key
         hidden = self.mask().reshape(image.shape[:2] + (1,) * (image.ndim - 2))
@@ -143,19 +89,16 @@ class PixelNoise(AbstractObservationWrapper):
     """Independent Gaussian noise on every pixel: x = image + scale eps, eps ~ N(0, 1); not clipped to [0, 1].
 
     Attributes:
-        environment: the world it is seen through.
         scale: standard deviation of the noise, in units of brightness.
     """
 
     environment: AbstractSpriteWorld
-    scale: float = eqx.field(static=True)
+    scale: float = eqx.field(static=True, converter=float, default=0.1)
 
-    def __init__(self, environment: AbstractSpriteWorld, scale: float | int = 0.1):
-        _require_image(environment, "pixel noise")
-        if not 0 <= scale < float("inf"):
-            raise BadInputError(f"Expected the scale of pixel noise as a non-negative number, got {scale!r}.")
-        self.environment = environment
-        self.scale = float(scale)
+    def __check_init__(self):
+        _require_image(self.environment, "pixel noise")
+        if not 0 <= self.scale < float("inf"):
+            raise BadInputError(f"Expected the scale of pixel noise as a non-negative number, got {self.scale!r}.")
 
     @property
     def observation_spec(self):

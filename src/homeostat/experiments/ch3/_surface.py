@@ -284,7 +284,15 @@ def draw_surfaces(
             labels = ("first latent", "second latent")
             context.figure(
                 f"surface-{name}-{example}",
-                viz.plot_bound_surface(grid.side, grid.side, surface[example], paths, single, labels=labels),
+                viz.plot_energy_surface(
+                    grid.side,
+                    grid.side,
+                    -surface[example],
+                    paths,
+                    single,
+                    labels=labels,
+                    optimum="highest bound of the grid",
+                ),
                 caption=f"Bound over two latents for one validation example, gradient ascent ({ascent.num_steps} steps; rates "
                 f"at which it diverges are left out), and {what}.",
             )

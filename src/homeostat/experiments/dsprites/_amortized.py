@@ -15,9 +15,8 @@ from ...environments import SYMMETRY_ORDER
 from ...inference.engines import AbstractEncoding, AbstractUpdateRule, Estimate, Feedback, Iterative
 from ...models.static import SpriteCoordinates
 from ...nn import ConvolutionalEncoder, HighwayMLP, angle_of
-from ...objectives import Evidence
 from ...typing import Array, Float, Int, Key
-from ._sprites import NUM_SHAPES, mass_and_centre
+from ._sprites import NUM_SHAPES, Images, mass_and_centre
 
 FAMILY = DiagonalGaussian(4)
 WINDOW = 32
@@ -25,9 +24,6 @@ WINDOW = 32
 
 _WIDEST, _NARROWEST = 0.0, -8.0
 """Bounds of the encoder's log standard deviations; the posterior's lie near -6."""
-
-
-# ------------------------------------------------------------------------------------------------------------- encoder
 
 
 @final
@@ -42,7 +38,6 @@ class SpriteEncoder(eqx.Module):
     Attributes:
         network: window to nine numbers for each shape: z of scale; x and y in pixels from the window's centre; the pair
             of the angle; four log scales.
-        coordinates: gamma of the sprite models.
     """
 
     network: ConvolutionalEncoder
@@ -75,34 +70,19 @@ class SpriteEncoder(eqx.Module):
         """Parameters with a leading axis of three, for square, ellipse and heart."""
         return self.read(*self.outputs(image))
 
-
-@final
-class GivenShape(eqx.Module):
-    """The encoder for one shape, in the form that the engine `Direct` takes.
-
-    Attributes:
-        encoder: for all shapes.
-        shape: the one to infer under.
-    """
-
-    encoder: SpriteEncoder
-    shape: int | Int[Array, ""]
-
-    def __call__(self, args: Evidence) -> DiagonalGaussianParams:
-        return jax.tree.map(lambda leaf: leaf[self.shape], self.encoder(args.observation))
+    def given(self, shape: int | Int[Array, ""], image: Float[Array, "size size"]) -> DiagonalGaussianParams:
+        """Parameters under one shape."""
+        return jax.tree.map(lambda leaf: leaf[shape], self(image))
 
 
 @eqx.filter_jit
-def encoded(encoder: SpriteEncoder, images: Float[Array, "shapes n size size"]) -> DiagonalGaussianParams:
+def encoded(encoder: SpriteEncoder, images: Images) -> DiagonalGaussianParams:
     """What the encoder says about each picture under its own shape, [shapes, n]."""
 
     def row(pictures, shape):
-        return jax.vmap(lambda image: GivenShape(encoder, shape)(Evidence(image)))(pictures)
+        return jax.vmap(lambda image: encoder.given(shape, image))(pictures)
 
     return jax.vmap(row)(images, jnp.arange(NUM_SHAPES))
-
-
-# ----------------------------------------------------------------------------------------------------------- iterative
 
 
 @final

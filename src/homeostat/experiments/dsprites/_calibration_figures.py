@@ -7,10 +7,11 @@ import numpy as np
 from ...metrics import Calibration, count_band, coverage_curve, ecdf_difference_band, holm, rank_counts
 from ...runs import RunContext
 from ...typing import Float, Key
-from ...viz import CalibrationSeries, RankCurves, plot_calibration_series, plot_coverage, plot_ranks
+from ...viz import CalibrationSeries, CalibrationSummary, plot_calibration_series, plot_calibration_summary, plot_ranks
 
 NAMES = ("scale", "angle", "x", "y")
 NUM_BINS = 16
+SIGNIFICANCE = 0.01
 
 
 class Case(NamedTuple):
@@ -50,9 +51,9 @@ def draw_calibration(
     )
     context.figure(
         "coverage",
-        plot_coverage(_rank_curves(first, key=key), NAMES),
-        caption="Left: coverage of central intervals against their level. Right: distribution function of the normalised "
-        "ranks, less the uniform one; grey: where the whole curve stays with probability 95 %.",
+        plot_calibration_summary(_summary(first, summaries[0], key=key), NAMES, significance=SIGNIFICANCE),
+        caption="Distribution function of the normalised ranks, less the uniform one (grey: where the whole curve stays with "
+        "probability 95 %); coverage of central intervals against their level; adjusted p-values; Pareto k of the weights.",
     )
     context.figure(
         "sigma",
@@ -89,13 +90,15 @@ def _row(case: Case, result: Calibration, summary: RankTests) -> tuple[str, ...]
     )
 
 
-def _rank_curves(calibration: Calibration, *, key: Key) -> RankCurves:
+def _summary(calibration: Calibration, tests: RankTests, *, key: Key) -> CalibrationSummary:
     levels = np.linspace(0.02, 0.98, 49)
-    normalised = (np.asarray(calibration.ranks) + 0.5) / (calibration.num_draws + 1)
-    deviations = np.stack([np.mean(normalised <= position, axis=0) - position for position in levels])
-    band = ecdf_difference_band(len(normalised), levels, key=key)
-    covered = coverage_curve(calibration.ranks, calibration.num_draws, levels)
-    return RankCurves(levels, covered, levels, deviations, band.low, band.high)
+    positions = (np.asarray(calibration.ranks) + 0.5) / (calibration.num_draws + 1)
+    band = ecdf_difference_band(len(positions), levels, key=key)
+    coverage = coverage_curve(calibration.ranks, calibration.num_draws, levels)
+    p_values, shapes = holm(tests.chi_square), np.asarray(calibration.pareto_shape)
+    return CalibrationSummary(
+        positions, p_values, p_values < SIGNIFICANCE, shapes, levels, coverage, levels, band.low, band.high
+    )
 
 
 def _series(

@@ -25,35 +25,27 @@ from ...inference import infer
 from ...inference.engines import Gradient, Iterative, NaturalGradient
 from ...models.static import SpatialTransformer
 from ...objectives import Evidence, FreeEnergy
-from ...typing import Array, Float, Key, PyTree
+from ...typing import Array, Float, Key, PyTree, Scalar
 from ._amortized import FAMILY
+from ._sprites import Images
 
-
-class Tuned(NamedTuple):
-    """An engine with its settings as arrays, so that other settings need no new compilation.
-
-    Attributes:
-        make: from the settings to the engine, called while tracing.
-        settings: of the engine.
-    """
-
-    make: Callable[[PyTree], AbstractEngine]
-    settings: PyTree
+Tuned = eqx.Partial
+"""Makes an engine from settings that are arrays, so that other settings need no new compilation."""
 
 
 def natural(rate: float | Array, momentum: float | Array) -> Tuned:
     """Natural gradient."""
-    return Tuned(_natural, jnp.stack([jnp.asarray(rate), jnp.asarray(momentum)]))
+    return _tuned(_natural, rate, momentum)
 
 
 def adam(rate: float | Array) -> Tuned:
     """Adam on mean and log standard deviation."""
-    return Tuned(_adam, jnp.asarray(rate))
+    return _tuned(_adam, rate)
 
 
 def descent(rate: float | Array) -> Tuned:
     """Plain gradient descent on mean and log standard deviation."""
-    return Tuned(_descent, jnp.asarray(rate))
+    return _tuned(_descent, rate)
 
 
 def learned(engine: Iterative) -> Tuned:
@@ -61,15 +53,19 @@ def learned(engine: Iterative) -> Tuned:
     return Tuned(_itself, engine)
 
 
-def _natural(settings: Float[Array, "2"]) -> AbstractEngine:
-    return NaturalGradient(rate=lambda count: settings[0], momentum=lambda count: settings[1])
+def _tuned(make: Callable[..., AbstractEngine], *settings: float | Array) -> Tuned:
+    return Tuned(make, *(jnp.asarray(setting, float) for setting in settings))
 
 
-def _adam(rate: Float[Array, ""]) -> AbstractEngine:
+def _natural(rate: Scalar, momentum: Scalar) -> AbstractEngine:
+    return NaturalGradient(rate=lambda count: rate, momentum=lambda count: momentum)
+
+
+def _adam(rate: Scalar) -> AbstractEngine:
     return Gradient(optax.adam(rate))
 
 
-def _descent(rate: Float[Array, ""]) -> AbstractEngine:
+def _descent(rate: Scalar) -> AbstractEngine:
     return Gradient(optax.sgd(rate))
 
 
@@ -93,7 +89,7 @@ class Runs(NamedTuple):
 
 def run_engine(
     models: SpatialTransformer,
-    images: Float[Array, "shapes n size size"],
+    images: Images,
     starts: PyTree,
     engine: Tuned,
     *,
@@ -102,24 +98,16 @@ def run_engine(
     key: Key,
     family: AbstractGaussianFamily = FAMILY,
 ) -> Runs:
-    """One engine on all pictures from given starts, on cubature points.
+    """One engine on all pictures from given starts, [shapes, n], on cubature points.
 
-    Args:
-        models: stacked sprite models.
-        images: the pictures.
-        starts: [shapes, n].
-        engine: with its settings.
-        num_steps: engine steps.
-        chunk: pictures of each shape at a time; calls with the same chunk share one compiled program.
-        key: for the engine.
-        family: of the starts.
+    `chunk` pictures of each shape are worked on at a time; calls with the same chunk share one compiled program.
     """
     return in_chunks(lambda rows: _run(models, *rows, engine, num_steps, key, family), (images, starts), chunk)
 
 
 @eqx.filter_jit
 def _run(models, images, starts, tuned, num_steps, key, family) -> Runs:
-    engine = tuned.make(tuned.settings)
+    engine = tuned()
 
     def one(model, image, start, key):
         posterior = infer(
@@ -132,7 +120,7 @@ def _run(models, images, starts, tuned, num_steps, key, family) -> Runs:
 
 
 def measured_energy(
-    models: SpatialTransformer, images: Float[Array, "shapes n size size"], params: PyTree, *, chunk: int, key: Key
+    models: SpatialTransformer, images: Images, params: PyTree, *, chunk: int, key: Key
 ) -> Float[Array, "shapes n"]:
     """Free energy in nats by 128 antithetic points from one key.
 

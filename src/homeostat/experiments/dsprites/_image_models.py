@@ -3,7 +3,7 @@
 All three have Gaussian pixels whose noise is learned (or fitted), so that their bounds on -log p(x) are comparable.
 """
 
-from typing import NamedTuple, final
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,8 +14,9 @@ import optax
 from ...distributions import Antithetic, DiagonalGaussian, FullGaussian, MonteCarlo
 from ...inference import ModelWithEngine, free_energy_descent, infer
 from ...inference.engines import Direct, NaturalGradient
+from ...inference.filters import ObservationFeatures
 from ...models.static import Gaussian, LatentGaussian, SparseTemplate, StandardLevel, model_at
-from ...nn import ConvolutionalDecoder, ConvolutionalEncoder
+from ...nn import ConvolutionalDecoder, ConvolutionalEncoder, FlatImage
 from ...objectives import Evidence, FreeEnergy, ImportanceWeighted
 from ...runs import RunContext
 from ...train import InMemoryLoader
@@ -49,9 +50,6 @@ def importance_weighted(model_of, family, params, images, num_samples: int, *, k
     return jax.lax.map(weigh, (choice, params, images, jr.split(key, images.shape[0])))
 
 
-# ------------------------------------------------------------------------------------------------------ given templates
-
-
 def bounds_of_given(images: Float[Array, "n 64 64"], num_weighted: int, *, key: Key) -> ImageBounds:
     """Bounds of the given templates, with a uniform prior over the three shapes and the noise that fits these images best."""
     num = images.shape[0]
@@ -76,9 +74,6 @@ def bounds_of_given(images: Float[Array, "n 64 64"], num_weighted: int, *, key: 
     weighted = importance_weighted((models, shapes), FullGaussian(4), params, images, num_weighted, key=weigh_key)
     # One shape's part of the sum over shapes bounds the whole.
     return ImageBounds(free_energy, weighted + jnp.log(3.0))
-
-
-# ---------------------------------------------------------------------------------------------- sparse-coded templates
 
 
 class DictionarySettings(NamedTuple):
@@ -134,36 +129,13 @@ def learn_dictionary(
     return model, params.loc, ImageBounds(free_energy, context.stage("sparse-weighted", weigh, key=key))
 
 
-# ------------------------------------------------------------------------------------------------------------ autoencoder
-
-
-@final
-class ImageEncoder(eqx.Module):
-    """An image network as the encoder of a `Direct` engine."""
-
-    network: ConvolutionalEncoder
-
-    def __call__(self, args: Evidence) -> Float[Array, " parameters"]:
-        return self.network(args.observation)
-
-
-@final
-class PixelRow(eqx.Module):
-    """A convolutional decoder whose pixels come in one row."""
-
-    network: ConvolutionalDecoder
-
-    def __call__(self, z: Float[Array, " d"]) -> Float[Array, " pixels"]:
-        return self.network(z).ravel()
-
-
 @eqx.filter_jit
 def autoencoder(num_codes: int, *, key: Key) -> ModelWithEngine:
     """An untrained variational autoencoder: a convolutional decoder with its convolutional encoder."""
     decoder_key, encoder_key = jr.split(key)
-    decoder = PixelRow(ConvolutionalDecoder(num_codes, 64, key=decoder_key))
+    decoder = FlatImage(ConvolutionalDecoder(num_codes, 64, key=decoder_key))
     pixels = Gaussian((64, 64), jnp.log(0.2), link=jax.nn.sigmoid)
-    encoder = ImageEncoder(ConvolutionalEncoder(64, 2 * num_codes, key=encoder_key))
+    encoder = ObservationFeatures(ConvolutionalEncoder(64, 2 * num_codes, key=encoder_key))
     return ModelWithEngine(LatentGaussian((StandardLevel(num_codes),), decoder, pixels), Direct(encoder))
 
 

@@ -1,7 +1,7 @@
-"""Interaction data from images: see, estimate and act, and the true dynamics of the worlds."""
+"""Interaction data from images: exploration that stays off the bounds, see, estimate and act; the true dynamics of the worlds."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -12,9 +12,54 @@ from ...environments import AbstractSpriteWorld
 from ...models.sequential import LinearDynamics, Measurement, second_order
 from ...models.static import SpatialTransformer, SpriteCoordinates, model_at
 from ...typing import Array, Float, Int, Key, PyTree
-from ._exploration import AbstractExploration
-from ._sprites import CLASS_STEP, NUM_SHAPES, in_classes
+from ._sprites import CLASS_STEP, LAST_CLASS, NUM_SHAPES, in_classes
 from ._tracking import locate, rough_pose, track
+
+# Explorations map an estimated place (class units) and speed (class units a step) to an action at random that keeps the sprite
+# away from the ends of scale and position: a clipped move is no linear dynamics. Which way an action moves is taken as known.
+
+
+@final
+class Reversal(eqx.Module):
+    """Draw every component at random, and turn it inwards where the estimate is within its margin of an end.
+
+    Attributes:
+        margins: of scale, orientation, x and y, in class units; larger than the largest move and its noise.
+        whole: whether actions are -1, 0, 1 instead of real numbers in [-1, 1].
+    """
+
+    margins: tuple[float, float, float, float] = eqx.field(static=True)
+    whole: bool = eqx.field(static=True, default=False)
+
+    def __call__(self, place, speed, *, key):
+        if self.whole:
+            action = jr.randint(key, (4,), -1, 2)
+        else:
+            action = jr.uniform(key, (4,), place.dtype, -1.0, 1.0)
+        last = jnp.asarray(LAST_CLASS, place.dtype)
+        margins = jnp.asarray(self.margins, place.dtype)
+        low = jnp.isfinite(last) & (place < margins)
+        return jnp.where(low, jnp.abs(action), jnp.where(place > last - margins, -jnp.abs(action), action))
+
+
+@final
+class Spring(eqx.Module):
+    """Random accelerations with a spring towards the middle and some braking, for sprites that have velocity.
+
+    Attributes:
+        stiffness: action for a displacement of half the range.
+        braking: action for a speed of one class a step.
+    """
+
+    stiffness: float = 2.0
+    braking: float = 0.5
+
+    def __call__(self, place, speed, *, key):
+        last = jnp.asarray(LAST_CLASS, place.dtype)
+        middle = jnp.where(jnp.isfinite(last), 0.5 * last, place)
+        pull = self.stiffness * (middle - place) / jnp.where(jnp.isfinite(last), 0.5 * last, 1.0)
+        action = jr.uniform(key, (4,), place.dtype, -1.0, 1.0) + pull - self.braking * speed
+        return jnp.clip(action, -1.0, 1.0)
 
 
 class Interaction(NamedTuple):
@@ -40,7 +85,7 @@ class Interaction(NamedTuple):
 
 def explore(
     world: AbstractSpriteWorld,
-    exploration: AbstractExploration,
+    exploration: Reversal | Spring,
     models: SpatialTransformer,
     *,
     num_sequences: int,
@@ -51,16 +96,8 @@ def explore(
     """Sequences with all shapes in turn: see, estimate, act at random, `length` times.
 
     The first frame is perceived from nothing but its shape; each later one from the angle before it. A loop
-    over compiled steps, not one compiled loop: the step that tracks is then compiled once for all worlds.
-
-    Args:
-        world: images in, actions out.
-        exploration: chooses actions from estimates alone.
-        models: stacked sprite models.
-        num_sequences: run side by side.
-        length: number of frames.
-        key: of everything.
-        tick: called after every frame, `length` times.
+    over compiled steps, not one compiled loop: the step that tracks is then compiled once for all worlds. `tick` is called after
+    every frame.
     """
     shapes = jnp.arange(num_sequences) % NUM_SHAPES
     sprites = model_at(models, shapes)
@@ -107,7 +144,7 @@ def _see(world: AbstractSpriteWorld, states: PyTree, key: Key) -> Float[Array, "
 @eqx.filter_jit
 def _act(
     world: AbstractSpriteWorld,
-    exploration: AbstractExploration,
+    exploration: Reversal | Spring,
     sprites: SpatialTransformer,
     states: PyTree,
     measurements: Measurement,

@@ -1,4 +1,4 @@
-"""From an image to a posterior over shape and pose: `SpritePerception` and `perceive`."""
+"""From an image to a posterior over shape and pose."""
 
 from typing import final
 
@@ -33,7 +33,6 @@ class SpritePerception(eqx.Module):
     Shapes stay in fixed places throughout, because choosing templates image by image would cost more than it saves.
 
     Attributes:
-        models: stacked sprite models.
         num_angles: points on each shape's ring of angles (which spans the angles up to its symmetry).
         num_candidates: angles of each shape that enter stage 2.
         coarse_steps: Gauss-Newton steps at half resolution.
@@ -101,11 +100,6 @@ class SpritePerception(eqx.Module):
         span = jnp.max(energy) - jnp.min(energy) + 1.0
         _, best = jax.lax.top_k(-jnp.where(minimum, energy, energy + span), self.num_candidates)
         return ring[best]
-
-
-def perceive(image: Array | np.ndarray, *, key: Key) -> ModePosterior[FullGaussianParams]:
-    """`SpritePerception` with its default settings; `hypothesis` of the result is the shape."""
-    return SpritePerception()(image, key=key)
 
 
 def coarsened(models: SpatialTransformer) -> SpatialTransformer:

@@ -1,17 +1,23 @@
-"""What the perception experiment measures on held-out images: where engines end, and how fast they get there."""
+"""What the perception experiment measures on held-out images: the best Gaussians, where engines end, and how fast they get there."""
 
 from typing import Protocol, runtime_checkable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import optax
 
-from ...distributions import FullGaussian
-from ...inference.engines import Iterative
+from ...distributions import Antithetic, Cubature, DiagonalGaussianParams, FullGaussian
+from ...environments import SYMMETRY_ORDER
+from ...inference import infer
+from ...inference.engines import Gradient, Iterative
 from ...metrics import steps_to
+from ...models.static import SpatialTransformer
+from ...objectives import Evidence, FreeEnergy
 from ...runs import RunContext
 from ...typing import Array, Float, Key
-from ._amortized import FAMILY, SpriteEncoder, encoded
+from ._amortized import FAMILY, encoded
 from ._engines import (
     Tuned,
     adam,
@@ -21,12 +27,13 @@ from ._engines import (
     learned,
     measured_energy,
     natural,
+    over_pictures,
     run_engine,
     widened,
 )
 from ._perceive import SpritePerception
-from ._reference import best_of_adam, random_starts
-from ._training import feedforward_starts
+from ._sprites import NUM_SHAPES, Images
+from ._training import START_LOG_SCALE, Pictures, feedforward_starts
 
 
 @runtime_checkable
@@ -52,19 +59,13 @@ SLOW_RATE, SLOW_MOMENTUM = 0.2, 0.5
 
 
 def compare_ends(
-    sizes: PerceptionSizes,
-    context: RunContext,
-    perception: SpritePerception,
-    encoder: SpriteEncoder,
-    engine: Iterative,
-    images: Float[Array, "shapes n size size"],
-    *,
-    key: Key,
+    sizes: PerceptionSizes, context: RunContext, pictures: Pictures, engine: Iterative, images: Images, *, key: Key
 ) -> dict[str, Float[Array, " n"]]:
     """Free energy in nats that each engine, and the reference "adam", reaches on each image, on the same points."""
-    models, chunk = perception.models, sizes.chunk
+    perception, chunk = pictures.perception, sizes.chunk
+    models = perception.models
     run_key, measure_key, start_key, adam_key = jr.split(key, 4)
-    direct, feedforward = encoded(encoder, images), feedforward_starts(perception, images)
+    direct, feedforward = encoded(pictures.encoder, images), feedforward_starts(perception, images)
     iterative, steps = (learned(engine), sizes.num_test_iterations), (natural(0.7, 0.0), sizes.natural_steps)
 
     def reached(params):
@@ -96,12 +97,7 @@ def compare_ends(
 
 
 def race(
-    sizes: PerceptionSizes,
-    perception: SpritePerception,
-    tuning: Float[Array, "shapes m size size"],
-    timed: Float[Array, "shapes n size size"],
-    *,
-    key: Key,
+    sizes: PerceptionSizes, perception: SpritePerception, tuning: Images, timed: Images, *, key: Key
 ) -> tuple[Float[Array, "4"], dict[str, Float[Array, "n steps"]]]:
     """Energies before each step from the same feedforward start.
 
@@ -131,11 +127,64 @@ def race(
     ]
     found = {
         "momentum": paths(timed, quick, short),
-        "no_momentum": paths(timed, natural(quick.settings[0], 0.0), short),
+        "no_momentum": paths(timed, natural(quick.args[0], 0.0), short),
         "newton": paths(timed, natural(1.0, 0.0), short),
         "slow_momentum": paths(timed, natural(SLOW_RATE, SLOW_MOMENTUM), short),
         "slow": paths(timed, natural(SLOW_RATE, 0.0), short),
         "adam": paths(timed, first_order[0], sizes.timed_steps),
         "descent": paths(timed, first_order[1], sizes.timed_steps),
     }
-    return jnp.concatenate([quick.settings, *(one.settings[None] for one in first_order)]), found
+    return jnp.stack([setting for one in (quick, *first_order) for setting in one.args]), found
+
+
+@eqx.filter_jit
+def random_starts(perception: SpritePerception, images: Images, num: int, *, key: Key) -> DiagonalGaussianParams:
+    """Half informed (feedforward scale and position, angles all around), half drawn from the prior; [shapes, n, num]."""
+    informed = num // 2
+    start = feedforward_starts(perception, images).loc
+    periods = 2.0 * jnp.pi / perception.models.coordinates.gain[:, 1] / jnp.asarray(SYMMETRY_ORDER, start.dtype)
+    turns = periods[:, None] * (jnp.arange(informed) / informed)[None, :]
+    shift = jnp.zeros((NUM_SHAPES, 1, informed, 4), start.dtype).at[:, 0, :, 1].set(turns)
+    drawn = jr.normal(key, (*start.shape[:2], num - informed, 4), start.dtype)
+    locs = jnp.concatenate([start[:, :, None, :] + shift, drawn], axis=2)
+    return DiagonalGaussianParams(locs, jnp.full_like(locs, START_LOG_SCALE))
+
+
+@eqx.filter_jit
+def best_of_adam(
+    models: SpatialTransformer,
+    images: Images,
+    starts: DiagonalGaussianParams,
+    keys: Key,
+    *,
+    num_steps: int,
+    num_polish: int,
+    rate: float = 0.1,
+) -> DiagonalGaussianParams:
+    """The parameters of least energy among long Adam runs from all starts.
+
+    Every run from the starts, [shapes, n, runs], takes `num_steps` steps on two antithetic points with a rate that falls to
+    zero; the two best ends take `num_polish` further steps on cubature points, from 0.3 of the rate on. Adam moves a coordinate
+    by at most the sum of its rates, and the log standard deviations have 3 to go.
+    """
+
+    def one(model, image, starts, key):
+        evidence, exact = Evidence(image), FreeEnergy(model, Cubature())
+
+        def ends(starts, expectation, rate, steps, count):
+            """The `count` best of the ends of Adam."""
+            objective = FreeEnergy(model, expectation)
+            engine = Gradient(optax.adam(optax.cosine_decay_schedule(rate, steps)))
+
+            def run(start, key):
+                return infer(objective, engine, FAMILY, evidence, key=key, params=start, num_steps=steps, throw=False)
+
+            found = jax.vmap(lambda start, key: run(start, key).params)(starts, jr.split(key, starts.loc.shape[0]))
+            energies = jax.vmap(lambda p: exact(FAMILY(p), evidence, key=key))(found)
+            least = jax.lax.top_k(-jnp.where(jnp.isnan(energies), jnp.inf, energies), count)[1]
+            return jax.tree.map(lambda leaf: leaf[least], found)
+
+        best = ends(starts, Antithetic(1), rate, num_steps, 2)
+        return jax.tree.map(lambda leaf: leaf[0], ends(best, Cubature(), 0.3 * rate, num_polish, 1))
+
+    return over_pictures(one)(models, images, starts, keys)

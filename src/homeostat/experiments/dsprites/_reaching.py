@@ -22,7 +22,7 @@ from ...models.sequential import BayesianLinearDynamics, LinearDynamics, StateSp
 from ...models.static import SpatialTransformer, SpriteCoordinates, model_at
 from ...objectives import EFETerms
 from ...typing import Array, Float, Int, Key
-from ._exploration import Reversal
+from ._interaction import Reversal
 from ._perceive import SpritePerception
 from ._sprites import CLASS_STEP, angle_period, class_errors, in_classes
 
@@ -34,7 +34,6 @@ class PerceivedTask(NamedTuple):
     """Episodes about to begin: their first state, and what perception makes of the first frame (and of the goal's image).
 
     Attributes:
-        state: of the world.
         shape: the shape that was recognised.
         loc: pose at the start, z.
         goal_loc: pose in the goal's image.

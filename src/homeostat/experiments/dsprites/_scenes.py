@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from ...distributions import Antithetic, Cubature, FullGaussian
-from ...environments import SpriteGrid
+from ...environments import SceneState, SpriteGrid, SpriteScene
 from ...inference import KeepAll, ModePosterior, infer_modes
 from ...inference.engines import NaturalGradient
 from ...models.static import ExplainingAway, OccludedSprites, model_at, stack_models
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Bool, Float, Int, Key
-from ._sprites import SIGMA, render, similarity_of, sprite_templates
+from ._sprites import SIGMA, similarity_of, sprite_templates
 
 COLOURS = ((1.0, 0.25, 0.2), (0.25, 0.85, 0.3), (0.3, 0.45, 1.0))
 
@@ -40,23 +40,17 @@ def draw_scene(*, key: Key) -> Scene:
     classes = jnp.asarray(SpriteGrid().num_classes)
     latents = jr.randint(pose_key, (3, 5), 0, classes[None, :]).at[:, 0].set(jnp.arange(3))
     order = jr.permutation(order_key, 3)
-    masks = render(latents.astype(jnp.int32))
-    canvas = jnp.zeros((64, 64, 3))
-    for k in range(3):
-        mask = masks[order[k]][:, :, None]
-        canvas = (1.0 - mask) * canvas + mask * jnp.asarray(COLOURS)[order[k]][None, None, :]
-    return Scene(canvas, latents.astype(jnp.int32), order.astype(jnp.int32))
+    latents, order = latents.astype(jnp.int32), order.astype(jnp.int32)
+    state = SceneState(latents, jnp.zeros((3, 0)), jnp.asarray(COLOURS), order, ())
+    return Scene(SpriteScene(3, COLOURS).picture(state), latents, order)
 
 
-def scene_models(sigma: float = SIGMA) -> OccludedSprites:
+def scene_models() -> OccludedSprites:
     """Given-template models of all six orders of depth, stacked; row k belongs to row k of `depth_orders`."""
     templates = sprite_templates()
-    log_sigma = jnp.log(jnp.asarray(sigma, templates.dtype))
-    return stack_models(
-        tuple(
-            OccludedSprites(templates, jnp.asarray(COLOURS), order, jnp.zeros(3), log_sigma) for order in depth_orders()
-        )
-    )
+    log_sigma = jnp.log(jnp.asarray(SIGMA, templates.dtype))
+    build = lambda order: OccludedSprites(templates, jnp.asarray(COLOURS), order, jnp.zeros(3), log_sigma)  # noqa: E731
+    return stack_models(tuple(map(build, depth_orders())))
 
 
 def depth_orders() -> Int[Array, "6 3"]:

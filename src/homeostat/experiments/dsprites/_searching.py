@@ -12,11 +12,11 @@ import numpyro.distributions as dist
 
 from ...agents import BeliefAgent, rollout
 from ...control import ModelPredictive
-from ...core import AbstractController, AbstractEnvironment, AbstractMarkovModel, Bounded, Decision, PlanningContext
-from ...environments import DSprites, Fovea, FoveaState, PixelNoise
+from ...core import AbstractController, AbstractMarkovModel, Bounded, Decision, PlanningContext
+from ...environments import AbstractWrapper, DSprites, Fovea, FoveaState, PixelNoise
 from ...inference.filters import Particle, ParticleBelief
 from ...objectives import EFETerms
-from ...typing import Action, Array, Bool, Distribution, Float, Int, Key, PyTree, Scalar
+from ...typing import Array, Bool, Distribution, Float, Int, Key, PyTree, Scalar
 from ._sprites import render
 
 WINDOW, STRIDE, FIELD = 16, 4, 4
@@ -28,34 +28,18 @@ PLACES = 32
 
 
 @final
-class Retina(AbstractEnvironment[FoveaState]):
+class Retina(AbstractWrapper):
     """The fovea's window, averaged over receptive fields."""
 
     environment: Fovea
 
     @property
-    def action_spec(self) -> Bounded:
-        return self.environment.action_spec
-
-    @property
     def observation_spec(self) -> Bounded:
         return Bounded((VIEW, VIEW))
-
-    def initial(self, *, key: Key) -> FoveaState:
-        return self.environment.initial(key=key)
-
-    def transition(self, state: FoveaState, action: Action, *, key: Key) -> FoveaState:
-        return self.environment.transition(state, action, key=key)
 
     def observation(self, state: FoveaState, *, key: Key) -> Float[Array, "view view"]:
         window = self.environment.observation(state, key=key).window
         return window.reshape(VIEW, FIELD, VIEW, FIELD).mean((1, 3))
-
-    def reward(self, state: FoveaState, action: Action, next_state: FoveaState) -> Scalar:
-        return self.environment.reward(state, action, next_state)
-
-    def terminal(self, state: FoveaState) -> Bool[Array, ""]:
-        return self.environment.terminal(state)
 
 
 @final
@@ -173,16 +157,9 @@ def play(
     noise: float,
     chunk: int,
 ) -> SearchEpisodes:
-    """All episodes of one agent.
+    """All episodes of one agent, which `agent` builds from the goal; `chunk` episodes are computed at a time.
 
-    Args:
-        agent: builds the controller of an episode from its goal.
-        fields: the model's table.
-        tasks: the episodes.
-        told: whether the agent is told where the sprite is.
-        scripted: whether the gaze follows the tasks' script.
-        noise: standard deviation of a pixel (brightness).
-        chunk: episodes computed at a time.
+    The agent may be told where the sprite is, and its gaze may be scripted; `noise` is the standard deviation of a pixel.
     """
     num, budget = tasks.script.shape[:2]
     world = Retina(Fovea(PixelNoise(DSprites(), noise), window=WINDOW, stride=STRIDE))

@@ -24,14 +24,14 @@ TEMPLATE_CELLS = 64
 TEMPLATE_EXTENT = 16.0
 """Half side of a template in canvas pixels at scale 1; the sprites reach 13.6."""
 
+Images = Float[Array, "shapes n size size"]
+"""Pictures of every shape."""
+
 CLASS_STEP = (0.1 / 0.171, 2.0 / 40.0, 32.0 / 31.0 / 9.24, 32.0 / 31.0 / 9.24)
 """One class of scale, orientation and position in the units of z (see `SpriteCoordinates`)."""
 
 LAST_CLASS = (5.0, math.inf, 31.0, 31.0)
 """Largest class of each factor; orientation has no end. The smallest is 0 (for orientation, none)."""
-
-
-# ------------------------------------------------------------------------------------------------------ configurations
 
 
 def split_configurations(
@@ -83,9 +83,6 @@ def in_classes(coordinates: SpriteCoordinates, z: Float[Array, "4"]) -> Float[Ar
     return (jnp.stack(coordinates(z)) - origin) / (coordinates.gain * jnp.asarray(CLASS_STEP, z.dtype))
 
 
-# -------------------------------------------------------------------------------------------------------------- models
-
-
 def sprite_templates(cells: int = TEMPLATE_CELLS, edge: float = 1.0) -> Float[Array, "3 cells cells"]:
     """The three given templates with edges `edge` cells wide; they span `TEMPLATE_EXTENT` to each side at scale 1."""
     zoom = 32.0 / TEMPLATE_EXTENT
@@ -107,9 +104,6 @@ def mass_and_centre(image: Float[Array, "n n"]) -> tuple[Scalar, Float[Array, "2
     ticks = jnp.arange(num, dtype=image.dtype) + 0.5
     moments = jnp.stack([jnp.sum(image, axis=0) @ ticks, jnp.sum(image, axis=1) @ ticks])
     return mass, jnp.where(mass > 1e-3, moments / jnp.maximum(mass, 1e-3), 0.5 * num)
-
-
-# -------------------------------------------------------------------------------------------------------------- errors
 
 
 def angle_period(shape: Int[Array, "*n"]) -> Float[Array, "*n"]:

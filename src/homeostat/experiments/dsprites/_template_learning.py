@@ -45,17 +45,8 @@ def explain(
     """Infer every image from its best starts, and keep the end with the least free energy.
 
     The first half of the steps assumes noise of at least `SOFT_SIGMA`: a model that has learned little noise has a rough
-    energy, whose optima are then looked for where they are broad.
-
-    Args:
-        model: explains the images.
-        images: one after another.
-        candidates: `candidates(model, image)` gives starting points, one per row; those of least energy are used.
-        key: random key.
-        engine: runs from every start.
-        num_starts: starts used for each image.
-        num_steps: engine steps from each; an even number.
-        batch_size: images worked on at once.
+    energy, whose optima are then looked for where they are broad. Of the starting points that `candidates(model, image)` gives,
+    one per row, the `num_starts` of least energy are used.
 
     Returns:
         The best q of each image, and its free energy in nats.
@@ -128,21 +119,7 @@ def alternate(
 ) -> LearnedModel:
     """Rounds of inference from many starts, each followed by variational EM from the ends.
 
-    Args:
-        name: of the stages.
-        context: of the run.
-        model: where learning starts.
-        images: to learn from.
-        candidates: as for `explain`.
-        leaves: of the model that are learned.
-        project: applied to the model after every update.
-        engine: of inference.
-        rate: Adam's, for the model.
-        num_rounds: of inference from many starts.
-        num_updates: of the model after each.
-        key: random key.
-        first: number of the first round's key.
-        num_steps: engine steps from each start.
+    Adam moves the `leaves` of the model, which is projected after every update; `first` numbers the first round's key.
     """
     optimizer = optax.adam(rate)
 

@@ -20,10 +20,11 @@ from ...models.static import SpatialTransformer, model_at
 from ...nn import direction_of
 from ...objectives import Evidence, FreeEnergy
 from ...train import FitResult, FullBatch, LossDescent
-from ...typing import Array, Float, Int, Key, PyTree, Scalar
-from ._amortized import FAMILY, GivenShape, SpriteEncoder, iterative_engine
+from ...typing import Array, Int, Key, PyTree, Scalar
+from ._amortized import FAMILY, SpriteEncoder, iterative_engine
+from ._engines import over_pictures
 from ._perceive import SpritePerception
-from ._sprites import NUM_SHAPES, latents_at, render
+from ._sprites import NUM_SHAPES, Images, latents_at, render
 
 START_LOG_SCALE = -3.0
 """Log standard deviation (in z) of every start that is not the encoder's: half a pixel."""
@@ -42,7 +43,7 @@ class Pictures(NamedTuple):
     train: Int[Array, "shapes n"]
     encoder: SpriteEncoder | None = None
 
-    def draw(self, batch: int, *, key: Key) -> Float[Array, "shapes batch size size"]:
+    def draw(self, batch: int, *, key: Key) -> Images:
         """Random pictures of every shape."""
         chosen = jr.randint(key, (NUM_SHAPES, batch), 0, self.train.shape[1])
         return jax.vmap(lambda index: render(latents_at(index)))(jnp.take_along_axis(self.train, chosen, axis=1))
@@ -88,9 +89,6 @@ def _run(fit: Fit, learner: LossDescent, num_steps: int, every: int, args: PyTre
     return fit(learner, FullBatch(args), num_steps=num_steps, key=key, every=every).state.module
 
 
-# -------------------------------------------------------------------------------------------------------------- losses
-
-
 def sleep_loss(encoder: SpriteEncoder, models: SpatialTransformer, *, key: Key, batch: int = 32) -> Scalar:
     """E_{p(z, x | shape)}[-log q(z | x, shape)], the forward divergence, on dreams of the stacked models.
 
@@ -100,14 +98,14 @@ def sleep_loss(encoder: SpriteEncoder, models: SpatialTransformer, *, key: Key, 
     """
     pose_key, noise_key = jr.split(key)
     z = jr.normal(pose_key, (NUM_SHAPES, batch, 4), models.template.dtype)
-    images = eqx.filter_vmap(lambda model, zs: jax.vmap(model.image)(zs))(models, z)
+    images = over_pictures(lambda model, z: model.image(z))(models, z)
     sigma = jnp.exp(models.log_sigma)[:, None, None, None]
     # Half of the dreams without pixel noise, because the pictures to be perceived have none.
     noisy = (jnp.arange(batch) % 2).astype(images.dtype)[None, :, None, None]
     images = images + sigma * noisy * jr.normal(noise_key, images.shape, images.dtype)
     orders = jnp.asarray(SYMMETRY_ORDER)
     periods = eqx.filter_vmap(lambda model: model.coordinates.periods)(models) / orders.astype(z.dtype)[:, None]
-    angles = eqx.filter_vmap(lambda model, zs: jax.vmap(lambda one: model.coordinates(one).angle)(zs))(models, z)
+    angles = over_pictures(lambda model, z: model.coordinates(z).angle)(models, z)
     outputs, centres = jax.vmap(jax.vmap(encoder.outputs))(images)
     own, items = jnp.arange(NUM_SHAPES)[:, None], jnp.arange(batch)[None, :]
     loc, log_scale = (leaf[own, items, own] for leaf in jax.vmap(jax.vmap(encoder.read))(outputs, centres))
@@ -125,10 +123,12 @@ def wake_loss(encoder: SpriteEncoder, pictures: Pictures, *, key: Key, batch: in
     images = pictures.draw(batch, key=picture_key)
 
     def one(model, shape, image, key):
-        params = GivenShape(encoder, shape)(Evidence(image))
-        return FreeEnergy(model, Antithetic(1))(FAMILY(params), Evidence(image), key=key)
+        q = FAMILY(encoder.given(shape, image))
+        return FreeEnergy(model, Antithetic(1))(q, Evidence(image), key=key)
 
-    return jnp.mean(_over_shapes(one)(pictures, images, jr.split(energy_key, (NUM_SHAPES, batch))))
+    shapes = jnp.broadcast_to(jnp.arange(NUM_SHAPES)[:, None], (NUM_SHAPES, batch))
+    keys = jr.split(energy_key, (NUM_SHAPES, batch))
+    return jnp.mean(over_pictures(one)(pictures.perception.models, shapes, images, keys))
 
 
 def iterative_loss(num_iterations: int, batch: int = 8) -> Callable[..., Scalar]:
@@ -150,30 +150,21 @@ def iterative_loss(num_iterations: int, batch: int = 8) -> Callable[..., Scalar]
             feedforward_starts(pictures.perception, images[:, half:]),
         )
 
-        def one(model, shape, item, key):
-            image, start = item
+        def one(model, image, start, key):
             unroll_key, last_key = jr.split(key)
             objective, evidence = FreeEnergy(model, Antithetic(1)), Evidence(image)
             found = unroll(objective, engine, FAMILY, evidence, key=unroll_key, params=start, num_steps=num_iterations)
             last = objective(FAMILY(found.iterate(-1)), evidence, key=last_key)
             return (jnp.sum(found.energies_nats[1:]) + last) / num_iterations
 
-        return jnp.mean(_over_shapes(one)(pictures, (images, starts), jr.split(energy_key, (NUM_SHAPES, batch))))
+        keys = jr.split(energy_key, (NUM_SHAPES, batch))
+        return jnp.mean(over_pictures(one)(pictures.perception.models, images, starts, keys))
 
     return loss
 
 
 @eqx.filter_jit
-def feedforward_starts(
-    perception: SpritePerception, images: Float[Array, "shapes n size size"]
-) -> DiagonalGaussianParams:
+def feedforward_starts(perception: SpritePerception, images: Images) -> DiagonalGaussianParams:
     """Starts from mass, centroid and a ring of angles, for each picture's own shape."""
     locs = jnp.stack([jax.vmap(lambda image, k=k: perception.start(image, k))(images[k]) for k in range(NUM_SHAPES)])
     return DiagonalGaussianParams(locs, jnp.full_like(locs, START_LOG_SCALE))
-
-
-def _over_shapes(function: Callable) -> Callable:
-    """Map (model, shape, item, key) over shapes, and items and keys over the batch."""
-    inner = eqx.filter_vmap(function, in_axes=(None, None, 0, 0))
-    outer = eqx.filter_vmap(inner, in_axes=(eqx.if_array(0), 0, 0, 0))
-    return lambda pictures, items, keys: outer(pictures.perception.models, jnp.arange(NUM_SHAPES), items, keys)

@@ -17,16 +17,7 @@ from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Float, Key
 from ...viz import animate_control, plot_success, plot_terms
 from ._perceive import SpritePerception
-from ._reaching import (
-    PerceivedTask,
-    ReachingEpisodes,
-    arrival,
-    explore,
-    learn_dynamics,
-    look,
-    play,
-    pose_error,
-)
+from ._reaching import PerceivedTask, ReachingEpisodes, arrival, explore, learn_dynamics, look, play, pose_error
 from ._sprites import CLASS_STEP, render, similarity_of
 
 SOURCE = "slides 'Inference and learning in an interactive dSprite environment', action selection"
@@ -74,9 +65,6 @@ class Config:
         if scale == "smoke":
             return cls(num_episodes=10, num_sequences=10, population=32, generations=2)
         return cls(num_episodes=1_000, num_sequences=80) if scale == "paper" else cls()
-
-
-# -------------------------------------------------------------------------------------------------------------- agents
 
 
 def exhaustive_agent(config: Config, preference: TargetState) -> ModelPredictive:

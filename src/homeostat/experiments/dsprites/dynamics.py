@@ -20,8 +20,7 @@ from ...runs import AtLeast, AtMost, Between, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
 from ...viz import plot_evidence, plot_matrices
 from ._dynamics_report import draw_forecast, measure_losses, tabulate_scores
-from ._exploration import AbstractExploration, Reversal, Spring
-from ._interaction import Interaction, explore, true_first_order, true_second_order
+from ._interaction import Interaction, Reversal, Spring, explore, true_first_order, true_second_order
 from ._learning import evidence, first_guess, forecast, learn, model_of, regress, regress_online, score
 from ._sprites import CLASS_STEP, class_errors, in_classes
 from ._tracking import tracking_models
@@ -188,15 +187,12 @@ def _second_order(
     return fit.evidence_nats, float(evidence(true, train, key=key))
 
 
-# ------------------------------------------------------------------------------------------------------------- pieces
-
-
 def _explore(
     config: Config,
     context: RunContext,
     name: str,
     world: AbstractSpriteWorld,
-    exploration: AbstractExploration,
+    exploration: Reversal | Spring,
     sigma: float,
     key: Key,
 ) -> Interaction:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,11 +13,10 @@ from ...inference.engines import Iterative
 from ...metrics import proportion
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Int, Key
-from ._amortized import SpriteEncoder, iterative_engine
+from ._amortized import iterative_engine
 from ._perceive import SpritePerception
-from ._perception_figures import draw_reconstructions, draw_surface
 from ._perception_measures import compare_ends, race
-from ._perception_report import floats, report_gaps, report_speed
+from ._perception_report import draw_reconstructions, draw_surface, floats, report_gaps, report_speed
 from ._sprites import (
     NUM_SHAPES,
     by_shape,
@@ -108,14 +106,14 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
         jnp.asarray(part) for part in split_configurations(max(config.num_images, config.num_compared), key=held_key)
     )
     decode(context, perception, held_out[: config.num_images], key=decode_key)
-    encoder, engine = train(config, context, Pictures(perception, by_shape(train_index)), key=key)
+    trained, engine = train(config, context, Pictures(perception, by_shape(train_index)), key=key)
 
     def pictures(index: Array, count: int) -> Float[Array, "shapes m 64 64"]:
         return jax.vmap(lambda row: render(latents_at(row)))(by_shape(index)[:, : count // NUM_SHAPES])
 
     images = pictures(held_out, config.num_compared)
     energies = context.stage(
-        "gaps", lambda key: compare_ends(config, context, perception, encoder, engine, images, key=key), key=gap_key
+        "gaps", lambda key: compare_ends(config, context, trained, engine, images, key=key), key=gap_key
     )
     report_gaps(context, energies, key=boot_key)
     timed = pictures(held_out, config.num_timed)
@@ -124,26 +122,21 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
         "speed", lambda key: race(config, perception, tuning, timed, key=key), key=speed_key
     )
     report_speed(context, settings, paths, key=boot_key)
-    draw_reconstructions(config, context, perception, encoder, engine, images, key=boot_key)
+    draw_reconstructions(config, context, trained, engine, images, key=boot_key)
     draw_surface(config, context, perception, engine, images, settings, key=boot_key)
-
-
-class Decoded(NamedTuple):
-    """The most probable shape and the mean pose of held-out images."""
-
-    shape: Int[Array, " n"]
-    loc: Float[Array, "n 4"]
 
 
 def decode(context: RunContext, perception: SpritePerception, index: Array, *, key: Key) -> None:
     """Claim 1: perceive held-out images and compare with their factors."""
     latents = latents_at(index)
 
-    def perceive(key: Key) -> Decoded:
+    def perceive(key: Key) -> tuple[Int[Array, " n"], Float[Array, "n 4"]]:
+        """The most probable shape and the mean pose."""
+
         @eqx.filter_jit
         def batch(perception, latents, keys):
             found = jax.vmap(lambda image, k: perception(image, key=k))(render(latents), keys)
-            return Decoded(*jax.vmap(lambda posterior: (posterior.best_hypothesis, posterior.best_params.loc))(found))
+            return jax.vmap(lambda posterior: (posterior.best_hypothesis, posterior.best_params.loc))(found)
 
         keys, size, parts = jr.split(key, len(index)), min(250, len(index)), []
         with context.progress("perceiving held-out images", total=len(index)) as bar:
@@ -153,12 +146,12 @@ def decode(context: RunContext, perception: SpritePerception, index: Array, *, k
                 bar.advance(size)
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
-    decoded = context.stage("decode", perceive, key=key)
+    shapes, locs = context.stage("decode", perceive, key=key)
     coordinates = jax.tree.map(lambda leaf: leaf[0], perception.models.coordinates)
-    errors = jax.vmap(lambda z, truth: decoding_errors(coordinates(z), truth))(decoded.loc, latents)
+    errors = jax.vmap(lambda z, truth: decoding_errors(coordinates(z), truth))(locs, latents)
     right = within_tolerance(errors)
     context.measure("perception/decoded", *floats(proportion(right)))
-    context.measure("perception/shape", *floats(proportion(decoded.shape == latents[:, 0])))
+    context.measure("perception/shape", *floats(proportion(shapes == latents[:, 0])))
     rows = []
     for shape, name in enumerate(("square", "ellipse", "heart")):
         own = latents[:, 0] == shape
@@ -173,8 +166,8 @@ def decode(context: RunContext, perception: SpritePerception, index: Array, *, k
     )
 
 
-def train(config: Config, context: RunContext, pictures: Pictures, *, key: Key) -> tuple[SpriteEncoder, Iterative]:
-    """The encoder (dreams, then pictures), and the engine of iterative amortized inference on top of it."""
+def train(config: Config, context: RunContext, pictures: Pictures, *, key: Key) -> tuple[Pictures, Iterative]:
+    """The pictures with their encoder (trained on dreams, then on them), and the engine of iterative amortized inference on top of it."""
     fit, perception = (lambda name: partial(context.fit, name)), pictures.perception
     encoder_like = partial(new_encoder, perception, key=jr.key(0))
     dreamer = context.stage(
@@ -187,4 +180,4 @@ def train(config: Config, context: RunContext, pictures: Pictures, *, key: Key) 
         train_iterative, fit("iterative"), pictures, config.iterative_steps, num_iterations=config.num_iterations
     )
     engine = context.stage("iterative", iterate, key=key, like=partial(iterative_engine, key=jr.key(0)))
-    return encoder, engine
+    return pictures, engine

@@ -36,7 +36,11 @@ from ._guided import (
 )
 from ._history import History as History
 from ._interacting import InteractingModels as InteractingModels
-from ._joint import AbstractGaussianFilter as AbstractGaussianFilter, Backward as Backward, Joint as Joint
+from ._joint import (
+    AbstractGaussianFilter as AbstractGaussianFilter,
+    Backward as Backward,
+    JointGaussian as JointGaussian,
+)
 from ._kalman import Kalman as Kalman
 from ._memory import (
     AbstractMemory as AbstractMemory,

@@ -11,7 +11,7 @@ from ...distributions import gaussian_moments
 from ...results import BadInputError
 from ...typing import Action, Array, Callable, Distribution, Float, Key, Observation
 from ._beliefs import GaussianBelief
-from ._joint import AbstractGaussianFilter, Joint, Moments, flatten, markov, moments_of, update
+from ._joint import AbstractGaussianFilter, JointGaussian, Moments, flatten, markov, moments_of, update
 
 
 @final
@@ -39,7 +39,9 @@ class Extended(AbstractGaussianFilter):
     def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> GaussianBelief:
         return GaussianBelief(*gaussian_moments(markov(model).initial()))
 
-    def transition_joint(self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None) -> Joint:
+    def transition_joint(
+        self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None
+    ) -> JointGaussian:
         return _linearised(lambda state: markov(model).transition(state, action), belief, belief.loc, None)
 
     def predict(
@@ -70,7 +72,7 @@ def _linearised(
     belief: GaussianBelief,
     point: Float[Array, " d"],
     own_noise: Float[Array, "m m"] | None,
-) -> Joint:
+) -> JointGaussian:
     """The joint of z ~ belief and y | z, with the mean of y expanded around `point`."""
 
     def mean_and_moments(state: Array) -> tuple[Array, Moments]:
@@ -83,4 +85,4 @@ def _linearised(
     mean = moments.loc + jacobian @ (belief.loc - point)
     outer = jnp.concatenate([jacobian @ belief.scale_tril, noise], axis=1)
     inner = jnp.concatenate([belief.scale_tril, jnp.zeros((point.shape[0], noise.shape[1]), noise.dtype)], axis=1)
-    return Joint(mean, outer, inner)
+    return JointGaussian(mean, outer, inner)

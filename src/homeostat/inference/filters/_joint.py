@@ -25,7 +25,7 @@ MISSING_SCALE = 1.0
 """Standard deviation of what stands in for a missing entry, with a residual of zero and apart from all others: any will do."""
 
 
-class Joint(NamedTuple):
+class JointGaussian(NamedTuple):
     """Square roots of the joint covariance of a state z and of y.
 
     Attributes:
@@ -62,7 +62,9 @@ class AbstractGaussianFilter(AbstractFilter):
     """A filter with Gaussian beliefs that puts a joint Gaussian in the place of (z_t, z_{t+1}); smoothers read it."""
 
     @abc.abstractmethod
-    def transition_joint(self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None) -> Joint:
+    def transition_joint(
+        self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None
+    ) -> JointGaussian:
         """The joint of z_t ~ belief and z_{t+1}."""
 
 
@@ -117,7 +119,7 @@ def flatten(observation: Observation) -> FlatObservation:
     return FlatObservation(jnp.where(observed, value, jnp.zeros_like(value)).ravel(), observed.ravel(), noise)
 
 
-def update(belief: GaussianBelief, joint: Joint, seen: FlatObservation) -> tuple[GaussianBelief, FilterInfo]:
+def update(belief: GaussianBelief, joint: JointGaussian, seen: FlatObservation) -> tuple[GaussianBelief, FilterInfo]:
     """Condition z on y = x, with what is missing left out.
 
     Raises:
@@ -140,7 +142,7 @@ def update(belief: GaussianBelief, joint: Joint, seen: FlatObservation) -> tuple
     return GaussianBelief(loc, factor[size:, size:]), FilterInfo(_energy(factor[:size, :size], whitened, seen.observed))
 
 
-def backward(belief: GaussianBelief, joint: Joint) -> Backward:
+def backward(belief: GaussianBelief, joint: JointGaussian) -> Backward:
     """p(z_t | z_{t+1}); not finite where the prediction of z_{t+1} is certain in some direction."""
     size = joint.outer.shape[0]
     factor = positive_tria(jnp.concatenate([joint.outer, joint.inner]))

@@ -15,7 +15,7 @@ from ...models.sequential import AffineStep, LinearGaussian, Measurement, Period
 from ...results import BadInputError
 from ...typing import Action, Array, Bool, Float, Key, Scalar
 from ._beliefs import GaussianBelief
-from ._joint import AbstractGaussianFilter, Joint
+from ._joint import AbstractGaussianFilter, JointGaussian
 from ._offline import AbstractOfflineFilter, FilterRun, length_of
 
 LinearObservation = Array | Measurement | Masked
@@ -69,9 +69,11 @@ class Kalman(AbstractGaussianFilter, AbstractOfflineFilter):
         model = require_linear_gaussian(model)
         return GaussianBelief(model.initial_mean, model.initial_scale_tril)
 
-    def transition_joint(self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None) -> Joint:
+    def transition_joint(
+        self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None
+    ) -> JointGaussian:
         matrix, shift, scale_tril = require_linear_gaussian(model).dynamics.step(action)
-        return Joint(
+        return JointGaussian(
             matrix @ belief.loc + shift,
             jnp.concatenate([matrix @ belief.scale_tril, scale_tril], axis=1),
             jnp.concatenate([belief.scale_tril, jnp.zeros_like(scale_tril)], axis=1),

@@ -11,7 +11,7 @@ from ...distributions import AbstractExpectation, Cubature, GaussHermite, SigmaP
 from ...results import BadInputError
 from ...typing import Action, Array, Callable, Distribution, Float, Key, Observation
 from ._beliefs import GaussianBelief
-from ._joint import AbstractGaussianFilter, Joint, flatten, markov, moments_of, side_by_side, update
+from ._joint import AbstractGaussianFilter, JointGaussian, flatten, markov, moments_of, side_by_side, update
 
 
 @final
@@ -43,7 +43,9 @@ class Unscented(AbstractGaussianFilter):
     def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> GaussianBelief:
         return GaussianBelief(*gaussian_moments(markov(model).initial()))
 
-    def transition_joint(self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None) -> Joint:
+    def transition_joint(
+        self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None
+    ) -> JointGaussian:
         return self._joint(lambda state: markov(model).transition(state, action), belief, None)
 
     def predict(
@@ -69,7 +71,7 @@ class Unscented(AbstractGaussianFilter):
         conditional: Callable[[Array], Distribution],
         belief: GaussianBelief,
         own_noise: Float[Array, "m m"] | None,
-    ) -> Joint:
+    ) -> JointGaussian:
         """The joint of z ~ belief and y | z from the weighted deviations at the points."""
         # The points are fixed, so the key that every rule is given has no effect.
         points = self.rule.points(belief.distribution, key=jr.key(0))
@@ -85,4 +87,4 @@ class Unscented(AbstractGaussianFilter):
         else:
             noise = side_by_side(roots[:, None, None] * moments.noise)
         zeros = jnp.zeros((inner.shape[0], noise.shape[1]), inner.dtype)
-        return Joint(mean, jnp.concatenate([spread, noise], axis=1), jnp.concatenate([inner, zeros], axis=1))
+        return JointGaussian(mean, jnp.concatenate([spread, noise], axis=1), jnp.concatenate([inner, zeros], axis=1))

@@ -1,8 +1,14 @@
 """Models of sequences: linear, switching and nonlinear dynamics, hidden Markov chains, and well-known systems."""
 
 from ._bayesian_dynamics import BayesianLinearDynamics as BayesianLinearDynamics
-from ._conditioned import Conditioned as Conditioned
-from ._conditioned_on_first import ConditionedOnFirst as ConditionedOnFirst, Given as Given
+from ._conditioned import (
+    Conditioned as Conditioned,
+    ConditionedOnFirst as ConditionedOnFirst,
+    Given as Given,
+    WithNoise as WithNoise,
+    measured as measured,
+    with_own_noise as with_own_noise,
+)
 from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics
 from ._hidden_markov import HiddenMarkov as HiddenMarkov
 from ._linear_dynamics import (
@@ -15,12 +21,11 @@ from ._maps import (
     AffineMap as AffineMap,
     Diffusion as Diffusion,
     Euler as Euler,
-    Residual as Residual,
+    ResidualMap as ResidualMap,
     RungeKutta as RungeKutta,
 )
 from ._nonlinear_gaussian import NonlinearGaussian as NonlinearGaussian
 from ._periodic import Periodic as Periodic
-from ._poisson import PoissonEmission as PoissonEmission
 from ._second_order import in_displacement_coordinates as in_displacement_coordinates, second_order as second_order
 from ._simulate import (
     first_snapshot as first_snapshot,
@@ -35,7 +40,7 @@ from ._state_emissions import (
     GaussianEmissions as GaussianEmissions,
     PoissonEmissions as PoissonEmissions,
 )
-from ._state_space import StateSpace as StateSpace
+from ._state_space import PoissonEmission as PoissonEmission, StateSpace as StateSpace
 from ._switching_linear import (
     RegimeMixture as RegimeMixture,
     RegimeState as RegimeState,
@@ -62,42 +67,45 @@ from ._transitions import (
     TransitionMatrix as TransitionMatrix,
 )
 from ._validation import scale_tril_of as scale_tril_of
-from ._with_noise import WithNoise as WithNoise, measured as measured, with_own_noise as with_own_noise
-from .deep import (
+from .deep._deep_markov import DeepMarkov as DeepMarkov, GatedTransition as GatedTransition, deep_markov as deep_markov
+from .deep._densities import (
     OUTPUT_LOG_VARIANCE as OUTPUT_LOG_VARIANCE,
     SPEECH_BIN_WIDTH as SPEECH_BIN_WIDTH,
+    VIDEO_BIN_WIDTH as VIDEO_BIN_WIDTH,
+    VRNN_LOG_VARIANCE as VRNN_LOG_VARIANCE,
+    music_density as music_density,
+    speech_density as speech_density,
+    video_density as video_density,
+)
+from .deep._parts import ConditionalNormal as ConditionalNormal, Readout as Readout, gain_of as gain_of
+from .deep._srnn import (
     SRNN as SRNN,
     SRNN_MUSIC as SRNN_MUSIC,
     SRNN_SPEECH as SRNN_SPEECH,
+    SRNNCarry as SRNNCarry,
+    SRNNSizes as SRNNSizes,
+    srnn as srnn,
+)
+from .deep._svg import (
     SVG as SVG,
     SVG_KTH as SVG_KTH,
     SVG_MOVING_DIGITS as SVG_MOVING_DIGITS,
     SVG_ROBOT as SVG_ROBOT,
-    VIDEO_BIN_WIDTH as VIDEO_BIN_WIDTH,
-    VRNN as VRNN,
-    VRNN_LOG_VARIANCE as VRNN_LOG_VARIANCE,
-    VRNN_SPEECH as VRNN_SPEECH,
-    ConditionalNormal as ConditionalNormal,
-    DeepMarkov as DeepMarkov,
-    FastLevel as FastLevel,
-    GatedTransition as GatedTransition,
-    Readout as Readout,
-    SlowLevel as SlowLevel,
-    SRNNCarry as SRNNCarry,
-    SRNNSizes as SRNNSizes,
     SVGCarry as SVGCarry,
     SVGSizes as SVGSizes,
+    svg as svg,
+)
+from .deep._two_timescales import (
+    FastLevel as FastLevel,
+    SlowLevel as SlowLevel,
     TwoTimescales as TwoTimescales,
     TwoTimescalesCarry as TwoTimescalesCarry,
+    two_timescales as two_timescales,
+)
+from .deep._vrnn import (
+    VRNN as VRNN,
+    VRNN_SPEECH as VRNN_SPEECH,
     VRNNCarry as VRNNCarry,
     VRNNSizes as VRNNSizes,
-    deep_markov as deep_markov,
-    gain_of as gain_of,
-    music_density as music_density,
-    speech_density as speech_density,
-    srnn as srnn,
-    svg as svg,
-    two_timescales as two_timescales,
-    video_density as video_density,
     vrnn as vrnn,
 )

@@ -2,6 +2,7 @@
 
 from typing import final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
@@ -25,29 +26,17 @@ class HiddenMarkov(AbstractMarkovModel):
         observation: maps a state to the distribution of the observation: one of the `AbstractEmissions`, or any function.
     """
 
-    initial_logits: Float[Array, " k"]
+    initial_logits: Float[Array, " k"] = eqx.field(converter=jnp.asarray)
     transitions: AbstractTransitions
     observation: AbstractEmissions | Callable[[Array], Distribution]
 
-    def __init__(
-        self,
-        initial_logits: Array,
-        transitions: AbstractTransitions,
-        observation: AbstractEmissions | Callable[[Array], Distribution],
-    ):
-        """The parts in the order of the generative story.
-
-        Raises:
-            BadInputError: the parts disagree about the number of states.
-        """
-        self.initial_logits = jnp.asarray(initial_logits)
-        self.transitions = transitions
-        self.observation = observation
-        check_shape("the initial logits", self.initial_logits, (transitions.num_states,))
-        if isinstance(observation, AbstractEmissions) and observation.num_states != transitions.num_states:
+    def __check_init__(self):
+        count = self.transitions.num_states
+        check_shape("the initial logits", self.initial_logits, (count,))
+        if isinstance(self.observation, AbstractEmissions) and self.observation.num_states != count:
             raise BadInputError(
-                f"Expected emissions for {transitions.num_states} states, as there are in the transitions, got "
-                f"{observation.num_states}."
+                f"Expected emissions for {count} states, as there are in the transitions, got "
+                f"{self.observation.num_states}."
             )
 
     @classmethod

@@ -95,11 +95,7 @@ class LinearDynamics(AbstractLinearDynamics):
     scale_tril: Float[Array, "d d"]
 
     def __init__(
-        self,
-        matrix: Array,
-        control: Array | None = None,
-        scale_tril: Array | None = None,
-        offset: Array | None = None,
+        self, matrix: Array, control: Array | None = None, scale_tril: Array | None = None, offset: Array | None = None
     ):
         """Missing parts default to: no control (a = 0), unit noise, no offset.
 
@@ -120,12 +116,10 @@ class LinearDynamics(AbstractLinearDynamics):
 
     @property
     def dim(self) -> int:
-        """Number of state coordinates, d."""
         return self.matrix.shape[-1]
 
     @property
     def action_dim(self) -> int:
-        """Number of action coordinates, a."""
         return self.control.shape[-1]
 
     def step(self, action: Action = None) -> AffineStep:

@@ -30,16 +30,10 @@ class Measurement(eqx.Module):
         scale_tril: lower Cholesky factor of its noise covariance, [m, m].
     """
 
-    value: Float[Array, "... m"]
-    scale_tril: Float[Array, "... m m"]
+    value: Float[Array, "... m"] = eqx.field(converter=jnp.asarray)
+    scale_tril: Float[Array, "... m m"] = eqx.field(converter=jnp.asarray)
 
-    def __init__(self, value: Array, scale_tril: Array):
-        """`scale_tril` has the shape of `value` with its last axis doubled.
-
-        Raises:
-            BadInputError: the shapes do not agree.
-        """
-        self.value, self.scale_tril = jnp.asarray(value), jnp.asarray(scale_tril)
+    def __check_init__(self):
         expected = (*self.value.shape, *self.value.shape[-1:])
         if self.value.ndim < 1 or self.scale_tril.shape != expected:
             raise BadInputError(

@@ -1,5 +1,6 @@
 """Mean functions of nonlinear models: linear maps, networks, and discretised differential equations."""
 
+import abc
 from typing import final
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 
 from ...nn import MLP
 from ...results import BadInputError
-from ...typing import Action, Array, Callable, Float, Key
+from ...typing import Action, Array, Callable, Float, Key, Scalar
 from ._timed_action import TimedAction, duration_and_action
 from ._validation import check_noise_tril, check_shape
 
@@ -46,7 +47,7 @@ class AffineMap(eqx.Module):
 
 
 @final
-class Residual(eqx.Module):
+class ResidualMap(eqx.Module):
     """z' = z + f(z, u), with a network f that reads state and action side by side.
 
     An `TimedAction` action multiplies the change by the duration and is read without it, which makes f a velocity.
@@ -58,7 +59,7 @@ class Residual(eqx.Module):
     network: Callable[[Array], Array]
 
     @classmethod
-    def mlp(cls, dim: int, action_dim: int = 0, *, width: int = 32, depth: int = 2, key: Key) -> "Residual":
+    def mlp(cls, dim: int, action_dim: int = 0, *, width: int = 32, depth: int = 2, key: Key) -> "ResidualMap":
         """A multilayer perceptron with `depth` hidden layers of `width` units."""
         return cls(MLP(dim + action_dim, dim, width=width, depth=depth, key=key))
 
@@ -68,9 +69,8 @@ class Residual(eqx.Module):
         return state + duration * self.network(inputs)
 
 
-@final
-class RungeKutta(eqx.Module):
-    """The classical fourth-order rule for dz / dt = f(z, u).
+class AbstractIntegrator(eqx.Module):
+    """z' from dz / dt = f(z, u).
 
     Attributes:
         drift: f.
@@ -85,41 +85,36 @@ class RungeKutta(eqx.Module):
     def __check_init__(self):
         _check_steps(self.duration, self.num_substeps)
 
+    @abc.abstractmethod
+    def substep(self, state: Float[Array, " d"], action: Action, h: Scalar | float) -> Float[Array, " d"]:
+        """The state after a time h."""
+
     def __call__(self, state: Float[Array, " d"], action: Action = None) -> Float[Array, " d"]:
         duration, action = duration_and_action(action, self.duration)
-        h = duration / self.num_substeps
-
-        def step(_, z):
-            first = self.drift(z, action)
-            second = self.drift(z + 0.5 * h * first, action)
-            third = self.drift(z + 0.5 * h * second, action)
-            fourth = self.drift(z + h * third, action)
-            return z + h / 6.0 * (first + 2.0 * second + 2.0 * third + fourth)
-
-        return _repeat(step, state, self.num_substeps)
+        h, count = duration / self.num_substeps, self.num_substeps
+        if count == 1:
+            return self.substep(state, action, h)
+        return jax.lax.fori_loop(0, count, lambda _, z: self.substep(z, action, h), state)
 
 
 @final
-class Euler(eqx.Module):
-    """z + h f(z, u), the first-order rule for dz / dt = f(z, u).
+class RungeKutta(AbstractIntegrator):
+    """The classical fourth-order rule."""
 
-    Attributes:
-        drift: f.
-        duration: of a step, where the action is no `TimedAction`.
-        num_substeps: equal parts that a step is divided into.
-    """
+    def substep(self, state, action, h):
+        first = self.drift(state, action)
+        second = self.drift(state + 0.5 * h * first, action)
+        third = self.drift(state + 0.5 * h * second, action)
+        fourth = self.drift(state + h * third, action)
+        return state + h / 6.0 * (first + 2.0 * second + 2.0 * third + fourth)
 
-    drift: Drift
-    duration: float = eqx.field(static=True, default=1.0)
-    num_substeps: int = eqx.field(static=True, default=1)
 
-    def __check_init__(self):
-        _check_steps(self.duration, self.num_substeps)
+@final
+class Euler(AbstractIntegrator):
+    """z + h f(z, u), the first-order rule."""
 
-    def __call__(self, state: Float[Array, " d"], action: Action = None) -> Float[Array, " d"]:
-        duration, action = duration_and_action(action, self.duration)
-        h = duration / self.num_substeps
-        return _repeat(lambda _, z: z + h * self.drift(z, action), state, self.num_substeps)
+    def substep(self, state, action, h):
+        return state + h * self.drift(state, action)
 
 
 @final
@@ -143,10 +138,6 @@ class Diffusion(eqx.Module):
             return self.duration**0.5 * self.scale_tril
         passed = action.duration > 0.0
         return jnp.where(passed, jnp.sqrt(jnp.where(passed, action.duration, 1.0)), 0.0) * self.scale_tril
-
-
-def _repeat(step: Callable[[int, Array], Array], state: Array, count: int) -> Array:
-    return step(0, state) if count == 1 else jax.lax.fori_loop(0, count, step, state)
 
 
 def _check_steps(duration: float, num_substeps: int) -> None:

@@ -2,6 +2,7 @@
 
 from typing import final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -11,8 +12,12 @@ from ...core import AbstractMarkovModel
 from ...nn import MLP
 from ...results import BadInputError
 from ...typing import Action, Array, Callable, Distribution, Float, Key
-from ._maps import Residual
+from ._maps import ResidualMap
 from ._validation import check_noise_tril, check_scale_tril, normal_unchecked
+
+
+def _array_or_function(noise: Array | Callable[[Action], Array]) -> Array | Callable[[Action], Array]:
+    return noise if callable(noise) else jnp.asarray(noise)
 
 
 @final
@@ -31,34 +36,14 @@ class NonlinearGaussian(AbstractMarkovModel):
         emission_scale_tril: lower Cholesky factor of R, [m, m].
     """
 
-    initial_mean: Float[Array, " d"]
-    initial_scale_tril: Float[Array, "d d"]
+    initial_mean: Float[Array, " d"] = eqx.field(converter=jnp.asarray)
+    initial_scale_tril: Float[Array, "d d"] = eqx.field(converter=jnp.asarray)
     transition_mean: Callable[[Array, Action], Array]
-    transition_scale_tril: Float[Array, "d d"] | Callable[[Action], Array]
+    transition_scale_tril: Float[Array, "d d"] | Callable[[Action], Array] = eqx.field(converter=_array_or_function)
     emission_mean: Callable[[Array], Array]
-    emission_scale_tril: Float[Array, "m m"]
+    emission_scale_tril: Float[Array, "m m"] = eqx.field(converter=jnp.asarray)
 
-    def __init__(
-        self,
-        initial_mean: Array,
-        initial_scale_tril: Array,
-        transition_mean: Callable[[Array, Action], Array],
-        transition_scale_tril: Array | Callable[[Action], Array],
-        emission_mean: Callable[[Array], Array],
-        emission_scale_tril: Array,
-    ):
-        """The parts in the order of the generative story.
-
-        Raises:
-            BadInputError: shapes do not agree, a factor is none, or g does not return what R describes.
-        """
-        self.initial_mean = jnp.asarray(initial_mean)
-        self.initial_scale_tril = jnp.asarray(initial_scale_tril)
-        self.transition_mean = transition_mean
-        noise = transition_scale_tril
-        self.transition_scale_tril = noise if callable(noise) else jnp.asarray(noise)
-        self.emission_mean = emission_mean
-        self.emission_scale_tril = jnp.asarray(emission_scale_tril)
+    def __check_init__(self):
         if self.initial_mean.ndim < 1 or self.emission_scale_tril.ndim < 2:
             raise BadInputError(
                 f"Expected an initial mean [d] and an emission factor [m, m], got shapes {self.initial_mean.shape} and "
@@ -69,8 +54,7 @@ class NonlinearGaussian(AbstractMarkovModel):
         if not callable(self.transition_scale_tril):
             check_noise_tril("the process noise factor L", self.transition_scale_tril, dim)
         check_scale_tril("the emission scale_tril", self.emission_scale_tril, size)
-        state = jax.ShapeDtypeStruct((dim,), self.initial_mean.dtype)
-        got = jax.eval_shape(emission_mean, state).shape
+        got = jax.eval_shape(self.emission_mean, jax.ShapeDtypeStruct((dim,), self.initial_mean.dtype)).shape
         if got != (size,):
             raise BadInputError(f"Expected emission_mean to return shape {(size,)}, as its noise has, got {got}.")
 
@@ -92,7 +76,7 @@ class NonlinearGaussian(AbstractMarkovModel):
         return cls(
             jnp.zeros(dim),
             jnp.eye(dim),
-            Residual.mlp(dim, action_dim, width=width, depth=depth, key=transition_key),
+            ResidualMap.mlp(dim, action_dim, width=width, depth=depth, key=transition_key),
             process_scale * jnp.eye(dim),
             MLP(dim, observation_dim, width=width, depth=depth, key=emission_key),
             observation_scale * jnp.eye(observation_dim),

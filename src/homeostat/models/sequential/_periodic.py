@@ -6,7 +6,6 @@ measured angle is known only up to whole turns; it is paid where a measurement m
 to the branch nearest to the prediction.
 """
 
-from collections.abc import Sequence
 from typing import final
 
 import equinox as eqx
@@ -26,15 +25,9 @@ class Periodic(eqx.Module):
         periods: one entry for each coordinate, its period in the coordinate's unit; infinite for an ordinary coordinate.
     """
 
-    periods: Float[Array, " d"]
+    periods: Float[Array, " d"] = eqx.field(converter=lambda periods: jnp.asarray(periods, jnp.result_type(float)))
 
-    def __init__(self, periods: Array | Sequence[float]):
-        """`periods` may be any sequence of positive numbers or infinities.
-
-        Raises:
-            BadInputError: a period is not positive.
-        """
-        self.periods = jnp.asarray(periods, jnp.result_type(float))
+    def __check_init__(self):
         if self.periods.ndim != 1:
             raise BadInputError(f"Expected one period for each coordinate, got shape {self.periods.shape}.")
         if not isinstance(self.periods, Tracer) and not np.all(np.asarray(self.periods) > 0.0):
@@ -58,11 +51,3 @@ class Periodic(eqx.Module):
     def nearest(self, value: Float[Array, "... d"], reference: Float[Array, "... d"]) -> Float[Array, "... d"]:
         """The branch of `value` nearest to `reference`, coordinate by coordinate."""
         return reference + self.wrap(value - reference)
-
-    def unwrap(self, sequence: Float[Array, "time d"]) -> Float[Array, "time d"]:
-        """A sequence on the cover: each step is the shortest way from the one before; the first value stays.
-
-        True to the motion as long as it turns by less than half a period in one step.
-        """
-        steps = self.wrap(jnp.diff(sequence, axis=0))
-        return jnp.concatenate([sequence[:1], sequence[:1] + jnp.cumsum(steps, axis=0)])

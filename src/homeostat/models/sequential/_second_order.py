@@ -84,10 +84,7 @@ def in_displacement_coordinates(model: LinearGaussian) -> LinearGaussian:
     change = jnp.block([[eye, zero], [matrix[:dim, :dim] - eye, matrix[:dim, dim:]]])
     inverse = jnp.linalg.inv(change)
     dynamics = LinearDynamics(
-        change @ matrix @ inverse,
-        change @ known.control,
-        _factor(change @ known.scale_tril),
-        change @ known.offset,
+        change @ matrix @ inverse, change @ known.control, _factor(change @ known.scale_tril), change @ known.offset
     )
     return LinearGaussian(
         change @ model.initial_mean,

@@ -23,10 +23,8 @@ def next_snapshot(model: AbstractSequentialModel, snapshot: Snapshot, action: Ac
     """A state drawn from p(z_{t+1} | h_{t+1}), after z_t and an action.
 
     Args:
-        model: any sequential model.
         snapshot: z_t, with its carry unless the model is a Markov model, and x_t if the carry reads it.
         action: a_t; None for a model without actions.
-        key: random key.
     """
     carry = model.next_carry(snapshot.carry, snapshot.state, snapshot.observation, action)
     return _snapshot(model, carry, snapshot.carry is not None, key=key)
@@ -52,7 +50,6 @@ def imagine(
     Unbatched; for many futures `jax.vmap` over keys, snapshots or actions. Samples are pathwise where the model's are.
 
     Args:
-        model: any sequential model.
         snapshot: the present, for instance `belief.snapshot(key=key)`.
         actions: a_t, ..., a_{t+n-1} on a leading axis; None for a model without actions.
         key: split over time.

@@ -21,9 +21,9 @@ class AbstractEmissions(eqx.Module):
     """p(x | k) for k = 0, ..., K - 1; called with a state it gives the distribution."""
 
     @property
-    @abc.abstractmethod
     def num_states(self) -> int:
-        """K."""
+        """K, the length of the first axis of every parameter."""
+        return jax.tree.leaves(self)[0].shape[-2]
 
     @abc.abstractmethod
     def __call__(self, state: Int[Array, ""]) -> Distribution:
@@ -59,10 +59,6 @@ class GaussianEmissions(AbstractEmissions):
         count, size = self.loc.shape[-2:]
         check_shape("the emission factors", self.scale_tril, (count, size, size))
         check_scale_tril("an emission factor", self.scale_tril, size)
-
-    @property
-    def num_states(self) -> int:
-        return self.loc.shape[-2]
 
     def __call__(self, state: Int[Array, ""]) -> Distribution:
         return dist.MultivariateNormal(self.loc[state], scale_tril=self.scale_tril[state])
@@ -106,10 +102,6 @@ class CategoricalEmissions(AbstractEmissions):
 
     logits: Float[Array, "k v"]
 
-    @property
-    def num_states(self) -> int:
-        return self.logits.shape[-2]
-
     def __call__(self, state: Int[Array, ""]) -> Distribution:
         return dist.CategoricalLogits(self.logits[state])
 
@@ -135,10 +127,6 @@ class BernoulliEmissions(AbstractEmissions):
 
     logits: Float[Array, "k m"]
 
-    @property
-    def num_states(self) -> int:
-        return self.logits.shape[-2]
-
     def __call__(self, state: Int[Array, ""]) -> Distribution:
         return dist.BernoulliLogits(self.logits[state]).to_event(1)
 
@@ -163,10 +151,6 @@ class PoissonEmissions(AbstractEmissions):
     """
 
     log_rates: Float[Array, "k m"]
-
-    @property
-    def num_states(self) -> int:
-        return self.log_rates.shape[-2]
 
     def __call__(self, state: Int[Array, ""]) -> Distribution:
         return dist.Poisson(jnp.exp(self.log_rates[state])).to_event(1)

@@ -7,6 +7,7 @@ learned proposals handle it like any other state.
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -14,8 +15,8 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ...core import AbstractMarkovModel
-from ...results import BadInputError
 from ...typing import Action, Array, Distribution, Float, Int, Key, Scalar
+from ..static import model_at, stack_models
 from ._linear_gaussian import LinearGaussian
 from ._transitions import AbstractTransitions
 from ._validation import check_shape
@@ -77,6 +78,10 @@ class RegimeMixture(dist.Distribution):
         return jax.nn.softmax(self.logits)
 
 
+def _stacked(regimes: LinearGaussian | Sequence[LinearGaussian]) -> LinearGaussian:
+    return regimes if isinstance(regimes, LinearGaussian) else stack_models(tuple(regimes))
+
+
 @final
 class SwitchingLinear(AbstractMarkovModel):
     """s a Markov chain;  z' = A_s' z + B_s' u + c_s' + L_s' eps;  x = C_s z + d_s + R_s^(1/2) eps.
@@ -86,39 +91,17 @@ class SwitchingLinear(AbstractMarkovModel):
     Attributes:
         initial_logits: unnormalised log p(s_1), [K].
         transitions: p(s' | s).
-        regimes: the linear-Gaussian models of all regimes, stacked along a leading axis of every leaf.
+        regimes: the linear-Gaussian models of all regimes, stacked along a leading axis of every leaf; a sequence is stacked.
     """
 
-    initial_logits: Float[Array, " k"]
+    initial_logits: Float[Array, " k"] = eqx.field(converter=jnp.asarray)
     transitions: AbstractTransitions
-    regimes: LinearGaussian
+    regimes: LinearGaussian = eqx.field(converter=_stacked)
 
-    def __init__(
-        self,
-        initial_logits: Array,
-        transitions: AbstractTransitions,
-        regimes: LinearGaussian | Sequence[LinearGaussian],
-    ):
-        """`regimes` may be a sequence of models, which are stacked.
-
-        Raises:
-            BadInputError: the parts disagree about the number of regimes, or regimes differ in size.
-        """
-        self.initial_logits = jnp.asarray(initial_logits)
-        self.transitions = transitions
-        if isinstance(regimes, LinearGaussian):
-            stacked = regimes
-        else:
-            shapes = [[leaf.shape for leaf in jax.tree.leaves(regime)] for regime in regimes]
-            if not shapes or any(shape != shapes[0] for shape in shapes):
-                raise BadInputError(
-                    f"Expected regimes of one size, got leaves of shapes {shapes}: pad the smaller states."
-                )
-            stacked: LinearGaussian = jax.tree.map(lambda *leaves: jnp.stack(leaves), *regimes)
-        self.regimes = stacked
-        count = transitions.num_states
+    def __check_init__(self):
+        count, means = self.transitions.num_states, self.regimes.initial_mean
         check_shape("the initial logits", self.initial_logits, (count,))
-        check_shape("the initial means of all regimes", stacked.initial_mean, (count, stacked.initial_mean.shape[-1]))
+        check_shape("the initial means of all regimes", means, (count, means.shape[-1]))
 
     @property
     def num_regimes(self) -> int:
@@ -132,7 +115,7 @@ class SwitchingLinear(AbstractMarkovModel):
 
     def regime(self, index: Int[Array, ""] | int) -> LinearGaussian:
         """The model of one regime."""
-        return jax.tree.map(lambda leaf: leaf[index], self.regimes)
+        return model_at(self.regimes, index)
 
     def initial(self) -> RegimeMixture:
         return RegimeMixture(self.initial_logits, self.regimes.initial_mean, self.regimes.initial_scale_tril)

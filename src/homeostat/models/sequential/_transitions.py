@@ -19,9 +19,9 @@ class AbstractTransitions(eqx.Module):
     """p(z' | z, a) over K states."""
 
     @property
-    @abc.abstractmethod
     def num_states(self) -> int:
-        """K."""
+        """K, the length of the last axis of every parameter."""
+        return jax.tree.leaves(self)[0].shape[-1]
 
     @abc.abstractmethod
     def log_matrix(self, action: Action = None) -> Float[Array, "k k"]:
@@ -63,10 +63,6 @@ class TransitionMatrix(AbstractTransitions):
         """
         return cls(log_distribution("a row of the transition matrix", matrix))
 
-    @property
-    def num_states(self) -> int:
-        return self.logits.shape[-1]
-
     def log_matrix(self, action: Action = None) -> Float[Array, "k k"]:
         return jax.nn.log_softmax(self.logits, axis=-1)
 
@@ -83,10 +79,6 @@ class ControlledTransitions(AbstractTransitions):
     """
 
     logits: Float[Array, "a k k"]
-
-    @property
-    def num_states(self) -> int:
-        return self.logits.shape[-1]
 
     def log_matrix(self, action: Action = None) -> Float[Array, "k k"]:
         if action is None or jnp.shape(action) != () or not jnp.issubdtype(jnp.result_type(action), jnp.integer):
@@ -114,10 +106,6 @@ class JumpProcess(AbstractTransitions):
     """
 
     log_rates: Float[Array, "k k"]
-
-    @property
-    def num_states(self) -> int:
-        return self.log_rates.shape[-1]
 
     def log_matrix(self, action: Action = None) -> Float[Array, "k k"]:
         if not isinstance(action, TimedAction):

@@ -60,7 +60,7 @@ class AbstractLinearFactors(AbstractModel):
             Tipping and Bishop (1999), Eq. 4, for the isotropic case.
         """
         scaled = self.loadings / self.noise_scale[:, None]
-        factor = cholesky_of_inverse(self._precision(scaled))
+        factor = cholesky_of_inverse(jnp.eye(self.dim, dtype=scaled.dtype) + scaled.T @ scaled)
         projected = scaled.T @ ((observation - self.offset) / self.noise_scale)
         return dist.MultivariateNormal(factor @ (factor.T @ projected), scale_tril=factor, validate_args=False)
 
@@ -78,10 +78,7 @@ class AbstractLinearFactors(AbstractModel):
         """W W^T + Psi, the covariance of x."""
         return self.loadings @ self.loadings.T + jnp.diag(self.noise_scale**2)
 
-    def _precision(self, scaled: Float[Array, "m d"]) -> Float[Array, "d d"]:
-        return jnp.eye(self.dim, dtype=scaled.dtype) + scaled.T @ scaled
-
-    def _check(self) -> None:
+    def __check_init__(self):
         if self.loadings.ndim != 2 or 0 in self.loadings.shape or self.offset.shape != self.loadings.shape[:1]:
             raise BadInputError(
                 f"Expected loadings [m, d] with at least one entry and one factor, and an offset [m], got loadings of shape "
@@ -107,7 +104,6 @@ class FactorAnalysis(AbstractLinearFactors):
     log_scale: Float[Array, " scales"]
 
     def __check_init__(self):
-        self._check()
         if self.log_scale.shape != self.offset.shape:
             raise BadInputError(
                 f"Expected one log scale for each of the {self.offset.shape[0]} entries, got shape {self.log_scale.shape}."
@@ -135,9 +131,6 @@ class ProbabilisticPCA(AbstractLinearFactors):
     loadings: Float[Array, "m d"]
     offset: Float[Array, " m"]
     log_sigma: Float[Array, ""]
-
-    def __check_init__(self):
-        self._check()
 
     @property
     def noise_scale(self) -> Float[Array, " m"]:

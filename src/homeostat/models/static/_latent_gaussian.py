@@ -36,22 +36,14 @@ class LatentGaussian(AbstractModel):
         Marino (thesis), Eq. 2.10 and Sec. 3.4.
     """
 
-    levels: tuple[AbstractLevel, ...]
+    levels: tuple[AbstractLevel, ...] = eqx.field(converter=tuple)
     decoder: Mapping
     density: AbstractLikelihood
 
-    def __init__(self, levels: Sequence[AbstractLevel], decoder: Mapping, density: AbstractLikelihood):
-        """Check that the parts fit together.
-
-        Raises:
-            BadInputError: there are no levels, or the decoder's outputs are not what the density reads.
-        """
-        if not levels:
+    def __check_init__(self):
+        if not self.levels:
             raise BadInputError("Expected at least one level of latent variables, got none.")
-        self.levels = tuple(levels)
-        self.decoder = decoder
-        self.density = density
-        got = eqx.filter_eval_shape(lambda: self.features(jnp.zeros(sum(self.dims)))).shape
+        density, got = self.density, eqx.filter_eval_shape(lambda: self.features(jnp.zeros(self.dim))).shape
         if got != (density.num_features,):
             raise BadInputError(
                 f"Expected a decoder with {density.num_features} outputs for {type(density).__name__} on observations "
@@ -96,9 +88,7 @@ def latent_gaussian(
     """A latent Gaussian model with networks of one kind throughout.
 
     Args:
-        likelihood: the output density.
         dims: variables of each level, the lowest (nearest the data) first.
-        key: for the weights.
         mapping: `mapping(in_size, out_size, key=...)` builds a network, such as `functools.partial(MLP, width=512, depth=2)` (the
             default) or the same of `HighwayMLP`.
         units: deterministic units of every level but the top.

@@ -45,11 +45,7 @@ class Skip(AbstractWiring):
 
 @final
 class StandardLevel(AbstractLevel):
-    """z^L ~ N(0, 1): the fixed prior at the top.
-
-    Attributes:
-        dim: number of variables.
-    """
+    """z^L ~ N(0, 1): the fixed prior at the top."""
 
     dim: int = eqx.field(static=True)
 
@@ -99,7 +95,6 @@ class ConditionalLevel(AbstractLevel):
         log_scale: log s, the same for every context; None if it is conditional.
         units: g, a network; None for no deterministic units.
         wiring: what is handed down.
-        dim: number of variables.
 
     References:
         Marino (thesis), Eq. 2.10; constant and conditional prior variances and deterministic units as in the configurations of

@@ -8,7 +8,7 @@ The Gaussian ones come with a constant scale, which is learned, or with a scale 
 
 import abc
 import math
-from typing import final
+from typing import ClassVar, final
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -37,19 +37,22 @@ class AbstractLikelihood(eqx.Module):
 
     Attributes:
         shape: shape of one observation.
+        support_description: values that an observation may hold, as a phrase for messages.
     """
 
     shape: eqx.AbstractVar[tuple[int, ...]]
+    support_description: eqx.AbstractVar[str]
+
+    def __check_init__(self):
+        if any(length < 1 for length in self.shape):
+            raise BadInputError(
+                f"Expected an observation with at least one entry along every axis, got shape {self.shape}."
+            )
 
     @property
-    @abc.abstractmethod
     def num_features(self) -> int:
-        """Length of the flat vector that a decoder must supply."""
-
-    @property
-    @abc.abstractmethod
-    def support_description(self) -> str:
-        """Values that an observation may hold, as a phrase for messages."""
+        """Length of the flat vector that a decoder must supply: one number for every entry, unless a member says otherwise."""
+        return self.size
 
     @abc.abstractmethod
     def __call__(self, features: Float[Array, " num_features"]) -> Distribution:
@@ -80,23 +83,11 @@ class Bernoulli(AbstractLikelihood):
 
     The same formula takes grey values in [0, 1] as fractional targets. It is then a cross-entropy, not a normalised density
     of grey images: compare it only with itself.
-
-    Attributes:
-        shape: shape of one observation.
     """
 
+    support_description: ClassVar[str] = "numbers in [0, 1]"
+
     shape: tuple[int, ...] = eqx.field(static=True)
-
-    def __check_init__(self):
-        _check_shape(self.shape)
-
-    @property
-    def num_features(self) -> int:
-        return self.size
-
-    @property
-    def support_description(self) -> str:
-        return "numbers in [0, 1]"
 
     def __call__(self, features: Float[Array, " num_features"]) -> Distribution:
         return BernoulliLikelihood(self._shaped(features, self.shape)).to_event(len(self.shape))
@@ -107,11 +98,11 @@ class Gaussian(AbstractLikelihood):
     """x ~ N(link(f), sigma^2) with a constant sigma^2 = exp(2 log_scale) + minimum_scale^2.
 
     Attributes:
-        shape: shape of one observation.
         log_scale: log standard deviation in the unit of x, one number or one for every entry; learned.
         link: from features to means: `identity`, or `jax.nn.sigmoid` for images in [0, 1].
-        minimum_scale: floor of the standard deviation.
     """
+
+    support_description: ClassVar[str] = "finite numbers"
 
     shape: tuple[int, ...] = eqx.field(static=True)
     log_scale: Float[Array, "..."] = eqx.field(converter=_strong, default=0.0)
@@ -119,16 +110,7 @@ class Gaussian(AbstractLikelihood):
     minimum_scale: float = eqx.field(static=True, default=MINIMUM_SCALE)
 
     def __check_init__(self):
-        _check_shape(self.shape)
         _check_log_scale(self.log_scale, self.shape)
-
-    @property
-    def num_features(self) -> int:
-        return self.size
-
-    @property
-    def support_description(self) -> str:
-        return "finite numbers"
 
     def __call__(self, features: Float[Array, " num_features"]) -> Distribution:
         loc = self.link(self._shaped(features, self.shape))
@@ -141,25 +123,19 @@ class ConditionalGaussian(AbstractLikelihood):
     """x ~ N(link(f_1), exp(clip(f_2))), the first half of the features for the means, the second for the log variances.
 
     Attributes:
-        shape: shape of one observation.
         link: from the first half to means.
         log_variance_bounds: where a log variance is clipped; outside, it has no gradient.
     """
+
+    support_description: ClassVar[str] = "finite numbers"
 
     shape: tuple[int, ...] = eqx.field(static=True)
     link: Nonlinearity = eqx.field(static=True, default=identity)
     log_variance_bounds: tuple[float, float] = eqx.field(static=True, default=LOG_VARIANCE_BOUNDS)
 
-    def __check_init__(self):
-        _check_shape(self.shape)
-
     @property
     def num_features(self) -> int:
         return 2 * self.size
-
-    @property
-    def support_description(self) -> str:
-        return "finite numbers"
 
     def __call__(self, features: Float[Array, " num_features"]) -> Distribution:
         loc, scale = _halves(self, features, self.link, self.log_variance_bounds)
@@ -173,13 +149,11 @@ class DiscretizedGaussian(AbstractLikelihood):
     The defaults are those of 8-bit images scaled to [0, 1]: 256 values k / 255, the outermost bins taking the tails.
 
     Attributes:
-        shape: shape of one observation.
         log_scale: log standard deviation in the unit of x, one number or one for every entry; learned.
         bin_width: distance of neighbouring values.
         low: the lowest value, or None.
         high: the highest value, or None.
         link: from features to means: `identity`, or `jax.nn.sigmoid`.
-        minimum_scale: floor of the standard deviation.
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -191,13 +165,8 @@ class DiscretizedGaussian(AbstractLikelihood):
     minimum_scale: float = eqx.field(static=True, default=MINIMUM_SCALE)
 
     def __check_init__(self):
-        _check_shape(self.shape)
         _check_log_scale(self.log_scale, self.shape)
         _grid(0.0, 1.0, self)
-
-    @property
-    def num_features(self) -> int:
-        return self.size
 
     @property
     def support_description(self) -> str:
@@ -214,7 +183,6 @@ class ConditionalDiscretizedGaussian(AbstractLikelihood):
     """As `DiscretizedGaussian`, with a log variance for every entry in the second half of the features.
 
     Attributes:
-        shape: shape of one observation.
         bin_width: distance of neighbouring values.
         low: the lowest value, or None.
         high: the highest value, or None.
@@ -230,7 +198,6 @@ class ConditionalDiscretizedGaussian(AbstractLikelihood):
     log_variance_bounds: tuple[float, float] = eqx.field(static=True, default=LOG_VARIANCE_BOUNDS)
 
     def __check_init__(self):
-        _check_shape(self.shape)
         _grid(0.0, 1.0, self)
 
     @property
@@ -259,7 +226,6 @@ class CategoricalOutput(AbstractLikelihood):
     num_classes: int = eqx.field(static=True)
 
     def __check_init__(self):
-        _check_shape(self.shape)
         if self.num_classes < 1:
             raise BadInputError(f"Expected at least one class, got num_classes={self.num_classes}.")
 
@@ -289,25 +255,18 @@ class Multinomial(AbstractLikelihood):
         sparse, high-dimensional data", AISTATS 2018, whose perplexities leave the coefficient out.
     """
 
+    support_description: ClassVar[str] = "non-negative counts"
+
     vocabulary: int = eqx.field(static=True)
     total_count: int = eqx.field(static=True, default=100)
 
     def __check_init__(self):
-        _check_shape(self.shape)
         if self.total_count < 0:
             raise BadInputError(f"Expected a number of words, got total_count={self.total_count}.")
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.vocabulary,)
-
-    @property
-    def num_features(self) -> int:
-        return self.vocabulary
-
-    @property
-    def support_description(self) -> str:
-        return "non-negative counts"
 
     def __call__(self, features: Float[Array, " num_features"]) -> Distribution:
         return WordCounts(self._shaped(features, self.shape), self.total_count)
@@ -335,11 +294,6 @@ def _grid(
 def _grid_description(bin_width: float, low: float | None, high: float | None) -> str:
     ends = f"{'-inf' if low is None else f'{low:g}'} to {'inf' if high is None else f'{high:g}'}"
     return f"numbers from {ends} in steps of {bin_width:g}"
-
-
-def _check_shape(shape: tuple[int, ...]) -> None:
-    if any(length < 1 for length in shape):
-        raise BadInputError(f"Expected an observation with at least one entry along every axis, got shape {shape}.")
 
 
 def _check_log_scale(log_scale: Array, shape: tuple[int, ...]) -> None:

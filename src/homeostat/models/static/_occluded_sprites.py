@@ -95,7 +95,6 @@ class ExplainingAway(eqx.Module):
     compare.
 
     Attributes:
-        scales: scales to try.
         num_angles: angles to try, over the full circle.
     """
 

@@ -17,8 +17,11 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from ...typing import Array, Float, Scalar
+from ...typing import Array, Float
 from ._coordinates import Similarity
+
+MINIMUM_SCALE = 0.05
+"""Scales below it are treated as it, because the inverse transform divides by them."""
 
 PADDING = 2
 """Rings of zeros around a template. Positions outside end up in the outer one, whose cells are zero with zero derivatives,
@@ -31,7 +34,6 @@ def sample_template(
     *,
     size: int,
     extent: float,
-    minimum_scale: float | Scalar = 0.05,
 ) -> Float[Array, "size size"]:
     """O = STN(gamma, I): the canvas on which the template is moved, bilinearly interpolated, zero outside.
 
@@ -43,10 +45,9 @@ def sample_template(
         similarity: scale, angle and position.
         size: side of the canvas, pixels.
         extent: half side of the template, in canvas pixels.
-        minimum_scale: scales below it are treated as it, because the inverse transform divides by them.
     """
     num = template.shape[0]
-    per_pixel = num / (2.0 * extent) / jnp.maximum(similarity.scale, minimum_scale)
+    per_pixel = num / (2.0 * extent) / jnp.maximum(similarity.scale, MINIMUM_SCALE)
     cos, sin = jnp.cos(similarity.angle) * per_pixel, jnp.sin(similarity.angle) * per_pixel
     # Coordinates from the middle of the canvas keep the products small, for the sake of single precision.
     x, y = similarity.x - 0.5 * size, similarity.y - 0.5 * size

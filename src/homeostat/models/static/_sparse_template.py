@@ -10,25 +10,20 @@ mean square one (`normalised`).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, final
+from typing import final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpyro.distributions as dist
+from numpyro.distributions import constraints
 
 from ...core import AbstractModel
 from ...results import BadInputError
-from ...typing import Array, Distribution, Float, Nonlinearity
-from ._blocks import Blocks
+from ...typing import Array, Distribution, Float, Key, Nonlinearity
 from ._coordinates import SpriteCoordinates
 from ._sampling import sample_template
-
-
-class PoseAndWeights(NamedTuple):
-    """The two parts of the latent vector."""
-
-    pose: Float[Array, "4"]
-    weights: Float[Array, " atoms"]
 
 
 def identity(value: Array) -> Array:
@@ -84,10 +79,6 @@ class SparseTemplate(AbstractModel):
         """Number of latent variables, 4 + A."""
         return 4 + self.num_atoms
 
-    def split(self, state: Float[Array, " d"]) -> PoseAndWeights:
-        """z and w of a latent vector."""
-        return PoseAndWeights(state[:4], state[4:])
-
     def initial(self) -> Distribution:
         width = jnp.exp(self.log_width)
         zeros = jnp.zeros(self.num_atoms, width.dtype)
@@ -103,8 +94,8 @@ class SparseTemplate(AbstractModel):
 
     def image(self, state: Float[Array, " d"]) -> Float[Array, "size size"]:
         """O, the noise-free image."""
-        pose, weights = self.split(state)
-        return sample_template(self.template(weights), self.coordinates(pose), size=self.size, extent=self.extent)
+        template, pose = self.template(state[4:]), self.coordinates(state[:4])
+        return sample_template(template, pose, size=self.size, extent=self.extent)
 
     def normalised(self) -> "SparseTemplate":
         """The same model with every atom scaled to root mean square one."""
@@ -112,3 +103,54 @@ class SparseTemplate(AbstractModel):
         # An atom of zeros has no direction: it stays as it is.
         dictionary = self.dictionary / jnp.where(level > 0.0, level, 1.0)
         return eqx.tree_at(lambda model: model.dictionary, self, dictionary)
+
+
+@final
+class Blocks(dist.Distribution):
+    """p(v) = prod_b p_b(v_b) for a vector v cut into consecutive blocks, each with a distribution of its own.
+
+    Args:
+        parts: distributions over vectors, in the order of the blocks.
+    """
+
+    pytree_data_fields = ("parts",)
+
+    def __init__(self, parts: tuple[Distribution, ...], *, validate_args=None):
+        for part in parts:
+            if part.batch_shape != () or len(part.event_shape) != 1:
+                raise BadInputError(
+                    f"Expected distributions over single vectors, got batch shape {part.batch_shape} and event shape "
+                    f"{part.event_shape}: use `.to_event(1)`."
+                )
+        self.parts = parts
+        length = sum(part.event_shape[0] for part in parts)
+        super().__init__(batch_shape=(), event_shape=(length,), validate_args=validate_args)
+
+    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*sample d"]:
+        if sample_shape:
+            keys = jr.split(key, sample_shape)
+            sample = self.sample
+            for _ in sample_shape:
+                sample = jax.vmap(sample)
+            return sample(keys)
+        keys = jr.split(key, len(self.parts))
+        return jnp.concatenate([part.sample(k) for part, k in zip(self.parts, keys, strict=True)])
+
+    def log_prob(self, value: Float[Array, " d"]) -> Float[Array, ""]:
+        total, start = jnp.zeros((), value.dtype), 0
+        for part in self.parts:
+            stop = start + part.event_shape[0]
+            total, start = total + part.log_prob(value[start:stop]), stop
+        return total
+
+    @property
+    def support(self):
+        return constraints.real_vector
+
+    @property
+    def mean(self) -> Float[Array, " d"]:
+        return jnp.concatenate([part.mean for part in self.parts])
+
+    @property
+    def variance(self) -> Float[Array, " d"]:
+        return jnp.concatenate([part.variance for part in self.parts])

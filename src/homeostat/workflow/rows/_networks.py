@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ...nn import MLP, ConvolutionalDecoder, ConvolutionalEncoder, HighwayMLP
+from ...nn import MLP, ConvolutionalDecoder, ConvolutionalEncoder, FlatImage, HighwayMLP
 from ...objectives import Evidence
 from ...results import BadInputError
 from ...typing import Array, Float, Key
@@ -114,20 +114,6 @@ class Encoder(eqx.Module):
     def __call__(self, args: Evidence) -> Float[Array, " k"]:
         output = self.network(self.reader(args))
         return output if self.bound is None else self.bound(output)
-
-
-@final
-class FlatImage(eqx.Module):
-    """A decoder of images whose pixels stand in one vector.
-
-    Attributes:
-        network: gives the image.
-    """
-
-    network: ConvolutionalDecoder
-
-    def __call__(self, z: Float[Array, " d"]) -> Float[Array, " n"]:
-        return jnp.ravel(self.network(z))
 
 
 def dense(options: RowsOptions) -> Callable[..., Any]:

@@ -33,7 +33,6 @@ class GatedTransition(eqx.Module):
         linear: W, b.
         scale: V, c.
         action_dim: number of action coordinates; 0 for none.
-        minimum_scale: floor of s.
 
     References:
         Krishnan, Shalit and Sontag, "Structured inference networks for nonlinear state space models", AAAI 2017, Sec. 5, "Gated
@@ -45,7 +44,6 @@ class GatedTransition(eqx.Module):
     linear: Dense
     scale: Dense
     action_dim: int = eqx.field(static=True, default=0)
-    minimum_scale: float = eqx.field(static=True, default=MINIMUM_SCALE)
 
     def __init__(
         self,
@@ -56,18 +54,13 @@ class GatedTransition(eqx.Module):
         depth: int = 1,
         action_dim: int = 0,
         activation: Nonlinearity = jax.nn.relu,
-        minimum_scale: float = MINIMUM_SCALE,
     ):
         """Build the transition.
 
         Args:
-            dim: coordinates of the state.
             width: units in each hidden layer of gate and proposal.
-            key: for the weights.
             depth: hidden layers of gate and proposal.
             action_dim: number of action coordinates; 0 for none.
-            activation: between layers.
-            minimum_scale: floor of the standard deviation.
         """
         check_dim(dim, action_dim)
         gate_key, proposal_key, linear_key, scale_key = jr.split(key, 4)
@@ -77,13 +70,12 @@ class GatedTransition(eqx.Module):
         self.linear = eqx.tree_at(lambda layer: layer.weight, linear, jnp.eye(dim, dim + action_dim))
         self.scale = Dense(dim, dim, key=scale_key)
         self.action_dim = action_dim
-        self.minimum_scale = minimum_scale
 
     def __call__(self, state: Float[Array, " d"], action: Action) -> Distribution:
         inputs = jnp.concatenate([state, action_vector(action, self.action_dim, state)])
         gate, proposal = jax.nn.sigmoid(self.gate(inputs)), self.proposal(inputs)
         loc = (1.0 - gate) * self.linear(inputs) + gate * proposal
-        variance = jax.nn.softplus(self.scale(jax.nn.relu(proposal))) + self.minimum_scale**2
+        variance = jax.nn.softplus(self.scale(jax.nn.relu(proposal))) + MINIMUM_SCALE**2
         return dist.Normal(loc, jnp.sqrt(variance), validate_args=False).to_event(1)
 
 
@@ -138,13 +130,9 @@ def deep_markov(
 
     Args:
         density: the output density, such as `music_density()`.
-        dim: coordinates of the state.
-        key: for the weights.
         action_dim: number of action coordinates; 0 for none.
         transition_width: units in the hidden layer of gate and proposal.
         decoder_width: units in each hidden layer of the decoder.
-        decoder_depth: its hidden layers.
-        activation: between layers.
 
     Raises:
         BadInputError: there are no latent variables.

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpyro.distributions as dist
 
+from ....core import AbstractSequentialModel
 from ....nn import RELU_GAIN, Dense, Features
 from ....results import BadInputError
 from ....typing import Action, Array, Distribution, Float, Key, Nonlinearity, Observation
@@ -43,14 +44,24 @@ class ConditionalNormal(eqx.Module):
         return dist.Normal(loc, scale, validate_args=False).to_event(1)
 
 
-@final
-class Readout(eqx.Module):
-    """Hidden layers and a linear output; an `MLP` whose hidden layers may start with a gain.
+class AbstractDeepModel(AbstractSequentialModel):
+    """A model whose latents of a step have a Gaussian prior given the memory.
 
     Attributes:
-        features: hidden layers.
-        head: the output.
+        latent_prior: from the memory to the distribution of z.
     """
+
+    latent_prior: eqx.AbstractVar[ConditionalNormal]
+
+    @property
+    def dim(self) -> int:
+        """Number of latent variables of a step."""
+        return self.latent_prior.dim
+
+
+@final
+class Readout(eqx.Module):
+    """Hidden layers and a linear output; an `MLP` whose hidden layers may start with a gain."""
 
     features: Features
     head: Dense
@@ -69,12 +80,8 @@ class Readout(eqx.Module):
         """Build the network.
 
         Args:
-            in_size: length of the input.
-            out_size: length of the output.
             width: units in each hidden layer.
             depth: hidden layers, at least one.
-            key: for the weights.
-            activation: after each hidden layer.
             gain: multiplies the initial weights of hidden layers.
         """
         features_key, head_key = jr.split(key)

@@ -7,11 +7,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 
-from ....core import AbstractSequentialModel
 from ....nn import LSTM, LSTMState, clipped_leaky_relu
 from ....typing import Action, Array, Distribution, Float, Key, Nonlinearity, Observation
 from ...static import AbstractLikelihood
-from ._parts import ConditionalNormal, Readout, action_vector, check_dim, flat_observation, normal
+from ._parts import AbstractDeepModel, ConditionalNormal, Readout, action_vector, check_dim, flat_observation, normal
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class SRNNCarry(NamedTuple):
 
 
 @final
-class SRNN(AbstractSequentialModel):
+class SRNN(AbstractDeepModel):
     """A deterministic layer that reads the data only, and above it latents that are Markov given that layer.
 
         h_{t+1} = LSTM([x_t, a_t], h_t),   z_t ~ N(m([h_t, z_{t-1}]), s([h_t, z_{t-1}])^2),   x_t ~ p(x | decoder([h_t, z_t]))
@@ -60,7 +59,6 @@ class SRNN(AbstractSequentialModel):
     The state z_0 before the first is learned.
 
     Attributes:
-        memory: the LSTM.
         latent_prior: [h, z_{t-1}] to the distribution of z_t.
         decoder: [h, z_t] to the features of the output density.
         density: p(x | features).
@@ -79,11 +77,6 @@ class SRNN(AbstractSequentialModel):
     start: Float[Array, " d"]
     action_dim: int = eqx.field(static=True, default=0)
 
-    @property
-    def dim(self) -> int:
-        """Number of latent variables of a step."""
-        return self.latent_prior.dim
-
     def init_carry(self) -> SRNNCarry:
         return SRNNCarry(self.memory.init(), self.start)
 
@@ -96,25 +89,13 @@ class SRNN(AbstractSequentialModel):
     def next_carry(
         self, carry: SRNNCarry, state: Float[Array, " d"], observation: Observation, action: Action
     ) -> SRNNCarry:
-        inputs = [self._read(observation), action_vector(action, self.action_dim, self.start)]
+        seen = flat_observation(observation, self.start, self.density.size)
+        inputs = [seen, action_vector(action, self.action_dim, self.start)]
         return SRNNCarry(self.memory(jnp.concatenate(inputs), carry.memory)[1], state.astype(self.start.dtype))
-
-    def _read(self, observation: Observation) -> Float[Array, " n"]:
-        return flat_observation(observation, self.start, self.density.size)
 
 
 def srnn(density: AbstractLikelihood, sizes: SRNNSizes = SRNN_SPEECH, *, key: Key, action_dim: int = 0) -> SRNN:
-    """An SRNN of given sizes.
-
-    Args:
-        density: the output density, such as `music_density()` or `speech_density()`.
-        sizes: of the networks.
-        key: for the weights.
-        action_dim: number of action coordinates; 0 for none.
-
-    Raises:
-        BadInputError: there are no latent variables.
-    """
+    """An SRNN of given sizes; arguments as for `vrnn`, the density such as `music_density()` or `speech_density()`."""
     check_dim(sizes.dim, action_dim)
     memory_key, prior_key, decoder_key = jr.split(key, 3)
     h, dim, width, activation = sizes.memory_width, sizes.dim, sizes.width, sizes.activation

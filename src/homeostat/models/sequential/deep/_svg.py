@@ -8,12 +8,11 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 
-from ....core import AbstractSequentialModel
 from ....nn import LSTM, DCGANDecoder, DCGANEncoder, Dense, LSTMState, VGGDecoder, VGGEncoder
 from ....results import BadInputError
 from ....typing import Action, Any, Array, Distribution, Float, Key, Observation
 from ...static import AbstractLikelihood
-from ._parts import ConditionalNormal, action_vector, check_dim, flat_observation
+from ._parts import AbstractDeepModel, ConditionalNormal, action_vector, check_dim, flat_observation
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class SVGCarry(NamedTuple):
 
 
 @final
-class SVG(AbstractSequentialModel):
+class SVG(AbstractDeepModel):
     """The latents say what the last frame does not tell about the next.
 
         g_t = encoder(x_t - 1/2),   u_t = LSTM_prior([g_{t-1}, a_{t-1}]),   z_t ~ N(m(u_t), s(u_t)^2)
@@ -94,11 +93,6 @@ class SVG(AbstractSequentialModel):
     start: Float[Array, " code"]
     action_dim: int = eqx.field(static=True, default=0)
 
-    @property
-    def dim(self) -> int:
-        """Number of latent variables of a step."""
-        return self.latent_prior.dim
-
     def init_carry(self) -> SVGCarry:
         code = jnp.concatenate([self.start, jnp.zeros(self.action_dim, self.start.dtype)])
         return SVGCarry(code, self.prior_memory(code, self.prior_memory.init())[1], self.predictor.init())
@@ -130,13 +124,7 @@ class SVG(AbstractSequentialModel):
 
 
 def svg(density: AbstractLikelihood, sizes: SVGSizes = SVG_KTH, *, key: Key, action_dim: int = 0) -> SVG:
-    """SVG of given sizes.
-
-    Args:
-        density: the output density of a square frame, such as `video_density(64, 64)`, or `Bernoulli((64, 64))` for digits.
-        sizes: of the networks.
-        key: for the weights.
-        action_dim: number of action coordinates; 0 for none.
+    """SVG of given sizes; arguments as for `vrnn`, the density of a square frame such as `video_density(64, 64)`.
 
     Raises:
         BadInputError: there are no latent variables, or frames are not square images.

@@ -185,15 +185,11 @@ def two_timescales(
     """A model of two time scales.
 
     Args:
-        density: the output density.
         dims: fast and slow latent variables.
         period: k, steps from one change of the slow latents to the next.
-        key: for the weights.
         action_dim: number of action coordinates; 0 for none.
         memory_width: units of each LSTM.
         width: units in each hidden layer of priors and decoder.
-        depth: their hidden layers.
-        activation: between layers.
 
     Raises:
         BadInputError: a level has no latent variables, or the period is less than one step.

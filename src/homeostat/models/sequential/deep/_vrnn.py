@@ -8,11 +8,19 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ....core import AbstractSequentialModel
 from ....nn import LSTM, Features, LSTMState
 from ....typing import Action, Array, Distribution, Float, Key, Nonlinearity, Observation
 from ...static import AbstractLikelihood
-from ._parts import ConditionalNormal, Readout, action_vector, check_dim, flat_observation, gain_of, normal
+from ._parts import (
+    AbstractDeepModel,
+    ConditionalNormal,
+    Readout,
+    action_vector,
+    check_dim,
+    flat_observation,
+    gain_of,
+    normal,
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class VRNNCarry(NamedTuple):
 
 
 @final
-class VRNN(AbstractSequentialModel):
+class VRNN(AbstractDeepModel):
     """Everything depends on the past through one LSTM that reads x and z.
 
         z_t ~ N(m(h_t), s(h_t)^2),   x_t ~ p(x | decoder([phi_z(z_t), h_t])),
@@ -63,7 +71,6 @@ class VRNN(AbstractSequentialModel):
     Attributes:
         observation_features: phi_x, on the flat observation.
         latent_features: phi_z.
-        memory: the LSTM.
         latent_prior: h to the distribution of z.
         decoder: to the features of the output density.
         density: p(x | features).
@@ -81,11 +88,6 @@ class VRNN(AbstractSequentialModel):
     density: AbstractLikelihood
     action_dim: int = eqx.field(static=True, default=0)
 
-    @property
-    def dim(self) -> int:
-        """Number of latent variables of a step."""
-        return self.latent_prior.dim
-
     def init_carry(self) -> VRNNCarry:
         return VRNNCarry(self.memory.init())
 
@@ -100,11 +102,9 @@ class VRNN(AbstractSequentialModel):
         self, carry: VRNNCarry, state: Float[Array, " d"], observation: Observation, action: Action
     ) -> VRNNCarry:
         hidden = carry.memory.top
-        inputs = [self._read(observation), self.latent_features(state), action_vector(action, self.action_dim, hidden)]
+        seen = self.observation_features(flat_observation(observation, hidden, self.density.size))
+        inputs = [seen, self.latent_features(state), action_vector(action, self.action_dim, hidden)]
         return VRNNCarry(self.memory(jnp.concatenate(inputs), carry.memory)[1])
-
-    def _read(self, observation: Observation) -> Float[Array, " f"]:
-        return self.observation_features(flat_observation(observation, self.memory.start.hidden, self.density.size))
 
 
 def vrnn(density: AbstractLikelihood, sizes: VRNNSizes = VRNN_SPEECH, *, key: Key, action_dim: int = 0) -> VRNN:
@@ -112,8 +112,6 @@ def vrnn(density: AbstractLikelihood, sizes: VRNNSizes = VRNN_SPEECH, *, key: Ke
 
     Args:
         density: the output density, such as `speech_density(200, log_variance_bounds=VRNN_LOG_VARIANCE)`.
-        sizes: of the networks.
-        key: for the weights.
         action_dim: number of action coordinates; 0 for none.
 
     Raises:
