@@ -101,7 +101,6 @@ def test_stages_nest_and_drop_what_only_their_own_resume_needs(context, later, k
 
     def outer(key):
         value = context.stage("inner", inner, key=key)
-        context.checkpoint("notes", value)
         if len(inner_calls) == 1 and not broken:
             broken.append(1)
             raise KeyboardInterrupt
@@ -111,7 +110,7 @@ def test_stages_nest_and_drop_what_only_their_own_resume_needs(context, later, k
     with pytest.raises(KeyboardInterrupt):
         context.stage("outer", outer, key=key)
     names = sorted(path.name for path in (context.folder / "checkpoints").iterdir())
-    assert names == ["outer.inner.stage.npz", "outer.notes.kept.npz"]
+    assert names == ["outer.inner.stage.npz"]
     context._used.clear()  # as in a new process
     value = context.stage("outer", outer, key=key)
     assert len(inner_calls) == 1
@@ -139,13 +138,6 @@ def test_shared_artefacts_depend_on_name_and_spec_only(context, later):
     other = context.shared("other", build, spec=Spec(1))
     assert len({float(one), float(two), float(other)}) == 3
     assert later.shared("thing", lambda key: pytest.fail("built again"), spec=Spec(1)) == one
-
-
-def test_checkpoints_by_hand(context, later):
-    assert context.restore("mine") is None
-    context.checkpoint("mine", {"a": jnp.arange(3)})
-    context.checkpoint("mine", {"a": jnp.arange(4)})
-    np.testing.assert_array_equal(later.restore("mine")["a"], np.arange(4))
 
 
 def test_names_are_used_once_and_plain(context, key):
