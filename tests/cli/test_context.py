@@ -169,18 +169,13 @@ def test_records(context):
         context.measure("one/b", 1.0)
     with pytest.raises(BadInputError, match="2 cells"):
         context.table("t", ("a", "b"), [(1,)], caption="")
-    with pytest.raises(BadInputError, match="Expected a GIF"):
-        context.animation("g", b"PNG", caption="")
 
 
-def test_an_animation_from_a_file_and_from_frames(context, tmp_path):
+def test_an_animation_from_frames(context):
     frames = np.linspace(0, 1, 5 * 4 * 6 * 3).reshape(5, 4, 6, 3)
-    (tmp_path / "a.gif").write_bytes(encode_gif(frames, 10))
-    context.animation("copied", tmp_path / "a.gif", caption="c")
     context.animation("encoded", frames, caption="e", frames_per_second=10)
-    for name in ("copied", "encoded"):
-        with Image.open(context.folder / "figures" / f"{name}.gif") as image:
-            assert (image.n_frames, image.size, image.info["duration"]) == (5, (6, 4), 100)
+    with Image.open(context.folder / "figures" / "encoded.gif") as image:
+        assert (image.n_frames, image.size, image.info["duration"]) == (5, (6, 4), 100)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (0, 4, 4), (2, 4, 4, 4), (2, 2, 2, 2, 3)])

@@ -116,7 +116,7 @@ class RunContext:
                 Experiments that ask with different specs get different artefacts.
             like: as for `stage`.
         """
-        text = repr(_plain_spec(spec))
+        text = repr(plain(dataclasses.asdict(spec) if dataclasses.is_dataclass(spec) else spec))
         key = _fold(_fold(self._root_key, f"shared/{_valid(name)}"), text)
         outer, self._scope = self._scope, _Scope("shared", (f"{name}-{zlib.crc32(text.encode()):08x}",))
         try:
@@ -199,27 +199,12 @@ class RunContext:
         """Save a matplotlib figure as `figures/<name>.png`, put it into the report, and close it."""
         self._image("figure", name, "png", encode_png(figure), caption)
 
-    def animation(self, name: str, content: Any, *, caption: str, frames_per_second: float | int = 5) -> None:
-        """Put an animation into the report.
+    def animation(self, name: str, frames: Any, *, caption: str, frames_per_second: float | int = 5) -> None:
+        """Save frames as `figures/<name>.gif`, and put the animation into the report.
 
-        Args:
-            name: saved as `figures/<name>.gif`.
-            content: the bytes of a GIF, a path to one, or frames: uint8 (or floats in [0, 1]) of shape
-                (time, height, width) or (time, height, width, 3).
-            caption: what it shows.
-            frames_per_second: speed, used for frames only (hertz).
+        Frames are uint8 (or floats in [0, 1]) of shape (time, height, width) or (time, height, width, 3).
         """
-        if isinstance(content, bytes):
-            encoded = content
-        elif isinstance(content, str | Path):
-            encoded = Path(content).read_bytes()
-        else:
-            encoded = encode_gif(np.asarray(content), frames_per_second)
-        if encoded[:3] != b"GIF":
-            raise BadInputError(
-                f"Expected a GIF for the animation {name!r}, got other bytes. Pass frames or a GIF file."
-            )
-        self._image("animation", name, "gif", encoded, caption)
+        self._image("animation", name, "gif", encode_gif(np.asarray(frames), frames_per_second), caption)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, caption: str) -> None:
         """Put a table into the report; cells are strings or numbers."""
@@ -309,7 +294,3 @@ def _valid(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ProtocolError(f"Expected a name made of letters, digits, '_' and '-', got {name!r}.")
     return name
-
-
-def _plain_spec(spec: Any) -> Any:
-    return plain(dataclasses.asdict(spec) if dataclasses.is_dataclass(spec) and not isinstance(spec, type) else spec)

@@ -63,11 +63,6 @@ class Inference(NamedTuple):
     num_steps: int
     engine_weights: AbstractIterationWeights
 
-    @property
-    def learned_family(self) -> AbstractFamily | None:
-        """The family, if it has numbers that all rows share, to learn or to start from."""
-        return self.family if isinstance(self.family, ConditionalFlow | NormalizingFlow) else None
-
 
 @final
 class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...core import AbstractModel
 from ...data import AbstractRows, ArrayRows, Message, open_rows, permutation, train_validation_split
+from ...flows import ConditionalFlow, NormalizingFlow
 from ...inference import ModelWithEngine, fit_factor_analysis, fit_probabilistic_pca
 from ...objectives import AbstractWeighting, Beta, DistortionConstraint, FreeBits, RateConstraint
 from ...results import BadInputError
@@ -110,7 +111,9 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
 
         # Compiled, because initialising eagerly costs seconds of dispatch.
         model, inference = eqx.filter_eval_shape(initial, known) if key is None else eqx.filter_jit(initial)(known)
-        learned = ModelWithEngine(model, inference.engine, inference.learned_family)
+        # A flow has numbers that all rows share, to learn or to start from.
+        flow = inference.family if isinstance(inference.family, ConditionalFlow | NormalizingFlow) else None
+        learned = ModelWithEngine(model, inference.engine, flow)
         # A posterior that cannot be taken apart along the levels has one rate for all of them.
         rates = len(latent_dims(options)) if options.posterior == "diagonal" else 1
         return RowsSystem(options, description, learned, inference, _weighting(options, rates))

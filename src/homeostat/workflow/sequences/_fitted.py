@@ -74,7 +74,10 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
     def evaluate(
         self, data: Source, *, key: Key, samples: int | None = None, on_progress: OnProgress = ignore
     ) -> Outcome:
-        """Bound on the likelihood of new sequences, and errors of predictions one step ahead from 100 `samples` of each."""
+        """Bound on the likelihood of new sequences, and errors of predictions one step ahead.
+
+        Each prediction is the mean of 100 `samples` by default.
+        """
         sequences, samples = self.open(data), samples or 100
         score_key, ahead_key = jax.random.split(key)
         learned = self.selected.learned
