@@ -101,7 +101,6 @@ def test_stages_nest_and_drop_what_only_their_own_resume_needs(context, later, k
 
     def outer(key):
         value = context.stage("inner", inner, key=key)
-        context.checkpoint("notes", value)
         if len(inner_calls) == 1 and not broken:
             broken.append(1)
             raise KeyboardInterrupt
@@ -111,7 +110,7 @@ def test_stages_nest_and_drop_what_only_their_own_resume_needs(context, later, k
     with pytest.raises(KeyboardInterrupt):
         context.stage("outer", outer, key=key)
     names = sorted(path.name for path in (context.folder / "checkpoints").iterdir())
-    assert names == ["outer.inner.stage.npz", "outer.notes.kept.npz"]
+    assert names == ["outer.inner.stage.npz"]
     context._used.clear()  # as in a new process
     value = context.stage("outer", outer, key=key)
     assert len(inner_calls) == 1
@@ -139,13 +138,6 @@ def test_shared_artefacts_depend_on_name_and_spec_only(context, later):
     other = context.shared("other", build, spec=Spec(1))
     assert len({float(one), float(two), float(other)}) == 3
     assert later.shared("thing", lambda key: pytest.fail("built again"), spec=Spec(1)) == one
-
-
-def test_checkpoints_by_hand(context, later):
-    assert context.restore("mine") is None
-    context.checkpoint("mine", {"a": jnp.arange(3)})
-    context.checkpoint("mine", {"a": jnp.arange(4)})
-    np.testing.assert_array_equal(later.restore("mine")["a"], np.arange(4))
 
 
 def test_names_are_used_once_and_plain(context, key):
@@ -177,18 +169,13 @@ def test_records(context):
         context.measure("one/b", 1.0)
     with pytest.raises(BadInputError, match="2 cells"):
         context.table("t", ("a", "b"), [(1,)], caption="")
-    with pytest.raises(BadInputError, match="Expected a GIF"):
-        context.animation("g", b"PNG", caption="")
 
 
-def test_an_animation_from_a_file_and_from_frames(context, tmp_path):
+def test_an_animation_from_frames(context):
     frames = np.linspace(0, 1, 5 * 4 * 6 * 3).reshape(5, 4, 6, 3)
-    (tmp_path / "a.gif").write_bytes(encode_gif(frames, 10))
-    context.animation("copied", tmp_path / "a.gif", caption="c")
     context.animation("encoded", frames, caption="e", frames_per_second=10)
-    for name in ("copied", "encoded"):
-        with Image.open(context.folder / "figures" / f"{name}.gif") as image:
-            assert (image.n_frames, image.size, image.info["duration"]) == (5, (6, 4), 100)
+    with Image.open(context.folder / "figures" / "encoded.gif") as image:
+        assert (image.n_frames, image.size, image.info["duration"]) == (5, (6, 4), 100)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (0, 4, 4), (2, 4, 4, 4), (2, 2, 2, 2, 3)])

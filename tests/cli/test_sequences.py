@@ -12,7 +12,6 @@ import pytest
 
 from homeostat.cli import main
 from homeostat.cli._fit import read_fit_options
-from homeostat.cli._fitted import read_inputs
 from homeostat.data import (
     AbstractRows,
     FullLength,
@@ -24,11 +23,9 @@ from homeostat.data import (
     whole_batches,
 )
 from homeostat.results import BadInputError
-from homeostat.workflow import SequencesOptions, SequencesTask
-from homeostat.workflow._context import NoRun
+from homeostat.workflow import SequencesOptions, SequencesTask, read_inputs
 from homeostat.workflow.sequences._describe import describe_sequences
 from homeostat.workflow.sequences._inference import rows_at_once, score_sequences, summarize_sequences
-from homeostat.workflow.sequences._system import build_sequences_system
 
 RANDOM = np.random.default_rng(3)
 LENGTHS = (6, 5, 7, 6, 7, 5)
@@ -166,7 +163,7 @@ def test_draws_that_need_too_much_memory_are_refused(place, exact):
     )
     assert status == 2 and "fit into 4 GiB" in err
     observations = describe_sequences(walks := Sequences(RANDOM.normal(size=(2, 5, 3))), walks, SequencesOptions())
-    system = build_sequences_system(SequencesOptions(latents=3), observations, key=None)
+    system = SequencesTask(SequencesOptions(latents=3)).build(observations, key=None)
     assert [rows_at_once(system, draws) for draws in (10, 2_000_000)] == [32, 1]
 
 
@@ -178,7 +175,7 @@ def test_bits_are_those_of_observed_numbers_and_steps_those_with_any():
     options = SequencesOptions(model="srnn", latents=2, width=3, memory=2)
     observations = describe_sequences(sequences, sequences, options)
     assert observations.discrete
-    system = build_sequences_system(options, observations, key=jax.random.key(0))
+    system = SequencesTask(options).build(observations, key=jax.random.key(0))
     scores = score_sequences(system, system.learned, sequences, key=jax.random.key(1))
     assert scores.num_steps.tolist() == [3, 4] and scores.num_observed.tolist() == [9, 10]
     told = summarize_sequences(scores, discrete=True)
@@ -315,9 +312,7 @@ def test_a_loader_goes_on_where_it_stopped():
     system = task.build(task.describe(sequences, sequences), key=None)
 
     def batches(start, count):
-        return list(
-            itertools.islice(task.loader(system, sequences, NoRun(5)).read(start, key=jax.random.key(0)), count)
-        )
+        return list(itertools.islice(task.loader(system, sequences, 5).read(start, key=jax.random.key(0)), count))
 
     whole, later = batches(0, 9), batches(6, 3)
     for one, other in zip(jax.tree.leaves(whole[6:]), jax.tree.leaves(later), strict=True):

@@ -17,11 +17,9 @@ import pytest
 from homeostat.results import CheckpointError
 from homeostat.train import (
     JsonLines,
-    has_checkpoint,
     load_checkpoint,
     plain,
     read_json_lines,
-    remove_checkpoint,
     save_checkpoint,
     write_json,
     write_text,
@@ -71,14 +69,13 @@ def assert_same(one, other):
 
 
 def test_plain_trees_come_back_by_themselves(tmp_path, plain_tree):
-    save_checkpoint(tmp_path / "c", plain_tree, identity="run", notes={"step": 3})
+    save_checkpoint(tmp_path / "c", plain_tree, identity="run")
     found = load_checkpoint(tmp_path / "c", identity="run")
-    assert found.notes == {"step": 3}
-    assert_same(plain_tree, found.tree)
-    assert type(found.tree) is Outer
-    assert type(found.tree.inner) is Inner
+    assert_same(plain_tree, found)
+    assert type(found) is Outer
+    assert type(found.inner) is Inner
     # The keys still work.
-    assert_same(jax.random.normal(plain_tree.key[0]), jax.random.normal(found.tree.key[0]))
+    assert_same(jax.random.normal(plain_tree.key[0]), jax.random.normal(found.key[0]))
 
 
 @pytest.mark.parametrize(
@@ -87,13 +84,13 @@ def test_plain_trees_come_back_by_themselves(tmp_path, plain_tree):
 def test_every_data_type_comes_back(tmp_path, dtype):
     tree = (jnp.asarray([0, 1, 2]).astype(dtype), np.asarray([[1]], dtype))
     save_checkpoint(tmp_path / "c", tree)
-    assert_same(tree, load_checkpoint(tmp_path / "c").tree)
+    assert_same(tree, load_checkpoint(tmp_path / "c"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.0, 5e-324])
 def test_unusual_numbers_come_back(tmp_path, value):
     save_checkpoint(tmp_path / "c", {"array": jnp.asarray(value), "number": value})
-    tree = load_checkpoint(tmp_path / "c").tree
+    tree = load_checkpoint(tmp_path / "c")
     assert np.float64(tree["number"]).tobytes() == np.float64(value).tobytes()
     assert np.asarray(tree["array"]).tobytes() == np.float64(value).tobytes()
 
@@ -102,7 +99,7 @@ def test_unusual_numbers_come_back(tmp_path, value):
 def test_keys_of_every_kind(tmp_path, implementation):
     tree = (jax.random.key(3, impl=implementation), jax.random.key(3, impl=implementation)[None][:0])
     save_checkpoint(tmp_path / "c", tree)
-    assert_same(tree, load_checkpoint(tmp_path / "c").tree)
+    assert_same(tree, load_checkpoint(tmp_path / "c"))
 
 
 def test_numpy_reads_a_checkpoint(tmp_path):
@@ -120,7 +117,7 @@ def test_modules_come_back_into_their_like(tmp_path, key):
     module = build(key)
     save_checkpoint(tmp_path / "c", (module, 7))
     for like in ((build(jax.random.key(0)), 0), lambda: (build(jax.random.key(0)), 0)):
-        found, number = load_checkpoint(tmp_path / "c", like=like).tree
+        found, number = load_checkpoint(tmp_path / "c", like=like)
         assert eqx.tree_equal(found, module)
         assert number == 7
         np.testing.assert_array_equal(found(jnp.ones(2)), module(jnp.ones(2)))
@@ -166,7 +163,7 @@ def test_damage_anywhere_is_noticed(tmp_path):
     for place in range(0, len(content), 7):
         file.write_bytes(content[:place] + bytes([255 - content[place]]) + content[place + 1 :])
         try:
-            assert_same(tree, load_checkpoint(file).tree)
+            assert_same(tree, load_checkpoint(file))
         except CheckpointError:
             refused += 1
     assert refused > 0.8 * len(range(0, len(content), 7))
@@ -226,11 +223,8 @@ def test_replacing_leaves_the_old_or_the_new(tmp_path, monkeypatch, failing):
         patch.setattr(os, failing, refuse)
         with pytest.raises(OSError, match="No space"):
             save_checkpoint(tmp_path / "c", jnp.ones(3))
-    assert_same(jnp.zeros(3), load_checkpoint(tmp_path / "c").tree)
+    assert_same(jnp.zeros(3), load_checkpoint(tmp_path / "c"))
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
-    remove_checkpoint(tmp_path / "c")
-    assert not has_checkpoint(tmp_path / "c")
-    remove_checkpoint(tmp_path / "c")
 
 
 def test_json_lines_are_mended_and_not_repeated(tmp_path):

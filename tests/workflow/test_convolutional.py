@@ -9,7 +9,6 @@ import pytest
 from homeostat.data import ArrayRows, load_mnist
 from homeostat.train import fit
 from homeostat.workflow import RowsOptions, RowsTask
-from homeostat.workflow._context import NoRun
 
 
 @pytest.mark.slow
@@ -31,6 +30,6 @@ def test_digits_are_learned(engine, key):
     )
     task, rows = RowsTask(options), ArrayRows(pictures)
     system = task.build(task.describe(rows, rows), key=key)
-    loader = task.loader(system, rows, NoRun())
-    history = fit(task.learner(system), loader, num_steps=100, every=10, key=key).history
+    loader = task.loader(system, rows, 0)
+    history = fit(system.learner(), loader, num_steps=100, every=10, key=key).history
     assert history.free_energy_nats[-1] < 0.6 * history.free_energy_nats[0]

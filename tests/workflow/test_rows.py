@@ -26,10 +26,8 @@ from homeostat.models.static import (
 )
 from homeostat.objectives import Annealing, Beta, DistortionConstraint, Evidence, FreeBits, RateConstraint
 from homeostat.results import BadInputError
-from homeostat.workflow import RowsOptions
-from homeostat.workflow._task import Selected
+from homeostat.workflow import RowsOptions, RowsTask, Selected
 from homeostat.workflow.rows._describe import describe_rows
-from homeostat.workflow.rows._system import build_rows_system, check_rows_options
 from tolerances import ALGEBRA
 
 ROWS, SIZE = 24, 6
@@ -79,12 +77,12 @@ def test_every_engine_trains_and_reports(engine, array, options):
     """Shapes only, so that nothing is compiled."""
     config = replace(TINY, engine=engine, **options)
     observations = observed(array, config)
-    system = build_rows_system(config, observations, key=None)
+    system = RowsTask(config).build(observations, key=None)
     prepared = observations.prepare(array)
     batch = jnp.asarray(prepared, jnp.result_type(float) if prepared.dtype == np.float32 else None)
 
     def train(key):
-        built = build_rows_system(config, observations, key=key)
+        built = RowsTask(config).build(observations, key=key)
         learner = built.learner()
         state = learner.init(key=key)
         new, metrics = learner.update(state, batch, key=key)
@@ -115,7 +113,7 @@ def test_every_engine_trains_and_reports(engine, array, options):
 def test_names_make_the_objects_they_say():
     def built(array, **options):
         config = replace(TINY, **options)
-        return build_rows_system(config, observed(array, config), key=None)
+        return RowsTask(config).build(observed(array, config), key=None)
 
     levels = built(BINARY, engine="levelwise", latents="3,2")
     assert isinstance(levels.learned.engine, LevelwiseIterative)
@@ -157,7 +155,7 @@ def test_the_likelihood_fits_the_data(array, options, name, kind):
     config = replace(TINY, **options)
     observations = observed(array, config)
     assert observations.likelihood == name
-    model = build_rows_system(config, observations, key=None).learned.model
+    model = RowsTask(config).build(observations, key=None).learned.model
     assert isinstance(model, LatentGaussian)
     assert isinstance(model.density, kind)
 
@@ -224,7 +222,7 @@ def test_only_training_rows_set_the_units():
 )
 def test_contradictions_are_refused_before_data_is_read(options, said):
     with pytest.raises(BadInputError, match="Expected") as caught:
-        check_rows_options(replace(TINY, **options))
+        RowsTask(replace(TINY, **options)).check()
     assert said in str(caught.value)
 
 
@@ -254,5 +252,5 @@ def test_contradictions_are_refused_before_data_is_read(options, said):
 def test_options_that_do_not_fit_the_data_are_refused(array, options, said):
     config = replace(TINY, **options)
     with pytest.raises(BadInputError, match="Expected") as caught:
-        build_rows_system(config, observed(array, config), key=None)
+        RowsTask(config).build(observed(array, config), key=None)
     assert said in str(caught.value)

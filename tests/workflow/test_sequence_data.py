@@ -7,10 +7,9 @@ import pytest
 
 from homeostat.data import FullLength, Sequences, sequence_batches
 from homeostat.results import BadInputError
-from homeostat.workflow import SequencesOptions
+from homeostat.workflow import SequencesOptions, SequencesTask
 from homeostat.workflow.sequences._describe import check_sequences, describe_sequences, sequence_format
 from homeostat.workflow.sequences._maximization import FLOOR
-from homeostat.workflow.sequences._system import build_sequences_system
 
 LINEAR = SequencesOptions(model="linear-gaussian", engine="exact", latents=2)
 DEEP = SequencesOptions()
@@ -104,7 +103,7 @@ def test_the_unit_of_a_step_counts_what_was_observed():
 def learning():
     sequences = walks(count=4)
     observations = described(sequences, LINEAR)
-    system = build_sequences_system(LINEAR, observations, key=jax.random.key(0))
+    system = SequencesTask(LINEAR).build(observations, key=jax.random.key(0))
     padded = next(iter(sequence_batches(sequences, FullLength((12,)), 4, seed=0)))
     batch = jax.tree.map(jnp.asarray, observations.batch(padded))
     learner = system.learner()

@@ -6,6 +6,7 @@ command line does, so an estimator and `homeostat fit` with the same options are
 
 import numbers
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import final
 
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ _ROWS_AT_ONCE = 64
 
 
 @final
+@dataclass(eq=False, repr=False)
 class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A generative model p(x, z) with an inference engine, as a transformer and a density of rows.
 
@@ -53,36 +55,20 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Marino, "Learned feedback & feedforward perception & control" (thesis), chapter 3.
     """
 
-    def __init__(
-        self,
-        # Unchecked here by scikit-learn's rules; what is wrong with them is said by `fit`.
-        model: Any = "latent-gaussian",
-        engine: Any = "iterative",
-        likelihood: Any = "auto",
-        latents: Any = 8,
-        width: Any = 64,
-        depth: Any = 2,
-        iterations: Any = 5,
-        steps: Any = 2_000,
-        batch_size: Any = 128,
-        learning_rate: Any = 1e-3,
-        evaluation_samples: Any = 500,
-        random_state: Any = None,
-        posterior: Any = "diagonal",
-    ):
-        self.model = model
-        self.engine = engine
-        self.likelihood = likelihood
-        self.latents = latents
-        self.width = width
-        self.depth = depth
-        self.iterations = iterations
-        self.steps = steps
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.evaluation_samples = evaluation_samples
-        self.random_state = random_state
-        self.posterior = posterior
+    # Unchecked here by scikit-learn's rules; what is wrong with them is said by `fit`.
+    model: Any = "latent-gaussian"
+    engine: Any = "iterative"
+    likelihood: Any = "auto"
+    latents: Any = 8
+    width: Any = 64
+    depth: Any = 2
+    iterations: Any = 5
+    steps: Any = 2_000
+    batch_size: Any = 128
+    learning_rate: Any = 1e-3
+    evaluation_samples: Any = 500
+    random_state: Any = None
+    posterior: Any = "diagonal"
 
     def fit(self, X: Any, y: Any = None) -> "LatentVariableModel":
         """Learn the model, and what the engine learns, from rows.
@@ -141,21 +127,13 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     def _options(self, num_rows: int) -> RowsOptions:
         latents = [self.latents] if isinstance(self.latents, numbers.Integral) else list(self.latents)
-        return RowsOptions(
-            model=self.model,
-            engine=self.engine,
-            posterior=self.posterior,
-            likelihood=self.likelihood,
-            latents=",".join(str(int(dim)) for dim in latents),
-            width=self.width,
-            depth=self.depth,
-            iterations=self.iterations,
-            steps=self.steps,
-            batch_size=min(self.batch_size, num_rows),
-            validation_fraction=0.0,
-            learning_rate=self.learning_rate,
-            evaluation_samples=self.evaluation_samples,
-        )
+        given = self.get_params() | {
+            "latents": ",".join(str(int(dim)) for dim in latents),
+            "batch_size": min(self.batch_size, num_rows),
+            "validation_fraction": 0.0,
+        }
+        given.pop("random_state")
+        return RowsOptions(**given)
 
     def _checked(self, X) -> np.ndarray:
         check_is_fitted(self)

@@ -2,28 +2,76 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
-from ..experiments import Registry
 from ..runs import Scale
-from ._options import COMMANDS, Parser, load
+from ._options import Run, Runs, Session, bad_input, read_options
+from ._run import load
 
 
-def list_command(arguments: list[str], registry: Registry) -> int:
+@final
+@dataclass(frozen=True, kw_only=True)
+class ListOptions:
+    """Show experiments and groups, their sources, scales and expected minutes."""
+
+    json: bool = False
+    """Print JSON."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """Rebuild the report of a run, or combine several runs in one."""
+
+    runs: Runs
+    """Folders of finished runs."""
+    out: Path | None = None
+    """Where a combined report goes; runs/report-TIME.html by default."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """Show two runs side by side."""
+
+    first: Run
+    """The folder of a finished run."""
+    second: Run
+    """The folder of another."""
+    json: bool = False
+    """Print JSON."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ResultsOptions:
+    """Merge runs of several seeds into one file with means and standard errors."""
+
+    runs: Runs
+    """Finished runs that differ only in their seed."""
+    into: Path
+    """The file: results/<group>/<name>.json."""
+
+
+def list_command(arguments: list[str], session: Session) -> int:
     """Show experiments and groups."""
-    parser = Parser(prog="homeostat list", description=COMMANDS["list"], allow_abbrev=False)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    as_json = parser.parse_args(arguments).json
-    groups = registry.groups()
-    if as_json:
-        experiments = [_listed(e) for group in groups for e in group.experiments]
+    options, _ = read_options(ListOptions, arguments, "homeostat list")
+    groups = session.registry.groups()
+    if options.json:
+        scales = [scale.value for scale in Scale]
+        experiments = [
+            {**e._asdict(), "group": e.group, "scales": scales, "minutes": e.minutes._asdict()}
+            for group in groups
+            for e in group.experiments
+        ]
         named = [
             {
                 "id": group.id,
                 "summary": group.summary,
-                "scales": [scale.value for scale in Scale],
-                "minutes": {s.value: sum(getattr(e.minutes, s) for e in group.experiments) for s in Scale},
+                "scales": scales,
+                "minutes": {s: sum(getattr(e.minutes, s) for e in group.experiments) for s in scales},
                 "experiments": [e.id for e in group.experiments],
             }
             for group in groups
@@ -40,7 +88,8 @@ def list_command(arguments: list[str], registry: Registry) -> int:
         minutes = _minutes(sum(getattr(e.minutes, scale) for e in group.experiments) for scale in Scale)
         console.print(f"[bold]{group.id}[/]  {minutes} min  {escape(group.summary)}")
         for e in group.experiments:
-            console.print(f"  [bold cyan]{e.id}[/]  {_minutes(e.minutes)} min  {_count(e.claims)} claims")
+            claims = "?" if e.claims is None else e.claims
+            console.print(f"  [bold cyan]{e.id}[/]  {_minutes(e.minutes)} min  {claims} claims")
             console.print(Padding(f"{escape(e.summary)}\n[dim]{escape(e.source)}[/]", (0, 0, 0, 6), expand=False))
     return 0
 
@@ -49,77 +98,87 @@ def _minutes(minutes: Iterable[float]) -> str:
     return " / ".join(f"{value:g}" for value in minutes)
 
 
-def _count(claims: int | None) -> str:
-    return "?" if claims is None else str(claims)
-
-
-def _listed(experiment: Any) -> dict[str, Any]:
-    scales = [scale.value for scale in Scale]
-    return {
-        **experiment._asdict(),
-        "group": experiment.group,
-        "scales": scales,
-        "minutes": experiment.minutes._asdict(),
-    }
-
-
-def report_command(arguments: list[str], registry: Registry) -> int:
+def report_command(arguments: list[str], session: Session) -> int:
     """Rebuild the report of a run, or combine several runs."""
-    parser = Parser(prog="homeostat report", description=COMMANDS["report"], allow_abbrev=False)
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="the folder of a finished run")
-    parser.add_argument(
-        "--out", metavar="FILE", type=Path, help="where a combined report goes (default: runs/report-TIME.html)"
-    )
-    options = parser.parse_args(arguments)
+    options, _ = read_options(ReportOptions, arguments, "homeostat report")
+    runs = _some(options.runs, "report")
     from ..results import BadInputError
     from ..runs import combine_reports, read_result, write_report
 
-    if len(options.runs) == 1 and options.out is None:
-        result = read_result(options.runs[0])
+    if len(runs) == 1 and options.out is None:
+        result = read_result(runs[0])
         try:
             # A fit is no experiment of the registry, and has no claims to add.
-            experiments = [] if "summary" in result else load(registry, result["experiment"])
+            experiments = [] if "summary" in result else load(session.registry, result["experiment"])
         except BadInputError:  # an experiment that is no more: its claims were recorded, only what it adds is missing
             experiments = []
-        print(write_report(options.runs[0], [result], experiments))
+        print(write_report(runs[0], [result], experiments))
         return 0
     from datetime import datetime
 
     file = options.out or Path("runs") / f"report-{datetime.now():%Y%m%d-%H%M%S}.html"
     if file.exists():
-        raise BadInputError(f"Expected a new file for the report, got {file}, which exists. Choose another --out.")
-    print(combine_reports(options.runs, file))
+        raise bad_input(f"Expected a new file for the report, got {file}, which exists. Choose another --out.")
+    print(combine_reports(runs, file))
     return 0
 
 
-def compare_command(arguments: list[str], registry: Registry) -> int:
+def compare_command(arguments: list[str], session: Session) -> int:
     """Show two runs side by side."""
-    parser = Parser(prog="homeostat compare", description=COMMANDS["compare"], allow_abbrev=False)
-    parser.add_argument("first", metavar="RUN", type=Path, help="the folder of a finished run")
-    parser.add_argument("second", metavar="RUN", type=Path, help="the folder of another")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    from ..train import plain
-    from ._compare import compare_runs, print_comparison
+    options, _ = read_options(CompareOptions, arguments, "homeostat compare")
+    from ..runs import compare_runs
 
     comparison = compare_runs(options.first, options.second)
     if options.json:
-        claims = [claim._asdict() for claim in comparison.claims]
-        print(json.dumps(plain({**comparison._asdict(), "claims": claims})))
+        print(json.dumps(comparison))
     else:
-        print_comparison(comparison, options.first, options.second)
+        _print_comparison(comparison, str(options.first), str(options.second))
     return 0
 
 
-def results_command(arguments: list[str], registry: Registry) -> int:
+def _print_comparison(comparison: dict[str, Any], first: str, second: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console, table = Console(highlight=False), Table(title="Claims")
+    table.add_column("claim", no_wrap=True)
+    table.add_column("unit")
+    for name in (first, second, "difference", "in standard errors"):
+        table.add_column(name, justify="right", overflow="fold")
+    for claim in comparison["claims"]:
+        marks = [{True: " (holds)", False: " (fails)", None: ""}[passed] for passed in claim["passed"]]
+        values = [_number(claim[name]) + mark for name, mark in zip(("first", "second"), marks, strict=True)]
+        differences = [_number(claim[name], "+") for name in ("difference", "standard_errors")]
+        table.add_row(claim["id"], claim["unit"], *values, *differences)
+    if comparison["claims"]:
+        console.print(table)
+    for title, differences in (("Configuration", comparison["config"]), ("Setting", comparison["setting"])):
+        if not differences:
+            console.print(f"{title}: no difference.")
+            continue
+        table = Table(title=title)
+        for name in ("what", first, second):
+            table.add_column(name)
+        for name, pair in differences.items():
+            table.add_row(name, *("—" if value is None else str(value) for value in pair))
+        console.print(table)
+
+
+def _number(value: float | int | None, sign: str = "") -> str:
+    return "—" if value is None else f"{value:{sign}.4g}"
+
+
+def results_command(arguments: list[str], session: Session) -> int:
     """Merge runs of several seeds."""
-    parser = Parser(prog="homeostat results", description=COMMANDS["results"], allow_abbrev=False)
-    parser.add_argument(
-        "runs", metavar="RUN", type=Path, nargs="+", help="finished runs that differ only in their seed"
-    )
-    parser.add_argument("--into", metavar="FILE", type=Path, required=True, help="results/<group>/<name>.json")
-    options = parser.parse_args(arguments)
+    options, _ = read_options(ResultsOptions, arguments, "homeostat results")
+    runs = _some(options.runs, "results")
     from ..runs import markdown_table, write_results
 
-    print(markdown_table(write_results(options.runs, options.into)))
+    print(markdown_table(write_results(runs, options.into)))
     return 0
+
+
+def _some(runs: tuple[Path, ...], command: str) -> list[Path]:
+    if not runs:
+        raise bad_input(f"Expected at least one run, got none. `homeostat {command} --help` explains the arguments.")
+    return [*runs]

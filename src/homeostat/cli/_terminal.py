@@ -34,16 +34,16 @@ class Terminal(AbstractTerminal):
         self.console.print(f"error: {text}", markup=False, soft_wrap=True, style="red")
 
     @contextlib.contextmanager
-    def progress(self, description: str, total: float | int) -> Iterator["Bar"]:
+    def progress(self, description: str, total: float | int) -> Iterator[AbstractBar]:
         """A bar for the length of the block; bars may be nested."""
         if not self.console.is_terminal:
-            yield Bar(_Lines(self, description, total, self._seconds_between_lines))
+            yield _Lines(self, description, total, self._seconds_between_lines)
             return
         bars = self._start()
         task = bars.add_task(description, total=total, detail="")
         self._open += 1
         try:
-            yield Bar(_Task(bars, task))
+            yield _Task(bars, task)
         finally:
             self._open -= 1
             bars.remove_task(task)
@@ -71,35 +71,21 @@ class Terminal(AbstractTerminal):
 
 
 @final
-class Bar(AbstractBar):
-    """A progress bar; `detail` is a few words beside it."""
+class _Task(AbstractBar):
+    """A progress bar on a terminal."""
 
-    def __init__(self, shown: "_Task | _Lines"):
-        self._shown = shown
-
-    def advance(self, amount: float | int = 1) -> None:
-        """Move forward by `amount` of the total."""
-        self._shown.advance(amount)
-
-    def move_to(self, completed: float | int, detail: str = "") -> None:
-        """Move to `completed` of the total."""
-        self._shown.move_to(completed, detail)
-
-
-@final
-class _Task:
     def __init__(self, bars: Any, task: Any):
         self._bars, self._task = bars, task
 
-    def advance(self, amount: float | int) -> None:
+    def advance(self, amount: float | int = 1) -> None:
         self._bars.advance(self._task, amount)
 
-    def move_to(self, completed: float | int, detail: str) -> None:
+    def move_to(self, completed: float | int, detail: str = "") -> None:
         self._bars.update(self._task, completed=completed, detail=detail)
 
 
 @final
-class _Lines:
+class _Lines(AbstractBar):
     """Progress where there is no terminal (a log file, continuous integration)."""
 
     def __init__(self, terminal: Terminal, description: str, total: float | int, seconds: float | int):
@@ -107,10 +93,10 @@ class _Lines:
         self._completed = 0.0
         self._last = time.monotonic()
 
-    def advance(self, amount: float | int) -> None:
-        self.move_to(self._completed + amount, "")
+    def advance(self, amount: float | int = 1) -> None:
+        self.move_to(self._completed + amount)
 
-    def move_to(self, completed: float | int, detail: str) -> None:
+    def move_to(self, completed: float | int, detail: str = "") -> None:
         self._completed = completed
         if time.monotonic() - self._last >= self._seconds:
             self._last = time.monotonic()

@@ -23,7 +23,6 @@ class AtLeast(AbstractRelation):
     threshold: float | int
 
     def check(self, value: float | int) -> bool:
-        """Whether the value reaches the threshold."""
         return math.isfinite(value) and value >= self.threshold
 
     def __str__(self) -> str:
@@ -38,7 +37,6 @@ class AtMost(AbstractRelation):
     threshold: float | int
 
     def check(self, value: float | int) -> bool:
-        """Whether the value stays within the threshold."""
         return math.isfinite(value) and value <= self.threshold
 
     def __str__(self) -> str:
@@ -54,7 +52,6 @@ class Between(AbstractRelation):
     high: float | int
 
     def check(self, value: float | int) -> bool:
-        """Whether the value lies in the closed interval."""
         return math.isfinite(value) and self.low <= value <= self.high
 
     def __str__(self) -> str:

@@ -1,11 +1,11 @@
 """The context of a run: stages and loops that survive a kill, and what an experiment records."""
 
-import contextlib
 import dataclasses
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -19,11 +19,9 @@ from ..train import (
     FitResult,
     SegmentReport,
     fit,
-    has_checkpoint,
     is_self_describing,
     load_checkpoint,
     plain,
-    remove_checkpoint,
     save_checkpoint,
     write_bytes,
 )
@@ -76,7 +74,6 @@ class RunContext:
         self.scale = Scale(folder.request.scale or Scale.paper)
         self.folder = folder.path
         self.seed = folder.request.seed
-        self.terminal = terminal
         self._run = folder
         self._experiment = experiment
         self._prefix = "" if alone else experiment.name
@@ -119,7 +116,7 @@ class RunContext:
                 Experiments that ask with different specs get different artefacts.
             like: as for `stage`.
         """
-        text = repr(_plain_spec(spec))
+        text = repr(plain(dataclasses.asdict(spec) if dataclasses.is_dataclass(spec) else spec))
         key = _fold(_fold(self._root_key, f"shared/{_valid(name)}"), text)
         outer, self._scope = self._scope, _Scope("shared", (f"{name}-{zlib.crc32(text.encode()):08x}",))
         try:
@@ -151,20 +148,27 @@ class RunContext:
             recorded: of a segment's metrics, a record of the numbers to write down; all by default.
             options: of `train.fit`: `every`, `validate`, `validate_every`, `patience`.
         """
-        with self.callback(name, num_steps, recorded) as callback:
+        scope = self._enter(name, "loop")
+        with self._interrupts.in_loop(), self._terminal.progress(scope.label, num_steps) as bar:
+
+            def on_segment(report: SegmentReport) -> None:
+                fields = recorded(report.metrics)._asdict()
+                if report.validation_nats is not None:
+                    self._record(scope, report.step, {"validation_free_energy_nats": report.validation_nats})
+                self._record(scope, report.step, fields)
+                bar.move_to(report.step, "  ".join(f"{name} {value:.4g}" for name, value in list(fields.items())[:3]))
+                self._run.save_sometimes()
+
+            callback = Checkpointer(
+                self._path(scope, "loop"),
+                identity=self._identity(scope),
+                seconds=self._run.request.checkpoint_seconds,
+                on_segment=on_segment,
+                stop_requested=lambda: self._interrupts.requested,
+                # Inside a stage the result of a short loop is kept by the stage.
+                short_loops_too=not self._scope.names,
+            )
             return fit(learner, loader, num_steps=num_steps, key=key, callback=callback, **options)
-
-    def checkpoint(self, name: str, tree: Any) -> None:
-        """Store a tree by hand, for what neither a stage nor a loop covers. A later call under the name replaces it."""
-        scope = self._scope.inner(_valid(name))
-        save_checkpoint(self._path(scope, "kept"), tree, identity=self._identity(scope))
-        self._run.save()
-
-    def restore(self, name: str, like: Any = None) -> Any:
-        """What `checkpoint` stored under `name`, or None if nothing was; `like` as for `stage`."""
-        scope = self._scope.inner(_valid(name))
-        path = self._path(scope, "kept")
-        return load_checkpoint(path, like=like, identity=self._identity(scope)).tree if has_checkpoint(path) else None
 
     # -- records
 
@@ -187,37 +191,20 @@ class RunContext:
         """Append one line to `metrics.jsonl`: the current stage, the step and the numbers (units in their names)."""
         self._record(self._scope, step, numbers)
 
-    @contextlib.contextmanager
-    def progress(self, description: str, *, total: float | int) -> Iterator[AbstractBar]:
+    def progress(self, description: str, *, total: float | int) -> AbstractContextManager[AbstractBar]:
         """A progress bar on standard error, for whatever takes over two seconds; loops have their own."""
-        with self._terminal.progress(description, total) as bar:
-            yield bar
+        return self._terminal.progress(description, total)
 
     def figure(self, name: str, figure: Any, *, caption: str) -> None:
         """Save a matplotlib figure as `figures/<name>.png`, put it into the report, and close it."""
         self._image("figure", name, "png", encode_png(figure), caption)
 
-    def animation(self, name: str, content: Any, *, caption: str, frames_per_second: float | int = 5) -> None:
-        """Put an animation into the report.
+    def animation(self, name: str, frames: Any, *, caption: str, frames_per_second: float | int = 5) -> None:
+        """Save frames as `figures/<name>.gif`, and put the animation into the report.
 
-        Args:
-            name: saved as `figures/<name>.gif`.
-            content: the bytes of a GIF, a path to one, or frames: uint8 (or floats in [0, 1]) of shape
-                (time, height, width) or (time, height, width, 3).
-            caption: what it shows.
-            frames_per_second: speed, used for frames only (hertz).
+        Frames are uint8 (or floats in [0, 1]) of shape (time, height, width) or (time, height, width, 3).
         """
-        if isinstance(content, bytes):
-            encoded = content
-        elif isinstance(content, str | Path):
-            encoded = Path(content).read_bytes()
-        else:
-            encoded = encode_gif(np.asarray(content), frames_per_second)
-        if encoded[:3] != b"GIF":
-            raise BadInputError(
-                f"Expected a GIF for the animation {name!r}, got other bytes. Pass frames or a GIF file."
-            )
-        self._image("animation", name, "gif", encoded, caption)
+        self._image("animation", name, "gif", encode_gif(np.asarray(frames), frames_per_second), caption)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, caption: str) -> None:
         """Put a table into the report; cells are strings or numbers."""
@@ -244,7 +231,7 @@ class RunContext:
 
     def _once(self, scope: _Scope, function: Callable[..., Any], key: Any, like: Any) -> Any:
         path = self._path(scope, "stage")
-        if has_checkpoint(path):
+        if path.is_file():
             self._terminal.say(f"  {scope.label}: restored")
         else:
             start = time.monotonic()
@@ -263,33 +250,9 @@ class RunContext:
             self._run.save()
             # What the stage kept inside for its own resume is of no use any more.
             for inner in path.parent.glob(f"{'.'.join(scope.names)}.*.*.npz"):
-                remove_checkpoint(inner)
+                inner.unlink()
             self._terminal.say(f"  {scope.label}: done in {time.monotonic() - start:.1f} s")
-        return load_checkpoint(path, like=like, identity=self._identity(scope)).tree
-
-    @contextlib.contextmanager
-    def callback(self, name: str, num_steps: int, recorded: Callable[[Any], Any]) -> Iterator[Checkpointer]:
-        """Watches a loop for the length of the block: bar, records, checkpoints and Ctrl-C."""
-        scope = self._enter(name, "loop")
-        with self._interrupts.in_loop(), self._terminal.progress(scope.label, num_steps) as bar:
-
-            def on_segment(report: SegmentReport) -> None:
-                fields = recorded(report.metrics)._asdict()
-                if report.validation_nats is not None:
-                    self._record(scope, report.step, {"validation_free_energy_nats": report.validation_nats})
-                self._record(scope, report.step, fields)
-                bar.move_to(report.step, "  ".join(f"{name} {value:.4g}" for name, value in list(fields.items())[:3]))
-                self._run.save_sometimes()
-
-            yield Checkpointer(
-                self._path(scope, "loop"),
-                identity=self._identity(scope),
-                seconds=self._run.request.checkpoint_seconds,
-                on_segment=on_segment,
-                stop_requested=lambda: self._interrupts.requested,
-                # Inside a stage the result of a short loop is kept by the stage.
-                short_loops_too=not self._scope.names,
-            )
+        return load_checkpoint(path, like=like, identity=self._identity(scope))
 
     def _enter(self, name: str, kind: str) -> _Scope:
         scope = self._scope.inner(_valid(name))
@@ -331,7 +294,3 @@ def _valid(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ProtocolError(f"Expected a name made of letters, digits, '_' and '-', got {name!r}.")
     return name
-
-
-def _plain_spec(spec: Any) -> Any:
-    return plain(dataclasses.asdict(spec) if dataclasses.is_dataclass(spec) and not isinstance(spec, type) else spec)

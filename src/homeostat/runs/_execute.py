@@ -16,8 +16,7 @@ from ._machine import machine, versions
 from ._report import write_report
 from ._terminal import AbstractTerminal
 
-_FIGURES = ("figures",)
-_FILES = ("config.json", "ledger.json", "metrics.jsonl", "report.html")
+_FILES = ("config.json", "ledger.json", "metrics.jsonl")
 
 
 def execute(
@@ -96,12 +95,13 @@ def assess(claim: Claim, measured: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def exit_status(result: dict[str, Any]) -> int:
-    """0 if every claim holds, 3 otherwise."""
+    """0 if every claim holds, 3 otherwise; 4 for a fit whose training had to stop because something was not finite."""
+    if result.get("summary", {}).get("failure") is not None:
+        return 4
     return 0 if all(claim["passed"] for claim in result["claims"]) else 3
 
 
 def _artifacts(folder: RunFolder) -> list[str]:
     present = {name for name in _FILES if (folder.path / name).exists()} | {"report.html", "result.json"}
-    for name in _FIGURES:
-        present |= {p.relative_to(folder.path).as_posix() for p in (folder.path / name).rglob("*.*") if p.is_file()}
-    return sorted(present)
+    figures = (path for path in (folder.path / "figures").rglob("*.*") if path.is_file())
+    return sorted(present | {path.relative_to(folder.path).as_posix() for path in figures})

@@ -6,7 +6,8 @@ An experiment is one module `homeostat.experiments.<group>.<name>`; its id is `<
     SOURCE = "where the claims come from"                  # a string literal
     MINUTES = Minutes(smoke=0.2, small=5.0, paper=60.0)    # expected wall-clock minutes, literal numbers
     CLAIMS = (Claim(...), ...)
-    class Config: ...                                      # a frozen dataclass; it is the command line
+    class Config: ...                                      # a frozen dataclass; its fields are the command line
+        num_steps: int = 2_000                             # with a default, and a docstring that names the unit
         def for_scale(cls, scale) -> "Config"              # a classmethod with the values of each scale
     def run(config, context, *, key) -> None               # measures every claim through `context.measure`
 
@@ -25,8 +26,9 @@ This module imports nothing heavy: keys and trees are `Any` here.
 """
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, final, runtime_checkable
+from typing import Any, NamedTuple, final
 
 from ._claims import Claim
 
@@ -50,45 +52,8 @@ class Minutes(NamedTuple):
     paper: float | int
 
 
-# ------------------------------------------------------------------------------------------------------------ configs
-
-
-@runtime_checkable
-class ExperimentConfig(Protocol):
-    """A frozen dataclass whose fields are the options of the command line.
-
-    Each field has a default and a docstring that names its unit:
-
-        @dataclass(frozen=True)
-        class Config:
-            num_steps: int = 2_000
-            \"\"\"Training steps (count).\"\"\"
-
-            @classmethod
-            def for_scale(cls, scale: str) -> "Config": ...
-
-    Field types: numbers, booleans, strings, enums, tuples of these, and nested frozen dataclasses.
-    """
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @classmethod
-    def for_scale(cls, scale: str) -> "ExperimentConfig":
-        """The values used at one scale."""
-        ...
-
-
 class ProtocolError(Exception):
     """An experiment's module does not keep the protocol: a mistake of whoever wrote it, not of whoever runs it."""
-
-
-@runtime_checkable
-class RunFunction(Protocol):
-    """An experiment's `run`."""
-
-    def __call__(self, config: Any, context: Any, /, *, key: Any) -> None:
-        """Run the experiment; all it finds goes through `context`, a `RunContext`."""
-        ...
 
 
 @final
@@ -112,7 +77,7 @@ class Experiment:
     minutes: Minutes
     claims: tuple[Claim, ...]
     config: type[Any]
-    run: RunFunction
+    run: Callable[..., None]
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ result.json    written last: a run that has one is finished
 """
 
 import contextlib
+import dataclasses
 import difflib
 import hashlib
 import json
@@ -54,10 +55,10 @@ class Request(NamedTuple):
         return f"{self.experiment} {self.scale} seed {self.seed} config {digest[:12]}"
 
 
-def default_folder(request: Request) -> Path:
-    """`runs/<id>-<scale>-seed<N>-<time>`."""
+def default_folder(name: str, seed: int) -> Path:
+    """`runs/<name>-seed<N>-<time>`, with a number where that is taken."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = f"{request.experiment.replace('/', '-')}-{request.scale}-seed{request.seed}-{stamp}"
+    name = f"{name.replace('/', '-')}-seed{seed}-{stamp}"
     paths = [Path("runs") / (name if not count else f"{name}-{count + 1}") for count in range(1000)]
     return next(path for path in paths if not path.exists())
 
@@ -208,8 +209,6 @@ def erase_if_nothing_done(folder: RunFolder) -> None:
 
 def config_json(config: Any) -> dict[str, Any]:
     """A configuration as plain JSON."""
-    import dataclasses
-
     return plain(dataclasses.asdict(config))
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import importlib.metadata
-import logging
 import os
 import platform
 import tempfile
@@ -57,6 +56,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+def precision() -> int:
+    """Bits of the default floating-point type."""
+    import jax.numpy as jnp
+
+    return int(jnp.finfo(jnp.result_type(float)).bits)
+
+
 def _system() -> str:
     with contextlib.suppress(OSError):
         return platform.freedesktop_os_release()["PRETTY_NAME"]
@@ -95,18 +101,6 @@ def quiet_runtime() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if _IN_ORDER not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_IN_ORDER}=false".strip()
-
-
-@contextlib.contextmanager
-def quiet_store() -> Iterator[None]:
-    """Silence the log of the checkpoint store, which prints the tracebacks of failures that it raises as well."""
-    logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def cache_folder() -> Path:

@@ -44,15 +44,14 @@ def _report(paths: list[Path], results: list[dict[str, Any]], experiments: Seque
     appendix: list[TableItem] = []
     for path, result in zip(paths, results, strict=True):
         label = _label(result) if several else ""
-        rows = [_row(claim, "pass" if claim["passed"] else "fail") for claim in result["claims"]]
-        claims += [row._replace(id=f"{label} · {row.id}" if label else row.id) for row in rows]
+        claims += [row._replace(id=f"{label} · {row.id}" if label else row.id) for row in claim_rows(result)]
         ledger = read_ledger(path)
         claims += _not_asserted(ledger, result, experiments)
         sections += _results(result, label)
         for name, part in ledger.items():
             items = [_item(path, item) for item in part["items"].values()]
             if items:
-                lead = _summary(name, experiments)
+                lead = next((experiment.summary for experiment in experiments if experiment.name == name), "")
                 name, lead = ("What was learned", "") if "summary" in result else (name, lead)
                 sections.append(Section(f"{label}: {name}" if label else name, lead, items))
         curves = _curves(path)
@@ -105,6 +104,11 @@ def _duration(seconds: float | int) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
+def claim_rows(result: dict[str, Any]) -> list[ClaimRow]:
+    """The asserted claims of a result in words and printed numbers, with `pass` or `fail`."""
+    return [_row(claim, "pass" if claim["passed"] else "fail") for claim in result["claims"]]
+
+
 def _row(claim: dict[str, Any], verdict: str) -> ClaimRow:
     return ClaimRow(
         id=claim["id"],
@@ -119,22 +123,14 @@ def _row(claim: dict[str, Any], verdict: str) -> ClaimRow:
 
 def _not_asserted(ledger: dict[str, Any], result: dict[str, Any], experiments: Sequence[Experiment]) -> list[ClaimRow]:
     asserted = {claim["id"] for claim in result["claims"]}
-    rows = []
+    rows: dict[str, ClaimRow] = {}
     for experiment in experiments:
         measured = ledger.get(experiment.name, {}).get("measurements", {})
-        others = {claim.id: claim for claim in experiment.claims if claim.id in measured and claim.id not in asserted}
-        for claim in others.values():
-            content = {
-                **claim.__dict__,
-                **measured[claim.id],
-                "expected": f"{claim.expected} at {', '.join(claim.scales)}",
-            }
-            rows.append(_row(content, "not asserted"))
-    return rows
-
-
-def _summary(name: str, experiments: Sequence[Experiment]) -> str:
-    return next((experiment.summary for experiment in experiments if experiment.name == name), "")
+        for claim in experiment.claims:
+            if claim.id in measured and claim.id not in asserted:
+                expected = f"{claim.expected} at {', '.join(claim.scales)}"
+                rows[claim.id] = _row({**vars(claim), **measured[claim.id], "expected": expected}, "not asserted")
+    return [*rows.values()]
 
 
 def _item(path: Path, item: dict[str, Any]) -> Item:

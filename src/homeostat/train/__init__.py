@@ -17,7 +17,7 @@ result.steps, result.history        # means of the learner's metrics over each s
 result.validation_steps, result.validation_nats
 result.failure, result.out_of_patience, result.last_step
 
-save_checkpoint(path, tree); load_checkpoint(path, like=tree_of_the_same_structure).tree
+save_checkpoint(path, tree); load_checkpoint(path, like=tree_of_the_same_structure)
 """
 
 from ._callback import (
@@ -27,14 +27,7 @@ from ._callback import (
     NoCallback as NoCallback,
     SegmentReport as SegmentReport,
 )
-from ._checkpoint import (
-    CHECKPOINT_FORMAT as CHECKPOINT_FORMAT,
-    Checkpoint as Checkpoint,
-    has_checkpoint as has_checkpoint,
-    load_checkpoint as load_checkpoint,
-    remove_checkpoint as remove_checkpoint,
-    save_checkpoint as save_checkpoint,
-)
+from ._checkpoint import load_checkpoint as load_checkpoint, save_checkpoint as save_checkpoint
 from ._fit import FitResult as FitResult, TrainRecord as TrainRecord, TrainState as TrainState, fit as fit
 from ._loader import (
     AbstractLoader as AbstractLoader,
@@ -51,6 +44,7 @@ from ._record import (
     JsonLines as JsonLines,
     plain as plain,
     read_json_lines as read_json_lines,
+    replacing as replacing,
     write_bytes as write_bytes,
     write_json as write_json,
     write_text as write_text,

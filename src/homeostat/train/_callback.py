@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from ..typing import PyTree
-from ._checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from ._checkpoint import load_checkpoint, save_checkpoint
 
 
 class LoopCheckpoint(NamedTuple):
@@ -104,9 +104,9 @@ class Checkpointer(AbstractLoopCallback):
     def restore(self, like: LoopCheckpoint) -> LoopCheckpoint | None:
         """The stored checkpoint, if there is one."""
         self._last = time.monotonic()
-        if not has_checkpoint(self._path):
+        if not self._path.is_file():
             return None
-        return load_checkpoint(self._path, like=like, identity=self._identity).tree
+        return load_checkpoint(self._path, like=like, identity=self._identity)
 
     def after_segment(self, report: SegmentReport, checkpoint: Callable[[], LoopCheckpoint]) -> None:
         """Report, store when it is time, stop when asked to."""

@@ -1,6 +1,6 @@
 """Checkpoints on the disk: one `.npz` file, whole or absent.
 
-    manifest.json   format, version of the writer, identity, what each leaf is, the containers, notes
+    manifest.json   format, version of the writer, identity, what each leaf is, the containers
     00000.npy ...   the numeric leaves
 
 The archive has a checksum of each member. Nothing is unpickled, and nothing is imported that a file names: leaves come
@@ -12,7 +12,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ from .._version import __version__
 from ..results import CheckpointError
 from ..typing import PyTree
 from ._record import replacing
-from ._tree import PackedTree, pack_tree, unpack_tree
+from ._tree import pack_tree, unpack_tree
 
 CHECKPOINT_FORMAT = 2
 """Number of the present format; 1 was a folder with an array store of its own."""
@@ -29,49 +29,29 @@ CHECKPOINT_FORMAT = 2
 _MANIFEST = "manifest.json"
 
 
-class Checkpoint(NamedTuple):
-    """A tree with the notes beside it.
-
-    Attributes:
-        tree: the tree.
-        notes: what the writer put beside it (plain JSON).
-    """
-
-    tree: PyTree
-    notes: Any
-
-
-def save_checkpoint(path: Path, tree: PyTree, *, identity: str = "", notes: Any = None) -> None:
+def save_checkpoint(path: Path, tree: PyTree, *, identity: str = "") -> None:
     """Write a tree to the file `path`, replacing a checkpoint that is there.
 
     Args:
         path: the checkpoint's file, by convention `*.npz`.
         tree: arrays, keys, Python numbers and strings in any containers; functions are left out.
         identity: what the checkpoint belongs to; reading asks for the same text.
-        notes: small plain JSON to keep beside it.
 
     Raises:
         OSError: the disk is full or read-only; the previous checkpoint stays.
     """
-    packed = pack_tree(tree)
-    manifest = {
-        "format": CHECKPOINT_FORMAT,
-        "homeostat": __version__,
-        "identity": identity,
-        "leaves": packed.leaves,
-        "skeleton": packed.skeleton,
-        "notes": notes,
-    }
+    arrays, description = pack_tree(tree)
+    manifest = {"format": CHECKPOINT_FORMAT, "homeostat": __version__, "identity": identity, **description}
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(_MANIFEST, json.dumps(manifest))
-        for index, array in enumerate(packed.arrays):
+        for index, array in enumerate(arrays):
             with archive.open(_name(index), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, _storable(array), allow_pickle=False)
 
 
 def load_checkpoint(
     path: Path, *, like: PyTree | Callable[[], PyTree] | None = None, identity: str | None = None
-) -> Checkpoint:
+) -> PyTree:
     """Read what `save_checkpoint` wrote.
 
     Args:
@@ -83,7 +63,7 @@ def load_checkpoint(
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, of another format, or it belongs to something else.
     """
-    if not has_checkpoint(path):
+    if not path.is_file():
         raise CheckpointError(
             f"Expected a checkpoint in {path}, got no file. "
             "Check the path; if the folder was edited, restore it or start a new run."
@@ -107,18 +87,7 @@ def load_checkpoint(
             f"Expected a checkpoint of '{identity}', got one of '{manifest['identity']}' in {path}. "
             "It belongs to another run: do not mix run folders; start a new run."
         )
-    packed = PackedTree(arrays, manifest["leaves"], manifest["skeleton"])
-    return Checkpoint(unpack_tree(packed, like), manifest["notes"])
-
-
-def has_checkpoint(path: Path) -> bool:
-    """Whether a checkpoint is at `path` (checkpoints appear there whole or not at all)."""
-    return path.is_file()
-
-
-def remove_checkpoint(path: Path) -> None:
-    """Remove the checkpoint at `path`, if there is one."""
-    path.unlink(missing_ok=True)
+    return unpack_tree(arrays, manifest["leaves"], manifest["skeleton"], like)
 
 
 def _name(index: int) -> str:

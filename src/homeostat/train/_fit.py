@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._scan import scan, strong
 from ..core import AbstractLearner
 from ..results import BadInputError
 from ..typing import Key, PyTree
@@ -116,7 +117,6 @@ def fit(
     init_key, loader_key, update_key, validation_key = jax.random.split(key, 4)
     ends = [*range(every, num_steps, every), num_steps]
     between = -(-(validate_every or every) // every) * every
-    init_key, loader_key, update_key, validation_key = jax.random.split(key, 4)
     updates = _Updates(learner, loader, loader_key, update_key)
     state = updates.begin(init_key, keep_best=validate is not None)
     first = updates.read(loader.read(0, key=loader_key), 1)
@@ -181,15 +181,14 @@ class _Updates:
     """Compiled segments of updates."""
 
     def __init__(self, learner: AbstractLearner, loader: AbstractLoader, loader_key: Key, update_key: Key):
-        self._learner, self._loader = learner, loader
-        self._arguments = loader.arguments()
-        self._keys = loader_key, update_key
+        self._learner, self._loader, self._loader_key = learner, loader, loader_key
+        self._fixed = (learner, type(loader).batch, loader.arguments(), loader_key, update_key)
 
     def begin(self, init_key: Key, *, keep_best: bool) -> TrainState:
         # Compiled, because initialising eagerly costs seconds of dispatch.
         learner_state = eqx.filter_jit(lambda learner, key: learner.init(key=key))(self._learner, init_key)
-        # Copied, because segments donate their input; and without weak types, which a checkpoint does not keep.
-        learner_state, loader_state = _copied((learner_state, self._loader.init(key=self._keys[0])))
+        # Copied, because segments donate their input.
+        learner_state, loader_state = _copied((learner_state, self._loader.init(key=self._loader_key)))
         return TrainState(learner_state, loader_state, _copied(learner_state) if keep_best else None)
 
     def persistent(self, state: TrainState) -> TrainState:
@@ -209,8 +208,7 @@ class _Updates:
     def history(self, state: TrainState, inputs: list[tuple[int, PyTree]], num_segments: int) -> Any:
         """Arrays for the means of the segments, after checking what an update returns."""
         first = jax.tree.map(lambda leaf: leaf[0], inputs[0][1])
-        fixed = (self._learner, type(self._loader).batch, self._arguments, *self._keys)
-        after, metrics = eqx.filter_eval_shape(_update, fixed, (state.learner, state.loader), jnp.int32(0), first)
+        after, metrics = eqx.filter_eval_shape(_update, self._fixed, (state.learner, state.loader), jnp.int32(0), first)
         before = _outline(eqx.filter((state.learner, state.loader), eqx.is_array))
         later = _outline(eqx.filter(after, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)))
         if before != later:
@@ -230,28 +228,22 @@ class _Updates:
 
     def run(self, state: TrainState, inputs: list[tuple[int, PyTree]], step: int) -> tuple[TrainState, Any]:
         """Scan over the updates of a segment; also gives means of metrics."""
-        dynamic, static = eqx.partition((state.learner, state.loader), eqx.is_array)
-        fixed = (self._learner, type(self._loader).batch, self._arguments, *self._keys)
+        carry = (state.learner, state.loader)
         found = []
         for count, read in inputs:
-            dynamic, means = _segment((fixed, static, jnp.asarray(step, jnp.int32), count, read), dynamic)
+            carry, means = _segment((self._fixed, jnp.asarray(step, jnp.int32), count, read), carry)
             step += count
             found.append(means)
-        learner_state, loader_state = eqx.combine(dynamic, static)
         means = found[0] if len(found) == 1 else jax.tree.map(lambda *leaves: jnp.mean(jnp.stack(leaves)), *found)
-        return TrainState(learner_state, loader_state, state.best), means
+        return TrainState(*carry, state.best), means
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _segment(given: tuple[Any, ...], dynamic: PyTree) -> tuple[PyTree, Any]:
-    fixed, static, start, count, inputs = given
-
-    def one(dynamic: PyTree, item: tuple[Any, PyTree]) -> tuple[PyTree, Any]:
-        state, metrics = _update(fixed, eqx.combine(dynamic, static), *item)
-        return jax.tree.map(_strong, eqx.filter(state, eqx.is_array)), metrics
-
-    dynamic, metrics = jax.lax.scan(one, dynamic, (start + jnp.arange(count, dtype=jnp.int32), inputs))
-    return dynamic, jax.tree.map(lambda values: jnp.mean(values, axis=0), metrics)
+def _segment(given: tuple[Any, ...], carry: PyTree) -> tuple[PyTree, Any]:
+    fixed, start, count, inputs = given
+    steps = start + jnp.arange(count, dtype=jnp.int32)
+    carry, metrics = scan(lambda carry, item: _update(fixed, carry, *item), carry, (steps, inputs))
+    return carry, jax.tree.map(lambda values: jnp.mean(values, axis=0), metrics)
 
 
 def _update(fixed: tuple[Any, ...], state: tuple[PyTree, PyTree], step: Any, read: PyTree) -> tuple[PyTree, Any]:
@@ -268,14 +260,8 @@ def _outline(tree: PyTree) -> list[str]:
 
 
 def _copied(tree: PyTree) -> PyTree:
-    def copy(leaf: Any) -> Any:
-        leaf = jnp.asarray(leaf) if isinstance(leaf, np.ndarray | np.generic) else leaf
-        return _strong(jnp.copy(leaf)) if eqx.is_array(leaf) else leaf
-
-    return jax.tree.map(copy, tree)
-
-
-def _strong(leaf: Any) -> Any:
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return leaf
-    return jax.lax.convert_element_type(leaf, leaf.dtype)
+    """A copy whose arrays are all on the device, without weak types, which a checkpoint does not keep."""
+    on_device = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray | np.generic) else leaf, tree
+    )
+    return strong(jax.tree.map(lambda leaf: jnp.copy(leaf) if eqx.is_array(leaf) else leaf, on_device))

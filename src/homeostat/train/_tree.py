@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,22 +20,12 @@ from ..results import CheckpointError
 from ..typing import PyTree
 
 
-class PackedTree(NamedTuple):
-    """Numeric leaves of a tree, and its description.
+def pack_tree(tree: PyTree) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """The numeric leaves of a tree in order, and a description in plain JSON.
 
-    Attributes:
-        arrays: the numeric leaves in order, as NumPy arrays.
-        leaves: one JSON record for each leaf: its path, kind, shape, data type.
-        skeleton: a JSON description of the containers, or None if some container cannot be described.
+    `leaves` has one record for each leaf: its path, kind, shape and data type. `skeleton` describes the containers; it is None
+    if some container cannot be described.
     """
-
-    arrays: list[np.ndarray]
-    leaves: list[dict[str, Any]]
-    skeleton: Any
-
-
-def pack_tree(tree: PyTree) -> PackedTree:
-    """Take a tree apart."""
     arrays: list[np.ndarray] = []
     leaves: list[dict[str, Any]] = []
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
@@ -45,35 +35,35 @@ def pack_tree(tree: PyTree) -> PackedTree:
             record |= {"index": len(arrays), "data_shape": list(array.shape), "data_dtype": str(array.dtype)}
             arrays.append(array)
         leaves.append(record)
-    return PackedTree(arrays, leaves, _skeleton(tree))
+    return arrays, {"leaves": leaves, "skeleton": _skeleton(tree)}
 
 
-def unpack_tree(packed: PackedTree, like: PyTree | Callable[[], PyTree] | None = None) -> PyTree:
-    """Put a tree together again.
-
-    Args:
-        packed: what `pack_tree` returned, or an equal value read from a file.
-        like: a tree of the same structure (values are ignored, functions are kept), a function of no arguments that
-            builds one, or None if the skeleton suffices.
+def unpack_tree(
+    arrays: list[np.ndarray],
+    leaves: list[dict[str, Any]],
+    skeleton: Any,
+    like: PyTree | Callable[[], PyTree] | None = None,
+) -> PyTree:
+    """Put together what `pack_tree` took apart; `like` as for `load_checkpoint`.
 
     Raises:
         CheckpointError: the structure differs from `like`, or there is no `like` and no skeleton.
     """
-    values = [_restore(record, packed.arrays) for record in packed.leaves]
+    values = [_restore(record, arrays) for record in leaves]
     if like is None:
-        if packed.skeleton is None:
+        if skeleton is None:
             raise CheckpointError(
                 "Expected a structure to restore into, got none, and this checkpoint holds modules or other containers "
                 "that a file cannot describe. Pass `like=`: a tree of the same structure, or a function that builds it."
             )
-        return _rebuild(packed.skeleton, iter(values))
-    target = eqx.filter_eval_shape(like) if _is_builder(like) else like
-    pairs, treedef = jax.tree_util.tree_flatten_with_path(target)
-    expected = [{"path": jax.tree_util.keystr(path), **_describe(leaf)} for path, leaf in pairs]
-    _compare(expected, packed.leaves)
+        return _rebuild(skeleton, iter(values))
+    # A module may be callable too, so "callable" would not tell a builder from a tree.
+    builds = inspect.isroutine(like) or isinstance(like, partial)
+    pairs, treedef = jax.tree_util.tree_flatten_with_path(eqx.filter_eval_shape(like) if builds else like)
+    _compare([{"path": jax.tree_util.keystr(path), **_describe(leaf)} for path, leaf in pairs], leaves)
     merged = [
         leaf if record["kind"] == "static" else value
-        for record, value, (_, leaf) in zip(packed.leaves, values, pairs, strict=True)
+        for record, value, (_, leaf) in zip(leaves, values, pairs, strict=True)
     ]
     return jax.tree_util.tree_unflatten(treedef, merged)
 
@@ -83,18 +73,8 @@ def is_self_describing(tree: PyTree) -> bool:
     return _skeleton(tree) is not None
 
 
-def _is_builder(like: Any) -> bool:
-    # A module may be callable too, so "callable" would not tell a builder from a tree.
-    return inspect.isroutine(like) or isinstance(like, partial)
-
-
-def _is_key(leaf: Any) -> bool:
-    dtype = getattr(leaf, "dtype", None)
-    return dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
-
-
 def _describe(leaf: Any) -> dict[str, Any]:
-    if _is_key(leaf):
+    if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         # A ShapeDtypeStruct of keys has no values, but its data type knows the implementation.
         return {"kind": "key", "shape": list(leaf.shape), "dtype": str(leaf.dtype)}
     if isinstance(leaf, np.ndarray | np.generic):

@@ -10,39 +10,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .rows import RowsOptions as RowsOptions
-from .sequences import SEQUENCE_MODELS as SEQUENCE_MODELS, SequencesOptions as SequencesOptions
+from .sequences import SequencesOptions as SequencesOptions
 
 if TYPE_CHECKING:
-    from ._arrays import ArraysWriter as ArraysWriter, write_arrays as write_arrays
-    from ._context import FitContext as FitContext
+    from ._arrays import read_inputs as read_inputs
     from ._fit import fit as fit
     from ._fitted import AbstractFitted as AbstractFitted, Outcome as Outcome
-    from ._load import load as load, task_from as task_from
+    from ._load import fit_experiment as fit_experiment, load as load, task_from as task_from, task_of as task_of
     from ._task import AbstractTask as AbstractTask, Selected as Selected
     from .rows._fitted import FittedRows as FittedRows
     from .rows._task import RowsTask as RowsTask
     from .sequences._fitted import FittedSequences as FittedSequences
     from .sequences._task import SequencesTask as SequencesTask
 
-_HOME = {
-    "AbstractFitted": "_fitted",
-    "AbstractTask": "_task",
-    "ArraysWriter": "_arrays",
-    "FitContext": "_context",
-    "FittedRows": "rows._fitted",
-    "FittedSequences": "sequences._fitted",
-    "Outcome": "_fitted",
-    "RowsTask": "rows._task",
-    "Selected": "_task",
-    "SequencesTask": "sequences._task",
-    "fit": "_fit",
-    "load": "_load",
-    "task_from": "_load",
-    "write_arrays": "_arrays",
+_NAMES = {
+    "_arrays": ("read_inputs",),
+    "_fit": ("fit",),
+    "_fitted": ("AbstractFitted", "Outcome"),
+    "_load": ("fit_experiment", "load", "task_from", "task_of"),
+    "_task": ("AbstractTask", "Selected"),
+    "rows._fitted": ("FittedRows",),
+    "rows._task": ("RowsTask",),
+    "sequences._fitted": ("FittedSequences",),
+    "sequences._task": ("SequencesTask",),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

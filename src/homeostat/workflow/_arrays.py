@@ -1,7 +1,5 @@
 """Archives of arrays that appear whole or not at all, written a block at a time; or arrays in memory."""
 
-import os
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -9,6 +7,9 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+
+from ..results import BadInputError
+from ..train import replacing
 
 
 @final
@@ -23,70 +24,70 @@ class ArraysWriter:
     def __init__(self, path: Path | None, num_rows: int):
         self._path, self._num_rows = path, num_rows
         self._arrays: dict[str, np.ndarray] = {}
-        self._extra: dict[str, np.ndarray] = {}
 
     @property
     def names(self) -> list[str]:
         """Arrays written so far."""
-        return [*self._arrays, *self._extra]
+        return [*self._arrays]
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """What was written, if it is in memory; nothing otherwise."""
-        return {**self._arrays, **self._extra} if self._path is None else {}
+        return self._arrays if self._path is None else {}
 
     def __enter__(self) -> "ArraysWriter":
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix=f".{self._path.name}.", suffix=".tmp", dir=self._path.parent))
+            self._folder = tempfile.TemporaryDirectory(
+                prefix=f".{self._path.name}.", suffix=".tmp", dir=self._path.parent, ignore_cleanup_errors=True
+            )
         return self
 
     def write(self, rows: Any, block: Mapping[str, np.ndarray]) -> None:
-        """Some rows of every array.
-
-        Args:
-            rows: a slice, or numbers.
-            block: arrays by name.
-        """
+        """Write some rows (a slice, or numbers) of every array."""
         for name, values in block.items():
             if name not in self._arrays:
                 self._arrays[name] = self._new(name, (self._num_rows, *values.shape[1:]), values.dtype)
             self._arrays[name][rows] = values
 
     def add(self, **arrays: np.ndarray) -> None:
-        """Arrays that have no rows."""
-        self._extra |= arrays
+        """Add arrays that have no rows."""
+        self._arrays |= arrays
 
     def _new(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         if self._path is None:
             return np.empty(shape, dtype)
-        return np.lib.format.open_memmap(self._folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        file = Path(self._folder.name) / f"{name}.npy"
+        return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if self._path is None:
-            return
-        try:
-            if kind is None:
-                self._finish(self._path)
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _finish(self, path: Path) -> None:
-        for name, array in self._extra.items():
-            np.save(self._folder / f"{name}.npy", array)
-        for array in self._arrays.values():
-            if isinstance(array, np.memmap):
-                array.flush()
-        whole = self._folder / "whole"
-        with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            for name in self.names:
-                archive.write(self._folder / f"{name}.npy", f"{name}.npy")
-        with open(whole, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(whole, path)
+        if self._path is not None:
+            with self._folder:
+                if kind is None:
+                    write_arrays(self._path, self._arrays)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays that are in memory as `.npz`, in one step."""
-    with ArraysWriter(path, 0) as writer:
-        writer.add(**arrays)
+    """Write arrays as `.npz`, in one step."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_inputs(file: Path) -> np.ndarray:
+    """Known inputs, from a .npy.
+
+    Raises:
+        BadInputError: it is something else.
+    """
+    try:
+        given = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BadInputError(f"Expected an array (.npy) of known inputs, but {file} cannot be read: {error}.") from error
+    if not isinstance(given, np.ndarray):
+        given.close()
+        raise BadInputError(
+            f"Expected an array (.npy) of known inputs, got an archive of arrays in {file}: save one alone."
+        )
+    if given.dtype.kind not in "buif":
+        raise BadInputError(f"Expected numbers as known inputs, got the type {given.dtype} in {file}: convert them.")
+    return given

@@ -1,18 +1,49 @@
 """From data of a user's own to a fitted model, for every task."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from ..results import BadInputError
+from ..runs import RunContext
+from ..train import FitResult, fit as fit_learner, read_json_lines
 from ..typing import Key
-from ._context import FitContext, NoRun
-from ._curves import show_training
+from ..viz import plot_learning
 from ._fitted import AbstractFitted
-from ._task import AbstractTask, Trained
+from ._task import AbstractTask
+
+_BEYOND = 1e12
+"""Nats of a training that explodes; no axis should hold them."""
+
+_PANELS = {
+    "free energy": {"free_energy_nats": "training", "validation_free_energy_nats": "validation"},
+    "distortion": {"distortion_nats": "training"},
+    "rate": {"rate_nats": "training"},
+}
 
 
-def fit(task: AbstractTask, data: Any, context: FitContext | None = None, *, key: Key, seed: int = 0) -> Any:
+class _NoRun:
+    """The run of a fit in memory: nothing is kept, recorded or said."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def stage(self, name: str, function: Callable[..., Any], *, key: Any, like: Any = None) -> Any:
+        return function(key=key)
+
+    def fit(self, name: str, learner: Any, loader: Any, *, recorded: Callable[[Any], Any], **options: Any) -> FitResult:
+        return fit_learner(learner, loader, **options)
+
+    def metrics(self, *, step: int, **numbers: Any) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+
+def fit(task: AbstractTask, data: Any, context: RunContext | None = None, *, key: Key, seed: int = 0) -> Any:
     """Fit a model to data, and select the best moment of training by validation.
 
     Args:
@@ -29,7 +60,7 @@ def fit(task: AbstractTask, data: Any, context: FitContext | None = None, *, key
         BadInputError: options and data that contradict each other; without a run also training that met numbers that are not
             finite.
     """
-    run = NoRun(seed) if context is None else context
+    run = _NoRun(seed) if context is None else context
     task.check()
     everything = task.open(data, message=run.say)
     train, validation = task.split(everything, run.seed)
@@ -50,24 +81,31 @@ def fit(task: AbstractTask, data: Any, context: FitContext | None = None, *, key
         run.say(f"  {line}")
     build_key, train_key, end_key = jax.random.split(key, 3)
     system = task.build(description, key=build_key)
-    trained = task.solve(system, train, run, key=train_key)
-    if trained is None:
-        trained = _train(task, system, train, validation, run, train_key)
-    fitted = task.fitted(system, trained.selected)
+    if task.solves:
+        steps, none = task.schedule().num_steps, np.zeros(0)
+
+        def solve(key: Key) -> Any:
+            return task.solve(system, train, run.metrics)
+
+        selected = run.stage("train", solve, key=train_key, like=task.start(system))
+        found = FitResult(selected, steps, steps, none, None, none, none, None, False)
+    else:
+        found = _train(task, system, train, validation, run, train_key)
+    fitted, failure = task.fitted(system, task.select(system, found.state)), _failure_text(task, found.failure)
     if context is not None:
         fitted.save(context.folder)
-        _conclude(fitted, trained, train, validation, context, end_key)
-    elif trained.failure is not None:
+        _conclude(fitted, found, failure, train, validation, context, end_key)
+    elif failure is not None:
         raise BadInputError(
-            f"Expected finite terms throughout training, which stopped at {trained.failure}: {task.advice}, or look for extreme "
-            f"values in the data."
+            f"Expected finite terms throughout training, which stopped at {failure}: {task.advice}, or look for extreme values in "
+            f"the data."
         )
     return fitted
 
 
-def _train(task: AbstractTask, system: Any, train: Any, validation: Any, run: FitContext | NoRun, key: Key) -> Trained:
-    schedule = task.schedule()
-
+def _train(
+    task: AbstractTask, system: Any, train: Any, validation: Any, run: RunContext | _NoRun, key: Key
+) -> FitResult:
     def validate(state: Any, key: Key) -> float:
         return task.score(system, task.select(system, state), validation, key=key)
 
@@ -77,38 +115,34 @@ def _train(task: AbstractTask, system: Any, train: Any, validation: Any, run: Fi
         names = {"free_energy_nats", "distortion_nats", "weighted_nats"} & set(metrics._fields)
         return metrics._replace(**{name: getattr(metrics, name) + offset_nats for name in names})
 
-    found = run.fit(
+    return run.fit(
         "train",
-        task.learner(system),
-        task.loader(system, train, run),
+        system.learner(),
+        task.loader(system, train, run.seed),
         recorded=recorded,
-        num_steps=schedule.num_steps,
         key=key,
-        every=schedule.every,
         validate=validate if len(validation) else None,
-        validate_every=schedule.validate_every,
         patience=task.options.patience or None,
-    )
-    return Trained(
-        task.select(system, found.state),
-        found.step,
-        found.last_step,
-        len(found.validation_nats) > 0,
-        _failure_text(found.failure),
-        found.out_of_patience,
+        **task.schedule()._asdict(),
     )
 
 
-def _failure_text(failure: Any) -> str | None:
-    """At which update training had to stop, and what was at fault."""
+def _failure_text(task: AbstractTask, failure: Any) -> str | None:
+    """The update at which training had to stop, and what was at fault."""
     if failure is None:
         return None
-    names = [name for name in failure._fields if name != "step" and bool(getattr(failure, name))]
+    names = [task.at_fault(name) for name in failure._fields if name != "step" and bool(getattr(failure, name))]
     return f"update {int(failure.step)}: the {' and the '.join(names)} became NaN or infinite"
 
 
 def _conclude(
-    fitted: AbstractFitted, trained: Trained, train: Any, validation: Any, context: FitContext, key: Key
+    fitted: AbstractFitted,
+    found: FitResult,
+    failure: str | None,
+    train: Any,
+    validation: Any,
+    context: RunContext,
+    key: Key,
 ) -> None:
     """Measure on data that no weight was learned from, where there are any, and draw."""
     task = fitted.task
@@ -119,24 +153,45 @@ def _conclude(
         unit=task.unit,
         rows_of="validation" if len(validation) else "train",
         likelihood=fitted.description.likelihood,
-        best_step=trained.step,
-        last_step=trained.last_step,
-        failure=trained.failure,
+        best_step=found.step,
+        last_step=found.last_step,
+        failure=failure,
         **task.sizes(train, validation),
         **summary,
     )
-    show_training(context, task.per)
+    _show_training(context, task.per)
     # A model that was never validated before training failed may say anything, numbers beyond a figure's axes included.
-    if trained.failure is None or trained.validated:
+    if failure is None or len(found.validation_nats):
         fitted.report(chosen, context, key=figure_key)
-    if trained.failure is not None:
+    if failure is not None:
         context.say(
-            f"error: training stopped at {trained.failure}. The model from before is kept (after {trained.step} updates). "
+            f"error: training stopped at {failure}. The model from before is kept (after {found.step} updates). "
             f"Expected finite terms: {task.advice}, or look for extreme values in the data."
         )
-    elif trained.out_of_patience:
-        context.say(f"  training ended after {trained.last_step} updates without improvement on the validation data")
-    elif trained.last_step < task.options.steps:
-        context.say(f"  training ended after {trained.last_step} updates, the most that this engine takes")
-    if trained.step != trained.last_step:
-        context.say(f"  the model kept is the one after {trained.step} updates, the best on the validation data")
+    elif found.out_of_patience:
+        context.say(f"  training ended after {found.last_step} updates without improvement on the validation data")
+    elif found.last_step < task.options.steps:
+        context.say(f"  training ended after {found.last_step} updates, the most that this engine takes")
+    if found.step != found.last_step:
+        context.say(f"  the model kept is the one after {found.step} updates, the best on the validation data")
+
+
+def _show_training(context: RunContext, unit: str) -> None:
+    """Draw the learning curves in nats of the data, where there are at least two points."""
+    lines = read_json_lines(context.folder / "metrics.jsonl")
+
+    def curve(name: str) -> list[tuple[int, float]]:
+        known = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+        return [(step, nats) for step, nats in known if abs(nats) < _BEYOND]
+
+    panels = {}
+    for title, names in _PANELS.items():
+        curves = {words: points for name, words in names.items() if (points := curve(name))}
+        if any(len(points) > 1 for points in curves.values()):
+            panels[title] = curves
+    if panels:
+        context.figure(
+            "training",
+            plot_learning(panels, label=f"nats per {unit}"),
+            caption=f"Free energy and its parts in nats of the data per {unit}, against the number of updates.",
+        )

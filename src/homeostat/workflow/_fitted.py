@@ -4,19 +4,20 @@ import abc
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from .._version import __version__
 from ..data import Message
 from ..results import BadInputError
-from ..train import save_checkpoint, write_json
+from ..runs import RunContext, encode_png, precision
+from ..train import plain, save_checkpoint, write_bytes, write_json
 from ..typing import Key
-from ._context import FitContext
+from ._arrays import write_arrays
 from ._task import AbstractTask, Data, Selected, Source, System
 
 FORMAT = 1
@@ -45,6 +46,27 @@ class Outcome(NamedTuple):
     arrays: Mapping[str, np.ndarray]
     figure: Any = None
     text: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """The numbers as JSON has them."""
+        return plain(dict(self.numbers))
+
+    def save(self, arrays: Path | None, figure: Path | None) -> None:
+        """Write the arrays (.npz) and the figure (.png), where paths are given."""
+        if arrays is not None:
+            write_arrays(arrays, self.arrays)
+        if figure is not None:
+            write_bytes(figure, encode_png(self.figure))
+
+    def save_calibration(self, folder: Path, numbers: Mapping[str, Any]) -> None:
+        """Write ranks, figure and numbers into a new folder, or nothing."""
+        try:
+            self.save(folder / "ranks.npz", folder / "calibration.png")
+            # Last, because a folder with the numbers is whole.
+            write_json(folder / "calibration.json", numbers)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +98,18 @@ class AbstractFitted(abc.ABC, Generic[Data, System]):
 
     @abc.abstractmethod
     def infer(self, data: Source, *, key: Key, out: Path | None = None, on_progress: OnProgress = ignore) -> Outcome:
-        """Posteriors and free energies, in memory or in a new file `out`."""
+        """Posteriors and free energies.
+
+        Args:
+            data: new data.
+            key: of all draws; what a row or sequence gets depends on its number and not on the others.
+            out: a new `.npz`, written block by block; None for arrays in memory.
+            on_progress: told the number of rows or sequences that are done.
+        """
 
     @abc.abstractmethod
     def evaluate(self, data: Source, *, key: Key, on_progress: OnProgress = ignore) -> Outcome:
-        """How likely new data are."""
+        """How likely new data are; arguments as for `infer`."""
 
     @abc.abstractmethod
     def sample(self, number: int, *, key: Key) -> Outcome:
@@ -91,11 +120,11 @@ class AbstractFitted(abc.ABC, Generic[Data, System]):
         """As many of the data as a report looks at."""
 
     @abc.abstractmethod
-    def measure(self, data: Data, context: FitContext, *, key: Key) -> dict[str, Any]:
+    def measure(self, data: Data, context: RunContext, *, key: Key) -> dict[str, Any]:
         """Averages for the end of a fit."""
 
     @abc.abstractmethod
-    def report(self, data: Data, context: FitContext, *, key: Key) -> None:
+    def report(self, data: Data, context: RunContext, *, key: Key) -> None:
         """Draw what was learned, and put it into the report of a run."""
 
     def forecast(self, data: Source, **options: Any) -> Outcome:
@@ -128,8 +157,3 @@ def identity(content: Mapping[str, Any]) -> str:
     parts = [content["task"], content["options"], content["precision"]]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"fitted {content['task']} {digest[:12]}"
-
-
-def precision() -> int:
-    """Bits of the default floating-point type."""
-    return int(jnp.finfo(jnp.result_type(float)).bits)

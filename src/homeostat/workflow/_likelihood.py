@@ -45,25 +45,19 @@ def scan_range(chunks: Iterable[np.ndarray], where: str, advice: str, divisor: f
 
 
 def choose_likelihood(named: str, model: str, always_gaussian: bool, automatic: Callable[[], str]) -> str:
-    """The likelihood that was named, or the one that fits the numbers.
-
-    Args:
-        named: of the options; `auto` to choose.
-        model: its name.
-        always_gaussian: whether the model has no other likelihood.
-        automatic: chooses.
+    """The likelihood that was named, or the one that fits the numbers where that is `auto`.
 
     Raises:
-        BadInputError: the model has no such likelihood.
+        BadInputError: the model is always gaussian, and another was named.
     """
-    if always_gaussian and named not in ("auto", "gaussian"):
+    if not always_gaussian:
+        return automatic() if named == "auto" else named
+    if named not in ("auto", "gaussian"):
         raise BadInputError(
             f"Expected a gaussian likelihood, which {model} is made of, got {named}: leave --likelihood out, or choose another "
             f"--model."
         )
-    if always_gaussian:
-        return "gaussian"
-    return automatic() if named == "auto" else named
+    return "gaussian"
 
 
 def checksum(arrays: Iterable[np.ndarray], start: int = 0) -> int:

@@ -1,13 +1,17 @@
 """Fitted models read back from folders, and tasks from their options."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .._version import __version__
+from ..data import holds_sequences
 from ..results import BadInputError, CheckpointError
+from ..runs import Experiment, Minutes, RunContext, precision, read_request
 from ..train import load_checkpoint
-from ._fitted import FORMAT, NAME, identity, precision
+from ..typing import Key
+from ._fit import fit
+from ._fitted import FORMAT, NAME, identity
 from ._task import AbstractTask
 from .rows import RowsOptions
 from .rows._task import RowsTask
@@ -18,6 +22,42 @@ from .sequences._task import SequencesTask
 def task_from(options: RowsOptions | SequencesOptions) -> AbstractTask:
     """The task that options belong to."""
     return RowsTask(options) if isinstance(options, RowsOptions) else SequencesTask(options)
+
+
+def task_of(data: str, sequence_column: str) -> str:
+    """The name of the task that a file or folder is made for."""
+    return "sequences" if holds_sequences(data, sequence_column) else "rows"
+
+
+def fit_experiment(config: Mapping[str, Any], folder: Path) -> Experiment:
+    """Wraps a fit as an experiment, so that it can be run and resumed.
+
+    Args:
+        config: `task`, `data`, and the options.
+        folder: of the run.
+
+    Raises:
+        CheckpointError: another version of the code wrote the configuration.
+    """
+    options = dict(config)
+    try:
+        task, data = options.pop("task"), options.pop("data")
+        task = _task(task, options)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"Expected the options of a fit in {folder}, got others: another version of homeostat started it. Use that "
+            f"version, or start a new run."
+        ) from error
+
+    def run(config: Any, context: RunContext, *, key: Key) -> None:
+        fit(task, data, context, key=key)
+
+    summary = f"{task.options.model} with {task.options.engine} inference on {data}"
+    return Experiment("fit", summary, "", Minutes(0, 0, 0), (), type(task.options), run)
+
+
+def _task(name: str, options: Mapping[str, Any]) -> AbstractTask:
+    return task_from({"rows": RowsOptions, "sequences": SequencesOptions}[name](**options))
 
 
 def load(folder: str | Path) -> Any:
@@ -40,8 +80,7 @@ def load(folder: str | Path) -> Any:
         content = json.loads((path / NAME).read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f"the format {content['format']}")
-        kind = {"rows": RowsOptions, "sequences": SequencesOptions}[content["task"]]
-        task, bits, mark = task_from(kind(**content["options"])), content["precision"], identity(content)
+        task, bits, mark = _task(content["task"], content["options"]), content["precision"], identity(content)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"Expected a fitted model of this version of homeostat in {path}, got something else ({error}): use the version that "
@@ -53,29 +92,21 @@ def load(folder: str | Path) -> Any:
             f"Set JAX_ENABLE_X64={int(bits == 64)} and try again."
         )
     description, selected = (path / "fitted" / f"{name}.npz" for name in ("description", "selected"))
-    system = task.build(load_checkpoint(description, identity=f"{mark}: description").tree, key=None)
+    system = task.build(load_checkpoint(description, identity=f"{mark}: description"), key=None)
     like = task.start(system)
-    return task.fitted(system, load_checkpoint(selected, like=like, identity=f"{mark}: selected").tree)
+    return task.fitted(system, load_checkpoint(selected, like=like, identity=f"{mark}: selected"))
 
 
 def _nothing(path: Path) -> Exception:
-    """Why a folder holds no fitted model."""
-    try:
-        asked = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        name, task, version = asked["experiment"], asked["config"].get("task"), asked.get("homeostat", "0.1")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    """Why a folder holds no fitted model.
+
+    Raises:
+        BadInputError: it is no run.
+        CheckpointError: an older version wrote it.
+    """
+    request = read_request(path)
+    if request.experiment != "fit":
         return BadInputError(
-            f"Expected the folder of a run of `homeostat fit`, or of a saved model, got {path}: it holds no {NAME}."
+            f"Expected a run of `homeostat fit`, got one of {request.experiment} in {path}. Name the folder of a fit."
         )
-    if task is not None:
-        return BadInputError(
-            f"Expected a fitted model in {path}, got a run that is not finished: homeostat resume {path}"
-        )
-    if name not in ("fit", "fit-sequences"):
-        return BadInputError(
-            f"Expected a run of `homeostat fit`, got one of {name} in {path}. Name the folder of a fit."
-        )
-    return CheckpointError(
-        f"Expected a run of this version of homeostat ({__version__}), got one that homeostat {version} wrote in an older format "
-        f"in {path}: use that version, or fit again."
-    )
+    return BadInputError(f"Expected a fitted model in {path}, got a run that is not finished: homeostat resume {path}")

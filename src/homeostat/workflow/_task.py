@@ -2,16 +2,16 @@
 
 import abc
 import os
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import optax
 
-from ..core import AbstractLearner
 from ..data import AbstractRows, AbstractSequences, Message
+from ..objectives import AbstractWeighting, Annealing, Unweighted
 from ..train import AbstractLoader
 from ..typing import Key, PyTree
-from ._context import FitContext, NoRun
 from ._options import AbstractOptions
 
 Data = TypeVar("Data", bound=AbstractRows | AbstractSequences)
@@ -32,34 +32,8 @@ class Selected(NamedTuple):
     weighting: PyTree
 
 
-class Trained(NamedTuple):
-    """How training ended.
-
-    Attributes:
-        selected: the best numbers by validation, or the last.
-        step: updates that they have seen.
-        last_step: updates that were made.
-        validated: whether they were validated.
-        failure: what was not finite, in words, or None.
-        out_of_patience: whether training ended because validations did not improve any more.
-    """
-
-    selected: Selected
-    step: int
-    last_step: int
-    validated: bool = False
-    failure: str | None = None
-    out_of_patience: bool = False
-
-
 class Schedule(NamedTuple):
-    """When training reports, validates and ends.
-
-    Attributes:
-        num_steps: updates.
-        every: updates in a compiled segment.
-        validate_every: updates between two validations.
-    """
+    """Number of updates, updates in a compiled segment, and updates between two validations."""
 
     num_steps: int
     every: int
@@ -124,23 +98,15 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
 
     @abc.abstractmethod
     def build(self, description: Any, *, key: Key | None) -> System:
-        """Objects from names; without a key, shapes in place of arrays."""
+        """Objects from names, with a `learner`; without a key, shapes in place of arrays.
+
+        Raises:
+            BadInputError: options contradict each other or the data.
+        """
 
     @abc.abstractmethod
-    def start(self, system: System) -> Selected:
-        """Where learning starts."""
-
-    @abc.abstractmethod
-    def learner(self, system: System) -> AbstractLearner:
-        """What trains the model with its engine or filter."""
-
-    @abc.abstractmethod
-    def select(self, system: System, state: Any) -> Selected:
-        """What of a learner's state is worth keeping."""
-
-    @abc.abstractmethod
-    def loader(self, system: System, train: Data, context: FitContext | NoRun) -> AbstractLoader:
-        """Batches of the training data."""
+    def loader(self, system: System, train: Data, seed: int) -> AbstractLoader:
+        """Batches of the training data, in an order given by the seed."""
 
     @abc.abstractmethod
     def offset_nats(self, system: System, train: Data) -> float:
@@ -154,6 +120,18 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
     def fitted(self, system: System, selected: Selected) -> Any:
         """The fitted model, to be used."""
 
+    def start(self, system: Any) -> Selected:
+        """Where learning starts."""
+        return Selected(system.learned, system.weighting.init())
+
+    def select(self, system: System, state: Any) -> Selected:
+        """What of a learner's state is worth keeping."""
+        return Selected(state.learned, state.weighting)
+
+    def at_fault(self, term: str) -> str:
+        """A term of a learner's record of failure, in words."""
+        return term
+
     def sizes(self, train: Data, validation: Data) -> dict[str, int]:
         """How much training and validation data there are, by name."""
         return {"training_rows": len(train), "validation_rows": len(validation)}
@@ -162,12 +140,23 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
         """When training reports, validates and ends."""
         return Schedule(self.options.steps, self.options.report_every, self.options.validate_every)
 
-    def solve(self, system: System, train: Data, context: FitContext | NoRun, *, key: Key) -> Trained | None:
-        """Learning where there is a formula; None where there is none."""
-        return None
+    @property
+    def solves(self) -> bool:
+        """Whether `solve` replaces training."""
+        return False
+
+    def solve(self, system: System, train: Data, record: Callable[..., None]) -> Selected:
+        """The maximum of the likelihood by a formula; `record(step=..., free_energy_nats=...)` takes what passes on the way."""
+        raise NotImplementedError
 
 
 def make_optimizer(options: AbstractOptions) -> optax.GradientTransformation:
     """Adam, with gradients shortened where the options say so."""
     adam = optax.adam(options.learning_rate)
     return adam if options.clip_norm == 0.0 else optax.chain(optax.clip_by_global_norm(options.clip_norm), adam)
+
+
+def annealing(options: AbstractOptions) -> AbstractWeighting:
+    """The rate with a weight that rises to 1 over the updates that `--anneal` names."""
+    anneal = options.anneal
+    return Unweighted() if anneal is None else Annealing(optax.linear_schedule(0.0, 1.0, anneal))

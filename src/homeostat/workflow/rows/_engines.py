@@ -1,5 +1,6 @@
 """Inference engines by name."""
 
+from functools import partial
 from typing import NamedTuple, final
 
 import equinox as eqx
@@ -62,11 +63,6 @@ class Inference(NamedTuple):
     num_steps: int
     engine_weights: AbstractIterationWeights
 
-    @property
-    def learned_family(self) -> AbstractFamily | None:
-        """The family, if it has numbers that all rows share, to learn or to start from."""
-        return self.family if isinstance(self.family, ConditionalFlow | NormalizingFlow) else None
-
 
 @final
 class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):
@@ -111,25 +107,6 @@ class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):
         return DiagonalGaussianParams(loc, log_scale), None, StepInfo(found.path_nats[0])
 
 
-@final
-class ClippedLogScale(eqx.Module):
-    """Clips the log standard deviations of a flat estimate, wherever they stand in it.
-
-    Attributes:
-        start: number of the first.
-        stop: number after the last.
-        bound: gives the limits.
-    """
-
-    start: int = eqx.field(static=True)
-    stop: int = eqx.field(static=True)
-    bound: BoundLogScale = BoundLogScale()
-
-    def __call__(self, estimate: Float[Array, " k"]) -> Float[Array, " k"]:
-        clipped = jnp.clip(estimate[self.start : self.stop], self.bound.low, self.bound.high)
-        return estimate.at[self.start : self.stop].set(clipped)
-
-
 def make_family(options: RowsOptions, *, key: Key) -> AbstractFamily:
     """The posterior's family, for engines that leave the choice. Not to be compiled: flowjax keeps arrays out of sight of JAX."""
     dim = sum(latent_dims(options))
@@ -145,87 +122,72 @@ def make_inference(
     model: AbstractModel, family: AbstractFamily, description: RowsDescription, options: RowsOptions, *, key: Key
 ) -> Inference:
     """The engine that the options name, for training."""
-    name, dim = options.engine, sum(latent_dims(options))
-    rate, steps = options.inference_rate, options.iterations
-    if name == "direct":
-        return Inference(_direct(options, description, family, key), family, 1, AllIterations())
-    if name == "ladder":
-        if not isinstance(model, LatentGaussian) or len(model.dims) < 2:
-            raise BadInputError(
-                "Expected at least two levels for --engine ladder, got one: say --latents 64,32, or use --engine direct."
-            )
-        ladder = Ladder(model.levels)
-        return Inference(_direct(options, description, ladder, key), ladder, 1, AllIterations())
-    if name == "semi-amortized":
-        first = _direct(options, description, family, key)
-        return Inference(Chain((first, Gradient(optax.adam(rate))), (1,)), family, 1 + steps, FirstIteration())
-    if name == "iterative":
-        engine = _iterative(options, description, _feedback(description, family, dim), _bound(family), key)
-        return Inference(engine, family, steps, AllIterations())
-    if name == "levelwise":
-        engine = _levelwise(model, options, description, family, key)
-        return Inference(engine, family, steps, AllIterations())
-    if name == "gradient":
-        return Inference(StopGradient(Gradient(optax.adam(rate))), family, steps, LastIteration())
-    if name == "natural-gradient":
-        engine = NaturalGradient(rate, expectation=MonteCarlo(options.samples))
-        return Inference(StopGradient(engine), family, steps, LastIteration())
-    if name == "predictive-coding":
-        return Inference(StopGradient(PredictiveCoding(optax.adam(rate))), Delta(dim), steps, LastIteration())
-    # On a linear-Gaussian model one full natural-gradient step is the exact posterior.
-    exact = NaturalGradient(1.0, expectation=Cubature())
-    return Inference(exact, FullGaussian(dim), 1, LastIteration())
+    steps, dims, adam = options.iterations, latent_dims(options), optax.adam(options.inference_rate)
+    match options.engine:
+        case "direct":
+            return Inference(_direct(options, description, family, key), family, 1, AllIterations())
+        case "ladder":
+            if not isinstance(model, LatentGaussian) or len(dims) < 2:
+                raise BadInputError(
+                    "Expected at least two levels for --engine ladder, got one: say --latents 64,32, or use --engine direct."
+                )
+            ladder = Ladder(model.levels)
+            return Inference(_direct(options, description, ladder, key), ladder, 1, AllIterations())
+        case "semi-amortized":
+            engine = Chain((_direct(options, description, family, key), Gradient(adam)), (1,))
+            return Inference(engine, family, 1 + steps, FirstIteration())
+        case "iterative":
+            engine = _iterative(options, description, _feedback(description, family, sum(dims)), family, key)
+            return Inference(engine, family, steps, AllIterations())
+        case "levelwise":
+            feedback = _feedback(description, family, sum(dims))
+            levels = [
+                _iterative(options, description, feedback.level(index, dims), family, level_key)
+                for index, level_key in enumerate(jr.split(key, len(dims)))
+            ]
+            return Inference(LevelwiseIterative(tuple(levels), dims), family, steps, AllIterations())
+        case "gradient":
+            return Inference(StopGradient(Gradient(adam)), family, steps, LastIteration())
+        case "natural-gradient":
+            engine = NaturalGradient(options.inference_rate, expectation=MonteCarlo(options.samples))
+            return Inference(StopGradient(engine), family, steps, LastIteration())
+        case "predictive-coding":
+            return Inference(StopGradient(PredictiveCoding(adam)), Delta(sum(dims)), steps, LastIteration())
+        case _:
+            # On a linear-Gaussian model one full natural-gradient step is the exact posterior.
+            engine = NaturalGradient(1.0, expectation=Cubature())
+            return Inference(engine, FullGaussian(sum(dims)), 1, LastIteration())
 
 
 def _bound(family: AbstractFamily) -> Callable[[Float[Array, " k"]], Float[Array, " k"]]:
     """Keeps scales in bounds, where they stand in the flat parameters."""
     if isinstance(family, FullGaussian):
         size = family.dim * (family.dim + 3) // 2
-        return ClippedLogScale(size - family.dim, size)
+        return partial(_clipped, slice(size - family.dim, size))
     if isinstance(family, ConditionalFlow):
-        return ClippedLogScale(family.dim, 2 * family.dim)
+        return partial(_clipped, slice(family.dim, 2 * family.dim))
     return BoundLogScale()
 
 
-def for_reporting(inference: Inference, dim: int, iterations: int | None) -> Inference:
-    """The same inference with a posterior that has a density, and perhaps another number of iterations."""
-    steps = inference.num_steps if iterations is None else iterations
-    if isinstance(inference.family, Delta):
-        engine = PointWithSpread(inference.engine, steps)
-        return Inference(engine, DiagonalGaussian(dim), 1, inference.engine_weights)
-    return inference._replace(num_steps=steps)
+def _clipped(scales: slice, estimate: Float[Array, " k"]) -> Float[Array, " k"]:
+    bound = BoundLogScale()
+    return estimate.at[scales].set(jnp.clip(estimate[scales], bound.low, bound.high))
 
 
 def _direct(options: RowsOptions, description: RowsDescription, family: AbstractFamily, key: Key) -> Direct:
     size = ravel_pytree(family.init())[0].size
-    return Direct(make_encoder(options, description, size, key=key, bound=_bound(family)))
+    return Direct(make_encoder(options, description, size, _bound(family), key=key))
 
 
 def _iterative(
-    options: RowsOptions,
-    description: RowsDescription,
-    feedback: Feedback,
-    bound: Callable[[Float[Array, " k"]], Float[Array, " k"]],
-    key: Key,
+    options: RowsOptions, description: RowsDescription, feedback: Feedback, family: AbstractFamily, key: Key
 ) -> Iterative:
     encodings = _encodings(options, description)
     shapes = eqx.filter_eval_shape(lambda f: [encoding(f) for encoding in encodings], feedback)
     updates: dict[str, AbstractUpdateRule] = {"gated": Gated(), "residual": Residual(), "learned-sgd": LearnedSGD()}
     update = updates[options.update]
     network = dense(options)(sum(shape.shape[0] for shape in shapes), update.outputs(feedback.estimate.size), key=key)
-    return Iterative(network, encodings, update, bound=bound)
-
-
-def _levelwise(
-    model: AbstractModel, options: RowsOptions, description: RowsDescription, family: AbstractFamily, key: Key
-) -> LevelwiseIterative:
-    dims = model.dims if isinstance(model, LatentGaussian) else latent_dims(options)
-    feedback = _feedback(description, family, sum(dims))
-    levels = [
-        _iterative(options, description, feedback.level(index, dims), _bound(family), level_key)
-        for index, level_key in enumerate(jr.split(key, len(dims)))
-    ]
-    return LevelwiseIterative(tuple(levels), dims)
+    return Iterative(network, encodings, update, bound=_bound(family))
 
 
 def _feedback(description: RowsDescription, family: AbstractFamily, dim: int) -> Feedback:
@@ -243,7 +205,7 @@ def _encodings(options: RowsOptions, description: RowsDescription) -> tuple[Abst
         "log-gradients": LogGradient(),
         "errors": Normalized(WeightedErrors()),
         "plain-errors": PredictionErrors(),
-        "data": Data(make_reader(description, options)),
+        "data": Data(make_reader(description)),
     }
     names = [name.strip() for name in options.encoding.split("+")]
     wrong = [name for name in names if name not in known]

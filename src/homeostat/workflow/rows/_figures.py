@@ -8,14 +8,14 @@ import numpy as np
 
 from ...data import AbstractRows
 from ...distributions import DiagonalGaussian, Ladder
-from ...metrics import encode, expected, representation
+from ...metrics import encode, representation
 from ...models.static import AbstractLinearFactors, SparseCoding
+from ...runs import RunContext
 from ...typing import Key
 from ...viz import plot_active_units, plot_samples, plot_sheet
-from .._context import FitContext
 from .._task import Selected
 from ._describe import RowsDescription
-from ._inference import VALIDATION_SAMPLES, PosteriorSummary, draw_rows, inferred
+from ._inference import VALIDATION_SAMPLES, PosteriorSummary, draw_rows, expected_rows, inferred
 from ._system import InferenceSetup, RowsSystem
 
 _SHOWN_ROWS = 8
@@ -23,25 +23,16 @@ _SHOWN_SAMPLES = 50
 _SHOWN_ATOMS = 40
 
 
-def show_model(system: RowsSystem, selected: Selected, rows: AbstractRows, context: FitContext, *, key: Key) -> None:
-    """Draw what was learned and put it into the report.
-
-    Args:
-        system: what was built.
-        selected: learned numbers.
-        rows: that no weight was learned from, where there are any.
-        context: of the run.
-        key: for draws.
-    """
+def show_model(system: RowsSystem, selected: Selected, rows: AbstractRows, context: RunContext, *, key: Key) -> None:
+    """Draw what was learned, on rows that no weight was learned from where there are any, and put it into the report."""
     rows_key, sample_key, units_key = jax.random.split(key, 3)
     description, setup = system.description, system.setup(selected)
     parts = [found for _, found in inferred(setup, description, rows, VALIDATION_SAMPLES, key=rows_key)]
     found = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *parts)
     _show_reconstructions(description, setup, found, rows, context)
-    model = selected.learned.model
-    if isinstance(model, AbstractLinearFactors | SparseCoding):
-        _show_weights(description, model, context)
-    _show_samples(description, model, context, sample_key)
+    if isinstance(setup.model, AbstractLinearFactors | SparseCoding):
+        _show_weights(description, setup.model, context)
+    _show_samples(description, setup.model, context, sample_key)
     _show_units(system.dims, setup, found, context, units_key)
 
 
@@ -56,11 +47,10 @@ def _show_reconstructions(
     setup: InferenceSetup,
     found: PosteriorSummary,
     rows: AbstractRows,
-    context: FitContext,
+    context: RunContext,
 ) -> None:
     shown = rows.read(np.arange(min(_SHOWN_ROWS, len(rows))))
-    means = jax.jit(jax.vmap(lambda z: expected(setup.model.emission(z))))(found.mean[: len(shown)])
-    means = np.asarray(means)
+    means = expected_rows(setup.model, found.mean[: len(shown)])
     if description.likelihood == "multinomial":
         # The model's mean is that of a document of typical length.
         means = means * (shown.reshape(len(shown), -1).sum(axis=1) / means.sum(axis=1))[:, None]
@@ -75,7 +65,7 @@ def _show_reconstructions(
     context.figure("reconstructions", figure, caption=caption)
 
 
-def _show_weights(description: RowsDescription, model: Any, context: FitContext) -> None:
+def _show_weights(description: RowsDescription, model: Any, context: RunContext) -> None:
     linear = isinstance(model, AbstractLinearFactors)
     weights = np.asarray(model.loadings if linear else model.dictionary).T
     order = np.argsort(-np.sum(weights**2, axis=1), kind="stable")[:_SHOWN_ATOMS]
@@ -89,7 +79,7 @@ def _show_weights(description: RowsDescription, model: Any, context: FitContext)
     context.figure("weights", figure, caption=what)
 
 
-def _show_samples(description: RowsDescription, model: Any, context: FitContext, key: Key) -> None:
+def _show_samples(description: RowsDescription, model: Any, context: RunContext, key: Key) -> None:
     _, means, draws = draw_rows(model, _SHOWN_SAMPLES, key=key)
     if description.image_shape:
         figure = plot_samples(description.pictures(description.restore(means)))
@@ -101,7 +91,7 @@ def _show_samples(description: RowsDescription, model: Any, context: FitContext,
 
 
 def _show_units(
-    dims: tuple[int, ...], setup: InferenceSetup, found: PosteriorSummary, context: FitContext, key: Key
+    dims: tuple[int, ...], setup: InferenceSetup, found: PosteriorSummary, context: RunContext, key: Key
 ) -> None:
     """Active units, where the rate falls apart into those of single units."""
     gaussian = isinstance(setup.family, DiagonalGaussian | Ladder)
@@ -113,14 +103,10 @@ def _show_units(
     figure = plot_active_units(np.split(np.asarray(use.variance), cuts), np.split(np.asarray(use.rate_nats), cuts))
     context.figure("units", figure, caption="How far each latent depends on the data, and the nats it costs.")
     levels = use.levels
+    columns = (levels.num_units, levels.num_active, levels.rate_nats, levels.active_rate_nats)
     context.table(
         "units",
         ("level", "units", "active", "rate, nats", "of it in active units"),
-        [
-            (level + 1, int(n), int(active), float(rate), float(used))
-            for level, (n, active, rate, used) in enumerate(
-                zip(levels.num_units, levels.num_active, levels.rate_nats, levels.active_rate_nats, strict=True)
-            )
-        ],
+        [(level, *row) for level, row in enumerate(zip(*(array.tolist() for array in columns), strict=True), 1)],
         caption="Use of the latents on validation rows, the level nearest the data first.",
     )

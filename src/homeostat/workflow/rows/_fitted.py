@@ -4,30 +4,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ...data import AbstractRows, Message, check_rows, permutation, require_shape
-from ...metrics import calibrate, ecdf_difference_band, expected
+from ...metrics import calibrate, ecdf_difference_band
 from ...results import BadInputError
+from ...runs import RunContext
 from ...train import plain
 from ...typing import Array, Float, Key
 from ...viz import CalibrationSummary, plot_calibration_summary, plot_samples
 from .._arrays import ArraysWriter
-from .._context import FitContext
 from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
 from .._task import Source
-from ._describe import RowsDescription, requirements
+from ._describe import requirements
 from ._figures import show_model
-from ._inference import (
-    draw_rows,
-    infer_rows,
-    inferred,
-    score_rows,
-    summarize_rows,
-    weigh_rows,
-)
+from ._inference import draw_rows, expected_rows, infer_rows, inferred, score_rows, summarize_rows, weigh_rows
 from ._system import RowsSystem
 
 _MOST_SHOWN = 100
@@ -37,11 +29,6 @@ _MOST_SHOWN = 100
 @dataclass(frozen=True)
 class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
     """A latent variable model of rows with its engine."""
-
-    @property
-    def description(self) -> RowsDescription:
-        """Shape, likelihood and units of its rows."""
-        return self.system.description
 
     def open(self, data: Source, *, message: Message | None = None) -> AbstractRows:
         rows = self.task.open(data, message=message)
@@ -59,33 +46,29 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         samples: int | None = None,
         on_progress: OnProgress = ignore,
     ) -> Outcome:
-        """Posterior and bound of each row.
+        """Posterior and bound of each row; beside the arguments of every fitted model there are two.
 
         Args:
-            data: new rows.
-            key: of all draws; what a row gets depends on its number and not on the others.
-            out: a new `.npz`, written block by block; None for arrays in memory.
             iterations: of inference, in place of those of the fit.
             samples: of the posterior for each bound; 16 by default.
-            on_progress: told the number of rows that are done.
         """
         rows, setup = self.open(data), self.system.setup(self.selected, iterations=iterations)
-        total, failed = 0.0, 0
+        total, num_failed = 0.0, 0
         with ArraysWriter(out, len(rows)) as writer:
             for start, found in inferred(setup, self.description, rows, samples or 16, key=key):
-                elbo = -(found.distortion_nats + found.rate_nats)
-                stop = start + len(elbo)
-                params = {f"posterior_{name}": leaf for name, leaf in found.params._asdict().items()}
-                plain_fields = {name: getattr(found, name) for name in ("distortion_nats", "rate_nats", "failed")}
-                writer.write(slice(start, stop), {**params, "mean": found.mean, "elbo_nats": elbo, **plain_fields})
-                total, failed = total + float(elbo.sum()), failed + int(found.failed.sum())
+                params, mean, distortion, rate, failed = found
+                stop, elbo = start + len(mean), -(distortion + rate)
+                block = {f"posterior_{name}": leaf for name, leaf in params._asdict().items()}
+                block |= {"mean": mean, "elbo_nats": elbo, "distortion_nats": distortion, "rate_nats": rate}
+                writer.write(slice(start, stop), block | {"failed": failed})
+                total, num_failed = total + float(elbo.sum()), num_failed + int(failed.sum())
                 on_progress(stop)
             writer.add(dims=np.asarray(self.system.dims))
         numbers = {
             "rows": len(rows),
             "iterations": iterations or self.system.inference.num_steps,
             "elbo_nats": total / len(rows),
-            "failed_rows": failed,
+            "failed_rows": num_failed,
             "arrays": writer.names,
         }
         return Outcome(numbers, writer.arrays)
@@ -104,13 +87,10 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         """Bound and importance-weighted likelihood of new rows, averages and the numbers of each row.
 
         Args:
-            data: new rows.
-            key: of all draws.
             samples: importance samples for each row; 5,000 by default.
             rows: how many rows are evaluated, chosen by the seed; all by default.
             iterations: of inference, in place of those of the fit.
             seed: chooses the rows.
-            on_progress: told the number of rows that are done.
         """
         chosen, samples = self.open(data), samples or 5_000
         if rows is not None and rows < len(chosen):
@@ -124,22 +104,17 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             "iterations": iterations or self.system.inference.num_steps,
             **summarize_rows(scores, self.description, chosen),
         }
-        return Outcome(numbers, scores._asdict())
+        return Outcome(numbers, scores)
 
     def sample(self, number: int | None = None, *, key: Key) -> Outcome:
-        """Rows drawn from the model, in the unit of the data, and a sheet of their means if they are images.
-
-        Args:
-            number: of rows; 64 by default.
-            key: of the draws.
-        """
+        """Rows drawn from the model, 64 by default, in the unit of the data, and a sheet of their means if they are images."""
         number = 64 if number is None else number
         latents, means, draws = draw_rows(self.selected.learned.model, number, key=key)
-        restore = self.description.restore
-        arrays = {"samples": restore(draws), "means": restore(means), "latents": latents}
-        pictures = bool(self.description.image_shape)
-        shown = self.description.pictures(arrays["means"][:_MOST_SHOWN]) if pictures else None
-        return Outcome({"rows": number}, arrays, None if shown is None else plot_samples(shown))
+        description, figure = self.description, None
+        arrays = {"samples": description.restore(draws), "means": description.restore(means), "latents": latents}
+        if description.image_shape:
+            figure = plot_samples(description.pictures(arrays["means"][:_MOST_SHOWN]))
+        return Outcome({"rows": number}, arrays, figure)
 
     def calibrate(
         self, *, key: Key, simulations: int = 1_000, iterations: int | None = None, on_progress: OnProgress = ignore
@@ -181,7 +156,7 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             "share_pareto_k_above_0.7": 1.0 - report.reliable,
             "failed_simulations": report.num_failed,
         }
-        ranks, pareto_k = (np.asarray(report.calibration.ranks), np.asarray(report.calibration.pareto_shape))
+        ranks, pareto_k = np.asarray(report.calibration.ranks), np.asarray(report.calibration.pareto_shape)
         places = np.linspace(0.0, 1.0, 101)[1:-1]
         band = ecdf_difference_band(simulations, places, key=key)
         summary = CalibrationSummary(
@@ -210,21 +185,20 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
 
     def expected(self, latents: Array) -> np.ndarray:
         """E[x | z] in the unit of the data."""
-        model = self.selected.learned.model
-        means = jax.jit(jax.vmap(lambda z: expected(model.emission(z))))(jnp.asarray(latents, jnp.result_type(float)))
-        return self.description.restore(np.asarray(means))
+        means = expected_rows(self.selected.learned.model, jnp.asarray(latents, jnp.result_type(float)))
+        return self.description.restore(means)
 
     def beginning(self, data: AbstractRows) -> AbstractRows:
         return data.select(np.arange(min(len(data), self.system.options.evaluation_rows)))
 
-    def measure(self, data: AbstractRows, context: FitContext, *, key: Key) -> dict[str, Any]:
+    def measure(self, data: AbstractRows, context: RunContext, *, key: Key) -> dict[str, Any]:
         samples = self.system.options.evaluation_samples
         with context.progress("evaluating rows", total=len(data)) as bar:
             setup = self.system.setup(self.selected)
             scores = score_rows(setup, self.description, data, num_samples=samples, key=key, on_progress=bar.move_to)
         return {"importance_samples": samples, **summarize_rows(scores, self.description, data)}
 
-    def report(self, data: AbstractRows, context: FitContext, *, key: Key) -> None:
+    def report(self, data: AbstractRows, context: RunContext, *, key: Key) -> None:
         show_model(self.system, self.selected, data, context, key=key)
 
 

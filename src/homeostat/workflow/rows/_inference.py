@@ -10,7 +10,6 @@ import numpy as np
 
 from ...data import AbstractRows
 from ...distributions import MonteCarlo
-from ...inference import infer
 from ...metrics import (
     bits_per_dimension,
     evaluate,
@@ -51,11 +50,6 @@ class PosteriorSummary(NamedTuple):
     failed: jax.Array
 
 
-def block_size(num_rows: int) -> int:
-    """Rows worked on at once."""
-    return min(_ROWS_AT_ONCE, num_rows)
-
-
 def blocks(rows: AbstractRows, description: RowsDescription, size: int) -> Iterator[tuple[int, int, jax.Array]]:
     """First row, number of rows, and the rows as the model sees them, padded to `size`, so that one program serves all."""
     start = 0
@@ -85,15 +79,13 @@ def infer_rows(
         num_samples: for the terms of the free energy.
         key: of all rows.
     """
-    model, engine, family, num_steps, objective = setup
 
     def one(x: jax.Array, number: jax.Array) -> PosteriorSummary:
         draw_key, infer_key, terms_key, mean_key = jax.random.split(jax.random.fold_in(key, number), 4)
         x = jax.random.bernoulli(draw_key, x).astype(x.dtype) if binarized else x
-        evidence = Evidence(x)
-        found = infer(objective, engine, family, evidence, key=infer_key, num_steps=num_steps, throw=False)
+        found = setup.infer(x, key=infer_key)
         q = found.distribution
-        terms = FreeEnergy(model, MonteCarlo(num_samples)).terms(q, evidence, key=terms_key)
+        terms = FreeEnergy(setup.model, MonteCarlo(num_samples)).terms(q, Evidence(x), key=terms_key)
         mean = posterior_mean(q, key=mean_key)
         failed = found.result != RESULTS.successful
         return PosteriorSummary(found.params, mean, terms.distortion_nats, jnp.sum(terms.rates_nats), failed)
@@ -105,7 +97,7 @@ def inferred(
     setup: InferenceSetup, description: RowsDescription, rows: AbstractRows, num_samples: int, *, key: Key
 ) -> Iterator[tuple[int, PosteriorSummary]]:
     """Number of the first row and posteriors in the unit of the data, of one block after the other."""
-    size = block_size(len(rows))
+    size = min(_ROWS_AT_ONCE, len(rows))
     for start, count, block in blocks(rows, description, size):
         found = infer_rows(setup, block, start + jnp.arange(size), description.binarized, num_samples, key=key)
         kept = jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], found)
@@ -120,28 +112,6 @@ def mean_free_energy(setup: InferenceSetup, description: RowsDescription, rows: 
     return total / len(rows)
 
 
-class RowScores(NamedTuple):
-    """Bounds and likelihoods in nats of the data; a leading axis over rows everywhere.
-
-    Attributes:
-        elbo_nats: bound on log p(x).
-        distortion_nats: E_q[-log p(x | z)].
-        rate_nats: KL(q || p).
-        log_likelihood_nats: importance-weighted estimate of log p(x).
-        monte_carlo_stderr_nats: its standard error from the samples.
-        pareto_k: shape of the weights' tail.
-        failed: whether inference ended non-finite.
-    """
-
-    elbo_nats: np.ndarray
-    distortion_nats: np.ndarray
-    rate_nats: np.ndarray
-    log_likelihood_nats: np.ndarray
-    monte_carlo_stderr_nats: np.ndarray
-    pareto_k: np.ndarray
-    failed: np.ndarray
-
-
 def score_rows(
     setup: InferenceSetup,
     description: RowsDescription,
@@ -150,34 +120,35 @@ def score_rows(
     num_samples: int,
     key: Key,
     on_progress: OnProgress = ignore,
-) -> RowScores:
-    """Bound and importance-weighted likelihood of every row."""
+) -> dict[str, np.ndarray]:
+    """Bound and importance-weighted likelihood of every row, in nats of the data, by name."""
+    model, engine, family, num_steps, objective = setup
     unit, parts = description.log_unit_nats, []
     for start, count, block in blocks(rows, description, min(32, rows.num_rows)):
         draw_key, block_key = jax.random.split(jax.random.fold_in(key, start))
         block = jax.random.bernoulli(draw_key, block).astype(block.dtype) if description.binarized else block
         found = evaluate(
-            setup.model,
-            setup.engine,
-            setup.family,
+            model,
+            engine,
+            family,
             block,
             key=block_key,
-            num_steps=setup.num_steps,
+            num_steps=num_steps,
             num_samples=num_samples,
-            objective=setup.objective,
+            objective=objective,
         )
-        arrays = RowScores(
-            np.asarray(found.elbo_nats) - unit,
-            np.asarray(found.terms.distortion_nats) + unit,
-            np.asarray(jnp.sum(found.terms.rates_nats, axis=-1)),
-            np.asarray(found.likelihood.log_likelihood_nats) - unit,
-            np.asarray(found.likelihood.stderr_nats),
-            np.asarray(found.likelihood.pareto_k),
-            np.asarray(found.failed),
-        )
-        parts.append(RowScores(*(array[:count] for array in arrays)))
-        on_progress(start + count, f"log-likelihood {parts[-1].log_likelihood_nats.mean():.4g} nats")
-    return RowScores(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        arrays = {
+            "elbo_nats": np.asarray(found.elbo_nats) - unit,
+            "distortion_nats": np.asarray(found.terms.distortion_nats) + unit,
+            "rate_nats": np.asarray(jnp.sum(found.terms.rates_nats, axis=-1)),
+            "log_likelihood_nats": np.asarray(found.likelihood.log_likelihood_nats) - unit,
+            "monte_carlo_stderr_nats": np.asarray(found.likelihood.stderr_nats),
+            "pareto_k": np.asarray(found.likelihood.pareto_k),
+            "failed": np.asarray(found.failed),
+        }
+        parts.append({name: array[:count] for name, array in arrays.items()})
+        on_progress(start + count, f"log-likelihood {parts[-1]['log_likelihood_nats'].mean():.4g} nats")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 @eqx.filter_jit
@@ -186,47 +157,41 @@ def weigh_rows(setup: InferenceSetup, rows: jax.Array, num_samples: int, *, key:
 
     def one(x: jax.Array) -> jax.Array:
         infer_key, weigh_key = jax.random.split(key)
-        found = infer(
-            setup.objective,
-            setup.engine,
-            setup.family,
-            Evidence(x),
-            key=infer_key,
-            num_steps=setup.num_steps,
-            throw=False,
-        )
-        chunk = min(250, num_samples)
-        likelihood = log_likelihood(
-            setup.model, found.distribution, x, key=weigh_key, num_samples=num_samples, chunk=chunk
-        )
-        return likelihood.log_likelihood_nats
+        q, chunk = setup.infer(x, key=infer_key).distribution, min(250, num_samples)
+        found = log_likelihood(setup.model, q, x, key=weigh_key, num_samples=num_samples, chunk=chunk)
+        return found.log_likelihood_nats
 
     return jax.vmap(one)(rows)
 
 
-def summarize_rows(scores: RowScores, description: RowsDescription, rows: AbstractRows) -> dict[str, Any]:
+def summarize_rows(scores: dict[str, np.ndarray], description: RowsDescription, rows: AbstractRows) -> dict[str, Any]:
     """Averages over rows, with standard errors over rows, in the units that make sense for the likelihood."""
-    value, stderr = mean_with_error(jnp.asarray(scores.log_likelihood_nats))
-    elbo, elbo_stderr = mean_with_error(jnp.asarray(scores.elbo_nats))
-    count = len(scores.elbo_nats)
+    likelihood, count = jnp.asarray(scores["log_likelihood_nats"]), len(scores["elbo_nats"])
+    value, stderr = mean_with_error(likelihood)
+    elbo, elbo_stderr = mean_with_error(jnp.asarray(scores["elbo_nats"]))
     found = {
         "rows": count,
         "elbo_nats": float(elbo),
         "elbo_stderr_nats": float(elbo_stderr),
         "log_likelihood_nats": float(value),
         "stderr_nats": float(stderr),
-        "monte_carlo_stderr_nats": float(np.sqrt(np.sum(scores.monte_carlo_stderr_nats**2)) / count),
-        "distortion_nats": float(scores.distortion_nats.mean()),
-        "rate_nats": float(scores.rate_nats.mean()),
-        "share_pareto_k_above_0.7": float(np.mean(~(scores.pareto_k <= 0.7))),
-        "failed_rows": int(scores.failed.sum()),
+        "monte_carlo_stderr_nats": float(np.sqrt(np.sum(scores["monte_carlo_stderr_nats"] ** 2)) / count),
+        "distortion_nats": float(scores["distortion_nats"].mean()),
+        "rate_nats": float(scores["rate_nats"].mean()),
+        "share_pareto_k_above_0.7": float(np.mean(~(scores["pareto_k"] <= 0.7))),
+        "failed_rows": int(scores["failed"].sum()),
     }
-    if description.discrete and description.likelihood != "multinomial":
-        found["bits_per_dimension"] = float(bits_per_dimension(-value, description.size))
     if description.likelihood == "multinomial":
         totals = np.concatenate([chunk.reshape(len(chunk), -1).sum(axis=1) for chunk in rows.chunks(4096)])
-        found["perplexity"] = float(perplexity(jnp.asarray(scores.log_likelihood_nats), jnp.asarray(totals)).value)
+        found["perplexity"] = float(perplexity(likelihood, jnp.asarray(totals)).value)
+    elif description.discrete:
+        found["bits_per_dimension"] = float(bits_per_dimension(-value, description.size))
     return found
+
+
+def expected_rows(model: Any, latents: jax.Array) -> np.ndarray:
+    """E[x | z] of every latent vector, in the unit of the model."""
+    return np.asarray(jax.jit(jax.vmap(lambda z: expected(model.emission(z))))(latents))
 
 
 def draw_rows(model: Any, num: int, *, key: Key) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,5 @@
 """What networks read of an observation, and networks built by name."""
 
-import abc
 from collections.abc import Callable
 from functools import partial
 from typing import Any, final
@@ -16,85 +15,42 @@ from ...typing import Array, Float, Key
 from ._describe import RowsDescription
 from ._options import RowsOptions
 
-
-class AbstractReader(eqx.Module):
-    """Features of an observation for a network."""
-
-    @abc.abstractmethod
-    def __call__(self, args: Evidence) -> Float[Array, "..."]:
-        """The features."""
+Reader = Callable[[Evidence], Array]
+"""Features of an observation for a network."""
 
 
-@final
-class Flat(AbstractReader):
-    """The numbers themselves, in one vector."""
-
-    def __call__(self, args: Evidence) -> Float[Array, " n"]:
-        return jnp.ravel(jnp.asarray(args.observation, jnp.result_type(float)))
-
-
-@final
-class Standardized(AbstractReader):
-    """(x - loc) / scale, for models that see the data in their own unit.
-
-    Attributes:
-        loc: mean of the training rows.
-        scale: their standard deviation.
-    """
-
-    loc: Float[Array, " n"]
-    scale: Float[Array, " n"]
-
-    def __call__(self, args: Evidence) -> Float[Array, " n"]:
-        loc, scale = jax.lax.stop_gradient((self.loc, self.scale))
-        return (jnp.ravel(args.observation) - loc) / scale
-
-
-@final
-class LogCounts(AbstractReader):
-    """log(1 + x) of word counts."""
-
-    def __call__(self, args: Evidence) -> Float[Array, " n"]:
-        return jnp.log1p(jnp.ravel(jnp.asarray(args.observation, jnp.result_type(float))))
-
-
-@final
-class OneHot(AbstractReader):
-    """One number for each alternative of each entry.
-
-    Attributes:
-        num_classes: alternatives.
-    """
-
-    num_classes: int = eqx.field(static=True)
-
-    def __call__(self, args: Evidence) -> Float[Array, " n"]:
-        return jax.nn.one_hot(jnp.ravel(jnp.asarray(args.observation, jnp.int32)), self.num_classes).ravel()
-
-
-@final
-class Image(AbstractReader):
-    """The numbers as a square.
-
-    Attributes:
-        side: pixels.
-    """
-
-    side: int = eqx.field(static=True)
-
-    def __call__(self, args: Evidence) -> Float[Array, "side side"]:
-        return jnp.asarray(args.observation, jnp.result_type(float)).reshape(self.side, self.side)
-
-
-def make_reader(description: RowsDescription, options: RowsOptions) -> AbstractReader:
-    """What networks read of these description."""
+def make_reader(description: RowsDescription) -> Reader:
+    """Numbers as they are, logarithms of counts, one number for each category, or standardised numbers."""
     if description.likelihood == "multinomial":
-        return LogCounts()
+        return _log_counts
     if description.likelihood == "categorical":
-        return OneHot(description.num_classes)
-    if description.likelihood == "gaussian" and not description.scaling.standardized:
-        return Standardized(jnp.asarray(description.scaling.loc), jnp.asarray(description.scaling.scale))
-    return Flat()
+        return partial(_one_hot, description.num_classes)
+    scaling = description.scaling
+    if description.likelihood == "gaussian" and not scaling.standardized:
+        # The model sees the data in their own unit, networks do not; arrays, so that they are leaves of the engine.
+        return eqx.Partial(_standardized, jnp.asarray(scaling.loc), jnp.asarray(scaling.scale))
+    return _flat
+
+
+def _flat(args: Evidence) -> Array:
+    return jnp.ravel(jnp.asarray(args.observation, jnp.result_type(float)))
+
+
+def _log_counts(args: Evidence) -> Array:
+    return jnp.log1p(_flat(args))
+
+
+def _one_hot(num_classes: int, args: Evidence) -> Array:
+    return jax.nn.one_hot(jnp.ravel(jnp.asarray(args.observation, jnp.int32)), num_classes).ravel()
+
+
+def _standardized(loc: Array, scale: Array, args: Evidence) -> Array:
+    loc, scale = jax.lax.stop_gradient((loc, scale))
+    return (jnp.ravel(args.observation) - loc) / scale
+
+
+def _image(side: int, args: Evidence) -> Array:
+    return _flat(args).reshape(side, side)
 
 
 @final
@@ -107,13 +63,12 @@ class Encoder(eqx.Module):
         bound: applied to the output.
     """
 
-    reader: AbstractReader
+    reader: Reader
     network: Callable[..., Any]
-    bound: Callable[[Array], Array] | None = None
+    bound: Callable[[Array], Array]
 
     def __call__(self, args: Evidence) -> Float[Array, " k"]:
-        output = self.network(self.reader(args))
-        return output if self.bound is None else self.bound(output)
+        return self.bound(self.network(self.reader(args)))
 
 
 def dense(options: RowsOptions) -> Callable[..., Any]:
@@ -143,19 +98,14 @@ def make_mapping(options: RowsOptions, description: RowsDescription, num_feature
 
 
 def make_encoder(
-    options: RowsOptions,
-    description: RowsDescription,
-    out_size: int,
-    *,
-    key: Key,
-    bound: Callable[[Array], Array] | None,
+    options: RowsOptions, description: RowsDescription, out_size: int, bound: Callable[[Array], Array], *, key: Key
 ) -> Encoder:
     """A network from an observation to parameters."""
     if options.mapping == "convolutional":
         side, patch = _square(description)
         network = ConvolutionalEncoder(side, out_size, key=key, patch=patch, width=options.width)
-        return Encoder(Image(side), network, bound)
-    reader = make_reader(description, options)
+        return Encoder(partial(_image, side), network, bound)
+    reader = make_reader(description)
     in_size = eqx.filter_eval_shape(reader, Evidence(jnp.zeros(description.event_shape))).shape[0]
     return Encoder(reader, dense(options)(in_size, out_size, key=key), bound)
 

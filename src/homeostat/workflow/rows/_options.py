@@ -1,26 +1,9 @@
 """Options of a fit to rows, as they stand on the command line. This module imports nothing heavy, so that help comes at once."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, final
+from typing import Literal, final
 
 from .._options import AbstractOptions
-
-ModelName: TypeAlias = Literal["latent-gaussian", "factor-analysis", "probabilistic-pca", "sparse-coding"]
-EngineName: TypeAlias = Literal[
-    "direct",
-    "iterative",
-    "levelwise",
-    "ladder",
-    "semi-amortized",
-    "gradient",
-    "natural-gradient",
-    "predictive-coding",
-    "exact",
-]
-PosteriorName: TypeAlias = Literal["diagonal", "full", "flow"]
-LikelihoodName: TypeAlias = Literal[
-    "auto", "bernoulli", "gaussian", "discretized-gaussian", "categorical", "multinomial"
-]
 
 
 @final
@@ -28,14 +11,24 @@ LikelihoodName: TypeAlias = Literal[
 class RowsOptions(AbstractOptions):
     """Model, engine and training of a fit to rows."""
 
-    model: ModelName = "latent-gaussian"
+    model: Literal["latent-gaussian", "factor-analysis", "probabilistic-pca", "sparse-coding"] = "latent-gaussian"
     """Generative model."""
-    engine: EngineName = "iterative"
+    engine: Literal[
+        "direct",
+        "iterative",
+        "levelwise",
+        "ladder",
+        "semi-amortized",
+        "gradient",
+        "natural-gradient",
+        "predictive-coding",
+        "exact",
+    ] = "iterative"
     """Inference engine; `exact` is for factor-analysis and probabilistic-pca."""
-    posterior: PosteriorName = "diagonal"
+    posterior: Literal["diagonal", "full", "flow"] = "diagonal"
     """Gaussian of independent latents, Gaussian with full covariance, or normalizing flow; ladder, levelwise, predictive-coding
     and exact bring their own."""
-    likelihood: LikelihoodName = "auto"
+    likelihood: Literal["auto", "bernoulli", "gaussian", "discretized-gaussian", "categorical", "multinomial"] = "auto"
     """Output density; `auto` chooses from the data and says what it chose."""
 
     latents: str = "16"

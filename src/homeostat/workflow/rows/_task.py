@@ -1,26 +1,32 @@
 """The task of fitting latent variable models to rows."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import equinox as eqx
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 
-from ...core import AbstractLearner
+from ...core import AbstractModel
 from ...data import AbstractRows, ArrayRows, Message, open_rows, permutation, train_validation_split
-from ...inference import fit_factor_analysis, fit_probabilistic_pca
+from ...flows import ConditionalFlow, NormalizingFlow
+from ...inference import ModelWithEngine, fit_factor_analysis, fit_probabilistic_pca
+from ...objectives import AbstractWeighting, Beta, DistortionConstraint, FreeBits, RateConstraint
 from ...results import BadInputError
 from ...train import AbstractLoader, InMemoryLoader, StreamingLoader
 from ...typing import Key
-from .._context import FitContext, NoRun
-from .._task import AbstractTask, Schedule, Selected, Source, Trained
+from .._checks import check_training, require, require_positive
+from .._task import AbstractTask, Schedule, Selected, Source, annealing
 from ._describe import RowsDescription, describe_rows, rows_fingerprint
+from ._engines import Inference, make_family, make_inference
 from ._fitted import FittedRows
 from ._inference import for_device, mean_free_energy
-from ._options import RowsOptions
-from ._system import RowsSystem, build_rows_system, check_rows_options
+from ._models import latent_dims, make_model
+from ._options import LINEAR, OWN_POSTERIOR, WEIGHTINGS, RowsOptions
+from ._system import RowsSystem
 
 _VALIDATION_ROWS = 1_024
 _MAXIMIZATION_STEPS = 500
@@ -41,7 +47,22 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
     options: RowsOptions = RowsOptions()
 
     def check(self) -> None:
-        check_rows_options(self.options)
+        options = self.options
+        check_training(options)
+        require_positive(options, "width", "iterations", "samples", "evaluation_rows")
+        require(options.depth >= (options.mapping == "highway"), "--depth of 0 or more (highway: 1)", options.depth)
+        require(options.units >= 0, "--units of 0 or more", options.units)
+        require(options.evaluation_samples >= 2, "--evaluation-samples of at least 2", options.evaluation_samples)
+        require(0.0 < options.inference_rate < math.inf, "a positive --inference-rate", options.inference_rate)
+        require(options.hold_mib >= 0.0, "--hold-mib of 0 or more", options.hold_mib)
+        if options.engine == "natural-gradient":
+            require(
+                options.inference_rate <= 1.0, "--inference-rate up to 1 for natural-gradient", options.inference_rate
+            )
+        latent_dims(options)
+        _check_weighting(options)
+        _check_engine(options)
+        _check_posterior(options)
 
     def open(self, data: Source, *, message: Message | None = None) -> AbstractRows:
         if isinstance(data, AbstractRows):
@@ -78,19 +99,27 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         ]
 
     def build(self, description: RowsDescription, *, key: Key | None) -> RowsSystem:
-        return build_rows_system(self.options, description, key=key)
+        self.check()
+        options = self.options
+        known = jr.key(0) if key is None else key
+        family = make_family(options, key=jr.fold_in(known, 1))
 
-    def start(self, system: RowsSystem) -> Selected:
-        return Selected(system.learned, system.weighting.init())
+        def initial(key: Key) -> tuple[AbstractModel, Inference]:
+            model_key, engine_key = jr.split(key)
+            model = make_model(options, description, key=model_key)
+            return model, make_inference(model, family, description, options, key=engine_key)
 
-    def learner(self, system: RowsSystem) -> AbstractLearner:
-        return system.learner()
+        # Compiled, because initialising eagerly costs seconds of dispatch.
+        model, inference = eqx.filter_eval_shape(initial, known) if key is None else eqx.filter_jit(initial)(known)
+        # A flow has numbers that all rows share, to learn or to start from.
+        flow = inference.family if isinstance(inference.family, ConditionalFlow | NormalizingFlow) else None
+        learned = ModelWithEngine(model, inference.engine, flow)
+        # A posterior that cannot be taken apart along the levels has one rate for all of them.
+        rates = len(latent_dims(options)) if options.posterior == "diagonal" else 1
+        return RowsSystem(options, description, learned, inference, _weighting(options, rates))
 
-    def select(self, system: RowsSystem, state: Any) -> Selected:
-        return Selected(state.learned, state.weighting)
-
-    def loader(self, system: RowsSystem, train: AbstractRows, context: FitContext | NoRun) -> AbstractLoader:
-        size, seed = self.options.batch_size, context.seed
+    def loader(self, system: RowsSystem, train: AbstractRows, seed: int) -> AbstractLoader:
+        size = self.options.batch_size
 
         def prepared(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
             return (for_device(system.description.prepare(chunk)) for chunk in chunks)
@@ -115,35 +144,91 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
     def schedule(self) -> Schedule:
         """One step where there is a formula, few where there is expectation maximisation."""
         found = super().schedule()
-        if self.options.engine != "exact":
+        if not self.solves:
             return found
         steps = 1 if self.options.model == "probabilistic-pca" else min(found.num_steps, _MAXIMIZATION_STEPS)
         return found._replace(num_steps=steps)
 
-    def solve(
-        self, system: RowsSystem, train: AbstractRows, context: FitContext | NoRun, *, key: Key
-    ) -> Trained | None:
+    @property
+    def solves(self) -> bool:
+        return self.options.engine == "exact"
+
+    def solve(self, system: RowsSystem, train: AbstractRows, record: Callable[..., None]) -> Selected:
         """Maximum likelihood of a linear-Gaussian model, from the mean and the covariance of the rows alone."""
-        if self.options.engine != "exact":
-            return None
-        steps = self.schedule().num_steps
+        description, dim, steps = system.description, system.dims[0], self.schedule().num_steps
+        equivalent = jnp.asarray(_equivalent_rows(train, description), jnp.result_type(float))
+        floor = 1e-3 * float(np.sqrt(np.mean(description.scaling.scale**2)))
+        if self.options.model == "probabilistic-pca":
+            model = fit_probabilistic_pca(equivalent, dim, minimum_scale=floor)
+        else:
+            found = fit_factor_analysis(equivalent, dim, num_steps=steps, minimum_scale=floor)
+            model = found.model
+            for step, nats in enumerate(-np.asarray(found.log_evidence_nats)):
+                if step % max(1, steps // 100) == 0 or step == steps:
+                    record(step=step, free_energy_nats=float(nats))
+        return Selected(eqx.tree_at(lambda learned: learned.model, system.learned, model), system.weighting.init())
 
-        def learn(key: Key) -> Selected:
-            description, dim = system.description, system.dims[0]
-            equivalent = jnp.asarray(_equivalent_rows(train, description), jnp.result_type(float))
-            floor = 1e-3 * float(np.sqrt(np.mean(description.scaling.scale**2)))
-            if self.options.model == "probabilistic-pca":
-                model = fit_probabilistic_pca(equivalent, dim, minimum_scale=floor)
-            else:
-                found = fit_factor_analysis(equivalent, dim, num_steps=steps, minimum_scale=floor)
-                model = found.model
-                for step, nats in enumerate(-np.asarray(found.log_evidence_nats)):
-                    if step % max(1, steps // 100) == 0 or step == steps:
-                        context.metrics(step=step, free_energy_nats=float(nats))
-            return Selected(eqx.tree_at(lambda learned: learned.model, system.learned, model), system.weighting.init())
 
-        selected = context.stage("train", learn, key=key, like=self.start(system))
-        return Trained(selected, steps, steps)
+def _check_weighting(options: RowsOptions) -> None:
+    given = {f"--{name.replace('_', '-')}": getattr(options, name) for name in WEIGHTINGS}
+    given = {name: value for name, value in given.items() if value is not None}
+    if len(given) > 1:
+        raise BadInputError(
+            f"Expected at most one weighting, got {' and '.join(given)}: they exclude each other, choose one."
+        )
+    for name, value in given.items():
+        inside = name in ("--distortion-constraint", "--anneal") or value >= 0
+        require(math.isfinite(value) and inside, f"{name} of 0 or more", value)
+    if given and options.engine in ("natural-gradient", "predictive-coding", "exact"):
+        raise BadInputError(
+            f"Expected no weighting with --engine {options.engine}, whose steps are made for the free energy itself, got "
+            f"{next(iter(given))}: leave it out, or use another engine."
+        )
+
+
+def _check_posterior(options: RowsOptions) -> None:
+    name = options.posterior
+    if name != "diagonal" and options.engine in OWN_POSTERIOR:
+        raise BadInputError(
+            f"Expected no --posterior with --engine {options.engine}, which is made for one of its own, got {name}: leave it out, "
+            f"or use direct, iterative, semi-amortized or gradient."
+        )
+    if name == "flow" and options.engine == "natural-gradient":
+        raise BadInputError(
+            "Expected a Gaussian for --engine natural-gradient, got --posterior flow: use diagonal or full, or --engine gradient."
+        )
+    if name == "flow" and sum(latent_dims(options)) < 2:
+        raise BadInputError("Expected at least two latent variables for --posterior flow, got one: use diagonal.")
+
+
+def _check_engine(options: RowsOptions) -> None:
+    if options.engine == "exact" and options.model not in LINEAR:
+        raise BadInputError(
+            f"Expected {' or '.join(LINEAR)} for --engine exact, which needs a posterior in closed form, got {options.model}."
+        )
+    if options.engine == "predictive-coding" and options.model != "latent-gaussian":
+        raise BadInputError(
+            f"Expected --model latent-gaussian for --engine predictive-coding, got {options.model}: use another engine."
+        )
+    if options.model == "sparse-coding" and options.engine == "natural-gradient":
+        raise BadInputError(
+            "Expected a smooth prior for --engine natural-gradient, got sparse-coding, whose prior has a corner: use "
+            "--engine gradient or an amortized engine."
+        )
+    if options.mapping == "convolutional" and options.model != "latent-gaussian":
+        raise BadInputError(f"Expected --model latent-gaussian for --mapping convolutional, got {options.model}.")
+
+
+def _weighting(options: RowsOptions, num_levels: int) -> AbstractWeighting:
+    if options.beta is not None:
+        return Beta(options.beta)
+    if options.free_bits is not None:
+        return FreeBits(options.free_bits, num_levels)
+    if options.rate_constraint is not None:
+        return RateConstraint(options.rate_constraint)
+    if options.distortion_constraint is not None:
+        return DistortionConstraint(options.distortion_constraint)
+    return annealing(options)
 
 
 def _mebibytes(description: RowsDescription, rows: AbstractRows) -> float:

@@ -109,15 +109,7 @@ class SequencesDescription(NamedTuple):
 
 
 def sequence_format(options: SequencesOptions, columns: tuple[str, ...] = ()) -> SequenceFormat:
-    """How files become sequences.
-
-    Args:
-        options: the options.
-        columns: of a table in the order in which a model was fitted to them; those of the options if empty.
-
-    Raises:
-        BadInputError: options that mean nothing.
-    """
+    """How files become sequences; `columns` of a table in the order in which a model was fitted to them, if there is one."""
     sides = [int(part) for part in options.frame_size.split(",") if part.strip().isdecimal()]
     if options.frame_size and len(sides) != 2:
         raise BadInputError(
@@ -164,7 +156,7 @@ def describe_sequences(
         found = Standardization.overall(train) if overall else Standardization.by_entry(train)
         scaling = Scaling(1.0, np.asarray(found.mean), np.asarray(found.scale), True)
     uneven, unit = _durations(sequences)
-    if uneven and options.model == "linear-gaussian":
+    if uneven and linear:
         raise BadInputError(
             f"Expected steps of one duration for --model linear-gaussian in {sequences.name}, got different ones: choose a "
             f"deep model, which takes the duration as an input, or leave --time-column empty to count steps only."

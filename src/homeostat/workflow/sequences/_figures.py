@@ -10,6 +10,7 @@ import numpy as np
 from ...data import GREY_LEVELS, AbstractSequences, FullLength, PaddedBatch, SoundSequences, sequence_batches
 from ...inference import ModelWithFilter
 from ...metrics import FilterOutputs, predictions_and_updates
+from ...runs import RunContext
 from ...typing import Key
 from ...viz import (
     BeliefBand,
@@ -22,7 +23,6 @@ from ...viz import (
     plot_quantile_fan,
     plot_whiteness,
 )
-from .._context import FitContext
 from ._describe import SequencesDescription
 
 _STEPS, _DRAWS = 200, 64
@@ -41,26 +41,19 @@ class _Scene(NamedTuple):
     spread: np.ndarray
     updated: np.ndarray
     left: np.ndarray
-    time: np.ndarray
-    label: str
 
 
 def show_filtering(
     description: SequencesDescription,
     learned: ModelWithFilter[Any],
     sequences: AbstractSequences,
-    context: FitContext,
+    context: RunContext,
     *,
     key: Key,
 ) -> None:
     """Draw the beginning of the first sequence: predictions one step ahead, updates, beliefs, and the errors' pattern.
 
-    Args:
-        description: of the sequences.
-        learned: model and filter.
-        sequences: that no number was learned from, where there are any.
-        context: of the run.
-        key: for draws.
+    The sequences are such that no number was learned from, where there are any.
     """
     framed = len(description.shape) > 1 and not _is_sound(sequences)
     steps, draws = (_FRAME_STEPS, _FRAME_DRAWS) if framed else (_STEPS, _DRAWS)
@@ -69,22 +62,22 @@ def show_filtering(
     found = predictions_and_updates(learned.filter, learned.model, batch, key=key, num_samples=draws)
     found = FilterOutputs(*(np.asarray(array) for array in found))
     scene = _scene(padded, found, description)
+    time, label = _time(padded, description)
     # The entries that vary most say most about what can be predicted.
     entries = most_varied(scene.seen)
     names = [entry_name(description, entry) for entry in entries.tolist()]
     what = f"in sequence {sequences.labels[0]!r}"
     probable = description.likelihood == "bernoulli"
-    band = None if probable else scene.spread[:, entries]
     bands = "as probabilities" if probable else "with bands of two standard deviations"
     context.figure(
         "one-step",
         plot_one_step(
             scene.seen[:, entries],
             scene.predicted[:, entries],
-            band,
+            None if probable else scene.spread[:, entries],
             names=names,
-            time=scene.time,
-            label=scene.label,
+            time=time[1:],
+            label=label,
             limits=_limits(description),
         ),
         caption=f"What was seen and what was predicted one step ahead {what}, {bands}; the entries that vary most.",
@@ -96,7 +89,6 @@ def show_filtering(
     )
     shown = np.sort(np.argsort(-found.mean.var(axis=0), kind="stable")[:_LATENTS])
     belief = BeliefBand("posterior", found.mean[:, shown], found.scale[:, shown])
-    time, label = _time(padded, description, first=0)
     context.figure(
         "beliefs",
         plot_posterior_bands([belief], names=[f"latent {number}" for number in shown], time=time, label=label),
@@ -144,15 +136,14 @@ def _scene(padded: PaddedBatch, found: FilterOutputs, description: SequencesDesc
         flat(found.predicted_scale) * scale,
         flat(description.restore(found.updated)),
         flat(found.updated_scale) * scale,
-        *_time(padded, description, first=1),
     )
 
 
-def _time(padded: PaddedBatch, description: SequencesDescription, *, first: int) -> tuple[np.ndarray, str]:
-    """Times where steps differ in duration, else numbers of steps from 1; from step `first` (from 0) on."""
+def _time(padded: PaddedBatch, description: SequencesDescription) -> tuple[np.ndarray, str]:
+    """Times where steps differ in duration, else numbers of steps from 1."""
     if description.uneven and padded.times is not None:
-        return padded.times[0, first:] - padded.times[0, 0], "time since the first step, in the unit of the data"
-    return np.arange(first + 1.0, padded.values.shape[1] + 1.0), "step"
+        return padded.times[0] - padded.times[0, 0], "time since the first step, in the unit of the data"
+    return np.arange(1.0, padded.values.shape[1] + 1.0), "step"
 
 
 def most_varied(seen: np.ndarray) -> np.ndarray:
@@ -217,10 +208,7 @@ def _pictures(frames: np.ndarray, seen: np.ndarray, limits: tuple[float, float])
 
 
 def plot_forecast(
-    description: SequencesDescription,
-    seen: np.ndarray,
-    quantiles: np.ndarray,
-    probabilities: Sequence[float],
+    description: SequencesDescription, seen: np.ndarray, quantiles: np.ndarray, probabilities: Sequence[float]
 ) -> Any:
     """The fan of one forecast, of the entries that vary most.
 

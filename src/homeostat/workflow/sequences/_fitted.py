@@ -10,12 +10,12 @@ import numpy as np
 
 from ...data import AbstractSequences, Message, open_sequences
 from ...results import BadInputError
+from ...runs import RunContext
 from ...typing import Key
 from .._arrays import ArraysWriter
-from .._context import FitContext
 from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
 from .._task import Source
-from ._describe import SequencesDescription, check_sequences, sequence_format
+from ._describe import check_sequences, sequence_format
 from ._figures import plot_forecast, show_filtering
 from ._inference import (
     draw_sequences,
@@ -41,11 +41,6 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
     """A sequential model with its filter."""
 
-    @property
-    def description(self) -> SequencesDescription:
-        """Shape, durations, likelihood and units of its sequences."""
-        return self.system.description
-
     def open(self, data: Source, *, message: Message | None = None) -> AbstractSequences:
         if isinstance(data, str | Path):
             # Columns of a table are found by the names that the model was fitted to, in any order.
@@ -55,14 +50,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         return sequences
 
     def infer(self, data: Source, *, key: Key, out: Path | None = None, on_progress: OnProgress = ignore) -> Outcome:
-        """Belief and free energy of each step, NaN beyond the end of a sequence.
-
-        Args:
-            data: new sequences.
-            key: of all draws; what a sequence gets depends on its number and not on the others.
-            out: a new `.npz`; None for arrays in memory.
-            on_progress: told the number of sequences that are done.
-        """
+        """Belief and free energy of each step, NaN beyond the end of a sequence."""
         sequences = self.open(data)
         count, longest, done = len(sequences), int(sequences.lengths.max()), 0
         total, steps = 0.0, 0
@@ -80,27 +68,15 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
                 total, done = total + float(energy.sum()), done + part.count
                 on_progress(done)
             writer.add(lengths=sequences.lengths, labels=np.array(sequences.labels))
-        per_step = total / max(steps, 1)
-        return Outcome(
-            {
-                "rows": count,
-                "steps": sequences.num_steps,
-                "free_energy_per_step_nats": per_step,
-                "arrays": writer.names,
-            },
-            writer.arrays,
-        )
+        numbers = {"rows": count, "steps": sequences.num_steps, "free_energy_per_step_nats": total / max(steps, 1)}
+        return Outcome({**numbers, "arrays": writer.names}, writer.arrays)
 
     def evaluate(
         self, data: Source, *, key: Key, samples: int | None = None, on_progress: OnProgress = ignore
     ) -> Outcome:
         """Bound on the likelihood of new sequences, and errors of predictions one step ahead.
 
-        Args:
-            data: new sequences.
-            key: of all draws.
-            samples: draws of each one-step prediction; 100 by default.
-            on_progress: told the number of sequences that are done.
+        Each prediction is the mean of 100 `samples` by default.
         """
         sequences, samples = self.open(data), samples or 100
         score_key, ahead_key = jax.random.split(key)
@@ -180,8 +156,8 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
             drawn = forecast_batch(
                 self.selected.learned, part.batch, jnp.asarray(rows), ahead, horizon, samples, quantiles, key=key
             )
-            means[part.numbers] = self.description.restore(np.asarray(drawn.mean)[: part.count])
-            found[part.numbers] = self.description.restore(np.asarray(drawn.quantiles)[: part.count])
+            for array, values in zip((means, found), drawn, strict=True):
+                array[part.numbers] = self.description.restore(np.asarray(values)[: part.count])
             done += part.count
             on_progress(done)
         arrays = {"mean": means, "quantiles": found, "probabilities": np.array(quantiles)}
@@ -193,11 +169,11 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
     def beginning(self, data: AbstractSequences) -> AbstractSequences:
         return data.select(np.arange(min(len(data), _SHOWN_SEQUENCES)))
 
-    def measure(self, data: AbstractSequences, context: FitContext, *, key: Key) -> dict[str, Any]:
+    def measure(self, data: AbstractSequences, context: RunContext, *, key: Key) -> dict[str, Any]:
         scores = score_sequences(self.system, self.selected.learned, data, key=key)
         return summarize_sequences(scores, self.description.discrete)
 
-    def report(self, data: AbstractSequences, context: FitContext, *, key: Key) -> None:
+    def report(self, data: AbstractSequences, context: RunContext, *, key: Key) -> None:
         show_filtering(self.description, self.selected.learned, data, context, key=key)
 
     def _inputs(self, actions: np.ndarray | None, count: int, steps: int) -> jax.Array | None:

@@ -54,11 +54,7 @@ def parts(
 
 
 def rows_at_once(system: SequencesSystem, draws: int) -> int:
-    """How many sequences with so many drawn steps each are worked on together, so that memory stays bounded.
-
-    Args:
-        system: what draws.
-        draws: futures times steps.
+    """How many sequences with so many draws (futures times steps) each are worked on together, so that memory stays bounded.
 
     Raises:
         BadInputError: one sequence alone would take more than 4 GiB.
@@ -72,20 +68,6 @@ def rows_at_once(system: SequencesSystem, draws: int) -> int:
             f"shorter --horizon."
         )
     return max(1, min(_AT_ONCE, _BUDGET_BYTES // row))
-
-
-class FilterSummary(NamedTuple):
-    """Filtered beliefs and free energies of sequences; leading axes [batch, time].
-
-    Attributes:
-        mean: of the state after each observation.
-        scale: its standard deviation.
-        free_energy_nats: of each observation given those before.
-    """
-
-    mean: jax.Array
-    scale: jax.Array
-    free_energy_nats: jax.Array
 
 
 def _each(
@@ -107,19 +89,14 @@ def _each(
 
 
 @eqx.filter_jit
-def filter_batch(learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: jax.Array, *, key: Key) -> FilterSummary:
-    """Filter every sequence.
+def filter_batch(
+    learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: jax.Array, *, key: Key
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Means and standard deviations of the state after each step, and free energies of the steps, [batch, time, ...]."""
 
-    Args:
-        learned: model and filter.
-        batch: what was seen.
-        numbers: of the sequences.
-        key: of all sequences.
-    """
-
-    def summary(found: Filtered, extra: Any, key: Key) -> FilterSummary:
+    def summary(found: Filtered, extra: Any, key: Key) -> tuple[jax.Array, jax.Array, jax.Array]:
         mean, variance = jax.vmap(lambda belief: (belief.mean, jnp.diagonal(belief.covariance)))(found.beliefs)
-        return FilterSummary(mean, jnp.sqrt(variance), found.info.free_energy_nats)
+        return mean, jnp.sqrt(variance), found.info.free_energy_nats
 
     return _each(learned, batch, numbers, key, summary)
 
@@ -140,18 +117,6 @@ def predict_one_step(
     return jax.vmap(one)(batch.observations, batch.actions, batch.mask, numbers)
 
 
-class Futures(NamedTuple):
-    """Forecasts of sequences, [batch, ...].
-
-    Attributes:
-        mean: [batch, horizon, ...].
-        quantiles: [batch, quantiles, horizon, ...].
-    """
-
-    mean: jax.Array
-    quantiles: jax.Array
-
-
 @eqx.filter_jit
 def forecast_batch(
     learned: ModelWithFilter[Any],
@@ -163,8 +128,8 @@ def forecast_batch(
     probabilities: tuple[float, ...],
     *,
     key: Key,
-) -> Futures:
-    """Forecast every sequence from its end.
+) -> tuple[jax.Array, jax.Array]:
+    """Means [batch, horizon, ...] and quantiles [batch, quantiles, horizon, ...] of what follows the end of every sequence.
 
     Args:
         learned: model and filter.
@@ -177,7 +142,7 @@ def forecast_batch(
         key: of all sequences.
     """
 
-    def ahead(found: Filtered, extra: Any, key: Key) -> Futures:
+    def ahead(found: Filtered, extra: Any, key: Key) -> tuple[jax.Array, jax.Array]:
         length, actions = extra
         drawn = forecast(
             learned.model,
@@ -189,7 +154,7 @@ def forecast_batch(
             probabilities=probabilities,
             key=key,
         )
-        return Futures(drawn.mean.astype(batch.observations.dtype), drawn.quantiles)
+        return drawn.mean.astype(batch.observations.dtype), drawn.quantiles
 
     return _each(learned, batch, numbers, key, ahead, (jnp.asarray(batch.lengths), future))
 

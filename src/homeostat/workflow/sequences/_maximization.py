@@ -1,33 +1,26 @@
 """Expectation maximisation of a linear-Gaussian model, a step at a time, so that a run can watch it, choose and go on."""
 
+from functools import partial
 from typing import NamedTuple, final
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from ...core import AbstractLearner
 from ...distributions import positive_tria
-from ...inference import Parts, SequenceBatch, expectation_maximization
+from ...inference import (
+    Failure,
+    Parts,
+    SequenceBatch,
+    expectation_maximization,
+    first_failure,
+    no_failure,
+    unless_failed,
+)
 from ...models.sequential import LinearDynamics, LinearGaussian
-from ...typing import Array, Bool, Float, Int, Key, Scalar
+from ...typing import Array, Float, Int, Key, Scalar
 
 FLOOR = 1e-3
 """Least deviation of a noise: of an output's in deviations of the data, of the state's in the unit in which it starts."""
-
-
-class MaximizationFailure(NamedTuple):
-    """The first step that had to be refused because something was not finite.
-
-    Attributes:
-        step: number of the step, counted from 0; -1 if there was none.
-        likelihood: whether the likelihood was at fault.
-        model: whether a number of the model was.
-    """
-
-    step: Int[Array, ""]
-    likelihood: Bool[Array, ""]
-    model: Bool[Array, ""]
 
 
 class MaximizationState(NamedTuple):
@@ -41,7 +34,7 @@ class MaximizationState(NamedTuple):
 
     model: LinearGaussian
     step: Int[Array, ""]
-    failure: MaximizationFailure
+    failure: Failure
 
 
 class MaximizationMetrics(NamedTuple):
@@ -69,38 +62,27 @@ class Maximization(AbstractLearner[MaximizationState, MaximizationMetrics]):
     model: LinearGaussian
 
     def init(self, *, key: Key) -> MaximizationState:
-        fine = jnp.zeros((), bool)
-        failure = MaximizationFailure(jnp.full((), -1, jnp.int32), fine, fine)
-        return MaximizationState(self.model, jnp.zeros((), jnp.int32), failure)
+        return MaximizationState(self.model, jnp.zeros((), jnp.int32), no_failure())
 
     def update(
         self, state: MaximizationState, batch: SequenceBatch, *, key: Key
     ) -> tuple[MaximizationState, MaximizationMetrics]:
-        mask = batch.mask
         # What is missing is NaN for exact filters; beyond the end `lengths` says so.
-        seen = jnp.where(mask, batch.observations, jnp.nan)
+        seen = jnp.where(batch.mask, batch.observations, jnp.nan)
         several = seen.shape[0] > 1
-        parts = Parts(initial=several, emission_matrix=True, emission_offset=True, emission_noise=True)
-        found = expectation_maximization(
-            state.model, seen, batch.actions, lengths=batch.lengths, parts=parts, num_steps=1, throw=False
+        maximize = partial(
+            expectation_maximization,
+            observations=seen,
+            actions=batch.actions,
+            lengths=batch.lengths,
+            parts=Parts(initial=several, emission_matrix=True, emission_offset=True, emission_noise=True),
+            throw=False,
         )
-        new = _floored(found.model, _deviation(seen), several)
-        after = expectation_maximization(
-            new, seen, batch.actions, lengths=batch.lengths, parts=parts, num_steps=0, throw=False
-        ).log_evidence_nats[-1]
-        leaves = jax.tree.leaves(eqx.filter(new, eqx.is_inexact_array))
-        sound = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
-        likely, before = jnp.isfinite(after), state.failure
-        now = (before.step < 0) & ~(likely & sound)
-        failure = MaximizationFailure(
-            jnp.where(now, state.step, before.step),
-            jnp.where(now, ~likely, before.likelihood),
-            jnp.where(now, ~sound, before.model),
-        )
-        kept = jax.tree.map(
-            lambda new, old: jnp.where(failure.step < 0, new, old) if eqx.is_array(old) else old, new, state.model
-        )
-        energy = -after / jnp.maximum(jnp.sum(jnp.any(mask, axis=2)), 1)
+        new = _floored(maximize(state.model, num_steps=1).model, _deviation(seen), several)
+        nats = -maximize(new, num_steps=0).log_evidence_nats[-1]
+        failure = first_failure(state.failure, state.step, nats, jnp.zeros(()), new)
+        kept = unless_failed(failure, lambda _: new, state.model)
+        energy = nats / jnp.maximum(jnp.sum(jnp.any(batch.mask, axis=2)), 1)
         return MaximizationState(kept, state.step + 1, failure), MaximizationMetrics(energy)
 
 

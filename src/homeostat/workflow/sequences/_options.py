@@ -1,16 +1,9 @@
 """The options of a fit to sequences, as they stand on the command line. This module imports nothing heavy."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, final
+from typing import Literal, final
 
 from .._options import AbstractOptions
-
-SequenceModelName: TypeAlias = Literal["linear-gaussian", "deep-markov", "vrnn", "srnn", "svg"]
-SequenceEngineName: TypeAlias = Literal["amortized", "published", "exact"]
-SequenceLikelihoodName: TypeAlias = Literal["auto", "bernoulli", "gaussian", "discretized-gaussian"]
-
-SEQUENCE_MODELS = ("linear-gaussian", "deep-markov", "vrnn", "srnn", "svg")
-"""Models of sequences, by name."""
 
 
 @final
@@ -18,12 +11,12 @@ SEQUENCE_MODELS = ("linear-gaussian", "deep-markov", "vrnn", "srnn", "svg")
 class SequencesOptions(AbstractOptions):
     """Model, filter and training of a fit to sequences."""
 
-    model: SequenceModelName = "srnn"
+    model: Literal["linear-gaussian", "deep-markov", "vrnn", "srnn", "svg"] = "srnn"
     """Sequential model; svg for frames of 64 x 64."""
-    engine: SequenceEngineName = "amortized"
+    engine: Literal["amortized", "published", "exact"] = "amortized"
     """Filter: amortized variational filtering, the filter that the model was published with, or exact, which linear-gaussian
     has of itself."""
-    likelihood: SequenceLikelihoodName = "auto"
+    likelihood: Literal["auto", "bernoulli", "gaussian", "discretized-gaussian"] = "auto"
     """Output density; `auto` chooses from the data and says what it chose."""
 
     latents: int = 32

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+import equinox as eqx
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 
-from ...core import AbstractLearner
 from ...data import (
     AbstractSequences,
     FullLength,
@@ -23,14 +24,14 @@ from ...inference import ModelWithFilter, SequenceBatch
 from ...results import BadInputError
 from ...train import AbstractLoader, FullBatch, StreamingLoader
 from ...typing import Key
-from .._context import FitContext, NoRun
-from .._task import AbstractTask, Schedule, Selected, Source
+from .._checks import check_training, require, require_positive
+from .._task import AbstractTask, Schedule, Selected, Source, annealing
 from ._describe import SequencesDescription, describe_sequences, sequence_format, sequences_fingerprint
 from ._fitted import FittedSequences
 from ._inference import score_sequences
 from ._maximization import MaximizationState
 from ._options import SequencesOptions
-from ._system import SequencesSystem, build_sequences_system, check_sequences_options
+from ._system import SequencesSystem, deep, linear
 
 _VALIDATION_SEQUENCES = 64
 _MAXIMIZATION_STEPS = 200
@@ -60,7 +61,22 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         return super().advice
 
     def check(self) -> None:
-        check_sequences_options(self.options)
+        options = self.options
+        check_training(options)
+        require_positive(
+            options, "latents", "width", "memory", "depth", "iterations", "pasts", "window", "steps_per_beat", "bounds"
+        )
+        require(options.piece >= 2, "--piece of at least 2", options.piece)
+        require(options.truncation >= 0, "--truncation of 0 or more", options.truncation)
+        if (options.engine == "exact") != (options.model == "linear-gaussian"):
+            raise BadInputError(
+                f"Expected --engine exact with --model linear-gaussian, and with no other, got --engine {options.engine} with "
+                f"{options.model}."
+            )
+        if options.engine != "amortized" and (options.iterations != 1 or options.encode_data):
+            raise BadInputError(
+                f"Expected --iterations and --encode-data with --engine amortized only, got them with {options.engine}."
+            )
 
     def open(self, data: Source, *, message: Message | None = None) -> AbstractSequences:
         if isinstance(data, AbstractSequences):
@@ -95,29 +111,36 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         ]
 
     def build(self, description: SequencesDescription, *, key: Key | None) -> SequencesSystem:
-        return build_sequences_system(self.options, description, key=key)
+        self.check()
+        make = linear if self.options.model == "linear-gaussian" else deep
 
-    def start(self, system: SequencesSystem) -> Selected:
-        return Selected(system.learned, system.weighting.init())
+        def initial(key: Key) -> ModelWithFilter:
+            return make(self.options, description, key=key)
 
-    def learner(self, system: SequencesSystem) -> AbstractLearner:
-        return system.learner()
+        # Compiled, because initialising eagerly costs seconds of dispatch.
+        learned = eqx.filter_eval_shape(initial, jr.key(0)) if key is None else eqx.filter_jit(initial)(key)
+        return SequencesSystem(self.options, description, learned, annealing(self.options))
 
     def select(self, system: SequencesSystem, state: Any) -> Selected:
         if isinstance(state, MaximizationState):
             return Selected(ModelWithFilter(state.model, system.learned.filter), system.weighting.init())
-        return Selected(state.learned, state.weighting)
+        return super().select(system, state)
 
-    def loader(self, system: SequencesSystem, train: AbstractSequences, context: FitContext | NoRun) -> AbstractLoader:
+    def at_fault(self, term: str) -> str:
+        if self.options.engine == "exact":
+            return {"distortion": "likelihood", "gradient": "model"}.get(term, term)
+        return term
+
+    def loader(self, system: SequencesSystem, train: AbstractSequences, seed: int) -> AbstractLoader:
         description, size = system.description, self.options.batch_size
         if self.options.engine == "exact":
             longest = FullLength((int(train.lengths.max()),))
-            whole = next(iter(sequence_batches(train, longest, len(train), seed=context.seed)))
+            whole = next(iter(sequence_batches(train, longest, len(train), seed=seed)))
             return FullBatch(description.batch(whole))
         cut = Windows(self.options.piece)
 
         def batches(epoch: int, start: int) -> Iterator[SequenceBatch]:
-            found = sequence_batches(train, cut, size, seed=context.seed, epoch=epoch, start=start)
+            found = sequence_batches(train, cut, size, seed=seed, epoch=epoch, start=start)
             return (description.batch(padded) for padded in found)
 
         return StreamingLoader(batches, num_batches(train, cut, size))
