@@ -1,6 +1,5 @@
 """Polyphonic music as piano rolls: JSB chorales, Nottingham, Piano-midi.de, MuseData."""
 
-import itertools
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +8,7 @@ import numpy as np
 
 from ..results import BadInputError
 from ._download import Progress, RemoteFile, official_files
-from ._mat import read_mat_cells
-from ._packed import read_archive
+from ._packed import read_archive, read_mat
 from ._places import expect_array, holds, local_folder, reading
 from ._sequence_splits import SequenceSplits
 from ._sequences import Sequences
@@ -117,8 +115,7 @@ def load_polyphonic_music(
         Sequences(part, name=f"{name} ({split})", labels=[f"{split} {number}" for number in range(len(part))])
         for split, part in zip(splits, rolls, strict=True)
     ]
-    bounds = np.cumsum((0, *rows))
-    indices = SplitIndices(*(np.arange(first, last) for first, last in itertools.pairwise(bounds)))
+    indices = SplitIndices.consecutive(rows)
     source = Source(place, True, licence, _REFERENCE, "official splits, whole sequences")
     return SequenceSplits(name, *parts, indices, source)
 
@@ -138,11 +135,12 @@ def _read_copy(file: Path) -> tuple[list[np.ndarray], ...]:
 
 def _read_published(file: Path) -> tuple[list[np.ndarray], ...]:
     """One cell a song, one row a step, zeros and ones."""
-    cells, parts = read_mat_cells(file), []
+    cells, parts = read_mat(file), []
     with reading(file, "piano rolls in the cells traindata, validdata and testdata"):
         for split in ("traindata", "validdata", "testdata"):
-            for roll in cells[split]:
+            rolls = [np.asarray(roll) for roll in cells[split].ravel()]
+            for roll in rolls:
                 if roll.ndim != 2 or roll.shape[1] != NUM_NOTES or not bool(np.all((roll == 0) | (roll == 1))):
                     raise ValueError(f"{split} holds something else than zeros and ones for {NUM_NOTES} notes.")
-            parts.append([roll.astype(np.uint8) for roll in cells[split]])
+            parts.append([roll.astype(np.uint8) for roll in rolls])
     return tuple(parts)

@@ -13,7 +13,7 @@ from ..results import BadInputError
 from ._download import Progress, RemoteFile, official_files
 from ._order import permutation
 from ._places import data_cache_folder, holds, kept_arrays, local_folder, reading
-from ._sparse_rows import SparseRows
+from ._rows import SparseRows
 from ._splits import SPLIT_SEED, Official, Source, Splits, divide, take
 
 _LEWIS = "http://www.ai.mit.edu/projects/jmlr/papers/volume5/lewis04a/a12-token-files/"

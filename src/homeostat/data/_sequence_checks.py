@@ -150,11 +150,7 @@ def expect_same(fits: bool, expected: str, got: str, advice: str) -> None:
 
 
 def check_parts(parts: Parts) -> None:
-    """Check every sequence, reading every number once.
-
-    Raises:
-        BadInputError: the first thing that is wrong, with the sequence and the step.
-    """
+    """Check every sequence, reading every number once."""
     first = parts.values[0]
     for number, values in enumerate(parts.values):
         where = f"sequence {parts.labels[number]!r} (number {number} from 0) of {parts.name}"
@@ -213,11 +209,7 @@ def _check_values(where: str, values: np.ndarray, observed: np.ndarray | None) -
 
 
 def check_times(where: str, times: np.ndarray, length: int) -> None:
-    """Check that times are finite and rise strictly.
-
-    Raises:
-        BadInputError: they do not, or there are too many or few.
-    """
+    """Check that times are finite and rise strictly."""
     if times.shape != (length,) or times.dtype.kind not in "iuf":
         raise BadInputError(
             f"Expected {length} times for {where}, one a step, got {times.dtype} of shape {times.shape}."
