@@ -129,15 +129,6 @@ def test_samples_have_the_moments(prior, key):
     assert _within(products, expected)
 
 
-def test_the_expected_log_likelihood_agrees_with_monte_carlo(prior, key):
-    regressors, target = jnp.array([0.5, -1.0, 1.0]), jnp.array([0.2, 0.4])
-    draws = _samples(prior, key, 20_000)
-    values = jax.vmap(lambda w, factor: dist.MultivariateNormal(w @ regressors, scale_tril=factor).log_prob(target))(
-        draws.coefficients, draws.scale_tril
-    )
-    assert _within(values, prior.expected_log_likelihood(regressors, target))
-
-
 @pytest.mark.parametrize("size", [0.0, 1.0, 4.0])
 def test_the_information_gain_agrees_with_monte_carlo(prior, key, size):
     """I = E[log p(y | w, W, Sigma) - log p(y | w)] over (W, Sigma) from the belief and y from the likelihood."""

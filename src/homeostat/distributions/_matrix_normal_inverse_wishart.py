@@ -171,12 +171,6 @@ class MatrixNormalInverseWishart(eqx.Module):
         scale = self.scale_tril * jnp.sqrt((1.0 + self.uncertainty(regressors)) / freedom)
         return dist.MultivariateStudentT(freedom, self.mean @ regressors, scale)
 
-    def expected_log_likelihood(self, regressors: Float[Array, " k"], target: Float[Array, " d"]) -> Scalar:
-        """E_{W, Sigma}[log N(y; W w, Sigma)], in nats."""
-        residual = solve_triangular(self.scale_tril, target - self.mean @ regressors, lower=True)
-        quadratic = self.degrees * jnp.sum(residual**2) + self.dim * self.uncertainty(regressors)
-        return -0.5 * (self.dim * math.log(2.0 * math.pi) + self._expected_log_determinant() + quadratic)
-
     def information_gain(self, regressors: Float[Array, " k"]) -> Scalar:
         """I[(W, Sigma); y | w] = H[p(y | w)] - E[H[N(y; W w, Sigma)]], what one observation is expected to teach.
 
