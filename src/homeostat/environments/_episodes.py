@@ -65,6 +65,10 @@ class _AbstractEpisodes(AbstractEnvironment[PyTree]):
     def observation_spec(self):
         return self.environment.observation_spec
 
+    @property
+    def resets(self):
+        return self.environment.resets
+
 
 class TimedState(NamedTuple):
     """A state and its age.
@@ -122,6 +126,10 @@ class AutoReset(_AbstractEpisodes):
     """
 
     environment: AbstractEnvironment
+
+    @property
+    def resets(self):
+        return True
 
     def initial(self, *, key):
         return self.environment.initial(key=key)
