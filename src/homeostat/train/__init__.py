@@ -28,14 +28,12 @@ from ._callback import (
     SegmentReport as SegmentReport,
 )
 from ._checkpoint import (
-    CHECKPOINT_FORMAT as CHECKPOINT_FORMAT,
-    Checkpoint as Checkpoint,
     has_checkpoint as has_checkpoint,
     load_checkpoint as load_checkpoint,
     remove_checkpoint as remove_checkpoint,
     save_checkpoint as save_checkpoint,
 )
-from ._fit import FitResult as FitResult, TrainRecord as TrainRecord, TrainState as TrainState, fit as fit
+from ._fit import FitResult as FitResult, TrainState as TrainState, fit as fit
 from ._loader import (
     AbstractLoader as AbstractLoader,
     FullBatch as FullBatch,
@@ -44,8 +42,6 @@ from ._loader import (
 )
 from ._loss_descent import (
     LossDescent as LossDescent,
-    LossDescentState as LossDescentState,
-    LossMetrics as LossMetrics,
 )
 from ._record import (
     JsonLines as JsonLines,

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from cuthbertlib.resampling import Resampling, ess_decorator
 
-from ...core import AbstractFilter, AbstractSequentialModel, FilterInfo
+from ...core import AbstractFilter, AbstractSequentialModel, FilterInfo, require_key
 from ...distributions import any_observed, gaussian_moments, is_gaussian, known_entries, partial_log_prob
 from ...models.sequential import Conditioned, with_own_noise
 from ...objectives import Evidence, FreeEnergy
@@ -182,10 +182,7 @@ class GuidedParticle(AbstractFilter):
 
     def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> ParticleBelief:
         """Particles from the prior; they are random, so a key is needed."""
-        if key is None:
-            raise BadInputError(
-                "Expected a key: the first particles are drawn from the prior. Pass key=jax.random.key(...)."
-            )
+        key = require_key(key, "the first particles are drawn from the prior")
         past = first_past(model, self.num_particles)
         particles = _draw(model, past.carry, key)
         equal = jnp.full(

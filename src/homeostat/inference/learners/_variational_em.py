@@ -31,15 +31,7 @@ class IndexedData(NamedTuple):
 
 @final
 class EachDatum(AbstractProblem):
-    """The mean free energy of data whose posteriors go on from where they were; what is carried is their parameters.
-
-    Attributes:
-        first: parameters of q_n for every datum, with a leading axis over the data.
-        engine: runs `num_steps` on every datum of a batch; no gradient flows through it.
-        family: of q_n.
-        expectation: rule for the expected energy.
-        num_steps: engine steps for a batch.
-    """
+    """The mean free energy of data whose posteriors go on from where they were; what is carried is their parameters."""
 
     first: PyTree
     engine: AbstractEngine

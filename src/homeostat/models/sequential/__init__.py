@@ -10,7 +10,7 @@ from ._linear_dynamics import (
     AffineStep as AffineStep,
     LinearDynamics as LinearDynamics,
 )
-from ._linear_gaussian import LinearGaussian as LinearGaussian, Measurement as Measurement, Trajectory as Trajectory
+from ._linear_gaussian import LinearGaussian as LinearGaussian, Measurement as Measurement
 from ._maps import (
     AffineMap as AffineMap,
     Diffusion as Diffusion,
@@ -38,7 +38,6 @@ from ._state_emissions import (
 from ._state_space import StateSpace as StateSpace
 from ._switching_linear import (
     RegimeMixture as RegimeMixture,
-    RegimeState as RegimeState,
     SwitchingLinear as SwitchingLinear,
     split_regime as split_regime,
 )
@@ -54,7 +53,7 @@ from ._systems import (
     stochastic_volatility as stochastic_volatility,
     univariate_growth as univariate_growth,
 )
-from ._timed_action import TimedAction as TimedAction, pad_actions as pad_actions
+from ._timed_action import TimedAction as TimedAction, pad_actions as pad_actions, sequence_length as sequence_length
 from ._transitions import (
     AbstractTransitions as AbstractTransitions,
     ControlledTransitions as ControlledTransitions,
@@ -65,7 +64,6 @@ from ._validation import scale_tril_of as scale_tril_of
 from ._with_noise import WithNoise as WithNoise, measured as measured, with_own_noise as with_own_noise
 from .deep import (
     OUTPUT_LOG_VARIANCE as OUTPUT_LOG_VARIANCE,
-    SPEECH_BIN_WIDTH as SPEECH_BIN_WIDTH,
     SRNN as SRNN,
     SRNN_MUSIC as SRNN_MUSIC,
     SRNN_SPEECH as SRNN_SPEECH,
@@ -73,16 +71,13 @@ from .deep import (
     SVG_KTH as SVG_KTH,
     SVG_MOVING_DIGITS as SVG_MOVING_DIGITS,
     SVG_ROBOT as SVG_ROBOT,
-    VIDEO_BIN_WIDTH as VIDEO_BIN_WIDTH,
     VRNN as VRNN,
     VRNN_LOG_VARIANCE as VRNN_LOG_VARIANCE,
     VRNN_SPEECH as VRNN_SPEECH,
     ConditionalNormal as ConditionalNormal,
     DeepMarkov as DeepMarkov,
-    FastLevel as FastLevel,
     GatedTransition as GatedTransition,
     Readout as Readout,
-    SlowLevel as SlowLevel,
     SRNNCarry as SRNNCarry,
     SRNNSizes as SRNNSizes,
     SVGCarry as SVGCarry,

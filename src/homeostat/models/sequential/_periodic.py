@@ -58,11 +58,3 @@ class Periodic(eqx.Module):
     def nearest(self, value: Float[Array, "... d"], reference: Float[Array, "... d"]) -> Float[Array, "... d"]:
         """The branch of `value` nearest to `reference`, coordinate by coordinate."""
         return reference + self.wrap(value - reference)
-
-    def unwrap(self, sequence: Float[Array, "time d"]) -> Float[Array, "time d"]:
-        """A sequence on the cover: each step is the shortest way from the one before; the first value stays.
-
-        True to the motion as long as it turns by less than half a period in one step.
-        """
-        steps = self.wrap(jnp.diff(sequence, axis=0))
-        return jnp.concatenate([sequence[:1], sequence[:1] + jnp.cumsum(steps, axis=0)])

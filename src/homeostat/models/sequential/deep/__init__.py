@@ -3,8 +3,6 @@
 from ._deep_markov import DeepMarkov as DeepMarkov, GatedTransition as GatedTransition, deep_markov as deep_markov
 from ._densities import (
     OUTPUT_LOG_VARIANCE as OUTPUT_LOG_VARIANCE,
-    SPEECH_BIN_WIDTH as SPEECH_BIN_WIDTH,
-    VIDEO_BIN_WIDTH as VIDEO_BIN_WIDTH,
     VRNN_LOG_VARIANCE as VRNN_LOG_VARIANCE,
     music_density as music_density,
     speech_density as speech_density,
@@ -29,8 +27,6 @@ from ._svg import (
     svg as svg,
 )
 from ._two_timescales import (
-    FastLevel as FastLevel,
-    SlowLevel as SlowLevel,
     TwoTimescales as TwoTimescales,
     TwoTimescalesCarry as TwoTimescalesCarry,
     two_timescales as two_timescales,
