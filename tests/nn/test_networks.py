@@ -14,7 +14,6 @@ from homeostat.nn import (
     ConvolutionalDecoder,
     ConvolutionalEncoder,
     Dense,
-    Flattened,
     HighwayMLP,
     LayerNorm,
     PatchEmbedding,
@@ -105,7 +104,6 @@ def test_encoder_and_decoder_have_the_shapes_they_say_and_learn_everywhere(key):
     decoder = ConvolutionalDecoder(7, 16, key=key, channels=(4, 5), width=8)
     image = jr.normal(jr.key(7), (16, 16))
     assert encoder(image).shape == (7,) and decoder(encoder(image)).shape == (16, 16)
-    assert Flattened(16, 7, key=key, width=8)(image).shape == (7,)
 
     def loss(pair):
         return jnp.sum((pair[1](pair[0](image)) - image) ** 2)
@@ -125,8 +123,6 @@ def test_wrong_sizes_are_refused(key):
         HighwayMLP(3, 2, 4, 0, key=key)
     with pytest.raises(BadInputError, match="'out_size'"):
         Dense(3, 0, key=key)
-    with pytest.raises(BadInputError, match="multiple of the pool"):
-        Flattened(9, 3, key=key)
 
 
 @pytest.mark.parametrize("order", [1, 2, 4])

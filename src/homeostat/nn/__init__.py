@@ -5,7 +5,6 @@ from ._convolution import (
     Convolution as Convolution,
     ConvolutionalDecoder as ConvolutionalDecoder,
     ConvolutionalEncoder as ConvolutionalEncoder,
-    Flattened as Flattened,
     PatchEmbedding as PatchEmbedding,
     PatchExpansion as PatchExpansion,
 )
@@ -18,8 +17,6 @@ from ._dense import (
 )
 from ._features import RELU_GAIN as RELU_GAIN, Features as Features, clipped_leaky_relu as clipped_leaky_relu
 from ._images import (
-    DCGAN_CHANNELS as DCGAN_CHANNELS,
-    VGG_STACKS as VGG_STACKS,
     DCGANDecoder as DCGANDecoder,
     DCGANEncoder as DCGANEncoder,
     GroupNorm as GroupNorm,

@@ -216,26 +216,3 @@ class ConvolutionalDecoder(eqx.Module):
         grid = self.activation(self.middle(grid))
         grid = self.activation(self.smoothing(grid))
         return self.output(grid)[:, :, 0]
-
-
-@final
-class Flattened(eqx.Module):
-    """A dense encoder of images averaged over squares: the cheapest reader of an image.
-
-    Attributes:
-        head: dense layers.
-        pool: side of the squares, pixels.
-    """
-
-    head: MLP
-    pool: int = eqx.field(static=True)
-
-    def __init__(self, size: int, out_size: int, *, key: Key, pool: int = 2, width: int = 256, depth: int = 2):
-        if size % pool:
-            raise BadInputError(f"Expected a size that is a multiple of the pool {pool}, got {size}.")
-        self.head = MLP((size // pool) ** 2, out_size, width, depth, key=key)
-        self.pool = pool
-
-    def __call__(self, image: Float[Array, "size size"]) -> Float[Array, " out"]:
-        cells = image.shape[0] // self.pool
-        return self.head(image.reshape(cells, self.pool, cells, self.pool).mean((1, 3)).ravel())
