@@ -52,7 +52,6 @@ def test_certain_paths_cost_what_the_sum_says(key):
     steps, last = quadratic_cost(actions, 0.0, 0.0)
     np.testing.assert_allclose(account.cost, steps, atol=AUTODIFF)
     np.testing.assert_allclose(account.energy_nats, (steps.sum() + last) / 0.5, atol=AUTODIFF)
-    np.testing.assert_allclose(account.predicted_deviation, 0.0, atol=AUTODIFF)
 
 
 def test_expected_cost_of_uncertain_paths(key):

@@ -91,20 +91,26 @@ def fetch(
 
 
 def official_files(
-    remotes: tuple[RemoteFile, ...], name: str, folder: str | os.PathLike[str] | None, progress: Progress | None
-) -> tuple[Path, ...]:
-    """The official files of a data set: from its local folder if all are there, else from the cache or the network."""
+    remotes: tuple[RemoteFile, ...],
+    name: str,
+    folder: str | os.PathLike[str] | None,
+    progress: Progress | None,
+    origin: str,
+) -> tuple[tuple[Path, ...], str]:
+    """The official files of a data set, from its local folder if all are there, else from the cache or the network; and where
+    they came from, that folder or `origin`.
+    """
     local = local_folder(name, folder)
     names = tuple(remote.name for remote in remotes)
     if local is not None and holds(local, *names):
-        return tuple(fetch(remote, folder=local) for remote in remotes)
+        return tuple(fetch(remote, folder=local) for remote in remotes), str(local)
     if folder is not None:
         missing = ", ".join(file for file in names if not holds(local, file))
         raise BadInputError(
             f"Expected a packed copy or the official files in {local}; of the official files it lacks {missing}. Put "
             f"them there, or leave the argument folder out to download them."
         )
-    return tuple(fetch(remote, folder=data_cache_folder() / name, progress=progress) for remote in remotes)
+    return tuple(fetch(remote, folder=data_cache_folder() / name, progress=progress) for remote in remotes), origin
 
 
 def _receive(remote: RemoteFile, part: Path, file: Path, progress: Progress | None) -> None:

@@ -64,7 +64,7 @@ def load_mnist(
         place, arrays = str(local), [read_xz(local / name) for name in _COPY]
         files = tuple(local / name for name in _COPY)
     else:
-        place, files = _MNIST, official_files(MNIST_FILES, "mnist", folder, progress)
+        files, place = official_files(MNIST_FILES, "mnist", folder, progress, _MNIST)
         arrays = [read_idx(file) for file in files]
     shapes = ((NUM_TRAIN, 28, 28), (NUM_TRAIN,), (NUM_TEST, 28, 28), (NUM_TEST,))
     for file, array, shape in zip(files, arrays, shapes, strict=True):
@@ -110,10 +110,8 @@ def load_binarized_mnist(folder: str | os.PathLike[str] | None = None, *, progre
             packed = expect_array(local / name, read_xz(local / name), (num_rows, 98), np.uint8)
             parts.append(np.unpackbits(packed, axis=1).reshape(-1, 28, 28))
     else:
-        place, parts = _LAROCHELLE + "*.amat", []
-        files = official_files(BINARIZED_FILES, "binarized_mnist", folder, progress)
-        for file, num_rows in zip(files, BINARIZED_ROWS, strict=True):
-            parts.append(_read_amat(file, num_rows))
+        files, place = official_files(BINARIZED_FILES, "binarized_mnist", folder, progress, _LAROCHELLE + "*.amat")
+        parts = [_read_amat(file, num_rows) for file, num_rows in zip(files, BINARIZED_ROWS, strict=True)]
     source = Source(
         place, True, f"derived from MNIST ({_LICENCE})", "Larochelle and Murray (2011)", "official splits, fixed pixels"
     )

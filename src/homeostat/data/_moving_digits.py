@@ -121,7 +121,7 @@ def load_moving_mnist(
     num_train: int = 10_000,
     num_validation: int = 1_000,
     num_test: int = 1_000,
-    bouncing: Bouncing | None = None,
+    bouncing: Bouncing = Bouncing(),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SequenceSplits:
@@ -137,7 +137,7 @@ def load_moving_mnist(
         num_train: training sequences.
         num_validation: validation sequences.
         num_test: test sequences.
-        bouncing: how digits move; two digits in 64 x 64 pixels if left out.
+        bouncing: how digits move; two digits in 64 x 64 pixels by default.
         seed: of the sequences.
         progress: told how far the download of MNIST is.
 
@@ -148,12 +148,11 @@ def load_moving_mnist(
         Srivastava, Mansimov and Salakhutdinov (2015), Unsupervised learning of video representations using LSTMs.
     """
     mnist = load_mnist(folder, progress=progress)
-    motion = Bouncing() if bouncing is None else bouncing
     sizes = (num_train, num_validation, num_test)
     parts = []
     for number, (split, size) in enumerate(zip((mnist.train, mnist.validation, mnist.test), sizes, strict=True)):
         name = f"moving MNIST ({('training', 'validation', 'test')[number]})"
-        parts.append(MovingDigits(np.asarray(split.observations), size, num_frames, motion, (seed, number), name))
+        parts.append(MovingDigits(np.asarray(split.observations), size, num_frames, bouncing, (seed, number), name))
     note = "drawn from MNIST; digits of one split of MNIST are in one split here"
     source = Source(mnist.source.place, True, "derived from MNIST (CC BY-SA 3.0)", "Srivastava et al. (2015)", note)
     return SequenceSplits("moving_mnist", *parts, SplitIndices.consecutive(sizes), source)

@@ -107,9 +107,7 @@ def load_natural_video(
         place, films = str(local), _read_copies(local)
     else:
         remotes = tuple(clip.remote for clip in CLIPS)
-        files = official_files(remotes, "natural_video", folder, progress)
-        here = holds(local, *(remote.name for remote in remotes))
-        place = str(local) if here else f"{_INTEL} and {_SCIKIT}"
+        files, place = official_files(remotes, "natural_video", folder, progress, f"{_INTEL} and {_SCIKIT}")
         opened = (open_film(file, show(Frames(SIDE, SIDE)), "64 x 64") for file in files)
         films = {
             clip.label: (film.frames[:: clip.every], film.times[:: clip.every])

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..results import BadInputError
 from ._download import Progress, official_files, remote_files
@@ -83,8 +84,7 @@ def load_newsgroups20(
     if local is not None and holds(local, copy):
         place, (official, vocabulary) = str(local), _read_copy(local / copy, num_words)
     else:
-        place = str(local) if holds(local, *(remote.name for remote in remotes)) else _CLEAN if clean else _ECRTM
-        files = official_files(remotes, "newsgroups20", folder, progress)
+        files, place = official_files(remotes, "newsgroups20", folder, progress, _CLEAN if clean else _ECRTM)
         official, vocabulary = _read_clean(files) if clean else _read_labelled(files)
     rows = len(official.train), len(official.test)
     expected = CLEAN_ROWS if clean else LABELLED_ROWS
@@ -107,13 +107,7 @@ def _read_copy(file: Path, num_words: int) -> tuple[Official, tuple[str, ...]]:
     arrays = read_archive(file)
     with reading(file, "word counts"):
         train, test = (
-            SparseRows(
-                arrays[f"{part}_indptr"].astype(np.int64),
-                arrays[f"{part}_word"],
-                arrays[f"{part}_count"],
-                num_words,
-                str(file),
-            )
+            _sparse(arrays[f"{part}_indptr"], arrays[f"{part}_word"], arrays[f"{part}_count"], num_words, file)
             for part in ("train", "test")
         )
         vocabulary = tuple(arrays["vocab"].tolist())
@@ -142,13 +136,7 @@ def _read_pairs(file: Path) -> SparseRows:
                 columns.append(int(word))
                 counts.append(int(count))
             starts.append(len(columns))
-        return SparseRows(
-            np.array(starts, np.int64),
-            np.array(columns, np.uint16),
-            np.array(counts, np.uint16),
-            CLEAN_WORDS,
-            str(file),
-        )
+        return _sparse(starts, columns, counts, CLEAN_WORDS, file)
 
 
 def _read_labelled(files: tuple[Path, ...]) -> tuple[Official, tuple[str, ...]]:
@@ -157,18 +145,15 @@ def _read_labelled(files: tuple[Path, ...]) -> tuple[Official, tuple[str, ...]]:
     for file in files[:2]:
         arrays = read_archive(file)
         with reading(file, "compressed sparse rows"):
-            rows.append(
-                SparseRows(
-                    arrays["indptr"].astype(np.int64),
-                    arrays["indices"].astype(np.uint16),
-                    arrays["data"].astype(np.uint16),
-                    LABELLED_WORDS,
-                    str(file),
-                )
-            )
+            rows.append(_sparse(arrays["indptr"], arrays["indices"], arrays["data"], LABELLED_WORDS, file))
     for file in files[2:4]:
         with reading(file, "one label a line"):
             labels.append(np.array(file.read_text(encoding="ascii").split(), np.uint8))
     with reading(files[4], "one word a line"):
         vocabulary = tuple(files[4].read_text(encoding="utf-8").split())
     return Official(rows[0], labels[0], rows[1], labels[1]), vocabulary
+
+
+def _sparse(starts: ArrayLike, columns: ArrayLike, counts: ArrayLike, num_words: int, file: Path) -> SparseRows:
+    words = (np.asarray(columns).astype(np.uint16), np.asarray(counts).astype(np.uint16))
+    return SparseRows(np.asarray(starts).astype(np.int64), *words, num_words, str(file))

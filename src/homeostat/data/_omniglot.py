@@ -62,7 +62,7 @@ def load_omniglot(
             labels = read_archive(local / _COPY[1])["class_id"].astype(np.int64)
         file = local / _COPY[0]
     else:
-        place, files = _LAKE, official_files(OMNIGLOT_FILES, "omniglot", folder, progress)
+        files, place = official_files(OMNIGLOT_FILES, "omniglot", folder, progress, _LAKE)
         file = data_cache_folder() / "omniglot" / "drawings_28.npz"
         arrays = kept_arrays(file, lambda: _read_drawings(files))
         images, labels = arrays["images"], arrays["labels"]

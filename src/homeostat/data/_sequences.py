@@ -13,7 +13,7 @@ import numpy as np
 from ..results import BadInputError
 from ..typing import Any
 from ._rows import checked_indices
-from ._sequence_checks import Parts, check_parts, expect_same
+from ._sequence_checks import Parts, check_parts
 
 _BLOCK_BYTES = 1 << 22
 
@@ -163,12 +163,11 @@ class Sequences(AbstractSequences):
             timed=parts.times is not None,
             columns=tuple(columns),
         )
-        expect_same(
-            not self.columns or self.shape == (len(self.columns),),
-            f"a column for each entry of a step of {name}",
-            f"{len(self.columns)} for the shape {self.shape}",
-            "pass as many",
-        )
+        if self.columns and self.shape != (len(self.columns),):
+            raise BadInputError(
+                f"Expected a column for each entry of a step of {name}, got {len(self.columns)} for the shape {self.shape}: "
+                f"pass as many."
+            )
 
     def times(self, index: int) -> np.ndarray | None:
         checked_part(self, index, 0, None)
@@ -225,9 +224,8 @@ def require_step_shape(sequences: AbstractSequences, shape: tuple[int, ...], *, 
     Raises:
         BadInputError: the shapes differ.
     """
-    expect_same(
-        sequences.shape == tuple(shape),
-        f"steps of shape {tuple(shape)}, as {of} was made for",
-        f"steps of shape {sequences.shape} in {sequences.name}",
-        "pass data with the same columns in the same order",
-    )
+    if sequences.shape != tuple(shape):
+        raise BadInputError(
+            f"Expected steps of shape {tuple(shape)}, as {of} was made for, got steps of shape {sequences.shape} in "
+            f"{sequences.name}: pass data with the same columns in the same order."
+        )

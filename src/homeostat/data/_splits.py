@@ -93,11 +93,8 @@ def train_validation_split(observations: np.ndarray | AbstractRows, fraction: fl
         seed: of the division.
     """
     indices = split_rows(len(observations), validation=fraction, test=0.0, seed=seed)
-    if isinstance(observations, AbstractRows):
-        return TrainValidation(
-            observations.select(indices.train), observations.select(indices.validation), indices
-        )  # fmt: skip
-    return TrainValidation(observations[indices.train], observations[indices.validation], indices)
+    part = observations.select if isinstance(observations, AbstractRows) else observations.__getitem__
+    return TrainValidation(part(indices.train), part(indices.validation), indices)
 
 
 class Split(NamedTuple):

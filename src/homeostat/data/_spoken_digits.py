@@ -69,8 +69,7 @@ def load_spoken_digits(
     if local is not None and holds(local, *_COPY):
         place, (labels, lengths, audio) = str(local), _read_copy(local)
     else:
-        (file,) = official_files(DIGITS_FILES, "fsdd", folder, progress)
-        place = str(file.parent) if holds(local, file.name) else DIGITS_FILES[0].url
+        (file,), place = official_files(DIGITS_FILES, "fsdd", folder, progress, DIGITS_FILES[0].url)
         kept = kept_arrays(data_cache_folder() / "fsdd" / "recordings.npz", lambda: _read_recordings(file))
         labels, lengths, audio = tuple(kept["labels"].tolist()), kept["lengths"], kept["audio"]
     found = hashlib.sha256(np.ascontiguousarray(audio, "<i2")).hexdigest()

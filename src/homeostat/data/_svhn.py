@@ -6,7 +6,7 @@ import numpy as np
 
 from ._download import Progress, official_files, remote_files
 from ._packed import read_mat
-from ._places import expect_array, holds, local_folder, reading
+from ._places import expect_array, reading
 from ._splits import Official, Source, Splits, divide
 
 _STANFORD = "http://ufldl.stanford.edu/housenumbers/"
@@ -42,10 +42,9 @@ def load_svhn(
         Netzer, Wang, Coates, Bissacco, Wu and Ng (2011), Reading digits in natural images with unsupervised feature
         learning.
     """
-    local = local_folder("svhn", folder)
-    here = holds(local, *(remote.name for remote in SVHN_FILES))
+    files, place = official_files(SVHN_FILES, "svhn", folder, progress, _STANFORD)
     parts = []
-    for file, num_rows in zip(official_files(SVHN_FILES, "svhn", folder, progress), (NUM_TRAIN, NUM_TEST), strict=True):
+    for file, num_rows in zip(files, (NUM_TRAIN, NUM_TEST), strict=True):
         arrays = read_mat(file)
         with reading(file, "the arrays X and y"):
             images, labels = arrays["X"], arrays["y"].reshape(-1).astype(np.uint8)
@@ -53,7 +52,7 @@ def load_svhn(
         expect_array(file, labels, (num_rows,), np.uint8)
         parts += [np.ascontiguousarray(np.moveaxis(images, -1, 0)), labels % 10]
     source = Source(
-        str(local) if here else _STANFORD,
+        place,
         True,
         "non-commercial use",
         "Netzer et al. (2011), Reading digits in natural images with unsupervised feature learning",

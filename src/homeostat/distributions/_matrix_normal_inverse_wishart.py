@@ -24,7 +24,7 @@ import jax.random as jr
 import numpyro.distributions as dist
 from cuthbertlib.linalg import tria
 from jax.scipy.linalg import solve_triangular
-from jax.scipy.special import digamma, gammaln, multigammaln
+from jax.scipy.special import digamma, gammaln
 
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Key, Scalar
@@ -180,14 +180,6 @@ class MatrixNormalInverseWishart(eqx.Module):
             Mutual information in nats, never negative.
         """
         return self._predictive_entropy(regressors) - self._expected_noise_entropy()
-
-    def log_normalizer(self) -> Scalar:
-        """log Z: its increase over an update, less (d / 2) log(2 pi) a datum, is the data's log marginal likelihood."""
-        dim = self.dim
-        log_precision = 2.0 * jnp.sum(jnp.log(jnp.diagonal(self.precision_tril)))
-        log_scale = 2.0 * jnp.sum(jnp.log(jnp.diagonal(self.scale_tril)))
-        wishart = 0.5 * self.degrees * (dim * math.log(2.0) - log_scale) + multigammaln(0.5 * self.degrees, dim)
-        return wishart - 0.5 * dim * log_precision
 
     def sample(self, *, key: Key) -> RegressionSample:
         """One regression (W, noise factor) from the distribution, by Bartlett's decomposition."""

@@ -94,14 +94,7 @@ class InferenceGaps(NamedTuple):
 
     def means(self) -> InferenceGapMeans:
         """Averages over rows."""
-        parts = (
-            self.inference_nats,
-            self.amortization_nats,
-            self.approximation_nats,
-            self.richer_family_nats,
-            self.remaining_nats,
-        )
-        return InferenceGapMeans(*(mean_with_error(part) for part in parts))
+        return InferenceGapMeans(*(mean_with_error(getattr(self, name)) for name in InferenceGapMeans._fields))
 
 
 @eqx.filter_jit
@@ -115,7 +108,7 @@ def inference_gaps(
     num_steps: int = 1,
     num_samples: int = 5_000,
     reference: AbstractFamily | None = None,
-    long_run: ReferenceOptimum | None = None,
+    long_run: ReferenceOptimum = ReferenceOptimum(),
     objective: AbstractObjective | None = None,
     start: Params | None = None,
     batch_size: int = 16,
@@ -147,7 +140,6 @@ def inference_gaps(
     start = family.init() if start is None else start
     objective = FreeEnergy(model) if objective is None else objective
     reference = reference.given(model.initial())
-    long_run = ReferenceOptimum() if long_run is None else long_run
 
     def gaps_of_row(row: tuple[Observation, Key]) -> InferenceGaps:
         observation, row_key = row

@@ -74,14 +74,10 @@ class ReturnInfo(NamedTuple):
     Attributes:
         energy_nats: expected total cost divided by the temperature.
         cost: expected cost of each step, in the cost's unit.
-        predicted_mean: mean of the sampled states after each step.
-        predicted_deviation: their standard deviation.
     """
 
     energy_nats: Scalar
     cost: Float[Array, " horizon"]
-    predicted_mean: Float[Array, "horizon d"]
-    predicted_deviation: Float[Array, "horizon d"]
 
 
 def _no_terminal_cost(state: State) -> Scalar:
@@ -146,9 +142,8 @@ class PathEnergy(AbstractPlanEnergy):
             smooth = jnp.issubdtype(jnp.result_type(start.state), jnp.inexact)
             plan = value if smooth else _not_differentiable(value)
             states = imagine(args.model, start, plan, key=walk_key).state
-            return states, jax.vmap(self.cost)(states, plan), self.terminal_cost(states[-1])
+            return jax.vmap(self.cost)(states, plan), self.terminal_cost(states[-1])
 
-        states, costs, terminal = jax.vmap(path)(jr.split(key, self.num_paths))
+        costs, terminal = jax.vmap(path)(jr.split(key, self.num_paths))
         expected = jnp.mean(costs, axis=0)
-        energy = (jnp.sum(expected) + jnp.mean(terminal)) / self.temperature
-        return ReturnInfo(energy, expected, jnp.mean(states, axis=0), jnp.std(states, axis=0))
+        return ReturnInfo((jnp.sum(expected) + jnp.mean(terminal)) / self.temperature, expected)

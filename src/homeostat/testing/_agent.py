@@ -1,10 +1,12 @@
 """Laws of agents and of controllers."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.random as jr
 
-from ..core import AbstractAgent, AbstractController, PlanningContext
+from ..core import AbstractAgent, AbstractController, Decision, PlanningContext
 from ..typing import Key, Observation, PyTree
 from ._assertions import assert_finite, assert_same_structure, check_transforms
 from ._tolerances import Tolerances
@@ -24,12 +26,8 @@ def check_agent(
     """
     name = type(agent).__name__
     init_key, first, second, scan_key = jr.split(key, 4)
-    state, static = eqx.partition(eqx.filter_jit(lambda k: agent.init(key=k))(init_key), eqx.is_array)
-
-    def act(current: PyTree, k: Key) -> tuple[PyTree, PyTree, PyTree]:
-        decision, after = agent.act(eqx.combine(current, static), observation, key=k)
-        return decision.action, eqx.filter(decision.info, eqx.is_array), eqx.filter(after, eqx.is_array)
-
+    start = eqx.filter_jit(lambda k: agent.init(key=k))(init_key)
+    state, act = _decisions(start, lambda state, k: agent.act(state, observation, key=k))
     compiled = check_transforms(act, (state, first), (state, second), tolerances, f"{name}.act")
     action, info, after = compiled(state, first)
     assert_same_structure(after, state, f"{name}.act: preserves the state's structure")
@@ -59,13 +57,20 @@ def check_controller(
     """
     name = type(controller).__name__
     first, second = jr.split(key)
-    carry, static = eqx.partition(eqx.filter_jit(controller.init)(), eqx.is_array)
-
-    def act(current: PyTree, k: Key) -> tuple[PyTree, PyTree, PyTree]:
-        decision, after = controller.act(context, eqx.combine(current, static), key=k)
-        return decision.action, eqx.filter(decision.info, eqx.is_array), eqx.filter(after, eqx.is_array)
-
+    start = eqx.filter_jit(controller.init)()
+    carry, act = _decisions(start, lambda carry, k: controller.act(context, carry, key=k))
     compiled = check_transforms(act, (carry, first), (carry, second), tolerances, f"{name}.act")
     action, info, after = compiled(carry, first)
     assert_same_structure(after, carry, f"{name}.act: preserves the carry's structure")
     assert_finite((action, info), f"{name}.act: action and evidence")
+
+
+def _decisions(start: PyTree, act: Callable[[PyTree, Key], tuple[Decision, PyTree]]) -> tuple[PyTree, Callable]:
+    """The arrays of a state, and what is decided in one: action, evidence and the arrays of the state after it."""
+    state, static = eqx.partition(start, eqx.is_array)
+
+    def decide(current: PyTree, k: Key) -> tuple[PyTree, PyTree, PyTree]:
+        decision, after = act(eqx.combine(current, static), k)
+        return decision.action, eqx.filter(decision.info, eqx.is_array), eqx.filter(after, eqx.is_array)
+
+    return state, decide

@@ -166,12 +166,17 @@ def amortized_variational_filter(
     References:
         Marino (thesis), Eq. 4.11 and Sec. 4.4, "Setup"; the code of Marino, Cvitkovic and Yue (2018).
     """
-    dim = _latents(model)
+    state, seen = example_of(model)
+    if len(state.shape) != 1:
+        raise BadInputError(
+            f"Expected a model whose latents are one vector, got shape {state.shape}: see `DiagonalGaussian`."
+        )
+    (dim,) = state.shape
     encodings = (Normalized(InferenceGradient(), 2, NORM_EPSILON), Normalized(Estimate(), 2, NORM_EPSILON))
     inputs = 4 * dim
     if reader is not None:
-        features = ObservationFeatures(reader)
-        encodings, inputs = (*encodings, Data(features)), inputs + _length(model, reader)
+        length = eqx.filter_eval_shape(lambda: reader(jnp.zeros(seen.shape, seen.dtype))).shape[0]
+        encodings, inputs = (*encodings, Data(ObservationFeatures(reader))), inputs + length
     network = HighwayMLP(inputs, update.outputs(2 * dim), width, depth, key=key)
     engine = Iterative(network, encodings, update, bound=bound)
     return _filter(engine, dim, num_samples, num_steps=num_steps)
@@ -184,20 +189,6 @@ def _filter(
     return VariationalFilter(
         engine, DiagonalGaussian(dim), num_steps, MonteCarlo(1), SampledHistories(num_samples), memory, start_at_prior
     )
-
-
-def _latents(model: AbstractSequentialModel) -> int:
-    shape = example_of(model)[0].shape
-    if len(shape) != 1:
-        raise BadInputError(
-            f"Expected a model whose latents are one vector, got shape {shape}: see `DiagonalGaussian`."
-        )
-    return shape[0]
-
-
-def _length(model: AbstractSequentialModel, reader: Callable[[Array], Float[Array, " f"]]) -> int:
-    seen = example_of(model)[1]
-    return eqx.filter_eval_shape(lambda: reader(jnp.zeros(seen.shape, seen.dtype))).shape[0]
 
 
 def _top(carry: VRNNCarry | SRNNCarry) -> Float[Array, " h"]:

@@ -100,16 +100,9 @@ class VariationalProposal(AbstractProposal):
         method, prior = self.method, model.initial()
         family = method.family.given(prior)
         start_key, key = jr.split(key)
-        posterior = infer(
-            FreeEnergy(model, method.expectation),
-            method.engine,
-            family,
-            evidence,
-            key=key,
-            params=method.start(model, family, key=start_key),
-            num_steps=method.num_steps,
-            throw=False,
-        )
+        start = method.start(model, family, key=start_key)
+        problem = (FreeEnergy(model, method.expectation), method.engine, family, evidence)
+        posterior = infer(*problem, key=key, params=start, num_steps=method.num_steps, throw=False)
         return Proposed(posterior.params, posterior.energy_nats)
 
     def distribution(self, params: PyTree, prior: Distribution) -> Distribution:
@@ -255,7 +248,7 @@ def _mean(prior: Distribution) -> Array:
     except NotImplementedError:
         pass
     raise BadInputError(
-        f"Expected predictions with a mean that is a state, got {type(prior).__name__}: pass lookahead=NoLookahead(), or AtBound() "
+        f"Expected predictions with a mean that is a state, got {type(prior).__name__}: pass lookahead=NoLookahead(), or BoundScore() "
         f"with a proposal that knows a bound."
     )
 

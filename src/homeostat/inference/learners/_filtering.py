@@ -185,7 +185,8 @@ class Filtering(AbstractProblem):
         chunks = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), sequences)
         keys = jr.split(key, time // size)
         first = fresh[None, :] & (jnp.arange(time // size) == 0)[:, None]
-        shapes = jax.eval_shape(lambda p: chunk(p, (_at(chunks, 0), fresh, key))[1], progress)
+        one = jax.tree.map(lambda leaf: leaf[0], chunks)
+        shapes = jax.eval_shape(lambda p: chunk(p, (one, fresh, key))[1], progress)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
         def body(carry: tuple[Progress, PyTree], inputs: Any) -> tuple[tuple[Progress, PyTree], None]:
@@ -369,10 +370,6 @@ def _nothing(tree: PyTree) -> PyTree:
 def _own(model: AbstractSequentialModel, own: PyTree | None) -> AbstractSequentialModel:
     """The model of one sequence: the learned one, or one like it with numbers of its own."""
     return model if own is None else eqx.combine(own, model)
-
-
-def _at(tree: PyTree, index: int) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def _choose(fresh: Bool[Array, " batch"], new: Array, old: Array) -> Array:

@@ -46,16 +46,8 @@ class EachDatum(AbstractProblem):
         objective = FreeEnergy(learned, self.expectation)
 
         def one(observation: Any, params: PyTree, key: Key) -> PyTree:
-            after = infer(
-                objective,
-                self.engine,
-                self.family,
-                Evidence(observation),
-                key=key,
-                params=params,
-                num_steps=self.num_steps,
-                throw=False,
-            ).params
+            problem = (objective, self.engine, self.family, Evidence(observation))
+            after = infer(*problem, key=key, params=params, num_steps=self.num_steps, throw=False).params
             # A datum whose inference failed keeps its last q, so that one bad step does not poison the model.
             fine = all_finite(after)
             return jax.tree.map(lambda new, old: jnp.where(fine, new, old), after, params)
