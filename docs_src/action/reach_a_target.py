@@ -26,7 +26,7 @@ search = active_inference(preference, plans, engine=CrossEntropy(128, 16), num_s
 
 for agent in (exhaustive, search):
     decision, carry = eqx.filter_jit(agent.act)(context, agent.init(), key=jax.random.key(0))
-    account = decision.info.account
+    account = decision.info.explanation
     print(decision.action, account.terms.risk_nats, account.terms.epistemic_nats)
     assert decision.action.tolist() == [1, -1]
     # The risk falls along the plan: each step leads nearer to what is preferred.

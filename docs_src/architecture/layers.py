@@ -38,15 +38,28 @@ def reaches(part):
     return uses[part].union(*(reaches(below) for below in uses[part]))
 
 
-rows = {}
-for part in sorted(parts):
-    rows.setdefault(level(part), []).append(part)
-top, width, height = max(rows), 108, 46
-place = {
-    part: (20 + 540 * (column + 1) / (len(row) + 1), 30 + (top - depth) * height)
-    for depth, row in rows.items()
-    for column, part in enumerate(row)
+COLUMNS = {
+    0: ("experiments", "agents", "environments", "flows", "testing", "nn"),
+    2: ("adapters", "metrics", "runs", "train"),
+    3: ("data", "viz"),
 }
+"""Columns of the parts beside the chain, which stands in column 1."""
+LATE = {"metrics", "train", "data", "viz"}
+"""Parts that stand right below what imports them; the others stand right above what they import."""
+
+STEP, WIDTH, HEIGHT = 124, 108, 24
+
+
+def column(part):
+    return next((number for number, members in COLUMNS.items() if part in members), 1)
+
+
+def row(part):
+    return min(row(other) for other in parts if part in uses[other]) - 1 if part in LATE else level(part)
+
+
+top = max(map(row, parts))
+place = {part: (74 + STEP * column(part), 30 + 46 * (top - row(part))) for part in sorted(parts)}
 # An arrow that follows from others is left out.
 arrows = [
     (upper, lower)
@@ -54,18 +67,27 @@ arrows = [
     for lower in sorted(uses[upper])
     if not any(lower in reaches(other) for other in uses[upper] - {lower})
 ]
-lines = [
-    f'<line x1="{place[a][0]:.0f}" y1="{place[a][1] + 12:.0f}" x2="{place[b][0]:.0f}" y2="{place[b][1] - 13:.0f}"/>'
-    for a, b in arrows
-]
+
+
+def line(upper, lower):
+    """From the lower edge of a box to the upper edge of another; beside the column where boxes stand between."""
+    (x1, y1), (x2, y2) = place[upper], place[lower]
+    y1, y2 = y1 + HEIGHT / 2, y2 - HEIGHT / 2 - 3
+    bend = -72 if x1 == x2 and y2 - y1 > 40 else 0
+    return f'<path d="M{x1} {y1:.0f} C{x1 + bend} {y1 + 22:.0f} {x2 + bend} {y2 - 22:.0f} {x2} {y2:.0f}"/>'
+
+
+lines = [line(*arrow) for arrow in arrows]
 boxes = [
-    f'<g><rect x="{x - width / 2:.0f}" y="{y - 12:.0f}" width="{width}" height="24" rx="5"/>'
-    f'<text x="{x:.0f}" y="{y + 4:.0f}">{part}</text></g>'
-    for part, (x, y) in sorted(place.items())
+    f'<rect x="{x - WIDTH // 2}" y="{y - HEIGHT // 2}" width="{WIDTH}" height="{HEIGHT}" rx="5"/>'
+    f'<text x="{x}" y="{y + 4}">{part}</text>'
+    for part, (x, y) in place.items()
 ]
-svg = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 580 {60 + top * height}" font-family="sans-serif" font-size="12">
-<rect width="580" height="{60 + top * height}" fill="#ffffff"/>
-<g stroke="#8a9a9a">{"".join(lines)}</g>
+size = (max(x for x, _ in place.values()) + 74, 60 + 46 * top)
+svg = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" font-family="sans-serif" font-size="12">
+<marker id="head" orient="auto" markerWidth="7" markerHeight="7" refX="3" refY="3"><path d="M0 0 L6 3 L0 6 z" fill="#607d8b"/></marker>
+<rect width="{size[0]}" height="{size[1]}" fill="#ffffff"/>
+<g stroke="#607d8b" fill="none">{"".join(lines).replace("<path", '<path marker-end="url(#head)"')}</g>
 <g fill="#e0f2f1" stroke="#00796b">{"".join(boxes).replace("<text", '<text fill="#102027" stroke="none" text-anchor="middle"')}</g>
 </svg>
 """

@@ -57,7 +57,7 @@ def test_rollout_maps_over_episodes_and_keeps_what_it_is_told(key):
             agent,
             key=key,
             num_steps=5,
-            keep=lambda step: step.decision.info.control.account.terms,
+            keep=lambda step: step.decision.info.control.explanation.terms,
             agent_state=agent.init_at(GaussianBelief(jnp.zeros(2), jnp.eye(2))),
             state=jnp.ones(2),
         )

@@ -87,7 +87,7 @@ def test_a_discrete_agent_chooses_by_the_enumerated_energy(functional, over_stat
     }
     best = min(energies, key=energies.__getitem__)
     assert tuple(int(action) for action in decision.info.actions) == best
-    np.testing.assert_allclose(decision.info.account.energy_nats, energies[best], atol=ALGEBRA)
+    np.testing.assert_allclose(decision.info.explanation.energy_nats, energies[best], atol=ALGEBRA)
 
 
 def test_an_impossible_state_may_be_forbidden(key):
@@ -100,7 +100,7 @@ def test_an_impossible_state_may_be_forbidden(key):
     decision, _ = controller.act(PlanningContext(model, Forward(), Forward().init(model)), controller.init(), key=key)
     after = np.einsum("s,ast->at", start, moves)[:, :2]
     energies = np.sum(after * np.log(after / 0.5), 1) - np.einsum("at,to->a", after, shows[:2] * np.log(shows[:2]))
-    np.testing.assert_allclose(decision.info.account.energy_nats, energies.min(), atol=ALGEBRA)
+    np.testing.assert_allclose(decision.info.explanation.energy_nats, energies.min(), atol=ALGEBRA)
 
 
 def linear():
@@ -117,7 +117,7 @@ def test_exact_filters_of_linear_models_give_the_closed_form(filter_, key):
     risk = 2 * 0.5 * (1.15 - 1.0 - np.log(1.15))
     ambiguity = 2 * 0.5 * np.log(2.0 * np.pi * np.e * 0.25)
     assert decision.action.tolist() == [1.0, 1.0]
-    np.testing.assert_allclose(decision.info.account.energy_nats, risk + ambiguity, atol=ALGEBRA)
+    np.testing.assert_allclose(decision.info.explanation.energy_nats, risk + ambiguity, atol=ALGEBRA)
 
 
 def test_gaussian_outcomes_of_discrete_states_are_sampled(key):

@@ -90,7 +90,7 @@ def test_decisions_explain_themselves(key):
     context = PlanningContext(plane(), Kalman(), belief)
     agent = AGENTS["exhaustive, two steps"]
     decision, _ = eqx.filter_jit(agent.act)(context, agent.init(), key=key)
-    account = decision.info.account
+    account = decision.info.explanation
     np.testing.assert_allclose(account.beliefs.mean[1], belief.mean + jnp.sum(decision.info.actions, 0), atol=ALGEBRA)
     np.testing.assert_allclose(account.energy_nats, jnp.sum(RiskAmbiguity()(account.terms)), atol=ALGEBRA)
     np.testing.assert_array_equal(decision.action, decision.info.actions[0])

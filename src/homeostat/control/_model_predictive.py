@@ -55,12 +55,12 @@ class PlanInfo(NamedTuple):
 
     Attributes:
         actions: the chosen plan, [horizon, ...].
-        account: terms of its energy (`EFEInfo` or `ReturnInfo`).
+        explanation: terms of its energy (`EFEInfo` or `ReturnInfo`).
         energies_nats: objective before each engine step.
     """
 
     actions: Array
-    account: PyTree
+    explanation: PyTree
     energies_nats: Float[Array, " num_steps"]
 
 
@@ -122,8 +122,8 @@ class ModelPredictive(AbstractController[Params]):
         )
         value = self.choice(self.plan, posterior.params, key=choice_key)
         actions = self.plan.decode(value)
-        account = objective.explain(value, context, key=explain_key)
-        decision = Decision(actions[0], PlanInfo(actions, account, posterior.path_nats))
+        explanation = objective.explain(value, context, key=explain_key)
+        decision = Decision(actions[0], PlanInfo(actions, explanation, posterior.path_nats))
         return decision, self.plan.shift(posterior.params)
 
 

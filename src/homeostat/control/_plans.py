@@ -160,14 +160,14 @@ class _AbstractContinuous(AbstractPlan[DiagonalGaussianParams]):
 
     action_dim: eqx.AbstractVar[int]
     horizon: eqx.AbstractVar[int]
-    deviation: eqx.AbstractVar[float]
+    scale: eqx.AbstractVar[float]
 
     def __check_init__(self):
         _check_horizon(self.horizon)
 
     def init(self) -> DiagonalGaussianParams:
         size = self.horizon * self.action_dim
-        return DiagonalGaussianParams(jnp.zeros(size), jnp.full(size, jnp.log(self.deviation)))
+        return DiagonalGaussianParams(jnp.zeros(size), jnp.full(size, jnp.log(self.scale)))
 
     def decode(self, value: Float[Array, " n"]) -> Float[Array, "horizon a"]:
         return value.reshape(self.horizon, self.action_dim)
@@ -186,12 +186,12 @@ class GaussianPlan(_AbstractContinuous):
     Attributes:
         action_dim: a.
         horizon: H, steps.
-        deviation: standard deviation of a fresh plan, in the action's unit.
+        scale: standard deviation of a fresh plan, in the action's unit.
     """
 
     action_dim: int = eqx.field(static=True)
     horizon: int = eqx.field(static=True, default=1)
-    deviation: float = eqx.field(static=True, default=1.0)
+    scale: float = eqx.field(static=True, default=1.0)
 
     @property
     def family(self) -> DiagonalGaussian:
@@ -210,14 +210,14 @@ class SquashedPlan(_AbstractContinuous):
         horizon: H, steps.
         low: lower bound, in the action's unit; one for all components of an action, or one for each.
         high: upper bound, likewise.
-        deviation: standard deviation of a fresh plan before squashing.
+        scale: standard deviation of a fresh plan before squashing.
     """
 
     action_dim: int = eqx.field(static=True)
     horizon: int = eqx.field(static=True, default=1)
     low: float | tuple[float, ...] = eqx.field(static=True, default=-1.0, converter=bound)
     high: float | tuple[float, ...] = eqx.field(static=True, default=1.0, converter=bound)
-    deviation: float = eqx.field(static=True, default=0.5)
+    scale: float = eqx.field(static=True, default=0.5)
 
     def __check_init__(self):
         check_bounds(self.low, self.high, self.action_dim)

@@ -15,46 +15,46 @@ from ..typing import Array, Distribution, Float, Key, Scalar
 
 @final
 class TargetState(AbstractPreference):
-    """p~(s) = prod_i N(s_i; target_i, deviation_i^2), angles on the branch of the target nearest to the state.
+    """p~(s) = prod_i N(s_i; target_i, scale_i^2), angles on the branch of the target nearest to the state.
 
     The nearest branch stands for the whole wrapped Gaussian: what the others would add is below exp(-period^2 / (8
-    deviation^2)) of the density where it matters.
+    scale^2)) of the density where it matters.
 
     Attributes:
         target: g, [d].
-        deviation: standard deviation of each coordinate, in its unit. Infinite where a coordinate does not matter: it then
+        scale: standard deviation of each coordinate, in its unit. Infinite where a coordinate does not matter: it then
             adds nothing to the pragmatic value, and the risk holds up to a constant.
         periods: period of each coordinate, infinite where it has none; a shape's symmetry goes here.
     """
 
     target: Float[Array, " d"]
-    deviation: Float[Array, " d"]
+    scale: Float[Array, " d"]
     periods: Float[Array, " d"]
 
-    def __init__(self, target: Array, deviation: Array | float, periods: Array | None = None):
-        """A single deviation serves for all coordinates; no periods means none.
+    def __init__(self, target: Array, scale: Array | float, periods: Array | None = None):
+        """A single scale serves for all coordinates; no periods means none.
 
         Raises:
-            BadInputError: shapes do not agree, or a deviation or period is not positive.
+            BadInputError: shapes do not agree, or a scale or period is not positive.
         """
         self.target = jnp.asarray(target)
         shape = self.target.shape
-        self.deviation = jnp.broadcast_to(jnp.asarray(deviation, self.target.dtype), shape)
+        self.scale = jnp.broadcast_to(jnp.asarray(scale, self.target.dtype), shape)
         self.periods = jnp.full(shape, jnp.inf, self.target.dtype) if periods is None else jnp.asarray(periods)
         if self.target.ndim != 1 or self.periods.shape != shape:
             raise BadInputError(
                 f"Expected a target [d] with one period for each coordinate, got shapes {shape} and {self.periods.shape}."
             )
-        for name, values in (("deviation", self.deviation), ("period", self.periods)):
+        for name, values in (("scale", self.scale), ("period", self.periods)):
             if not isinstance(values, jax.core.Tracer) and not bool(jnp.all(values > 0.0)):  # pyright: ignore[reportAttributeAccessIssue]
                 raise BadInputError(f"Expected every {name} above zero (infinite for none), got {values.tolist()}.")
 
     def log_prob(self, state: Float[Array, " d"]) -> Scalar:
         """log p~(s), in nats."""
         offset = nearest_offset(state - self.target, self.periods)
-        matters = jnp.isfinite(self.deviation)
-        deviation = jnp.where(matters, self.deviation, 1.0)
-        log_density = -0.5 * ((offset / deviation) ** 2 + jnp.log(2.0 * jnp.pi)) - jnp.log(deviation)
+        matters = jnp.isfinite(self.scale)
+        scale = jnp.where(matters, self.scale, 1.0)
+        log_density = -0.5 * ((offset / scale) ** 2 + jnp.log(2.0 * jnp.pi)) - jnp.log(scale)
         return jnp.sum(jnp.where(matters, log_density, 0.0))
 
     def compare(
@@ -99,19 +99,19 @@ class PreferredOutcomes(AbstractPreference):
         )
 
 
-def target_image(image: Float[Array, "height width"], deviation: float = 0.15) -> PreferredOutcomes:
-    """Make it look like this: p~(x) = N(image, deviation^2) for every pixel.
+def target_image(image: Float[Array, "height width"], scale: float = 0.15) -> PreferredOutcomes:
+    """Make it look like this: p~(x) = N(image, scale^2) for every pixel.
 
     The energy compares pixels, so it only points the way where the predicted sprite overlaps the one in the image. From far
     away, infer the state behind the image and make that the `TargetState`.
 
     Args:
         image: what to see.
-        deviation: standard deviation of a pixel, in units of intensity.
+        scale: standard deviation of a pixel, in units of intensity.
     """
-    if deviation <= 0.0:
-        raise BadInputError(f"Expected a pixel deviation above zero, got {deviation}.")
-    return PreferredOutcomes(dist.Normal(image, jnp.asarray(deviation, image.dtype)).to_event(image.ndim))
+    if scale <= 0.0:
+        raise BadInputError(f"Expected a pixel scale above zero, got {scale}.")
+    return PreferredOutcomes(dist.Normal(image, jnp.asarray(scale, image.dtype)).to_event(image.ndim))
 
 
 def _compare_states(log_preference, estimator: AbstractEstimator, belief: AbstractBelief, *, key: Key) -> Preferred:

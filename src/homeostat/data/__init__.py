@@ -25,7 +25,7 @@ from ._natural_video import load_natural_video as load_natural_video
 from ._newsgroups import load_newsgroups20 as load_newsgroups20
 from ._omniglot import load_omniglot as load_omniglot
 from ._open_data import holds_sequences as holds_sequences
-from ._open_rows import ImageRows as ImageRows, open_rows as open_rows
+from ._open_rows import open_rows as open_rows
 from ._open_sequences import Rolls as Rolls, SequenceFormat as SequenceFormat, open_sequences as open_sequences
 from ._order import permutation as permutation
 from ._places import Message as Message, data_cache_folder as data_cache_folder

@@ -184,7 +184,7 @@ def play(
     environment, filter = DSprites(), perception_filter(filter_steps)
 
     def keep(step):
-        account, belief = step.decision.info.control.account, step.decision.info.belief
+        account, belief = step.decision.info.control.explanation, step.decision.info.belief
         terms = jax.tree.map(lambda values: values[0], account.terms)
         latents, left = step.state.latents, environment.steps_to_goal(step.state)
         return latents, left, terms, belief.loc, belief.scale_tril, account.beliefs.loc

@@ -193,7 +193,7 @@ def play(
         state, info = step.state, step.decision.info
         index = jnp.rint(info.belief.particles[:, :2]).astype(jnp.int32)
         belief = jnp.zeros((PLACES, PLACES)).at[index[:, 0], index[:, 1]].add(jnp.exp(info.belief.log_weights))
-        terms = jax.tree.map(lambda values: values[0], info.control.account.terms)
+        terms = jax.tree.map(lambda values: values[0], info.control.explanation.terms)
         return world.terminal(state), state.world.latents, state.corner, step.observation, belief, terms
 
     def one(task):

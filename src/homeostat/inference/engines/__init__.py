@@ -5,7 +5,6 @@ from ._amortized import (
     Direct as Direct,
     Iterative as Iterative,
     LevelwiseIterative as LevelwiseIterative,
-    feedback_at as feedback_at,
 )
 from ._chain import Chain as Chain, StopGradient as StopGradient
 from ._encodings import (

@@ -42,10 +42,6 @@ from ._switching_linear import (
     split_regime as split_regime,
 )
 from ._systems import (
-    LorenzDrift as LorenzDrift,
-    PendulumDrift as PendulumDrift,
-    PendulumImage as PendulumImage,
-    VolatilityEmission as VolatilityEmission,
     growth_inputs as growth_inputs,
     lorenz_63 as lorenz_63,
     pendulum as pendulum,
