@@ -1,7 +1,7 @@
 """The loop of expectation maximisation, whatever the model."""
 
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar, final
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,7 +13,8 @@ from ...typing import Array, Bool, Float, PyTree, Scalar
 Model = TypeVar("Model")
 
 
-class Learned(NamedTuple, Generic[Model]):
+@final
+class Learned(eqx.Module, Generic[Model]):
     """What expectation maximisation found.
 
     Attributes:
