@@ -377,7 +377,7 @@ def test_a_path_of_one_step(linear, key):
 
 
 def test_bad_input_is_refused(linear, key):
-    with pytest.raises(BadInputError, match="actions"):
+    with pytest.raises(BadInputError, match="one action between every two"):
         PathEvidence.of(jnp.ones((3, 2)), jnp.ones((3, 1)))
     with pytest.raises(BadInputError, match="time axis"):
         PathEvidence.of(jnp.ones((0, 2)))
