@@ -66,7 +66,7 @@ class SequenceFormat:
 
 def open_sequences(
     path: str | os.PathLike[str],
-    format: SequenceFormat = SequenceFormat(),
+    format: SequenceFormat | None = None,
     *,
     message: Message | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -95,10 +95,11 @@ def open_sequences(
     Raises:
         BadInputError: no such file, an unknown format, a missing library, or sequences that cannot be used (`Sequences`).
     """
+    how = SequenceFormat() if format is None else format
     place = data_cache_folder() if cache is None else Path(cache)
     file, array_name = named_array(path, "values")
     if file.is_dir():
-        return _open_folder(file, format, message, place)
+        return _open_folder(file, how, message, place)
     if not file.is_file():
         raise BadInputError(f"Expected sequences, found no file at {file}: check the path.")
     suffix = file.suffix.lower()
@@ -108,14 +109,14 @@ def open_sequences(
     if suffix == ".npz":
         return _open_npz(file, array_name, message, place)
     if suffix in TABLES:
-        return open_table(file, format.columns, place, message)
+        return open_table(file, how.columns, place, message)
     kind = _kind(suffix)
     if kind is None:
         raise BadInputError(
             f"Expected sequences as .npy, .npz, .csv, .parquet, .wav, .sph, .mid, .mp4, .avi, .mkv, .webm, .mov or .gif, got "
             f"{file}: save them in one of these formats."
         )
-    return kind(_Files((file,), (file.stem,), str(file), format, message, place))
+    return kind(_Files((file,), (file.stem,), str(file), how, message, place))
 
 
 class _Files(NamedTuple):
