@@ -115,7 +115,7 @@ class Enumerate(AbstractEngine[CategoricalParams, None]):
             )
         return None
 
-    def step(self, objective, family, params, args, state, *, key):
+    def step(self, objective, family: Categorical, params, args, state, *, key):
         support = family.support()
         # One key for all: alternatives are compared on common random numbers.
         energies = jax.vmap(lambda x: objective.pointwise(x, args, key=key))(support)

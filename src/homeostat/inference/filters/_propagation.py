@@ -111,13 +111,13 @@ class MomentMatching(AbstractPropagation):
         moments = gaussian_moments(model.initial())
         return GaussianBelief(moments.loc, moments.scale_tril, None if memory is None else memory.init())
 
-    def with_moments(self, model, family, belief, *, key):
+    def with_moments(self, model, family, belief: GaussianBelief, *, key):
         return belief
 
     def map(self, step: Callable[[Carry, PyTree, Key], Any], belief: GaussianBelief, *, key: Key) -> Any:
         return step(belief.distribution, belief.memory, key)
 
-    def posterior(self, model, family, belief, params, memory, observation, *, key):
+    def posterior(self, model, family, belief: GaussianBelief, params, memory, observation, *, key):
         moments = gaussian_moments(family(params))
         some = any_observed(known_entries(observation).observed)
         loc, scale_tril = jax.tree.map(
@@ -125,7 +125,7 @@ class MomentMatching(AbstractPropagation):
         )
         return GaussianBelief(loc, scale_tril, memory)
 
-    def predict(self, model, belief, action, *, key):
+    def predict(self, model, belief: GaussianBelief, action, *, key):
         """The Gaussian with the mean and covariance of z' = transition(z), z ~ belief."""
         points = self.expectation.points(belief.distribution, key=key)
         moments = jax.vmap(lambda state: gaussian_moments(markov(model).transition(state, action)))(points.values)
@@ -234,7 +234,7 @@ class SampledHistories(AbstractPropagation):
         states = jnp.zeros((self.num_samples, *state.shape), state.dtype)
         return MixtureBelief(past, start, states, None, None)
 
-    def with_moments(self, model, family, belief, *, key):
+    def with_moments(self, model, family, belief: MixtureBelief, *, key):
         key = require_key(key, "samples of the past are random")
         full = isinstance(family, FullGaussian)
         keys = jr.split(key, self.num_samples)
@@ -244,7 +244,7 @@ class SampledHistories(AbstractPropagation):
     def map(self, step: Callable[[Carry, PyTree, Key], Any], belief: MixtureBelief, *, key: Key) -> Any:
         return jax.vmap(step)(belief.past.carry, belief.memory, jr.split(key, self.num_samples))
 
-    def posterior(self, model, family, belief, params, memory, observation, *, key):
+    def posterior(self, model, family, belief: MixtureBelief, params, memory, observation, *, key):
         value, observed = known_entries(observation)
         some, full = any_observed(observed), isinstance(family, FullGaussian)
 
@@ -263,7 +263,7 @@ class SampledHistories(AbstractPropagation):
         past = remember(model, belief.past, states, value, observed, key=fill_key)
         return MixtureBelief(past, memory, states, loc, scale)
 
-    def predict(self, model, belief, action, *, key):
+    def predict(self, model, belief: MixtureBelief, action, *, key):
         """Every carry one step further, from its own draw of z_t."""
         past = next_carries(model, belief.past, belief.states, action)
         return MixtureBelief(past, belief.memory, belief.states, None, None)
