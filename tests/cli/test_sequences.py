@@ -13,13 +13,9 @@ import pytest
 from homeostat.cli import main
 from homeostat.cli._fit import read_fit_options
 from homeostat.data import (
-    AbstractRows,
     FullLength,
-    SequenceFormat,
     Sequences,
-    TableColumns,
     holds_sequences,
-    open_data,
     whole_batches,
 )
 from homeostat.results import BadInputError
@@ -281,10 +277,6 @@ def test_what_holds_sequences(tmp_path):
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) * 3 // 4])
     with pytest.raises(BadInputError, match="cannot be read"):
         holds_sequences(tmp_path / "cut.npz")
-    assert isinstance(open_data(tmp_path / "rows.npz"), AbstractRows)
-    assert len(open_data(tmp_path / "sequences.npz")) == 3
-    animals = SequenceFormat(TableColumns("animal", ""))
-    assert open_data(tmp_path / "wide.csv", animals, cache=tmp_path).num_steps == 2
 
 
 def test_the_task_is_named_by_itself_by_the_model_or_by_the_data(tmp_path):

@@ -70,17 +70,17 @@ def enumerated(start, moves, shows, plan, over_states):
 
 
 @pytest.mark.parametrize("over_states", [False, True], ids=["outcomes", "states"])
-@pytest.mark.parametrize("functional", [None, PragmaticEpistemic()], ids=["risk + ambiguity", "pragmatic + epistemic"])
+@pytest.mark.parametrize("functional", [{}, {"functional": PragmaticEpistemic()}], ids=["by default", "pragmatic"])
 def test_a_discrete_agent_chooses_by_the_enumerated_energy(functional, over_states, key):
     model, start, moves, shows = corridor()
     wanted = PREFERRED_STATES if over_states else PREFERRED
     preference = (PreferredStates if over_states else PreferredOutcomes)(dist.Categorical(probs=jnp.asarray(wanted)))
-    controller = active_inference(preference, ActionSequences(jnp.arange(ACTIONS), HORIZON), functional=functional)
+    controller = active_inference(preference, ActionSequences(jnp.arange(ACTIONS), HORIZON), **functional)
     act = eqx.filter_jit(
         lambda k: controller.act(PlanningContext(model, Forward(), Forward().init(model)), controller.init(), key=k)[0]
     )
     decision = act(key)
-    kind = RiskAmbiguity if functional is None else PragmaticEpistemic
+    kind = PragmaticEpistemic if functional else RiskAmbiguity
     energies = {
         plan: enumerated(start, moves, shows, plan, over_states)[kind]
         for plan in itertools.product(range(ACTIONS), repeat=HORIZON)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from homeostat.data import ImageRows, open_rows
+from homeostat.data import open_rows
+from homeostat.data._open_rows import ImageRows
 from homeostat.results import BadInputError
 
 TABLE = np.random.default_rng(0).normal(size=(30, 4))

@@ -39,7 +39,6 @@ def check_rows(batch, rows):
         np.testing.assert_array_equal(batch.times[row, :size], index + 0.5 * (start + np.arange(size)))
         assert batch.steps[row].sum() == size
     np.testing.assert_array_equal(batch.elapsed, np.full(batch.elapsed.shape, 0.5))
-    np.testing.assert_array_equal(np.isnan(batch.missing_as_nan()), ~batch.observed)
 
 
 @pytest.mark.parametrize("cut", [Crop(6), Windows(6), FullLength((5, 9, 40)), FullLength((30,))], ids=repr)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from data_sets import split_sizes
 from homeostat.data import (
     ScaledSequences,
     Sequences,
     Standardization,
     require_step_shape,
     split_sequences,
-    split_sizes,
     standardized,
 )
 from homeostat.results import BadInputError
@@ -178,7 +178,7 @@ def test_statistics_of_what_was_observed(monkeypatch):
 def test_splits_are_whole_sequences_and_the_same_everywhere():
     sequences = Sequences([np.full((2 + number % 3, 1), number) for number in range(40)])
     splits = split_sequences(sequences, validation=0.1, test=0.2, seed=3)
-    assert split_sizes(splits).sequences == (28, 4, 8) and sum(split_sizes(splits).steps) == sequences.num_steps
+    assert split_sizes(splits)[0] == (28, 4, 8) and sum(split_sizes(splits)[1]) == sequences.num_steps
     numbers = [int(part.read(i).values[0, 0]) for part in (splits.train, splits.validation, splits.test) for i in range(len(part))]  # fmt: skip
     assert sorted(numbers) == list(range(40))
     again = split_sequences(sequences, validation=0.1, test=0.2, seed=3)

@@ -17,7 +17,7 @@ from homeostat.distributions import (
     Parallel,
     PathGaussian,
     Sequential,
-    path_divergence,
+    natural_markov,
 )
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
@@ -113,7 +113,8 @@ def test_a_linear_gaussian_chain_has_its_own_moments(key, name):
     @jax.jit
     def run(matrices):
         trils = jnp.broadcast_to(tril, matrices.shape)
-        moments = BlockTridiagonal.from_markov(initial, matrices, offsets, trils, RECURSIONS[name]).marginals()
+        natural = natural_markov(initial, matrices, offsets, trils)
+        moments = BlockTridiagonal.from_natural(natural, RECURSIONS[name]).marginals()
         return moments.loc, moments.covariance, moments.cross_covariances
 
     found = [np.asarray(leaf) for leaf in run(matrices)]
@@ -127,21 +128,6 @@ def test_a_linear_gaussian_chain_has_its_own_moments(key, name):
             assert np.abs(found[2][t] - matrices[t] @ covariance).max() < ALGEBRA
             mean = matrices[t] @ mean + offsets[t]
             covariance = matrices[t] @ covariance @ matrices[t].T + tril @ tril.T
-
-
-def test_the_divergence_is_the_dense_one(key):
-    _, _, q = member(key)
-    _, _, p = member(jr.key(3))
-    covariance_q, covariance_p = dense_covariance(q), dense_covariance(p)
-    shift = np.asarray(p.loc - q.loc).ravel()
-    inverse = np.linalg.inv(covariance_p)
-    expected = np.trace(inverse @ covariance_q) + shift @ inverse @ shift - TIME * DIM
-    expected += np.linalg.slogdet(covariance_p)[1] - np.linalg.slogdet(covariance_q)[1]
-    divergence = jax.jit(path_divergence)
-    assert jnp.abs(divergence(q, p) - 0.5 * expected) < ALGEBRA
-    assert jnp.abs(divergence(q, q)) < ALGEBRA
-    with pytest.raises(BadInputError, match="one shape"):
-        path_divergence(q, member(key, time=3)[2])
 
 
 def test_both_recursions_have_the_same_gradient(key):

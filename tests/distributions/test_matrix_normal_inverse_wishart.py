@@ -75,13 +75,23 @@ def test_forgetting_weighs_old_data_geometrically(prior, data):
     assert jnp.abs(online.degrees - degrees) < ALGEBRA
 
 
+def log_normalizer(belief: MatrixNormalInverseWishart) -> jax.Array:
+    """log Z: its increase over an update, less (d / 2) log(2 pi) a datum, is the data's log marginal likelihood."""
+    log_precision, log_scale = (
+        2.0 * jnp.sum(jnp.log(jnp.diagonal(tril))) for tril in (belief.precision_tril, belief.scale_tril)
+    )
+    half = 0.5 * belief.degrees
+    wishart = half * (DIM * jnp.log(2.0) - log_scale) + jax.scipy.special.multigammaln(half, DIM)
+    return wishart - 0.5 * DIM * log_precision
+
+
 def test_predictions_multiply_to_the_evidence(prior, data):
     """The chain rule: the product of one-step predictives is the ratio of normalisers."""
     belief, total = prior, 0.0
     for regressors, target in zip(*data, strict=True):
         total += belief.predictive(regressors).log_prob(target)
         belief = belief.update(regressors, target)
-    evidence = belief.log_normalizer() - prior.log_normalizer() - 0.5 * COUNT * DIM * jnp.log(2.0 * jnp.pi)
+    evidence = log_normalizer(belief) - log_normalizer(prior) - 0.5 * COUNT * DIM * jnp.log(2.0 * jnp.pi)
     assert jnp.abs(total - evidence) < ALGEBRA
 
 
@@ -127,15 +137,6 @@ def test_samples_have_the_moments(prior, key):
     row_covariance = jnp.linalg.inv(prior.precision_tril @ prior.precision_tril.T)
     expected = jnp.einsum("jl,ik->ijkl", row_covariance, prior.noise_tril @ prior.noise_tril.T)
     assert _within(products, expected)
-
-
-def test_the_expected_log_likelihood_agrees_with_monte_carlo(prior, key):
-    regressors, target = jnp.array([0.5, -1.0, 1.0]), jnp.array([0.2, 0.4])
-    draws = _samples(prior, key, 20_000)
-    values = jax.vmap(lambda w, factor: dist.MultivariateNormal(w @ regressors, scale_tril=factor).log_prob(target))(
-        draws.coefficients, draws.scale_tril
-    )
-    assert _within(values, prior.expected_log_likelihood(regressors, target))
 
 
 @pytest.mark.parametrize("size", [0.0, 1.0, 4.0])

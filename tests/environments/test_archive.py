@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import homeostat.data._dsprites as reading
-from homeostat.data import dsprites_index, find_dsprites, read_dsprites
+from data_sets import find_dsprites
+from homeostat.data import read_dsprites
 from homeostat.environments import ArchiveImages, ContinuousMotion, DSprites, SpriteGrid, check_archive, render_block
 from homeostat.results import BadInputError
 
@@ -117,17 +118,6 @@ def test_nothing_is_unpickled(small, tmp_path):
         read_dsprites(file)
 
 
-def test_where_the_data_set_is_looked_for(monkeypatch, tmp_path):
-    monkeypatch.delenv("HOMEOSTAT_DATA", raising=False)
-    assert find_dsprites() is None
-    monkeypatch.setenv("HOMEOSTAT_DATA", str(tmp_path))
-    assert find_dsprites() is None
-    (tmp_path / "dsprites").mkdir()
-    file = tmp_path / "dsprites" / "dsprites_imgs_packed.npy.xz"
-    file.write_bytes(b"")
-    assert find_dsprites() == file
-
-
 def test_archive_images_are_drawn_in_place_of_the_renderer(packed):
     grid = SpriteGrid(39)
     world = DSprites(grid=grid, renderer=ArchiveImages(packed))
@@ -138,7 +128,8 @@ def test_archive_images_are_drawn_in_place_of_the_renderer(packed):
     seen = eqx.filter_jit(lambda world, latents: jax.vmap(world.render)(latents))(world, latents)
     assert seen.sum() > 0
     np.testing.assert_array_equal(seen, jax.vmap(own.render)(latents))
-    index = dsprites_index(latents)
+    shape, scale, orientation, x, y = np.asarray(latents).T
+    index = (((shape * 6 + scale) * 40 + orientation) * 32 + x) * 32 + y
     np.testing.assert_array_equal(np.unpackbits(packed[index], axis=1).reshape(3, 64, 64), seen)
 
 

@@ -165,3 +165,11 @@ def test_a_new_episode_follows_the_last(key):
     np.testing.assert_array_equal(steps.truncated, [False, False, True, False] * 2)
     np.testing.assert_allclose(steps.reward[3], 0.0, atol=ALGEBRA)
     np.testing.assert_allclose(steps.state.world[4], 0.0, atol=ALGEBRA)
+
+
+def test_the_agent_begins_anew_with_the_world(key):
+    """Its state is a counter, which starts from zero in every episode."""
+    world, agent = AutoReset(TimeLimit(Plane(GOAL), 3)), Script(jnp.arange(16.0).reshape(8, 2))
+    episode = eqx.filter_jit(lambda k: rollout(world, agent, key=k, num_steps=6))(key)
+    np.testing.assert_array_equal(episode.trajectory.decision.action[:, 0], [0, 2, 4, 6, 0, 2])
+    assert int(episode.agent_state) == 2

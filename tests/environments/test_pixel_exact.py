@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data_sets import find_dsprites
 from environments.drawing import fill_slowly, turned
-from homeostat.data import find_dsprites, read_dsprites
+from homeostat.data import read_dsprites
 from homeostat.environments import (
     SYMMETRY_ORDER,
     Antialiased,

@@ -26,9 +26,9 @@ from homeostat.experiments.kit import (
     even_batch,
     filtering_methods,
     nats_per_step,
-    nats_per_step_of_sequences,
     stage_name,
 )
+from homeostat.experiments.kit._sequences import nats_per_step_of_sequences
 from homeostat.inference import ModelWithFilter, condition_on_first, filtering_descent
 from homeostat.inference.engines import NaturalGradient, ScaledGradient
 from homeostat.inference.filters import SampledHistories, VariationalFilter, srnn_filter

@@ -11,7 +11,8 @@ import pytest
 from homeostat.core import AbstractModel
 from homeostat.distributions import AbstractLevel, DiagonalGaussian, FullGaussian, Hierarchical
 from homeostat.inference.engines import NaturalGradient
-from homeostat.metrics import Calibration, calibrate, report_calibration
+from homeostat.metrics import Calibration, calibrate
+from homeostat.metrics._calibrate import report_calibration
 from homeostat.results import BadInputError
 from tolerances import MONTE_CARLO_STANDARD_ERRORS
 

@@ -12,7 +12,8 @@ import pytest
 
 from homeostat.distributions import Cubature, DiagonalGaussian, FullGaussian
 from homeostat.inference.engines import NaturalGradient
-from homeostat.metrics import bits_per_dimension, evaluate, log_likelihood, pareto_shape, perplexity, summarize_weights
+from homeostat.metrics import bits_per_dimension, evaluate, log_likelihood, pareto_shape, perplexity
+from homeostat.metrics._likelihood import summarize_weights
 from homeostat.results import BadInputError
 from problems import LinearModel, linear_model
 from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS

@@ -1,6 +1,6 @@
 """Agents, and the verbs that run them in a world."""
 
-from ._belief_agent import BeliefAgent as BeliefAgent, BeliefAgentState as BeliefAgentState, BeliefInfo as BeliefInfo
+from ._belief_agent import BeliefAgent as BeliefAgent, BeliefAgentState as BeliefAgentState
 from ._policy_agent import (
     AbstractWarmStart as AbstractWarmStart,
     FromInitial as FromInitial,
@@ -11,9 +11,4 @@ from ._policy_agent import (
     median_action as median_action,
     sample_action as sample_action,
 )
-from ._rollout import (
-    Rollout as Rollout,
-    Transition as Transition,
-    rollout as rollout,
-    rollout_gymnasium as rollout_gymnasium,
-)
+from ._rollout import rollout as rollout, rollout_gymnasium as rollout_gymnasium

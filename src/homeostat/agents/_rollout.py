@@ -64,7 +64,9 @@ def rollout(
     agent_state: PyTree | None = None,
     keep: Callable[[Transition], PyTree] = keep_all,
 ) -> Rollout:
-    """Run an agent for a number of steps; the world goes on after a terminal state (see `AutoReset`).
+    """Run an agent for a number of steps; the world goes on after a terminal state.
+
+    Where it begins a new episode then (`AutoReset`), so does the agent.
 
     Unbatched and traceable: for many episodes `eqx.filter_vmap` over keys (and agents, states), under `eqx.filter_jit`.
 
@@ -97,6 +99,10 @@ def rollout(
         after = environment.transition(state, decision.action, key=move_key)
         reward = environment.reward(state, decision.action, after)
         ends = environment.terminal(after), environment.truncated(after)
+        if environment.resets:
+            over = environment.terminal(state) | environment.truncated(state)
+            fresh = agent.init(key=jr.fold_in(step_key, 3))
+            agent_state = jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, agent_state)
         return (after, agent_state), keep(Transition(state, observation, decision, reward, *ends))
 
     (state, agent_state), trajectory = scan(step, (state, agent_state), jr.split(scan_key, num_steps))

@@ -4,7 +4,6 @@ from ._model_predictive import (
     AbstractChoice as AbstractChoice,
     ModelPredictive as ModelPredictive,
     MostLikely as MostLikely,
-    PlanInfo as PlanInfo,
     Sampled as Sampled,
     active_inference as active_inference,
 )

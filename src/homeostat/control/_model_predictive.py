@@ -131,11 +131,11 @@ def active_inference(
     preference: AbstractPreference,
     plan: AbstractPlan,
     *,
-    engine: AbstractEngine | None = None,
-    estimator: AbstractEstimator | None = None,
-    functional: AbstractFunctional | None = None,
-    parameters: AbstractParameterInformation | None = None,
-    choice: AbstractChoice | None = None,
+    engine: AbstractEngine = Enumerate(),
+    estimator: AbstractEstimator = AutomaticEstimator(),
+    functional: AbstractFunctional = RiskAmbiguity(),
+    parameters: AbstractParameterInformation = NoParameterGain(),
+    choice: AbstractChoice = MostLikely(),
     num_steps: int = 1,
 ) -> ModelPredictive:
     """Model-predictive control by expected free energy.
@@ -150,11 +150,5 @@ def active_inference(
         choice: how a plan is taken from the inferred distribution; the most likely one by default.
         num_steps: engine steps for each decision.
     """
-    objective = ExpectedFreeEnergy(
-        preference,
-        AutomaticEstimator() if estimator is None else estimator,
-        RiskAmbiguity() if functional is None else functional,
-        NoParameterGain() if parameters is None else parameters,
-    )
-    engine = Enumerate() if engine is None else engine
-    return ModelPredictive(objective, engine, plan, MostLikely() if choice is None else choice, num_steps)
+    objective = ExpectedFreeEnergy(preference, estimator, functional, parameters)
+    return ModelPredictive(objective, engine, plan, choice, num_steps)

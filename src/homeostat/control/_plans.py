@@ -53,8 +53,31 @@ class AbstractPlan(eqx.Module, Generic[Params]):
         """Where to start the next plan, when the first action of this one has been taken."""
 
 
+class _AbstractChoices(AbstractPlan[CategoricalParams]):
+    """Choices at every step; the next plan keeps a share of their log probabilities."""
+
+    horizon: eqx.AbstractVar[int]
+    memory: eqx.AbstractVar[float]
+
+    def __check_init__(self):
+        _check_horizon(self.horizon)
+        if not 0.0 <= self.memory <= 1.0:
+            raise BadInputError(f"Expected the share that a warm start keeps in [0, 1], got memory={self.memory}.")
+
+    def init(self) -> CategoricalParams:
+        return self.family.init()
+
+    def mode(self, params: CategoricalParams) -> Int[Array, "horizon ..."]:
+        return jnp.argmax(params.logits, axis=-1)
+
+    def shift(self, params: CategoricalParams) -> CategoricalParams:
+        logits = jax.nn.log_softmax(params.logits)
+        last = jnp.zeros_like(logits[:1])
+        return CategoricalParams(self.memory * jnp.concatenate([logits[1:], last]))
+
+
 @final
-class ActionSequences(AbstractPlan[CategoricalParams]):
+class ActionSequences(_AbstractChoices):
     """A choice among `alternatives` at every step, each step on its own: n^H plans.
 
     Attributes:
@@ -67,25 +90,36 @@ class ActionSequences(AbstractPlan[CategoricalParams]):
     horizon: int = eqx.field(static=True, default=1)
     memory: float = eqx.field(static=True, default=0.5)
 
-    def __check_init__(self):
-        _check_horizon(self.horizon)
-        _check_memory(self.memory)
-
     @property
     def family(self) -> Categorical:
         return Categorical(self.alternatives.shape[0], (self.horizon,))
 
-    def init(self) -> CategoricalParams:
-        return self.family.init()
-
     def decode(self, value: Int[Array, " horizon"]) -> Array:
         return self.alternatives[value]
 
-    def mode(self, params: CategoricalParams) -> Int[Array, " horizon"]:
-        return jnp.argmax(params.logits, axis=-1)
 
-    def shift(self, params: CategoricalParams) -> CategoricalParams:
-        return _shift_logits(params, self.memory)
+@final
+class Factored(_AbstractChoices):
+    """Every component of every action chosen by itself among `levels`: k^(H a) plans from H a k numbers.
+
+    Attributes:
+        levels: values of a component, [k].
+        action_dim: a, components.
+        horizon: H, steps.
+        memory: share of the log probabilities kept by the warm start.
+    """
+
+    levels: Array
+    action_dim: int = eqx.field(static=True)
+    horizon: int = eqx.field(static=True, default=1)
+    memory: float = eqx.field(static=True, default=0.5)
+
+    @property
+    def family(self) -> Categorical:
+        return Categorical(self.levels.shape[0], (self.horizon, self.action_dim))
+
+    def decode(self, value: Int[Array, "horizon a"]) -> Array:
+        return self.levels[value]
 
 
 @final
@@ -121,45 +155,32 @@ class ConstantAction(AbstractPlan[CategoricalParams]):
         return self.init()
 
 
-@final
-class Factored(AbstractPlan[CategoricalParams]):
-    """Every component of every action chosen by itself among `levels`: k^(H a) plans from H a k numbers.
+class _AbstractContinuous(AbstractPlan[DiagonalGaussianParams]):
+    """Gaussian components side by side, squashed or not."""
 
-    Attributes:
-        levels: values of a component, [k].
-        action_dim: a, components.
-        horizon: H, steps.
-        memory: share of the log probabilities kept by the warm start.
-    """
-
-    levels: Array
-    action_dim: int = eqx.field(static=True)
-    horizon: int = eqx.field(static=True, default=1)
-    memory: float = eqx.field(static=True, default=0.5)
+    action_dim: eqx.AbstractVar[int]
+    horizon: eqx.AbstractVar[int]
+    scale: eqx.AbstractVar[float]
 
     def __check_init__(self):
         _check_horizon(self.horizon)
-        _check_memory(self.memory)
 
-    @property
-    def family(self) -> Categorical:
-        return Categorical(self.levels.shape[0], (self.horizon, self.action_dim))
+    def init(self) -> DiagonalGaussianParams:
+        size = self.horizon * self.action_dim
+        return DiagonalGaussianParams(jnp.zeros(size), jnp.full(size, jnp.log(self.scale)))
 
-    def init(self) -> CategoricalParams:
-        return self.family.init()
+    def decode(self, value: Float[Array, " n"]) -> Float[Array, "horizon a"]:
+        return value.reshape(self.horizon, self.action_dim)
 
-    def decode(self, value: Int[Array, "horizon a"]) -> Array:
-        return self.levels[value]
-
-    def mode(self, params: CategoricalParams) -> Int[Array, "horizon a"]:
-        return jnp.argmax(params.logits, axis=-1)
-
-    def shift(self, params: CategoricalParams) -> CategoricalParams:
-        return _shift_logits(params, self.memory)
+    def shift(self, params: DiagonalGaussianParams) -> DiagonalGaussianParams:
+        """Means move up by one action; the deviations start afresh, or the search would never widen again."""
+        step, fresh = self.action_dim, self.init()
+        loc = jnp.concatenate([params.loc[step:], jnp.asarray(fresh.loc[:step], params.loc.dtype)])
+        return DiagonalGaussianParams(loc, jnp.asarray(fresh.log_scale, params.log_scale.dtype))
 
 
 @final
-class GaussianPlan(AbstractPlan[DiagonalGaussianParams]):
+class GaussianPlan(_AbstractContinuous):
     """Independent Gaussian components.
 
     Attributes:
@@ -172,28 +193,16 @@ class GaussianPlan(AbstractPlan[DiagonalGaussianParams]):
     horizon: int = eqx.field(static=True, default=1)
     scale: float = eqx.field(static=True, default=1.0)
 
-    def __check_init__(self):
-        _check_horizon(self.horizon)
-
     @property
     def family(self) -> DiagonalGaussian:
         return DiagonalGaussian(self.horizon * self.action_dim)
 
-    def init(self) -> DiagonalGaussianParams:
-        return _fresh(self.horizon * self.action_dim, self.scale)
-
-    def decode(self, value: Float[Array, " n"]) -> Float[Array, "horizon a"]:
-        return value.reshape(self.horizon, self.action_dim)
-
     def mode(self, params: DiagonalGaussianParams) -> Float[Array, " n"]:
         return params.loc
 
-    def shift(self, params: DiagonalGaussianParams) -> DiagonalGaussianParams:
-        return _shift_gaussian(params, self.action_dim, self.init())
-
 
 @final
-class SquashedPlan(AbstractPlan[DiagonalGaussianParams]):
+class SquashedPlan(_AbstractContinuous):
     """Squashed Gaussian components in [low, high].
 
     Attributes:
@@ -211,7 +220,6 @@ class SquashedPlan(AbstractPlan[DiagonalGaussianParams]):
     scale: float = eqx.field(static=True, default=0.5)
 
     def __check_init__(self):
-        _check_horizon(self.horizon)
         check_bounds(self.low, self.high, self.action_dim)
 
     @property
@@ -219,40 +227,10 @@ class SquashedPlan(AbstractPlan[DiagonalGaussianParams]):
         low, high = (one if isinstance(one, float) else one * self.horizon for one in (self.low, self.high))
         return SquashedGaussian(self.horizon * self.action_dim, low, high)
 
-    def init(self) -> DiagonalGaussianParams:
-        return _fresh(self.horizon * self.action_dim, self.scale)
-
-    def decode(self, value: Float[Array, " n"]) -> Float[Array, "horizon a"]:
-        return value.reshape(self.horizon, self.action_dim)
-
     def mode(self, params: DiagonalGaussianParams) -> Float[Array, " n"]:
         return Squash(self.family.low, self.family.high)(params.loc)
-
-    def shift(self, params: DiagonalGaussianParams) -> DiagonalGaussianParams:
-        return _shift_gaussian(params, self.action_dim, self.init())
-
-
-def _fresh(size: int, scale: float) -> DiagonalGaussianParams:
-    return DiagonalGaussianParams(jnp.zeros(size), jnp.full(size, jnp.log(scale)))
-
-
-def _shift_gaussian(params: DiagonalGaussianParams, step: int, fresh: DiagonalGaussianParams) -> DiagonalGaussianParams:
-    """Means move up by one action; the deviations start afresh, or the search would never widen again."""
-    loc = jnp.concatenate([params.loc[step:], jnp.asarray(fresh.loc[:step], params.loc.dtype)])
-    return DiagonalGaussianParams(loc, jnp.asarray(fresh.log_scale, params.log_scale.dtype))
-
-
-def _shift_logits(params: CategoricalParams, memory: float) -> CategoricalParams:
-    logits = jax.nn.log_softmax(params.logits)
-    last = jnp.zeros_like(logits[:1])
-    return CategoricalParams(memory * jnp.concatenate([logits[1:], last]))
 
 
 def _check_horizon(horizon: int) -> None:
     if horizon < 1:
         raise BadInputError(f"Expected a horizon of at least one step, got {horizon}.")
-
-
-def _check_memory(memory: float) -> None:
-    if not 0.0 <= memory <= 1.0:
-        raise BadInputError(f"Expected the share that a warm start keeps in [0, 1], got memory={memory}.")

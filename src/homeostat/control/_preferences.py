@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from ..core import AbstractBelief, AbstractModel
+from ..inference import nearest_offset
 from ..objectives import AbstractEstimator, AbstractPreference, Preferred
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Key, Scalar
@@ -50,10 +51,7 @@ class TargetState(AbstractPreference):
 
     def log_prob(self, state: Float[Array, " d"]) -> Scalar:
         """log p~(s), in nats."""
-        offset = state - self.target
-        finite = jnp.isfinite(self.periods)
-        period = jnp.where(finite, self.periods, 1.0)
-        offset = jnp.where(finite, offset - period * jnp.round(offset / period), offset)
+        offset = nearest_offset(state - self.target, self.periods)
         matters = jnp.isfinite(self.scale)
         scale = jnp.where(matters, self.scale, 1.0)
         log_density = -0.5 * ((offset / scale) ** 2 + jnp.log(2.0 * jnp.pi)) - jnp.log(scale)

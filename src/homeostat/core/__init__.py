@@ -1,6 +1,5 @@
 """Protocols only, no algorithm."""
 
-from ._agent import AbstractAgent as AbstractAgent
 from ._belief import (
     AbstractBelief as AbstractBelief,
     AbstractGaussianBelief as AbstractGaussianBelief,
@@ -8,8 +7,9 @@ from ._belief import (
     Points as Points,
     Snapshot as Snapshot,
 )
-from ._check import check_fields as check_fields, check_kind as check_kind
+from ._check import check_fields as check_fields, check_kind as check_kind, require_key as require_key
 from ._controller import (
+    AbstractAgent as AbstractAgent,
     AbstractController as AbstractController,
     Decision as Decision,
     PlanningContext as PlanningContext,
@@ -24,9 +24,6 @@ from ._model import (
     AbstractModel as AbstractModel,
     AbstractSequentialModel as AbstractSequentialModel,
 )
-from ._objective import (
-    AbstractObjective as AbstractObjective,
-    check_differentiable as check_differentiable,
-)
+from ._objective import AbstractObjective as AbstractObjective, check_differentiable as check_differentiable
 from ._smoother import AbstractSmoother as AbstractSmoother
 from ._spec import Bounded as Bounded, map_spec as map_spec

@@ -7,6 +7,7 @@ from typing import Any, Union, get_args, get_origin
 import equinox as eqx
 
 from ..results import BadInputError
+from ..typing import Key
 
 
 def check_kind(value: object, kind: type | tuple[type, ...], place: str) -> None:
@@ -25,6 +26,17 @@ def check_kind(value: object, kind: type | tuple[type, ...], place: str) -> None
         names = " or ".join(one.__name__ for one in kinds)
         got = f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
         raise BadInputError(f"Expected {names} as {place}, got {got}: check the order of the arguments.")
+
+
+def require_key(given: Key | None, reason: str) -> Key:
+    """The key, where one is needed after all.
+
+    Raises:
+        BadInputError: there is none; the message gives the reason.
+    """
+    if given is None:
+        raise BadInputError(f"Expected a key: {reason}. Pass key=jax.random.key(...).")
+    return given
 
 
 def check_fields(owner: eqx.Module) -> None:

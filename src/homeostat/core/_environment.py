@@ -29,6 +29,11 @@ class AbstractEnvironment(eqx.Module, Generic[EnvironmentState]):
     def observation_spec(self) -> PyTree[Bounded]:
         """What an observation looks like: one `Bounded`, or a tree of them (a dictionary, a named tuple)."""
 
+    @property
+    def resets(self) -> bool:
+        """Whether the step after the last of an episode begins another one, as with `AutoReset`."""
+        return False
+
     @abc.abstractmethod
     def initial(self, *, key: Key) -> EnvironmentState:
         """Draw the first state of an episode."""

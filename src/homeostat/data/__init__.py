@@ -14,36 +14,21 @@ from ._checks import (
     require_shape as require_shape,
 )
 from ._cifar10 import load_cifar10 as load_cifar10
-from ._download import (
-    DownloadProgress as DownloadProgress,
-    Progress as Progress,
-    RemoteFile as RemoteFile,
-    fetch as fetch,
-)
-from ._dsprites import (
-    DSpritesArchive as DSpritesArchive,
-    dsprites_index as dsprites_index,
-    find_dsprites as find_dsprites,
-    read_dsprites as read_dsprites,
-)
+from ._download import Progress as Progress, RemoteFile as RemoteFile, fetch as fetch
+from ._dsprites import DSpritesArchive as DSpritesArchive, read_dsprites as read_dsprites
 from ._frames import Frames as Frames
-from ._image_rows import ImageRows as ImageRows
-from ._kth import KTHAction as KTHAction, kth_action as kth_action, load_kth as load_kth
+from ._kth import load_kth as load_kth
 from ._mnist import load_binarized_mnist as load_binarized_mnist, load_mnist as load_mnist
-from ._moving_digits import (
-    Bouncing as Bouncing,
-    MovingDigits as MovingDigits,
-    load_moving_mnist as load_moving_mnist,
-)
+from ._moving_digits import Bouncing as Bouncing, MovingDigits as MovingDigits, load_moving_mnist as load_moving_mnist
 from ._music import load_polyphonic_music as load_polyphonic_music
 from ._natural_video import load_natural_video as load_natural_video
 from ._newsgroups import load_newsgroups20 as load_newsgroups20
 from ._omniglot import load_omniglot as load_omniglot
-from ._open_data import holds_sequences as holds_sequences, open_data as open_data
-from ._open_rows import Message as Message, open_rows as open_rows
+from ._open_data import holds_sequences as holds_sequences
+from ._open_rows import open_rows as open_rows
 from ._open_sequences import Rolls as Rolls, SequenceFormat as SequenceFormat, open_sequences as open_sequences
 from ._order import permutation as permutation
-from ._places import data_cache_folder as data_cache_folder
+from ._places import Message as Message, data_cache_folder as data_cache_folder
 from ._preprocessing import (
     AbstractDequantization as AbstractDequantization,
     ClippedDequantization as ClippedDequantization,
@@ -52,7 +37,7 @@ from ._preprocessing import (
     dequantize as dequantize,
 )
 from ._rcv1 import load_rcv1 as load_rcv1
-from ._rows import AbstractRows as AbstractRows, ArrayRows as ArrayRows, SelectedRows as SelectedRows
+from ._rows import AbstractRows as AbstractRows, ArrayRows as ArrayRows, SparseRows as SparseRows
 from ._scaled import ScaledSequences as ScaledSequences, Standardization as Standardization
 from ._sequence_arrays import (
     Clips as Clips,
@@ -73,35 +58,26 @@ from ._sequence_batches import (
 )
 from ._sequence_splits import (
     SequenceSplits as SequenceSplits,
-    SplitSizes as SplitSizes,
     split_sequences as split_sequences,
-    split_sizes as split_sizes,
     standardized as standardized,
 )
 from ._sequence_table import TableColumns as TableColumns
 from ._sequences import (
     AbstractSequences as AbstractSequences,
-    SelectedSequences as SelectedSequences,
     Sequence as Sequence,
     Sequences as Sequences,
     require_step_shape as require_step_shape,
 )
 from ._sound import Sound as Sound, SoundSequences as SoundSequences, read_sound as read_sound
-from ._sparse_rows import SparseRows as SparseRows
 from ._splits import (
     Source as Source,
     Split as Split,
     SplitIndices as SplitIndices,
     Splits as Splits,
-    TrainValidation as TrainValidation,
     split_rows as split_rows,
     train_validation_split as train_validation_split,
 )
-from ._spoken_digits import (
-    SpokenDigit as SpokenDigit,
-    load_spoken_digits as load_spoken_digits,
-    spoken_digit as spoken_digit,
-)
+from ._spoken_digits import load_spoken_digits as load_spoken_digits
 from ._svhn import load_svhn as load_svhn
 from ._synthetic import (
     bouncing_squares as bouncing_squares,

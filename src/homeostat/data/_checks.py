@@ -17,19 +17,19 @@ GREY_LEVELS = 256
 
 
 class AbstractRequirement(abc.ABC):
-    """Something that must hold for every number, or for every row."""
+    """Something that must hold for every number, or for every row.
+
+    Attributes:
+        expectation: the requirement, as it follows the word Expected in a message.
+        advice: the remedy, a half sentence of a message.
+    """
+
+    expectation: str
+    advice: str
 
     @abc.abstractmethod
     def violations(self, rows: np.ndarray) -> np.ndarray:
         """Where it does not hold: booleans of the shape of `rows` (rows first), or of its first axis alone."""
-
-    @abc.abstractmethod
-    def expectation(self) -> str:
-        """The requirement, as it follows the word Expected in a message."""
-
-    @abc.abstractmethod
-    def advice(self) -> str:
-        """The remedy, a half sentence of a message."""
 
 
 @final
@@ -37,14 +37,11 @@ class AbstractRequirement(abc.ABC):
 class Finite(AbstractRequirement):
     """No NaN and no infinity."""
 
+    expectation = "finite numbers"
+    advice = "remove the row or fill in the value"
+
     def violations(self, rows: np.ndarray) -> np.ndarray:
         return ~np.isfinite(rows)
-
-    def expectation(self) -> str:
-        return "finite numbers"
-
-    def advice(self) -> str:
-        return "remove the row or fill in the value"
 
 
 @final
@@ -52,14 +49,11 @@ class Finite(AbstractRequirement):
 class UnitInterval(AbstractRequirement):
     """Numbers from 0 to 1, as a Bernoulli likelihood needs them."""
 
+    expectation = "numbers from 0 to 1"
+    advice = "scale the data (images of 8 bits: divide by 255) or choose another likelihood"
+
     def violations(self, rows: np.ndarray) -> np.ndarray:
         return ~((rows >= 0) & (rows <= 1))
-
-    def expectation(self) -> str:
-        return "numbers from 0 to 1"
-
-    def advice(self) -> str:
-        return "scale the data (images of 8 bits: divide by 255) or choose another likelihood"
 
 
 @final
@@ -75,14 +69,14 @@ class Interval(AbstractRequirement):
     low: float
     high: float
 
+    advice = "scale the data or choose another likelihood"
+
     def violations(self, rows: np.ndarray) -> np.ndarray:
         return ~((rows >= self.low) & (rows <= self.high))
 
+    @property
     def expectation(self) -> str:
         return f"numbers from {self.low:g} to {self.high:g}"
-
-    def advice(self) -> str:
-        return "scale the data or choose another likelihood"
 
 
 @final
@@ -90,14 +84,11 @@ class Interval(AbstractRequirement):
 class Counts(AbstractRequirement):
     """Whole numbers of at least 0, as a multinomial likelihood needs them."""
 
+    expectation = "counts (whole numbers of at least 0)"
+    advice = "pass the counts themselves, not frequencies or weights, or choose another likelihood"
+
     def violations(self, rows: np.ndarray) -> np.ndarray:
         return ~((rows >= 0) & (rows == np.floor(rows)) & np.isfinite(rows))
-
-    def expectation(self) -> str:
-        return "counts (whole numbers of at least 0)"
-
-    def advice(self) -> str:
-        return "pass the counts themselves, not frequencies or weights, or choose another likelihood"
 
 
 @final
@@ -105,14 +96,11 @@ class Counts(AbstractRequirement):
 class Nonempty(AbstractRequirement):
     """Rows that sum to more than 0: an empty document says nothing, and its perplexity is not defined."""
 
+    expectation = "at least one count in every row"
+    advice = "leave out the empty rows"
+
     def violations(self, rows: np.ndarray) -> np.ndarray:
         return ~(rows.reshape(len(rows), -1).sum(axis=1, dtype=np.float64) > 0)
-
-    def expectation(self) -> str:
-        return "at least one count in every row"
-
-    def advice(self) -> str:
-        return "leave out the empty rows"
 
 
 @final
@@ -126,14 +114,14 @@ class Categories(AbstractRequirement):
 
     num_categories: int
 
+    advice = "number the categories from 0, or choose another likelihood"
+
     def violations(self, rows: np.ndarray) -> np.ndarray:
         return ~((rows >= 0) & (rows < self.num_categories) & (rows == np.floor(rows)))
 
+    @property
     def expectation(self) -> str:
         return f"categories (whole numbers from 0 to {self.num_categories - 1})"
-
-    def advice(self) -> str:
-        return "number the categories from 0, or choose another likelihood"
 
 
 @final
@@ -141,14 +129,11 @@ class Categories(AbstractRequirement):
 class GreyValues(AbstractRequirement):
     """Whole numbers from 0 to 255, as a likelihood of pixel bins needs them."""
 
+    expectation = "pixels (whole numbers from 0 to 255)"
+    advice = "multiply pixels between 0 and 1 by 255 and round them, or choose another likelihood"
+
     def violations(self, rows: np.ndarray) -> np.ndarray:
         return Categories(GREY_LEVELS).violations(rows)
-
-    def expectation(self) -> str:
-        return "pixels (whole numbers from 0 to 255)"
-
-    def advice(self) -> str:
-        return "multiply pixels between 0 and 1 by 255 and round them, or choose another likelihood"
 
 
 def check_rows(rows: AbstractRows, *requirements: AbstractRequirement) -> None:
@@ -199,4 +184,4 @@ def _refuse(requirement: AbstractRequirement, chunk: np.ndarray, wrong: np.ndarr
     else:
         column = ", ".join(str(int(index)) for index in place[1:])
         found = f"got {chunk[place]:g} in row {row}, column {column} (both from 0) of {name}"
-    raise BadInputError(f"Expected {requirement.expectation()}; {found}: {requirement.advice()}.")
+    raise BadInputError(f"Expected {requirement.expectation}; {found}: {requirement.advice}.")

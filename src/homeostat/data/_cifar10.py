@@ -53,8 +53,8 @@ def load_cifar10(
     if local is not None and holds(local, "train0_med.npy.xz", "test1k_med.npy.xz", "labels.npz") and not official_here:
         official, place = _read_copy(local), str(local)
     else:
-        (file,) = official_files(CIFAR10_FILES, "cifar10", folder, progress)
-        official, place = _read_binary(file), str(local) if official_here else CIFAR10_FILES[0].url
+        (file,), place = official_files(CIFAR10_FILES, "cifar10", folder, progress, CIFAR10_FILES[0].url)
+        official = _read_binary(file)
     num_train, num_test = len(official.train), len(official.test)
     complete = num_train == 5 * BATCH_ROWS and num_test == BATCH_ROWS
     note = (

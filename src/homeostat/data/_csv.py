@@ -1,13 +1,14 @@
 """Tables of numbers as text, converted to a `.npy` file line by line."""
 
 import csv
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from ..results import BadInputError
+from ._places import write_array_header
 
 _BLOCK_ROWS = 4096
 
@@ -16,32 +17,23 @@ def convert_csv(file: Path, target: Path) -> None:
     """Write the numbers of a comma-separated table to `target` as an array of 64-bit real numbers.
 
     A first line without any number is a line of names. Memory holds a few thousand lines at a time.
-
-    Raises:
-        BadInputError: a cell that is no number (with its line and column), lines of different lengths, no lines.
     """
     with open(file, newline="", encoding="utf-8-sig") as text:
-        lines = ((number, cells) for number, cells in _lines(csv.reader(text)))
+        lines = _lines(csv.reader(text))
         first = next(lines, None)
         if first is None:
             raise BadInputError(f"Expected lines of numbers in {file}, found none.")
         names = first[1] if not any(_is_number(cell) for cell in first[1]) else None
         width, num_rows = len(first[1]), 0
         with open(target, "wb") as stream:
-            data_begins = _write_header(stream, 0, width)
-            block = [] if names is not None else [first]
-            for line in lines:
-                block.append(line)
-                if len(block) == _BLOCK_ROWS:
-                    stream.write(_numbers(file, block, names, width).tobytes())
-                    num_rows, block = num_rows + len(block), []
-            if block:
+            data_begins = write_array_header(stream, "<f8", (0, width))
+            lines = lines if names is not None else itertools.chain([first], lines)
+            while block := list(itertools.islice(lines, _BLOCK_ROWS)):
                 stream.write(_numbers(file, block, names, width).tobytes())
                 num_rows += len(block)
             if num_rows == 0:
                 raise BadInputError(f"Expected lines of numbers in {file}, found only a line of names.")
-            stream.seek(0)
-            if _write_header(stream, num_rows, width) != data_begins:
+            if write_array_header(stream, "<f8", (num_rows, width)) != data_begins:
                 raise ValueError("the number of lines does not fit into the header of the converted file.")
 
 
@@ -52,13 +44,6 @@ def _lines(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
             yield number, cells
 
 
-def _write_header(stream: BinaryIO, num_rows: int, width: int) -> int:
-    """Write the header, of the same length for any number of rows (NumPy leaves room to grow); where it ends."""
-    description = {"descr": "<f8", "fortran_order": False, "shape": (num_rows, width)}
-    np.lib.format.write_array_header_1_0(stream, description)
-    return stream.tell()
-
-
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -67,13 +52,17 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _numbers(file: Path, block: list[tuple[int, list[str]]], names: list[str] | None, width: int) -> np.ndarray:
+def check_widths(file: Path, block: list[tuple[int, list[str]]], width: int) -> None:
+    """Raise unless every line, given with its number, has so many columns."""
     for number, cells in block:
         if len(cells) != width:
             raise BadInputError(
-                f"Expected {width} columns in every line of {file}, as in its first line, got {len(cells)} in line "
-                f"{number}."
+                f"Expected {width} columns in every line of {file}, as in its first line, got {len(cells)} in line {number}."
             )
+
+
+def _numbers(file: Path, block: list[tuple[int, list[str]]], names: list[str] | None, width: int) -> np.ndarray:
+    check_widths(file, block, width)
     try:
         return np.array([[float(cell) for cell in cells] for _, cells in block], dtype="<f8")
     except ValueError:

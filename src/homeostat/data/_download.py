@@ -38,6 +38,11 @@ class RemoteFile(NamedTuple):
         return self.url.rpartition("/")[2]
 
 
+def remote_files(folder: str, *files: tuple[str, int, str]) -> tuple[RemoteFile, ...]:
+    """Files below one address, from their names, sizes and checksums."""
+    return tuple(RemoteFile(folder + name, num_bytes, sha256) for name, num_bytes, sha256 in files)
+
+
 class DownloadProgress(NamedTuple):
     """How far a download is.
 
@@ -59,10 +64,7 @@ Progress = Callable[[DownloadProgress], None]
 
 
 def fetch(
-    remote: RemoteFile,
-    *,
-    folder: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    remote: RemoteFile, *, folder: str | os.PathLike[str] | None = None, progress: Progress | None = None
 ) -> Path:
     """The verified local file: the one in `folder`, downloaded first if it is not there.
 
@@ -93,23 +95,22 @@ def official_files(
     name: str,
     folder: str | os.PathLike[str] | None,
     progress: Progress | None,
-) -> tuple[Path, ...]:
-    """The official files of a data set: from its local folder if all are there, else from the cache or the network.
-
-    Raises:
-        BadInputError: the caller named a folder, and it holds neither a packed copy nor these files.
+    origin: str,
+) -> tuple[tuple[Path, ...], str]:
+    """The official files of a data set, from its local folder if all are there, else from the cache or the network; and where
+    they came from, that folder or `origin`.
     """
     local = local_folder(name, folder)
     names = tuple(remote.name for remote in remotes)
     if local is not None and holds(local, *names):
-        return tuple(fetch(remote, folder=local) for remote in remotes)
+        return tuple(fetch(remote, folder=local) for remote in remotes), str(local)
     if folder is not None:
         missing = ", ".join(file for file in names if not holds(local, file))
         raise BadInputError(
             f"Expected a packed copy or the official files in {local}; of the official files it lacks {missing}. Put "
             f"them there, or leave the argument folder out to download them."
         )
-    return tuple(fetch(remote, folder=data_cache_folder() / name, progress=progress) for remote in remotes)
+    return tuple(fetch(remote, folder=data_cache_folder() / name, progress=progress) for remote in remotes), origin
 
 
 def _receive(remote: RemoteFile, part: Path, file: Path, progress: Progress | None) -> None:

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..results import BadInputError
-from ..typing import Any, Int
+from ..typing import Any
+from ._places import array_header
 
 CLASSES = (1, 3, 6, 40, 32, 32)
 """Number of classes of colour, shape, scale, orientation, x and y."""
@@ -45,12 +46,6 @@ class DSpritesArchive(NamedTuple):
         """Images by number, as uint8 zeros and ones of shape (..., 64, 64)."""
         rows = self.packed[index]
         return np.unpackbits(rows, axis=-1).reshape(*rows.shape[:-1], SIDE, SIDE)
-
-
-def dsprites_index(latents: Any) -> Int[np.ndarray, "*batch"]:
-    """Number of the image with latents [shape, scale, orientation, x, y], class indices along the last axis."""
-    shape, scale, orientation, x, y = np.moveaxis(np.asarray(latents), -1, 0)
-    return (((shape * 6 + scale) * 40 + orientation) * 32 + x) * 32 + y
 
 
 def read_dsprites(path: str | os.PathLike[str]) -> DSpritesArchive:
@@ -81,15 +76,6 @@ def read_dsprites(path: str | os.PathLike[str]) -> DSpritesArchive:
     return DSpritesArchive(packed)
 
 
-def find_dsprites() -> Path | None:
-    """The packed copy below the folder named by the environment variable HOMEOSTAT_DATA, or `None`."""
-    folder = os.environ.get("HOMEOSTAT_DATA")
-    if not folder:
-        return None
-    file = Path(folder) / "dsprites" / "dsprites_imgs_packed.npy.xz"
-    return file if file.is_file() else None
-
-
 def _read_archive(file: Path) -> DSpritesArchive:
     with zipfile.ZipFile(file) as archive:
         names = set(archive.namelist())
@@ -101,7 +87,9 @@ def _read_archive(file: Path) -> DSpritesArchive:
             )
         _check_classes(file, archive)
         with archive.open("imgs.npy") as stream:
-            shape, dtype = _header(stream)
+            shape, fortran, dtype = array_header(stream)
+            if fortran:
+                raise ValueError("its images are stored column by column.")
             if shape != (NUM_IMAGES, SIDE, SIDE) or dtype != np.uint8:
                 raise BadInputError(
                     f"Expected images of shape {(NUM_IMAGES, SIDE, SIDE)} and type uint8 in {file}, "
@@ -119,15 +107,6 @@ def _check_classes(file: Path, archive: zipfile.ZipFile) -> None:
             f"Expected one image for every combination of {CLASSES} classes, the last fastest, in {file}; "
             f"its latents_classes (shape {classes.shape}) say otherwise. This archive is not dSprites."
         )
-
-
-def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
-    if fortran:
-        raise ValueError("its images are stored column by column.")
-    return shape, dtype
 
 
 def _read_images(file: Path, stream: Any) -> np.ndarray:

@@ -1,15 +1,15 @@
 """Video files and animated pictures as arrays, converted once."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 
 from ..results import BadInputError
-from ._places import data_cache_folder, reading, written_whole
+from ._places import Message, data_cache_folder, kept_conversion, reading, say, write_array_header, written_whole
+from .adapters import read_video
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".webm", ".mov")
 ANIMATIONS = (".gif",)
@@ -55,7 +55,7 @@ Shown = Callable[[np.ndarray], np.ndarray]
 
 
 def open_film(
-    file: Path, shown: Shown, mark: str, *, message: Callable[[str], None] | None = None, cache: Path | None = None
+    file: Path, shown: Shown, mark: str, *, message: Message | None = None, cache: Path | None = None
 ) -> Film:
     """Frames of a video or an animated picture, which are converted once and kept.
 
@@ -71,14 +71,10 @@ def open_film(
     """
     if not file.is_file():
         raise BadInputError(f"Expected a video, found no file at {file}: check the path.")
-    state = file.stat()
-    whole = f"{file.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0{mark}"
-    place = data_cache_folder() if cache is None else cache
-    kept = place / "converted" / f"{file.stem}-{hashlib.sha256(whole.encode()).hexdigest()[:16]}.npy"
+    kept = kept_conversion(file, mark, data_cache_folder() if cache is None else cache)
     when = kept.with_suffix(".times.npy")
     if not (kept.is_file() and when.is_file()):
-        if message is not None:
-            message(f"Decoding {file} once; the frames are kept as {kept}.")
+        say(message, f"Decoding {file} once; the frames are kept as {kept}.")
         pictures, times = decoded(file)
         with written_whole(kept) as part:
             count = write_frames(part, (shown(picture) for picture in pictures), file)
@@ -100,14 +96,12 @@ def decoded(file: Path) -> tuple[Iterator[np.ndarray], Callable[[int], np.ndarra
             return np.cumsum(seconds) - seconds
 
         return _pictures(file, durations), summed
-    from .adapters import read_video
-
     moments: list[float] = []
 
     def pictures() -> Iterator[np.ndarray]:
-        for frame in read_video(file):
-            moments.append(np.nan if frame.seconds is None else frame.seconds)
-            yield frame.picture
+        for picture, seconds in read_video(file):
+            moments.append(np.nan if seconds is None else seconds)
+            yield picture
 
     def shown_at(count: int) -> np.ndarray:
         times = np.array(moments[:count])
@@ -137,32 +131,21 @@ def _pictures(file: Path, durations: list[float]) -> Iterator[np.ndarray]:
 
 
 def write_frames(target: Path, frames: Iterator[np.ndarray], file: Path) -> int:
-    """Write frames one by one as an array (.npy); how many there were.
-
-    Raises:
-        BadInputError: there were none.
-    """
+    """Write frames one by one as an array (.npy); how many there were."""
     count = 0
     with open(target, "wb") as stream:
         begins, shape = 0, ()
         for frame in frames:
             if count == 0:
                 shape = frame.shape
-                begins = _header(stream, 0, shape)
+                begins = write_array_header(stream, "|u1", (0, *shape))
             stream.write(np.ascontiguousarray(frame, np.uint8).tobytes())
             count += 1
         if count == 0:
             raise BadInputError(f"Expected a video, but {file} has no frames: it is damaged or another file.")
-        stream.seek(0)
-        if _header(stream, count, shape) != begins:
+        if write_array_header(stream, "|u1", (count, *shape)) != begins:
             raise ValueError("the number of frames does not fit into the header of the converted file.")
     return count
-
-
-def _header(stream: BinaryIO, count: int, shape: tuple[int, ...]) -> int:
-    # NumPy leaves room for the first axis to grow, so the header keeps its length.
-    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)})
-    return stream.tell()
 
 
 def show(options: Frames) -> Shown:

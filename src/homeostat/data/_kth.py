@@ -2,15 +2,12 @@
 
 import os
 import re
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from ..results import BadInputError
-from ._frames import VIDEOS, Film, open_film
-from ._places import VARIABLE
+from ._frames import VIDEOS, open_film
+from ._places import Message, needed_folder
 from ._sequence_splits import SequenceSplits, select_splits
 from ._sequences import Sequences
 from ._splits import Source, SplitIndices
@@ -26,31 +23,7 @@ _NAME = re.compile(r"person(\d\d)_([a-z]+)_d(\d)(?:_uncomp)?")
 _REFERENCE = "Schuldt, Laptev and Caputo (2004), Recognizing human actions: a local SVM approach"
 
 
-class KTHAction(NamedTuple):
-    """Person, action and scenario of a video, from its label.
-
-    Attributes:
-        person: 1 to 25.
-        action: what the person does.
-        scenario: 1 outdoors, 2 outdoors at varying distance, 3 outdoors in other clothes, 4 indoors.
-    """
-
-    person: int
-    action: str
-    scenario: int
-
-
-def kth_action(label: str) -> KTHAction:
-    """Person, action and scenario of a video, from its label, such as `person01_walking_d1`."""
-    found = _NAME.fullmatch(label)
-    if found is None or found[2] not in ACTIONS:
-        raise BadInputError(f"Expected a label such as person01_walking_d1, got {label!r}.")
-    return KTHAction(int(found[1]), found[2], int(found[3]))
-
-
-def load_kth(
-    folder: str | os.PathLike[str] | None = None, *, message: Callable[[str], None] | None = None
-) -> SequenceSplits:
+def load_kth(folder: str | os.PathLike[str] | None = None, *, message: Message | None = None) -> SequenceSplits:
     """KTH actions: uint8 grey frames of shape (64, 64), one sequence a video, 25 frames a second.
 
     Persons are divided, so no person is in two splits: 11 to 18 for training; 1, 4, 19, 20, 21, 23, 24 and 25 for validation;
@@ -69,21 +42,19 @@ def load_kth(
         Schuldt, Laptev and Caputo (2004), Recognizing human actions: a local SVM approach; the division is that of Marino,
         Cvitkovic and Yue (2018), A general method for amortizing variational filtering.
     """
-    base = os.environ.get(VARIABLE, "") if folder is None else os.fspath(folder)
-    place = Path(base) / "kth"
-    if not base or not place.is_dir():
-        raise BadInputError(
-            f"Expected a folder kth with the videos in {base or 'the folder that HOMEOSTAT_DATA names'}, found none. Download "
-            f"the six archives of the KTH action data set from its page (https://www.csc.kth.se/cvap/actions/), unpack them "
-            f"into that folder, and name the folder above it."
-        )
-    files = {}
+    advice = (
+        "Download the six archives of the KTH action data set from its page (https://www.csc.kth.se/cvap/actions/), unpack them "
+        "into that folder, and name the folder above it."
+    )
+    place = needed_folder("kth", folder, " with the videos", advice)
+    files, person = {}, {}
     for file in sorted(place.rglob("*")):
         found = _NAME.fullmatch(file.stem)
         if found and found[2] in ACTIONS and file.suffix.lower() in VIDEOS and file.is_file():
-            files[file.stem.removesuffix("_uncomp")] = file
+            label = file.stem.removesuffix("_uncomp")
+            files[label], person[label] = file, int(found[1])
     labels = tuple(sorted(files))
-    persons = np.array([kth_action(label).person for label in labels], np.int64)
+    persons = np.array([person[label] for label in labels], np.int64)
     chosen = [np.flatnonzero(np.isin(persons, who)) for who in (TRAIN_PERSONS, VALIDATION_PERSONS, TEST_PERSONS)]
     if any(which.size == 0 for which in chosen):
         raise BadInputError(
@@ -91,7 +62,7 @@ def load_kth(
             f"{chosen[0].size} to train on, {chosen[1].size} to validate on and {chosen[2].size} to test on: unpack all "
             f"archives."
         )
-    films = [_film(files[label], message) for label in labels]
+    films = [open_film(files[label], _shown, "grey 64 x 64 linear", message=message) for label in labels]
     sequences = Sequences(
         [film.frames for film in films], times=[film.times for film in films], labels=labels, name="kth"
     )
@@ -99,10 +70,6 @@ def load_kth(
     note = "division by persons" if complete else f"incomplete: {len(labels)} of {NUM_VIDEOS} videos"
     source = Source(str(place), complete, "research use, cite the paper", _REFERENCE, note)
     return select_splits("kth", sequences, SplitIndices(*chosen), source)
-
-
-def _film(file: Path, message: Callable[[str], None] | None) -> Film:
-    return open_film(file, _shown, "grey 64 x 64 linear", message=message)
 
 
 def _shown(picture: np.ndarray) -> np.ndarray:

@@ -1,52 +1,33 @@
 """MNIST, and its fixed binarisation."""
 
 import gzip
-import itertools
 import os
 from pathlib import Path
 
 import numpy as np
 
 from ..results import BadInputError
-from ._download import Progress, RemoteFile, official_files
+from ._download import Progress, official_files, remote_files
 from ._packed import read_xz
 from ._places import expect_array, holds, local_folder, reading
 from ._splits import Official, Source, Split, SplitIndices, Splits, divide
 
 _MNIST = "https://storage.googleapis.com/cvdf-datasets/mnist/"
-MNIST_FILES = (
-    RemoteFile(
-        _MNIST + "train-images-idx3-ubyte.gz",
-        9_912_422,
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    ),
-    RemoteFile(
-        _MNIST + "train-labels-idx1-ubyte.gz",
-        28_881,
-        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    ),
-    RemoteFile(
-        _MNIST + "t10k-images-idx3-ubyte.gz",
-        1_648_877,
-        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    ),
-    RemoteFile(
-        _MNIST + "t10k-labels-idx1-ubyte.gz", 4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
-    ),
+MNIST_FILES = remote_files(
+    _MNIST,
+    ("train-images-idx3-ubyte.gz", 9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+    ("train-labels-idx1-ubyte.gz", 28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+    ("t10k-images-idx3-ubyte.gz", 1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+    ("t10k-labels-idx1-ubyte.gz", 4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
 )
 """Sizes and checksums: tensorflow/datasets, url_checksums/mnist.txt at commit 31f1255e."""
 
 _LAROCHELLE = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/binarized_mnist_"
-BINARIZED_FILES = (
-    RemoteFile(
-        _LAROCHELLE + "train.amat", 78_400_000, "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"
-    ),
-    RemoteFile(
-        _LAROCHELLE + "valid.amat", 15_680_000, "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2"
-    ),
-    RemoteFile(
-        _LAROCHELLE + "test.amat", 15_680_000, "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c"
-    ),
+BINARIZED_FILES = remote_files(
+    _LAROCHELLE,
+    ("train.amat", 78_400_000, "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"),
+    ("valid.amat", 15_680_000, "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2"),
+    ("test.amat", 15_680_000, "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c"),
 )
 """Sizes and checksums: tensorflow/datasets, url_checksums/binarized_mnist.txt at commit 333639b3."""
 
@@ -83,7 +64,7 @@ def load_mnist(
         place, arrays = str(local), [read_xz(local / name) for name in _COPY]
         files = tuple(local / name for name in _COPY)
     else:
-        place, files = _MNIST, official_files(MNIST_FILES, "mnist", folder, progress)
+        files, place = official_files(MNIST_FILES, "mnist", folder, progress, _MNIST)
         arrays = [read_idx(file) for file in files]
     shapes = ((NUM_TRAIN, 28, 28), (NUM_TRAIN,), (NUM_TEST, 28, 28), (NUM_TEST,))
     for file, array, shape in zip(files, arrays, shapes, strict=True):
@@ -129,16 +110,14 @@ def load_binarized_mnist(folder: str | os.PathLike[str] | None = None, *, progre
             packed = expect_array(local / name, read_xz(local / name), (num_rows, 98), np.uint8)
             parts.append(np.unpackbits(packed, axis=1).reshape(-1, 28, 28))
     else:
-        place, parts = _LAROCHELLE + "*.amat", []
-        files = official_files(BINARIZED_FILES, "binarized_mnist", folder, progress)
-        for file, num_rows in zip(files, BINARIZED_ROWS, strict=True):
-            parts.append(_read_amat(file, num_rows))
-    bounds = np.cumsum((0, *BINARIZED_ROWS))
-    numbers = [np.arange(first, last) for first, last in itertools.pairwise(bounds)]
+        files, place = official_files(BINARIZED_FILES, "binarized_mnist", folder, progress, _LAROCHELLE + "*.amat")
+        parts = [_read_amat(file, num_rows) for file, num_rows in zip(files, BINARIZED_ROWS, strict=True)]
     source = Source(
         place, True, f"derived from MNIST ({_LICENCE})", "Larochelle and Murray (2011)", "official splits, fixed pixels"
     )
-    return Splits("binarized_mnist", *(Split(part, None) for part in parts), SplitIndices(*numbers), source)
+    return Splits(
+        "binarized_mnist", *(Split(part, None) for part in parts), SplitIndices.consecutive(BINARIZED_ROWS), source
+    )
 
 
 def _read_amat(file: Path, num_rows: int) -> np.ndarray:

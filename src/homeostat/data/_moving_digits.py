@@ -9,7 +9,7 @@ import numpy as np
 from ..results import BadInputError
 from ._download import Progress
 from ._mnist import load_mnist
-from ._random import uniforms
+from ._order import uniforms
 from ._sequence_splits import SequenceSplits
 from ._sequences import AbstractSequences, Sequence, checked_part
 from ._splits import Source, SplitIndices
@@ -96,35 +96,8 @@ class MovingDigits(AbstractSequences):
                 f"Expected at least one sequence of at least two frames, got {num_sequences} of {num_frames}."
             )
         self.digits, self.bouncing, self.seed = digits, bouncing, seed
-        self._lengths, self._name = np.full(num_sequences, num_frames, np.int64), name
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (self.bouncing.side, self.bouncing.side)
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(np.uint8)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return self._lengths
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(map(str, range(self._lengths.size)))
-
-    @property
-    def action_shape(self) -> tuple[int, ...] | None:
-        return None
-
-    @property
-    def timed(self) -> bool:
-        return False
+        lengths, labels = np.full(num_sequences, num_frames, np.int64), tuple(map(str, range(num_sequences)))
+        super().__init__(name, (bouncing.side, bouncing.side), np.dtype(np.uint8), lengths, labels)
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
         first, last = checked_part(self, index, start, stop)
@@ -148,7 +121,7 @@ def load_moving_mnist(
     num_train: int = 10_000,
     num_validation: int = 1_000,
     num_test: int = 1_000,
-    bouncing: Bouncing | None = None,
+    bouncing: Bouncing = Bouncing(),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SequenceSplits:
@@ -164,7 +137,7 @@ def load_moving_mnist(
         num_train: training sequences.
         num_validation: validation sequences.
         num_test: test sequences.
-        bouncing: how digits move; two digits in 64 x 64 pixels if left out.
+        bouncing: how digits move; two digits in 64 x 64 pixels by default.
         seed: of the sequences.
         progress: told how far the download of MNIST is.
 
@@ -175,14 +148,11 @@ def load_moving_mnist(
         Srivastava, Mansimov and Salakhutdinov (2015), Unsupervised learning of video representations using LSTMs.
     """
     mnist = load_mnist(folder, progress=progress)
-    motion = Bouncing() if bouncing is None else bouncing
     sizes = (num_train, num_validation, num_test)
     parts = []
     for number, (split, size) in enumerate(zip((mnist.train, mnist.validation, mnist.test), sizes, strict=True)):
         name = f"moving MNIST ({('training', 'validation', 'test')[number]})"
-        parts.append(MovingDigits(np.asarray(split.observations), size, num_frames, motion, (seed, number), name))
-    bounds = np.cumsum((0, *sizes))
-    indices = SplitIndices(*(np.arange(bounds[i], bounds[i + 1]) for i in range(3)))
+        parts.append(MovingDigits(np.asarray(split.observations), size, num_frames, bouncing, (seed, number), name))
     note = "drawn from MNIST; digits of one split of MNIST are in one split here"
     source = Source(mnist.source.place, True, "derived from MNIST (CC BY-SA 3.0)", "Srivastava et al. (2015)", note)
-    return SequenceSplits("moving_mnist", *parts, indices, source)
+    return SequenceSplits("moving_mnist", *parts, SplitIndices.consecutive(sizes), source)

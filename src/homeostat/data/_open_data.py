@@ -1,4 +1,4 @@
-"""Opening data of a user's own, rows or sequences, by what they are."""
+"""Whether data of a user's own are rows or sequences."""
 
 import csv
 import os
@@ -7,37 +7,11 @@ from pathlib import Path
 
 from ..results import BadInputError
 from ._frames import ANIMATIONS, VIDEOS
-from ._open_rows import IMAGES, Message, open_rows
-from ._open_sequences import ROLLS, SOUNDS, SequenceFormat, open_sequences
+from ._open_rows import IMAGES
+from ._open_sequences import ROLLS, SOUNDS
 from ._places import reading
-from ._rows import AbstractRows
-from ._sequences import AbstractSequences
 
 _RECORDINGS = {*SOUNDS, *ROLLS, *VIDEOS}
-
-
-def open_data(
-    path: str | os.PathLike[str],
-    format: SequenceFormat | None = None,
-    *,
-    message: Message | None = None,
-    cache: str | os.PathLike[str] | None = None,
-) -> AbstractRows | AbstractSequences:
-    """The rows or the sequences of a file or folder, see `holds_sequences`, `open_rows` and `open_sequences`.
-
-    Args:
-        path: of the file or folder.
-        format: how files become sequences.
-        message: told about a conversion.
-        cache: where conversions are kept.
-
-    Raises:
-        BadInputError: they cannot be read, or could be either.
-    """
-    how = SequenceFormat() if format is None else format
-    if holds_sequences(path, how.columns.sequence):
-        return open_sequences(path, how, message=message, cache=cache)
-    return open_rows(path, message=message, cache=cache)
 
 
 def holds_sequences(path: str | os.PathLike[str], sequence_column: str = "sequence") -> bool:

@@ -1,32 +1,24 @@
 """Opening a user's own data: `.npy`, `.npz`, `.csv`, or a folder of images."""
 
-import hashlib
 import os
+import shutil
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import final
 
 import numpy as np
 
 from ..results import BadInputError
+from ..typing import Any
 from ._csv import convert_csv
-from ._image_rows import ImageRows
-from ._places import data_cache_folder, reading, written_whole
-from ._rows import AbstractRows, ArrayRows
-
-Message = Callable[[str], None]
-"""Receiver of sentences for the user."""
+from ._places import Message, array_header, data_cache_folder, kept_conversion, reading, say, written_whole
+from ._rows import AbstractRows, ArrayRows, checked_indices
 
 IMAGES = (".png", ".jpg", ".jpeg")
-_COPY_BLOCK = 1 << 22
 
 
 def open_rows(
-    path: str | os.PathLike[str],
-    *,
-    message: Message | None = None,
-    cache: str | os.PathLike[str] | None = None,
+    path: str | os.PathLike[str], *, message: Message | None = None, cache: str | os.PathLike[str] | None = None
 ) -> AbstractRows:
     """The rows of a file or folder, which may be larger than memory.
 
@@ -49,12 +41,7 @@ def open_rows(
         BadInputError: no such file, an unknown format, several arrays without a name, no rows, text among the numbers,
             images of different sizes.
     """
-    text = os.fspath(path)
-    file, array_name = Path(text), ""
-    if not file.exists():
-        before, mark, after = text.rpartition(":")
-        if mark and before.lower().endswith(".npz"):
-            file, array_name = Path(before), after
+    file, array_name = named_array(path)
     if file.is_dir():
         images = sorted(found for found in file.rglob("*") if found.suffix.lower() in IMAGES and found.is_file())
         return ImageRows(tuple(images), str(file))
@@ -71,9 +58,9 @@ def open_rows(
         with reading(file, "an archive of arrays (.npz)"):
             return _open_npz(file, array_name, message, place)
     if suffix == ".csv":
-        kept = _kept(file, "", place)
+        kept = kept_conversion(file, "", place)
         if not kept.is_file():
-            _say(message, f"Converting {file} once; the result is kept as {kept}.")
+            say(message, f"Converting {file} once; the result is kept as {kept}.")
             with reading(file, "a table of numbers (.csv)"), written_whole(kept) as part:
                 convert_csv(file, part)
         with reading(kept, "a table converted earlier"):
@@ -94,17 +81,35 @@ def _open_npz(file: Path, array_name: str, message: Message | None, place: Path)
                 f"Expected the name of one array of {file}, but {asked}: write {file.name}:NAME with one of "
                 f"{', '.join(sorted(members)) or '(it is empty)'}."
             )
-        entry = members[array_name]
-        label = f"{file}:{array_name}"
-        if entry.compress_type == zipfile.ZIP_STORED:
-            return ArrayRows(_map_member(file, entry), label)
-        kept = _kept(file, array_name, place)
-        if not kept.is_file():
-            _say(message, f"Unpacking {label} once, {entry.file_size} bytes; the result is kept as {kept}.")
-            with written_whole(kept) as part, archive.open(entry) as packed, open(part, "wb") as stream:
-                while block := packed.read(_COPY_BLOCK):
-                    stream.write(block)
-    return ArrayRows(np.load(kept, mmap_mode="r", allow_pickle=False), label)
+    return ArrayRows(open_member(file, members[array_name], message, place), f"{file}:{array_name}")
+
+
+def named_array(path: str | os.PathLike[str], default: str = "") -> tuple[Path, str]:
+    """The file of `FILE` or `FILE.npz:NAME`, and the name."""
+    file = Path(path)
+    if not file.exists():
+        before, mark, after = os.fspath(path).rpartition(":")
+        if mark and before.lower().endswith(".npz"):
+            return Path(before), after
+    return file, default
+
+
+def open_member(file: Path, entry: zipfile.ZipInfo, message: Message | None, place: Path) -> np.ndarray:
+    """An array of an archive, mapped where it lies, or unpacked once where it is compressed."""
+    if entry.compress_type == zipfile.ZIP_STORED:
+        return _map_member(file, entry)
+    name = entry.filename.removesuffix(".npy")
+    kept = kept_conversion(file, name, place)
+    if not kept.is_file():
+        say(message, f"Unpacking {file}:{name} once, {entry.file_size} bytes; the result is kept as {kept}.")
+        with (
+            zipfile.ZipFile(file) as archive,
+            archive.open(entry) as packed,
+            written_whole(kept) as part,
+            open(part, "wb") as stream,
+        ):
+            shutil.copyfileobj(packed, stream)
+    return np.load(kept, mmap_mode="r", allow_pickle=False)
 
 
 def _map_member(file: Path, entry: zipfile.ZipInfo) -> np.ndarray:
@@ -116,7 +121,7 @@ def _map_member(file: Path, entry: zipfile.ZipInfo) -> np.ndarray:
             raise ValueError("the archive's directory points to no member.")
         name_length, extra_length = int.from_bytes(local[26:28], "little"), int.from_bytes(local[28:30], "little")
         stream.seek(entry.header_offset + 30 + name_length + extra_length)
-        shape, fortran, dtype = _array_header(stream)
+        shape, fortran, dtype = array_header(stream)
         if dtype.hasobject:
             raise ValueError("it holds Python objects, which are not unpickled.")
         if 0 in shape or not shape:
@@ -124,20 +129,55 @@ def _map_member(file: Path, entry: zipfile.ZipInfo) -> np.ndarray:
         return np.memmap(file, dtype, "r", stream.tell(), shape, "F" if fortran else "C")
 
 
-def _array_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    return np.lib.format.read_array_header_2_0(stream)
+@final
+class ImageRows(AbstractRows):
+    """Image files of one size, decoded when they are read: uint8 of shape (height, width) or (height, width, 3).
+
+    Attributes:
+        files: in the order of the rows.
+    """
+
+    def __init__(self, files: tuple[Path, ...], name: str = "the images"):
+        """Look at every file's header: one size, and all grey or all RGB."""
+        if not files:
+            raise BadInputError(f"Expected image files (.png, .jpg, .jpeg) in {name}, found none.")
+        size, mode = _header(files[0])
+        for file in files[1:]:
+            if (found := _header(file)) != (size, mode):
+                raise BadInputError(
+                    f"Expected images of one size and kind in {name}; {files[0].name} has {size[0]} x {size[1]} pixels "
+                    f"({mode}), but {file} has {found[0][0]} x {found[0][1]} ({found[1]}). Resize or convert them."
+                )
+        self.files = files
+        shape = (size[1], size[0]) if mode == "grey" else (size[1], size[0], 3)
+        super().__init__(name, shape, np.dtype(np.uint8), len(files))
+
+    def read(self, indices: Any) -> np.ndarray:
+        from PIL import Image
+
+        wanted = checked_indices(indices, self.num_rows)
+        rows = np.empty((wanted.size, *self.shape), np.uint8)
+        for row, index in zip(rows, wanted, strict=True):
+            try:
+                with Image.open(self.files[index]) as image:
+                    row[...] = np.asarray(image.convert("L" if len(self.shape) == 2 else "RGB"))
+            except (OSError, ValueError, SyntaxError) as error:
+                raise BadInputError(f"Expected an image, but {self.files[index]} cannot be read: {error}.") from error
+        return rows
 
 
-def _kept(file: Path, array_name: str, place: Path) -> Path:
-    """Where the conversion of this state of the file is kept."""
-    state = file.stat()
-    mark = f"{file.resolve()}\0{array_name}\0{state.st_size}\0{state.st_mtime_ns}"
-    return place / "converted" / f"{file.stem}-{hashlib.sha256(mark.encode()).hexdigest()[:16]}.npy"
+def _header(file: Path) -> tuple[tuple[int, int], str]:
+    """Width and height, and grey or RGB, from the beginning of an image file."""
+    from PIL import Image
 
-
-def _say(message: Message | None, sentence: str) -> None:
-    if message is not None:
-        message(sentence)
+    try:
+        with Image.open(file) as image:
+            size, mode = image.size, image.mode
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadInputError(f"Expected an image, but {file} cannot be read: {error}.") from error
+    kinds = {"1": "grey", "L": "grey", "RGB": "RGB"}
+    if mode not in kinds:
+        raise BadInputError(
+            f"Expected a grey or RGB image of eight bits, but {file} has the mode {mode}: convert it to grey or RGB."
+        )
+    return size, kinds[mode]

@@ -12,14 +12,14 @@ import numpy as np
 
 from ..results import BadInputError
 from ._frames import ANIMATIONS, VIDEOS, Frames, open_film, show
-from ._open_rows import Message, _kept, _map_member, _say
-from ._places import data_cache_folder, reading, written_whole
+from ._open_rows import named_array, open_member
+from ._places import Message, data_cache_folder, reading
 from ._sequence_table import TableColumns, open_table
 from ._sequences import AbstractSequences, Sequences
 from ._sound import SoundSequences, read_sound
+from .adapters import read_midi
 
 SOUNDS, ROLLS, TABLES = (".wav", ".sph"), (".mid", ".midi"), (".csv", ".parquet")
-_COPY_BLOCK = 1 << 22
 
 
 @final
@@ -97,12 +97,7 @@ def open_sequences(
     """
     how = SequenceFormat() if format is None else format
     place = data_cache_folder() if cache is None else Path(cache)
-    text = os.fspath(path)
-    file, array_name = Path(text), "values"
-    if not file.exists():
-        before, mark, after = text.rpartition(":")
-        if mark and before.lower().endswith(".npz"):
-            file, array_name = Path(before), after
+    file, array_name = named_array(path, "values")
     if file.is_dir():
         return _open_folder(file, how, message, place)
     if not file.is_file():
@@ -167,8 +162,6 @@ def _open_sounds(asked: _Files) -> AbstractSequences:
 
 
 def _open_rolls(asked: _Files) -> AbstractSequences:
-    from .adapters import read_midi
-
     how = asked.format.rolls
     notes = [
         read_midi(file, steps_per_beat=how.steps_per_beat, lowest=how.lowest, highest=how.highest)
@@ -195,8 +188,8 @@ def _open_npz(file: Path, array_name: str, message: Message | None, place: Path)
                 f"Expected an array {array_name} in {file}, which has {', '.join(sorted(members)) or 'none'}: write "
                 f"{file.name}:NAME with the name of the observations."
             )
-        values = _member(file, members[array_name], message, place)
-        actions = _member(file, members["actions"], message, place) if "actions" in members else None
+        values = open_member(file, members[array_name], message, place)
+        actions = open_member(file, members["actions"], message, place) if "actions" in members else None
         with np.load(file, allow_pickle=False) as arrays:
             small = {name: arrays[name] for name in ("lengths", "mask", "times", "labels") if name in members}
     small |= {} if actions is None else {"actions": actions}
@@ -243,22 +236,3 @@ def _end_to_end(
         labels=labels,
         name=str(file),
     )
-
-
-def _member(file: Path, entry: zipfile.ZipInfo, message: Message | None, place: Path) -> np.ndarray:
-    """An array of an archive, mapped where it lies, or unpacked once where it is compressed."""
-    if entry.compress_type == zipfile.ZIP_STORED:
-        return _map_member(file, entry)
-    name = entry.filename.removesuffix(".npy")
-    kept = _kept(file, name, place)
-    if not kept.is_file():
-        _say(message, f"Unpacking {file}:{name} once, {entry.file_size} bytes; the result is kept as {kept}.")
-        with (
-            zipfile.ZipFile(file) as archive,
-            written_whole(kept) as part,
-            archive.open(entry) as packed,
-            open(part, "wb") as stream,
-        ):
-            while block := packed.read(_COPY_BLOCK):
-                stream.write(block)
-    return np.load(kept, mmap_mode="r", allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Decoding of packed arrays: `.npy.xz`, `.npz.xz`, and images kept as residuals of a prediction from their neighbours."""
+"""Decoding of packed arrays: `.npy.xz`, `.npz.xz`, MATLAB files, and images kept as residuals of a prediction from their neighbours."""
 
 import io
 import lzma
@@ -53,3 +53,14 @@ def from_residuals(residuals: np.ndarray) -> np.ndarray:
             low, high = np.minimum(left, above), np.maximum(left, above)
             pixels[i, j] = (residual[i, j] + np.clip(left + above - corner, low, high)) & 255
     return np.ascontiguousarray(np.moveaxis(pixels.astype(np.uint8), -1, 0)).reshape(residuals.shape)
+
+
+def read_mat(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file, by name; a cell array holds one array a cell."""
+    from scipy.io import loadmat, matlab
+
+    with reading(file, "a MATLAB file of version 5"):
+        try:
+            return {name: found for name, found in loadmat(file).items() if not name.startswith("__")}
+        except (matlab.MatReadError, NotImplementedError, TypeError) as error:
+            raise ValueError(str(error)) from error

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import lzma
 import os
 import struct
@@ -11,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -48,6 +50,16 @@ def local_folder(name: str, folder: str | os.PathLike[str] | None) -> Path | Non
     return place if base and place.is_dir() else None
 
 
+def needed_folder(name: str, folder: str | os.PathLike[str] | None, what: str, advice: str) -> Path:
+    """`local_folder` of a data set that is not downloaded."""
+    base = os.environ.get(VARIABLE, "") if folder is None else os.fspath(folder)
+    place = Path(base) / name
+    if not base or not place.is_dir():
+        where = base or f"the folder that {VARIABLE} names"
+        raise BadInputError(f"Expected a folder {name}{what} in {where}, found none. {advice}")
+    return place
+
+
 def holds(place: Path | None, *names: str) -> bool:
     """Whether a folder holds all files of these names."""
     return place is not None and all((place / name).is_file() for name in names)
@@ -71,11 +83,7 @@ def reading(file: Path, what: str) -> Iterator[None]:
 
 
 def expect_array(file: Path, array: np.ndarray, shape: tuple[int | None, ...], dtype: type) -> np.ndarray:
-    """The array, if it has the shape (`None`: any size) and the type that the data set has.
-
-    Raises:
-        BadInputError: it is something else.
-    """
+    """The array, if it has the shape (`None`: any size) and the type that the data set has."""
     fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
     if not fits or array.dtype != dtype:
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
@@ -88,11 +96,7 @@ def expect_array(file: Path, array: np.ndarray, shape: tuple[int | None, ...], d
 
 @contextlib.contextmanager
 def written_whole(file: Path) -> Iterator[Path]:
-    """A temporary name beside `file`; what the block writes there takes the name of `file` once the block is through.
-
-    Raises:
-        BadInputError: the folder cannot be written.
-    """
+    """A temporary name beside `file`; what the block writes there takes the name of `file` once the block is through."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)
@@ -108,6 +112,38 @@ def written_whole(file: Path) -> Iterator[Path]:
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
+
+
+Message = Callable[[str], None]
+"""Receiver of sentences for the user."""
+
+
+def say(message: Message | None, sentence: str) -> None:
+    """Tell, if anybody listens."""
+    if message is not None:
+        message(sentence)
+
+
+def kept_conversion(file: Path, mark: str, place: Path, suffix: str = ".npy") -> Path:
+    """Where the conversion of this state of a file is kept; `mark` says what else it depends on."""
+    state = file.stat()
+    whole = f"{file.resolve()}\0{mark}\0{state.st_size}\0{state.st_mtime_ns}"
+    return place / "converted" / f"{file.stem}-{hashlib.sha256(whole.encode()).hexdigest()[:16]}{suffix}"
+
+
+def array_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type of an array (.npy), from where it begins."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(stream)
+
+
+def write_array_header(stream: BinaryIO, kind: str, shape: tuple[int, ...]) -> int:
+    """Begin an array (.npy); where its numbers begin. NumPy leaves room for the first axis to grow: to be written again."""
+    stream.seek(0)
+    description = {"descr": kind, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, description)
+    return stream.tell()
 
 
 def kept_arrays(file: Path, build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

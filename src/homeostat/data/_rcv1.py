@@ -12,8 +12,8 @@ import numpy as np
 from ..results import BadInputError
 from ._download import Progress, RemoteFile, official_files
 from ._order import permutation
-from ._places import data_cache_folder, holds, kept_arrays, local_folder, reading
-from ._sparse_rows import SparseRows
+from ._places import data_cache_folder, kept_arrays, reading
+from ._rows import SparseRows
 from ._splits import SPLIT_SEED, Official, Source, Splits, divide, take
 
 _LEWIS = "http://www.ai.mit.edu/projects/jmlr/papers/volume5/lewis04a/a12-token-files/"
@@ -67,9 +67,7 @@ def load_rcv1(
             f"Expected 1 to 65536 words and 1 to {total - 1} test documents, got num_words={num_words} and "
             f"num_test={num_test}."
         )
-    local = local_folder("rcv1", folder)
-    here = holds(local, *(remote.name for remote in RCV1_FILES))
-    files = official_files(RCV1_FILES, "rcv1", folder, progress)
+    files, place = official_files(RCV1_FILES, "rcv1", folder, progress, _LEWIS)
     order = np.arange(total) if num_test is None else permutation(total, SPLIT_SEED)
     train, test = np.split(order, [NUM_TRAIN if num_test is None else total - num_test])
     state = "".join(f"{file.name}{file.stat().st_size}" for file in files)
@@ -80,7 +78,7 @@ def load_rcv1(
     full = rows.totals() > 0
     train, test = (np.sort(part[full[part]]) for part in (train, test))
     source = Source(
-        str(local) if here else _LEWIS,
+        place,
         True,
         "free for research; derived from Reuters stories, which cannot be restored from it",
         "Lewis, Yang, Rose and Li (2004)",

@@ -15,27 +15,16 @@ class AbstractRows(abc.ABC):
     """A sequence of rows of one shape and type, read on demand.
 
     A row is one observation: a vector of features, an image, a document's word counts.
+
+    Attributes:
+        name: of the data in messages, usually the file.
+        shape: of one row.
+        dtype: type of the numbers.
+        num_rows: how many rows there are.
     """
 
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """Name of the data in messages, usually the file."""
-
-    @property
-    @abc.abstractmethod
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one row."""
-
-    @property
-    @abc.abstractmethod
-    def dtype(self) -> np.dtype:
-        """Type of the numbers."""
-
-    @property
-    @abc.abstractmethod
-    def num_rows(self) -> int:
-        """How many rows there are."""
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype, num_rows: int):
+        self.name, self.shape, self.dtype, self.num_rows = name, shape, dtype, num_rows
 
     @abc.abstractmethod
     def read(self, indices: Any) -> np.ndarray:
@@ -84,11 +73,7 @@ class AbstractRows(abc.ABC):
 
 
 def checked_indices(indices: Any, num_rows: int) -> np.ndarray:
-    """Row numbers as a vector of whole numbers in 0..num_rows-1.
-
-    Raises:
-        BadInputError: a number that is no row.
-    """
+    """Row numbers as a vector of whole numbers in 0..num_rows-1."""
     found = np.atleast_1d(np.asarray(indices))
     if found.size == 0:
         return found.astype(np.int64)
@@ -119,24 +104,8 @@ class ArrayRows(AbstractRows):
                 f"Expected rows of at least one number in {name} (two axes or more, the first of them rows), got the "
                 f"shape {array.shape}: reshape to (rows, features)."
             )
+        super().__init__(name, array.shape[1:], array.dtype, array.shape[0])
         self.array = array
-        self._name = name
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape[1:]
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.array.dtype
-
-    @property
-    def num_rows(self) -> int:
-        return self.array.shape[0]
 
     def read(self, indices: Any) -> np.ndarray:
         wanted = checked_indices(indices, self.num_rows)
@@ -151,33 +120,67 @@ class ArrayRows(AbstractRows):
 
 @final
 class SelectedRows(AbstractRows):
-    """Some rows of others, in an order of their own.
-
-    Attributes:
-        rows: where they come from.
-        indices: their numbers there.
-    """
+    """Some rows of others, in an order of their own."""
 
     def __init__(self, rows: AbstractRows, indices: Any):
         """Check that the numbers are rows."""
-        self.rows = rows
-        self.indices = checked_indices(indices, rows.num_rows)
-
-    @property
-    def name(self) -> str:
-        return self.rows.name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.rows.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.rows.dtype
-
-    @property
-    def num_rows(self) -> int:
-        return self.indices.size
+        self.rows, self.indices = rows, checked_indices(indices, rows.num_rows)
+        super().__init__(rows.name, rows.shape, rows.dtype, self.indices.size)
 
     def read(self, indices: Any) -> np.ndarray:
         return self.rows.read(self.indices[checked_indices(indices, self.num_rows)])
+
+
+@final
+class SparseRows(AbstractRows):
+    """Word counts of documents, of which only those above zero are stored; `read` makes dense rows.
+
+    Row i has `counts[k]` times the word `columns[k]`, for k from `starts[i]` up to `starts[i + 1]`.
+
+    Attributes:
+        starts: whole numbers of shape (rows + 1,).
+        columns: word numbers.
+        counts: how often.
+        num_columns: size of the vocabulary.
+    """
+
+    def __init__(
+        self, starts: np.ndarray, columns: np.ndarray, counts: np.ndarray, num_columns: int, name: str = "the counts"
+    ):
+        """Check that the three arrays fit together."""
+        consistent = (
+            starts.ndim == columns.ndim == counts.ndim == 1
+            and starts.size >= 1
+            and starts[0] == 0
+            and starts[-1] == columns.size == counts.size
+            and bool(np.all(np.diff(starts) >= 0))
+            and (columns.size == 0 or (int(columns.min()) >= 0 and int(columns.max()) < num_columns))
+        )
+        if not consistent:
+            raise BadInputError(
+                f"Expected sparse rows in {name} whose starts rise from 0 to the number of stored counts and whose "
+                f"columns lie below {num_columns}; got {starts.size} starts, {columns.size} columns, {counts.size} counts."
+            )
+        self.starts, self.columns, self.counts, self.num_columns = starts, columns, counts, num_columns
+        super().__init__(name, (num_columns,), counts.dtype, starts.size - 1)
+
+    def totals(self) -> np.ndarray:
+        """Words of each document, a vector of whole numbers."""
+        sums = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
+        return sums[self.starts[1:]] - sums[self.starts[:-1]]
+
+    def read(self, indices: Any) -> np.ndarray:
+        wanted = checked_indices(indices, self.num_rows)
+        first, last = self.starts[wanted].astype(np.int64), self.starts[wanted + 1].astype(np.int64)
+        lengths = last - first
+        rows = np.repeat(np.arange(wanted.size), lengths)
+        before = np.cumsum(lengths) - lengths
+        stored = np.arange(int(lengths.sum())) - np.repeat(before - first, lengths)
+        dense = np.zeros((wanted.size, self.num_columns), self.dtype)
+        dense[rows, self.columns[stored]] = self.counts[stored]
+        return dense
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All rows, dense."""
+        dense = self.read(np.arange(self.num_rows))
+        return dense if dtype is None else dense.astype(dtype)

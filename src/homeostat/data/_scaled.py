@@ -83,40 +83,20 @@ class ScaledSequences(AbstractSequences):
         if not np.all(np.asarray(standardization.scale) > 0) or not np.all(np.isfinite(standardization.mean)):
             raise BadInputError("Expected finite means and scales above 0 to standardise by; correct them.")
         self.sequences, self.standardization = sequences, standardization
-        self._dtype = np.dtype(np.float64 if sequences.dtype == np.float64 else np.float32)
-
-    @property
-    def name(self) -> str:
-        return self.sequences.name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.sequences.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self._dtype
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return self.sequences.lengths
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self.sequences.labels
-
-    @property
-    def action_shape(self) -> tuple[int, ...] | None:
-        return self.sequences.action_shape
-
-    @property
-    def timed(self) -> bool:
-        return self.sequences.timed
+        super().__init__(
+            sequences.name,
+            sequences.shape,
+            np.dtype(np.float64 if sequences.dtype == np.float64 else np.float32),
+            sequences.lengths,
+            sequences.labels,
+            action_shape=sequences.action_shape,
+            timed=sequences.timed,
+        )
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
         found = self.sequences.read(index, *checked_part(self, index, start, stop))
         mean, scale = self.standardization
-        values = ((found.values - np.asarray(mean)) / np.asarray(scale)).astype(self._dtype)
+        values = ((found.values - np.asarray(mean)) / np.asarray(scale)).astype(self.dtype)
         if found.observed is not None:
             values[~found.observed] = 0
         return found._replace(values=values)

@@ -8,8 +8,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from ..results import BadInputError
-from ._order import permutation
-from ._random import uniforms
+from ._order import permutation, uniforms
 from ._sequences import AbstractSequences, Sequence
 
 
@@ -46,11 +45,6 @@ class PaddedBatch(NamedTuple):
         """Time from each step to the next, shape (batch, T - 1), or `None` without times."""
         return None if self.times is None else np.diff(self.times, axis=1)
 
-    def missing_as_nan(self) -> np.ndarray:
-        """The values as real numbers, NaN where nothing was observed and beyond the end."""
-        kind = self.values.dtype if self.values.dtype.kind == "f" else np.dtype(np.float32)
-        return np.where(self.observed, self.values.astype(kind), kind.type(np.nan))
-
 
 class Pieces(NamedTuple):
     """Parts of sequences.
@@ -80,14 +74,24 @@ class AbstractCropping(abc.ABC):
         """Lengths that batches have, rising; each is compiled once."""
 
 
-def _check_length(length: int) -> None:
-    if length < 2:
-        raise BadInputError(f"Expected pieces of at least two steps, got length={length}.")
+@dataclass(frozen=True)
+class _AbstractPieces(AbstractCropping):
+    """Pieces of one length; shorter ones are filled up to it."""
+
+    length: int
+
+    def __post_init__(self):
+        """Check the length."""
+        if self.length < 2:
+            raise BadInputError(f"Expected pieces of at least two steps, got length={self.length}.")
+
+    def shapes(self, lengths: np.ndarray) -> tuple[int, ...]:
+        return (self.length,)
 
 
 @final
 @dataclass(frozen=True)
-class Crop(AbstractCropping):
+class Crop(_AbstractPieces):
     """One piece of every sequence, beginning at random; a shorter sequence is filled up.
 
     Attributes:
@@ -98,24 +102,15 @@ class Crop(AbstractCropping):
         training sequences.
     """
 
-    length: int
-
-    def __post_init__(self):
-        """Check the length."""
-        _check_length(self.length)
-
     def pieces(self, lengths: np.ndarray, *, seed: int, epoch: int) -> Pieces:
         taken = np.minimum(lengths, self.length)
         starts = _random_below(lengths - taken + 1, seed, epoch)
         return Pieces(np.arange(lengths.size), starts, starts + taken, np.full(lengths.size, self.length))
 
-    def shapes(self, lengths: np.ndarray) -> tuple[int, ...]:
-        return (self.length,)
-
 
 @final
 @dataclass(frozen=True)
-class Windows(AbstractCropping):
+class Windows(_AbstractPieces):
     """Pieces of every sequence one after the other, floor(T / length) of them, the first beginning at random.
 
     For long recordings, of which a crop would show little in an epoch. A shorter sequence is one piece and filled up.
@@ -123,12 +118,6 @@ class Windows(AbstractCropping):
     Attributes:
         length: steps of a piece.
     """
-
-    length: int
-
-    def __post_init__(self):
-        """Check the length."""
-        _check_length(self.length)
 
     def pieces(self, lengths: np.ndarray, *, seed: int, epoch: int) -> Pieces:
         counts = np.maximum(lengths // self.length, 1)
@@ -138,9 +127,6 @@ class Windows(AbstractCropping):
         starts = phases[indices] + places * self.length
         stops = np.minimum(starts + self.length, lengths[indices])
         return Pieces(indices, starts, stops, np.full(indices.size, self.length))
-
-    def shapes(self, lengths: np.ndarray) -> tuple[int, ...]:
-        return (self.length,)
 
 
 @final

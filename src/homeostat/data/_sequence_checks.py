@@ -42,11 +42,11 @@ class SequenceParts(NamedTuple):
     ) -> "SequenceParts":
         """Cut padded arrays into sequences, and see that there are as many of everything."""
         count = len(values)
-        expect_same(count > 0, f"at least one sequence in {name}", "none", "pass some data")
+        if count == 0:
+            raise BadInputError(f"Expected at least one sequence in {name}, got none: pass some data.")
         called = tuple(str(number) for number in range(count)) if labels is None else tuple(labels)
-        expect_same(
-            len(called) == count, f"{count} labels for {name}, one a sequence", str(len(called)), "pass as many"
-        )
+        if len(called) != count:
+            raise BadInputError(f"Expected {count} labels for {name}, one a sequence, got {len(called)}: pass as many.")
         if isinstance(values, np.ndarray):
             cut = _cut_padded(name, values, lengths, observed, times, actions)
             return SequenceParts(name, *cut, called)
@@ -72,21 +72,17 @@ def _columns(array: np.ndarray) -> np.ndarray:
 
 
 def _cut_padded(name: str, values: np.ndarray, lengths: Any, observed: Any, times: Any, actions: Any) -> tuple:
-    expect_same(
-        values.ndim >= 2,
-        f"a padded array of shape (sequences, steps, ...) in {name}, or a list of arrays",
-        f"the shape {values.shape}",
-        "reshape it",
-    )
+    if values.ndim < 2:
+        raise BadInputError(
+            f"Expected a padded array of shape (sequences, steps, ...) in {name}, or a list of arrays, got the shape "
+            f"{values.shape}: reshape it."
+        )
     count, longest = values.shape[:2]
     mask = None if observed is None else np.asarray(observed)
-    if mask is not None:
-        fits = mask.shape in ((count, longest), values.shape)
-        expect_same(
-            fits,
-            f"a mask of shape {(count, longest)} or {values.shape} in {name}",
-            f"the shape {mask.shape}",
-            "make it like the values, true where a number was observed",
+    if mask is not None and mask.shape not in ((count, longest), values.shape):
+        raise BadInputError(
+            f"Expected a mask of shape {(count, longest)} or {values.shape} in {name}, got the shape {mask.shape}: make it like "
+            f"the values, true where a number was observed."
         )
     sizes = _lengths(name, count, longest, lengths, mask)
     moments = None
@@ -94,20 +90,18 @@ def _cut_padded(name: str, values: np.ndarray, lengths: Any, observed: Any, time
         moments = np.asarray(times)
         if moments.shape == (longest,):
             moments = np.broadcast_to(moments, (count, longest))
-        expect_same(
-            moments.shape == (count, longest),
-            f"times of shape {(count, longest)} or {(longest,)} in {name}",
-            f"the shape {np.shape(times)}",
-            "pass one time for each step",
-        )
+        if moments.shape != (count, longest):
+            raise BadInputError(
+                f"Expected times of shape {(count, longest)} or {(longest,)} in {name}, got the shape {np.shape(times)}: pass "
+                f"one time for each step."
+            )
     inputs = None if actions is None else np.asanyarray(actions)
     if inputs is not None:
-        expect_same(
-            inputs.shape[:2] == (count, longest - 1),
-            f"actions of shape {(count, longest - 1)} and further axes in {name}, one between every two steps",
-            f"the shape {inputs.shape}",
-            "leave out the action after the last step",
-        )
+        if inputs.shape[:2] != (count, longest - 1):
+            raise BadInputError(
+                f"Expected actions of shape {(count, longest - 1)} and further axes in {name}, one between every two steps, got "
+                f"the shape {inputs.shape}: leave out the action after the last step."
+            )
         inputs = inputs[:, :, None] if inputs.ndim == 2 else inputs
     every = list(enumerate(sizes.tolist()))
     return (
@@ -145,18 +139,8 @@ def _lengths(name: str, count: int, longest: int, lengths: Any, mask: np.ndarray
     return sizes.astype(np.int64)
 
 
-def expect_same(fits: bool, expected: str, got: str, advice: str) -> None:
-    """Raise a sentence of the usual form unless something fits."""
-    if not fits:
-        raise BadInputError(f"Expected {expected}, got {got}: {advice}.")
-
-
 def check_parts(parts: SequenceParts) -> None:
-    """Check every sequence, reading every number once.
-
-    Raises:
-        BadInputError: the first thing that is wrong, with the sequence and the step.
-    """
+    """Check every sequence, reading every number once."""
     first = parts.values[0]
     for number, values in enumerate(parts.values):
         where = f"sequence {parts.labels[number]!r} (number {number} from 0) of {parts.name}"
@@ -215,11 +199,7 @@ def _check_values(where: str, values: np.ndarray, observed: np.ndarray | None) -
 
 
 def check_times(where: str, times: np.ndarray, length: int) -> None:
-    """Check that times are finite and rise strictly.
-
-    Raises:
-        BadInputError: they do not, or there are too many or few.
-    """
+    """Check that times are finite and rise strictly."""
     if times.shape != (length,) or times.dtype.kind not in "iuf":
         raise BadInputError(
             f"Expected {length} times for {where}, one a step, got {times.dtype} of shape {times.shape}."

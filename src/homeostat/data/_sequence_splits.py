@@ -1,7 +1,7 @@
 """Training, validation and test sequences: whole sequences, named, never mixed."""
 
 from dataclasses import dataclass, fields
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 
@@ -50,26 +50,6 @@ class SequenceSplits:
     def complete(self) -> bool:
         """Whether all official sequences are there; if not, `source.note` says what is missing."""
         return self.source is None or self.source.complete
-
-
-class SplitSizes(NamedTuple):
-    """How large the splits are.
-
-    Attributes:
-        sequences: training, validation and test sequences.
-        steps: and their steps.
-    """
-
-    sequences: tuple[int, int, int]
-    steps: tuple[int, int, int]
-
-
-def split_sizes(splits: SequenceSplits) -> SplitSizes:
-    """Sequences and steps of each split."""
-    parts = (splits.train, splits.validation, splits.test)
-    return SplitSizes(
-        (len(parts[0]), len(parts[1]), len(parts[2])), (parts[0].num_steps, parts[1].num_steps, parts[2].num_steps)
-    )
 
 
 def split_sequences(

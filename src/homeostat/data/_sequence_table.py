@@ -2,10 +2,9 @@
 
 import contextlib
 import csv
-import hashlib
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import final
 import numpy as np
 
 from ..results import BadInputError
-from ._places import reading, written_whole
+from ._csv import check_widths
+from ._places import Message, kept_conversion, reading, say, write_array_header, written_whole
 from ._sequences import Sequences
+from .adapters import parquet_blocks, parquet_names
 
 _BLOCK_ROWS = 4096
 
@@ -51,7 +52,7 @@ class TableColumns:
             )
 
 
-def open_table(file: Path, columns: TableColumns, place: Path, message: Callable[[str], None] | None) -> Sequences:
+def open_table(file: Path, columns: TableColumns, place: Path, message: Message | None) -> Sequences:
     """Sequences of a .csv or .parquet, which is converted once and memory-mapped.
 
     Empty cells, `nan` and nulls are missing.
@@ -66,18 +67,13 @@ def open_table(file: Path, columns: TableColumns, place: Path, message: Callable
         BadInputError: columns that do not exist, cells that are no numbers, sequences that cannot be used.
     """
     parquet = file.suffix.lower() == ".parquet"
-    names = _parquet_names(file) if parquet else _csv_names(file)
+    names = parquet_names(file) if parquet else _csv_names(file)
     chosen = _chosen(file, names, columns)
-    state = file.stat()
-    mark = f"{file.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0{columns}"
-    kept = place / "converted" / f"{file.stem}-{hashlib.sha256(mark.encode()).hexdigest()[:16]}.sequences.npy"
+    kept = kept_conversion(file, str(columns), place, ".sequences.npy")
     index = kept.with_suffix(".npz")
     if not (kept.is_file() and index.is_file()):
-        if message is not None:
-            message(f"Converting {file} once; the result is kept as {kept}.")
+        say(message, f"Converting {file} once; the result is kept as {kept}.")
         if parquet:
-            from .adapters import parquet_blocks
-
             blocks = parquet_blocks(file, columns.sequence, chosen)
         else:
             blocks = _csv_blocks(file, names, columns, chosen)
@@ -96,12 +92,6 @@ def open_table(file: Path, columns: TableColumns, place: Path, message: Callable
         columns=chosen[first : len(chosen) - acting],
         name=str(file),
     )
-
-
-def _parquet_names(file: Path) -> tuple[str, ...]:
-    from .adapters import parquet_names
-
-    return parquet_names(file)
 
 
 def _chosen(file: Path, names: tuple[str, ...], columns: TableColumns) -> tuple[str, ...]:
@@ -134,8 +124,7 @@ def _convert(blocks: Iterator[Block], width: int, kept: Path, index: Path, file:
         order = np.argsort(members, kind="stable")
         as_read = np.memmap(raw, "<f8", "r", shape=(members.size, width))
         with open(part, "wb") as stream:
-            about = {"descr": "<f8", "fortran_order": False, "shape": (members.size, width)}
-            np.lib.format.write_array_header_1_0(stream, about)
+            write_array_header(stream, "<f8", (members.size, width))
             for start in range(0, members.size, _BLOCK_ROWS):
                 stream.write(as_read[order[start : start + _BLOCK_ROWS]].tobytes())
         del as_read
@@ -153,26 +142,18 @@ def _csv_names(file: Path) -> tuple[str, ...]:
 
 def _csv_blocks(file: Path, names: tuple[str, ...], columns: TableColumns, chosen: tuple[str, ...]) -> Iterator[Block]:
     label_at, places = names.index(columns.sequence), [names.index(name) for name in chosen]
-    labels: list[str] = []
-    rows: list[list[float]] = []
     with reading(file, "a table (.csv)"), open(file, newline="", encoding="utf-8-sig") as text:
         reader = csv.reader(text)
         next(reader)
-        for line, cells in enumerate(reader, 2):
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(names):
-                raise BadInputError(
-                    f"Expected {len(names)} columns in every line of {file}, as in its first line, got {len(cells)} in line "
-                    f"{line}."
-                )
-            labels.append(cells[label_at].strip())
-            rows.append([_number(cells[place], names[place], columns.time, line, file) for place in places])
-            if len(rows) == _BLOCK_ROWS:
-                yield np.array(labels), np.array(rows)
-                labels, rows = [], []
-    if rows:
-        yield np.array(labels), np.array(rows)
+        lines = ((line, cells) for line, cells in enumerate(reader, 2) if any(cell.strip() for cell in cells))
+        while block := list(itertools.islice(lines, _BLOCK_ROWS)):
+            check_widths(file, block, len(names))
+            labels = [cells[label_at].strip() for _, cells in block]
+            rows = [
+                [_number(cells[place], names[place], columns.time, line, file) for place in places]
+                for line, cells in block
+            ]
+            yield np.array(labels), np.array(rows)
 
 
 def _number(cell: str, name: str, time: str, line: int, file: Path) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from ..results import BadInputError
 from ..typing import Any
 from ._rows import checked_indices
-from ._sequence_checks import SequenceParts, check_parts, expect_same
+from ._sequence_checks import SequenceParts, check_parts
 
 _BLOCK_BYTES = 1 << 22
 
@@ -35,51 +35,37 @@ class Sequence(NamedTuple):
 
 
 class AbstractSequences(abc.ABC):
-    """Sequences whose steps have one shape and type, read on demand."""
+    """Sequences whose steps have one shape and type, read on demand.
 
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """Name of the data in messages, usually the file."""
+    Attributes:
+        name: of the data in messages, usually the file.
+        shape: of one step; a single number is (1,).
+        dtype: type of the numbers.
+        lengths: steps of each sequence, whole numbers of at least 2.
+        labels: name of each sequence: its file, its name in a table, or its number.
+        action_shape: shape of one action, or `None` without actions.
+        timed: whether steps carry times.
+        columns: names of the entries of a step, those of a table's columns; empty where entries have no names.
+    """
 
-    @property
-    @abc.abstractmethod
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one step; a single number is (1,)."""
-
-    @property
-    @abc.abstractmethod
-    def dtype(self) -> np.dtype:
-        """Type of the numbers."""
-
-    @property
-    @abc.abstractmethod
-    def lengths(self) -> np.ndarray:
-        """Steps of each sequence, whole numbers of at least 2."""
-
-    @property
-    @abc.abstractmethod
-    def labels(self) -> tuple[str, ...]:
-        """Name of each sequence: its file, its name in a table, or its number."""
-
-    @property
-    @abc.abstractmethod
-    def action_shape(self) -> tuple[int, ...] | None:
-        """Shape of one action, or `None` without actions."""
-
-    @property
-    @abc.abstractmethod
-    def timed(self) -> bool:
-        """Whether steps carry times."""
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        lengths: np.ndarray,
+        labels: tuple[str, ...],
+        *,
+        action_shape: tuple[int, ...] | None = None,
+        timed: bool = False,
+        columns: tuple[str, ...] = (),
+    ):
+        self.name, self.shape, self.dtype, self.lengths, self.labels = name, shape, dtype, lengths, labels
+        self.action_shape, self.timed, self.columns = action_shape, timed, columns
 
     @abc.abstractmethod
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
         """Steps `start` to `stop` of one sequence, the whole of it by default."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the entries of a step, those of a table's columns; empty where entries have no names."""
-        return ()
 
     def times(self, index: int) -> np.ndarray | None:
         """When the steps of one sequence were, in the unit of the data, or `None`; no observation is read if that can be."""
@@ -111,11 +97,7 @@ class AbstractSequences(abc.ABC):
 
 
 def checked_part(sequences: AbstractSequences, index: int, start: int, stop: int | None) -> tuple[int, int]:
-    """First step and step after the last of a part that exists.
-
-    Raises:
-        BadInputError: no such sequence, or no such steps.
-    """
+    """First step and step after the last of a part that exists."""
     if not 0 <= index < len(sequences):
         raise BadInputError(
             f"Expected the number of a sequence from 0 to {len(sequences) - 1} in {sequences.name}, got {index}."
@@ -168,52 +150,24 @@ class Sequences(AbstractSequences):
                 mask or actions that do not fit, numbers that are not finite, different shapes, or another number of
                 columns than entries.
         """
-        self._name = name
         parts = SequenceParts.of(name, values, lengths, observed, times, actions, labels)
         check_parts(parts)
         self._parts = parts
-        self._lengths = np.array([len(part) for part in parts.values], np.int64)
-        self._shape = parts.values[0].shape[1:]
-        self._action_shape = None if parts.actions is None else parts.actions[0].shape[1:]
-        self._columns = tuple(columns)
-        expect_same(
-            not self._columns or self._shape == (len(self._columns),),
-            f"a column for each entry of a step of {name}",
-            f"{len(self._columns)} for the shape {self._shape}",
-            "pass as many",
+        super().__init__(
+            name,
+            parts.values[0].shape[1:],
+            parts.values[0].dtype,
+            np.array([len(part) for part in parts.values], np.int64),
+            parts.labels,
+            action_shape=None if parts.actions is None else parts.actions[0].shape[1:],
+            timed=parts.times is not None,
+            columns=tuple(columns),
         )
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self._parts.values[0].dtype
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return self._lengths
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self._parts.labels
-
-    @property
-    def action_shape(self) -> tuple[int, ...] | None:
-        return self._action_shape
-
-    @property
-    def timed(self) -> bool:
-        return self._parts.times is not None
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self._columns
+        if self.columns and self.shape != (len(self.columns),):
+            raise BadInputError(
+                f"Expected a column for each entry of a step of {name}, got {len(self.columns)} for the shape {self.shape}: "
+                f"pass as many."
+            )
 
     def times(self, index: int) -> np.ndarray | None:
         checked_part(self, index, 0, None)
@@ -239,51 +193,21 @@ class Sequences(AbstractSequences):
 
 @final
 class SelectedSequences(AbstractSequences):
-    """Some sequences of others, in an order of their own.
-
-    Attributes:
-        sequences: where they come from.
-        indices: their numbers there.
-    """
+    """Some sequences of others, in an order of their own."""
 
     def __init__(self, sequences: AbstractSequences, indices: Any):
         """Check that the numbers are sequences."""
-        self.sequences = sequences
-        self.indices = checked_indices(indices, len(sequences)).astype(np.int64)
-        self._lengths = sequences.lengths[self.indices]
-
-    @property
-    def name(self) -> str:
-        return self.sequences.name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.sequences.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.sequences.dtype
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return self._lengths
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        every = self.sequences.labels
-        return tuple(every[index] for index in self.indices)
-
-    @property
-    def action_shape(self) -> tuple[int, ...] | None:
-        return self.sequences.action_shape
-
-    @property
-    def timed(self) -> bool:
-        return self.sequences.timed
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self.sequences.columns
+        self.sequences, self.indices = sequences, checked_indices(indices, len(sequences)).astype(np.int64)
+        super().__init__(
+            sequences.name,
+            sequences.shape,
+            sequences.dtype,
+            sequences.lengths[self.indices],
+            tuple(sequences.labels[index] for index in self.indices),
+            action_shape=sequences.action_shape,
+            timed=sequences.timed,
+            columns=sequences.columns,
+        )
 
     def times(self, index: int) -> np.ndarray | None:
         checked_part(self, index, 0, None)
@@ -300,9 +224,8 @@ def require_step_shape(sequences: AbstractSequences, shape: tuple[int, ...], *, 
     Raises:
         BadInputError: the shapes differ.
     """
-    expect_same(
-        sequences.shape == tuple(shape),
-        f"steps of shape {tuple(shape)}, as {of} was made for",
-        f"steps of shape {sequences.shape} in {sequences.name}",
-        "pass data with the same columns in the same order",
-    )
+    if sequences.shape != tuple(shape):
+        raise BadInputError(
+            f"Expected steps of shape {tuple(shape)}, as {of} was made for, got steps of shape {sequences.shape} in "
+            f"{sequences.name}: pass data with the same columns in the same order."
+        )

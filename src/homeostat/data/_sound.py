@@ -9,7 +9,6 @@ import numpy as np
 from ..results import BadInputError
 from ._places import reading
 from ._sequences import AbstractSequences, Sequence, checked_part
-from ._sphere import SPHERE_MARK, read_sphere
 
 
 class Sound(NamedTuple):
@@ -92,9 +91,11 @@ class SoundSequences(AbstractSequences):
             raise BadInputError(f"Expected at least one recording in {name}, found none.")
         for sound, label in zip(sounds, labels, strict=True):
             self._check(sound, label, sounds[0], window, name)
-        self._sounds, self._labels, self._name = sounds, labels, name
-        self.rate_hz, self.window = sounds[0].rate_hz, window
-        self._lengths = np.array([len(sound.samples) // window for sound in sounds], np.int64)
+        self._sounds, self.rate_hz, self.window = sounds, sounds[0].rate_hz, window
+        channels = sounds[0].samples.shape[1]
+        shape = (window,) if channels == 1 else (window, channels)
+        lengths = np.array([len(sound.samples) // window for sound in sounds], np.int64)
+        super().__init__(name, shape, np.dtype(np.float32), lengths, labels, timed=True)
 
     @staticmethod
     def _check(sound: Sound, label: str, first: Sound, window: int, name: str) -> None:
@@ -112,35 +113,6 @@ class SoundSequences(AbstractSequences):
         if sound.samples.dtype.kind == "f" and not np.isfinite(sound.samples).all():
             raise BadInputError(f"Expected finite samples, got others in {label} of {name}: the file is damaged.")
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        channels = self._sounds[0].samples.shape[1]
-        return (self.window,) if channels == 1 else (self.window, channels)
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(np.float32)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return self._lengths
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self._labels
-
-    @property
-    def action_shape(self) -> tuple[int, ...] | None:
-        return None
-
-    @property
-    def timed(self) -> bool:
-        return True
-
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
         first, last = checked_part(self, index, start, stop)
         sound = self._sounds[index]
@@ -151,3 +123,38 @@ class SoundSequences(AbstractSequences):
     def times(self, index: int) -> np.ndarray:
         _, last = checked_part(self, index, 0, None)
         return np.arange(last) * (self.window / self.rate_hz)
+
+
+SPHERE_MARK = b"NIST_1A\n"
+
+
+def read_sphere(file: Path) -> tuple[np.ndarray, int]:
+    """Samples of shape (samples, channels), whole numbers of 16 bits, and the samples a second.
+
+    The header is text: the mark, the header's size in bytes, then lines `name -type value` up to `end_head`.
+
+    Raises:
+        BadInputError: compressed samples, or samples of another size.
+        ValueError: the file is damaged.
+
+    References:
+        National Institute of Standards and Technology, SPHERE: header of the sample files of the TIMIT CD-ROM.
+    """
+    content = file.read_bytes()
+    size = int(content[len(SPHERE_MARK) : len(SPHERE_MARK) + 8])
+    fields = {}
+    for line in content[:size].decode("ascii", "replace").splitlines()[2:]:
+        if line.strip() == "end_head":
+            break
+        name, kind, value = line.split(maxsplit=2)
+        fields[name] = int(value) if kind == "-i" else value.strip()
+    coding = str(fields.get("sample_coding", "pcm"))
+    if coding != "pcm" or fields["sample_n_bytes"] != 2:
+        raise BadInputError(
+            f"Expected samples of 16 bits that are not compressed in {file}, got {fields['sample_n_bytes']} bytes coded as "
+            f"{coding}: convert the file to .wav first."
+        )
+    order = "<" if fields.get("sample_byte_format", "01") == "01" else ">"
+    channels, count = int(fields.get("channel_count", 1)), int(fields["sample_count"])
+    samples = np.frombuffer(content[size:], f"{order}i2", count * channels)
+    return samples.astype(np.int16).reshape(count, channels), int(fields["sample_rate"])

@@ -7,8 +7,7 @@ import numpy as np
 
 from ..results import BadInputError
 from ._order import permutation
-from ._rows import AbstractRows, ArrayRows
-from ._sparse_rows import SparseRows
+from ._rows import AbstractRows, ArrayRows, SparseRows
 
 SPLIT_SEED = 0
 """Seed of the validation rows where the official data has none."""
@@ -38,6 +37,11 @@ class SplitIndices:
                 f"Expected every row in one split at most, but row {int(numbers[np.argmax(times)])} is there "
                 f"{int(times.max())} times: draw the splits with split_rows or train_validation_split."
             )
+
+    @staticmethod
+    def consecutive(sizes: tuple[int, int, int]) -> "SplitIndices":
+        """Rows in their order: so many for training, validation and test."""
+        return SplitIndices(*np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:2]))
 
 
 def split_rows(num_rows: int, *, validation: float = 0.1, test: float = 0.1, seed: int) -> SplitIndices:
@@ -89,11 +93,8 @@ def train_validation_split(observations: np.ndarray | AbstractRows, fraction: fl
         seed: of the division.
     """
     indices = split_rows(len(observations), validation=fraction, test=0.0, seed=seed)
-    if isinstance(observations, AbstractRows):
-        return TrainValidation(
-            observations.select(indices.train), observations.select(indices.validation), indices
-        )  # fmt: skip
-    return TrainValidation(observations[indices.train], observations[indices.validation], indices)
+    part = observations.select if isinstance(observations, AbstractRows) else observations.__getitem__
+    return TrainValidation(part(indices.train), part(indices.validation), indices)
 
 
 class Split(NamedTuple):
@@ -177,14 +178,7 @@ class Splits:
 
 
 class Official(NamedTuple):
-    """The official division, before validation rows are set apart.
-
-    Attributes:
-        train: training rows.
-        train_labels: their classes.
-        test: test rows.
-        test_labels: their classes.
-    """
+    """The official division, before validation rows are set apart."""
 
     train: np.ndarray | SparseRows
     train_labels: np.ndarray | None

@@ -3,10 +3,8 @@
 import hashlib
 import io
 import os
-import re
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import numpy as np
 
@@ -32,29 +30,6 @@ NUM_RECORDINGS = 3_000
 RATE_HZ = 8_000
 TEST_TAKES = tuple(range(5))
 _COPY = ("audio_int16.npy.xz", "index.npz")
-_NAME = re.compile(r"(\d)_([a-z]+)_(\d+)")
-
-
-class SpokenDigit(NamedTuple):
-    """Digit, speaker and take of a recording, from its label.
-
-    Attributes:
-        digit: which was spoken.
-        speaker: by whom.
-        take: which time.
-    """
-
-    digit: int
-    speaker: str
-    take: int
-
-
-def spoken_digit(label: str) -> SpokenDigit:
-    """Digit, speaker and take of a recording, from its label `DIGIT_SPEAKER_TAKE`."""
-    found = _NAME.fullmatch(label)
-    if found is None:
-        raise BadInputError(f"Expected a label such as 7_jackson_32, got {label!r}.")
-    return SpokenDigit(int(found[1]), found[2], int(found[3]))
 
 
 def load_spoken_digits(
@@ -67,8 +42,8 @@ def load_spoken_digits(
     """Spoken digits: sequences of windows of `window` samples, standardised by the training samples.
 
     The official test recordings are takes 0 to 4 (300). Of the others, takes 5 to 9 (300) are for validation and takes
-    10 to 49 (2,400) for training. Every speaker is in every split: figures are on known voices. `spoken_digit` reads a
-    sequence's label.
+    10 to 49 (2,400) for training. Every speaker is in every split: figures are on known voices. Labels are
+    `DIGIT_SPEAKER_TAKE`.
 
     A step of the stored 16-bit numbers is `1 / (32768 standardization.scale)` wide in the values.
 
@@ -94,8 +69,7 @@ def load_spoken_digits(
     if local is not None and holds(local, *_COPY):
         place, (labels, lengths, audio) = str(local), _read_copy(local)
     else:
-        (file,) = official_files(DIGITS_FILES, "fsdd", folder, progress)
-        place = str(file.parent) if holds(local, file.name) else DIGITS_FILES[0].url
+        (file,), place = official_files(DIGITS_FILES, "fsdd", folder, progress, DIGITS_FILES[0].url)
         kept = kept_arrays(data_cache_folder() / "fsdd" / "recordings.npz", lambda: _read_recordings(file))
         labels, lengths, audio = tuple(kept["labels"].tolist()), kept["lengths"], kept["audio"]
     found = hashlib.sha256(np.ascontiguousarray(audio, "<i2")).hexdigest()
@@ -106,7 +80,7 @@ def load_spoken_digits(
         )
     cuts = np.split(audio[:, None], np.cumsum(lengths)[:-1])
     sounds = tuple(Sound(samples, RATE_HZ, 0, 2.0**15) for samples in cuts)
-    takes = np.array([spoken_digit(label).take for label in labels])
+    takes = np.array([int(label.rpartition("_")[2]) for label in labels])
     test, validation = np.isin(takes, TEST_TAKES), np.isin(takes, validation_takes)
     indices = SplitIndices(*(np.flatnonzero(which) for which in (~test & ~validation, validation, test)))
     note = "official test takes 0 to 4; the validation takes are ours; every speaker is in every split"

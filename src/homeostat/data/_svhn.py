@@ -4,19 +4,16 @@ import os
 
 import numpy as np
 
-from ._download import Progress, RemoteFile, official_files
-from ._mat import read_mat
-from ._places import expect_array, holds, local_folder, reading
+from ._download import Progress, official_files, remote_files
+from ._packed import read_mat
+from ._places import expect_array, reading
 from ._splits import Official, Source, Splits, divide
 
 _STANFORD = "http://ufldl.stanford.edu/housenumbers/"
-SVHN_FILES = (
-    RemoteFile(
-        _STANFORD + "train_32x32.mat", 182_040_794, "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"
-    ),
-    RemoteFile(
-        _STANFORD + "test_32x32.mat", 64_275_384, "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"
-    ),
+SVHN_FILES = remote_files(
+    _STANFORD,
+    ("train_32x32.mat", 182_040_794, "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"),
+    ("test_32x32.mat", 64_275_384, "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"),
 )
 """Sizes and checksums: tensorflow/datasets, url_checksums/svhn_cropped.txt at commit 333639b3."""
 
@@ -45,10 +42,9 @@ def load_svhn(
         Netzer, Wang, Coates, Bissacco, Wu and Ng (2011), Reading digits in natural images with unsupervised feature
         learning.
     """
-    local = local_folder("svhn", folder)
-    here = holds(local, *(remote.name for remote in SVHN_FILES))
+    files, place = official_files(SVHN_FILES, "svhn", folder, progress, _STANFORD)
     parts = []
-    for file, num_rows in zip(official_files(SVHN_FILES, "svhn", folder, progress), (NUM_TRAIN, NUM_TEST), strict=True):
+    for file, num_rows in zip(files, (NUM_TRAIN, NUM_TEST), strict=True):
         arrays = read_mat(file)
         with reading(file, "the arrays X and y"):
             images, labels = arrays["X"], arrays["y"].reshape(-1).astype(np.uint8)
@@ -56,7 +52,7 @@ def load_svhn(
         expect_array(file, labels, (num_rows,), np.uint8)
         parts += [np.ascontiguousarray(np.moveaxis(images, -1, 0)), labels % 10]
     source = Source(
-        str(local) if here else _STANFORD,
+        place,
         True,
         "non-commercial use",
         "Netzer et al. (2011), Reading digits in natural images with unsupervised feature learning",

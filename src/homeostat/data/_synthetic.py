@@ -16,7 +16,7 @@ def consecutive_splits(
     """Splits of arrays in their order: so many for training, validation and test."""
     bounds = np.cumsum((0, *numbers))
     parts = [Sequences(sequences[bounds[i] : bounds[i + 1]], name=f"{name} {i}") for i in range(3)]
-    return SequenceSplits(name, *parts, SplitIndices(*(np.arange(bounds[i], bounds[i + 1]) for i in range(3))))
+    return SequenceSplits(name, *parts, SplitIndices.consecutive(numbers))
 
 
 def synthetic_melodies(num_songs: int = 48, seed: int = 0) -> SequenceSplits:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..results import BadInputError
 from ._order import permutation
-from ._places import VARIABLE
+from ._places import needed_folder
 from ._scaled import Standardization
 from ._sequence_splits import SequenceSplits, select_splits, standardized
 from ._sound import SoundSequences, read_sound
@@ -40,14 +40,11 @@ def load_timit(folder: str | os.PathLike[str] | None = None, *, window: int = 20
     References:
         Garofolo et al. (1993), TIMIT acoustic-phonetic continuous speech corpus, LDC93S1.
     """
-    base = os.environ.get(VARIABLE, "") if folder is None else os.fspath(folder)
-    place = Path(base) / "timit"
-    if not base or not place.is_dir():
-        raise BadInputError(
-            f"Expected a folder timit in {base or 'the folder that HOMEOSTAT_DATA names'}, found none. TIMIT (LDC93S1) needs a "
-            f"licence of the Linguistic Data Consortium and cannot be downloaded here: put its folders TRAIN and TEST into a "
-            f"folder timit and name the folder above it. Without a licence, load_spoken_digits is speech that is free."
-        )
+    advice = (
+        "TIMIT (LDC93S1) needs a licence of the Linguistic Data Consortium and cannot be downloaded here: put its folders TRAIN and "
+        "TEST into a folder timit and name the folder above it. Without a licence, load_spoken_digits is speech that is free."
+    )
+    place = needed_folder("timit", folder, "", advice)
     train, test = _files(place, "train"), _files(place, "test")
     if len(train) < 2 or not test:
         raise BadInputError(

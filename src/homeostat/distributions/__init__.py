@@ -7,14 +7,16 @@ from ._block_tridiagonal import (
     PathMarginals as PathMarginals,
     PathNatural as PathNatural,
     natural_markov as natural_markov,
-    path_divergence as path_divergence,
     require_path as require_path,
 )
 from ._closed_forms import (
     GaussianMoments as GaussianMoments,
     closed_form_divergence as closed_form_divergence,
+    fisher_information as fisher_information,
     gaussian_divergence as gaussian_divergence,
     gaussian_moments as gaussian_moments,
+    innermost as innermost,
+    is_factorised as is_factorised,
     is_gaussian as is_gaussian,
 )
 from ._discretized_normal import DiscretizedNormal as DiscretizedNormal
@@ -23,8 +25,10 @@ from ._expectation import (
     Antithetic as Antithetic,
     Cubature as Cubature,
     Enumeration as Enumeration,
+    GaussHermite as GaussHermite,
     MeanPoint as MeanPoint,
     MonteCarlo as MonteCarlo,
+    SigmaPoints as SigmaPoints,
     at_points as at_points,
 )
 from ._families import (
@@ -32,11 +36,11 @@ from ._families import (
     CategoricalParams as CategoricalParams,
     Delta as Delta,
     DeltaParams as DeltaParams,
+    Squash as Squash,
     SquashedGaussian as SquashedGaussian,
     bound as bound,
     check_bounds as check_bounds,
 )
-from ._fisher import fisher_information as fisher_information
 from ._gaussian import (
     AbstractGaussianFamily as AbstractGaussianFamily,
     DiagonalGaussian as DiagonalGaussian,
@@ -49,19 +53,17 @@ from ._hierarchical import (
     AbstractLevel as AbstractLevel,
     Descent as Descent,
     Hierarchical as Hierarchical,
-    is_factorised as is_factorised,
     level_divergences as level_divergences,
     split_levels as split_levels,
 )
-from ._joint import Joint as Joint
-from ._ladder import Corrected as Corrected, Ladder as Ladder
+from ._ladder import Ladder as Ladder
 from ._matrix_normal_inverse_wishart import (
     MatrixNormalInverseWishart as MatrixNormalInverseWishart,
-    RegressionSample as RegressionSample,
     positive_columns as positive_columns,
     positive_tria as positive_tria,
 )
 from ._missing import (
+    Joint as Joint,
     Known as Known,
     Masked as Masked,
     any_observed as any_observed,
@@ -69,7 +71,6 @@ from ._missing import (
     known_entries as known_entries,
     partial_log_prob as partial_log_prob,
 )
-from ._quadrature import GaussHermite as GaussHermite, SigmaPoints as SigmaPoints
 from ._recursions import (
     AbstractRecursion as AbstractRecursion,
     BlockFactor as BlockFactor,
@@ -84,4 +85,3 @@ from ._score_function import (
     NoBaseline as NoBaseline,
     ScoreFunction as ScoreFunction,
 )
-from ._squash import Squash as Squash

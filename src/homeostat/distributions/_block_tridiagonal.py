@@ -118,31 +118,6 @@ class BlockTridiagonal(dist.Distribution):
         factor = recursion.cholesky(natural.precision)
         return cls(_solve(factor, natural.shift, recursion), factor.diagonal, factor.coupling, recursion)
 
-    @classmethod
-    def from_markov(
-        cls,
-        initial: GaussianMoments,
-        matrices: Float[Array, "steps d d"],
-        offsets: Float[Array, "steps d"],
-        scale_trils: Float[Array, "steps d d"],
-        recursion: AbstractRecursion = Sequential(),
-    ) -> "BlockTridiagonal":
-        """The path of z_1 ~ N(m, L_1 L_1^T), z_{t+1} = A_t z_t + c_t + L_t eps: a linear-Gaussian prior.
-
-        Args:
-            initial: m and L_1.
-            matrices: A_t.
-            offsets: c_t.
-            scale_trils: L_t, positive on the diagonal: noise in every direction, or there would be no precision.
-            recursion: in which order the chain is worked through.
-        """
-        loc = jnp.flip(
-            recursion.affine(jnp.flip(matrices, 0), jnp.concatenate([jnp.flip(offsets, 0), initial.loc[None]])),
-            0,
-        )
-        factor = recursion.cholesky(natural_markov(initial, matrices, offsets, scale_trils).precision)
-        return cls(loc, factor.diagonal, factor.coupling, recursion)
-
     @property
     def factor(self) -> BlockFactor:
         """R, the Cholesky factor of the precision."""
@@ -225,7 +200,7 @@ def natural_markov(
     offsets: Float[Array, "steps d"],
     scale_trils: Float[Array, "steps d d"],
 ) -> PathNatural:
-    """b and Lambda of the path of `BlockTridiagonal.from_markov`, with the same arguments.
+    """b and Lambda of the path of z_1 ~ N(m, L_1 L_1^T), z_{t+1} = A_t z_t + c_t + L_t eps.
 
         Lambda_tt = Q_{t-1}^{-1} + A_t^T Q_t^{-1} A_t,   Lambda_{t+1,t} = -Q_t^{-1} A_t,   b_t = Q_{t-1}^{-1} c_{t-1} - A_t^T Q_t^{-1} c_t
 
@@ -240,22 +215,6 @@ def natural_markov(
     means = whitened(trils, jnp.concatenate([initial.loc[None], offsets]))
     shift = jnp.einsum("tji,tj->ti", roots, means).at[:-1].add(-jnp.einsum("tji,tj->ti", moved, means[1:]))
     return PathNatural(shift, BlockPrecision(diagonal, -_transpose(roots[1:]) @ moved))
-
-
-def path_divergence(q: BlockTridiagonal, p: BlockTridiagonal) -> Scalar:
-    """KL(q || p) = (tr(Lambda_p Sigma_q) + |R_p^T (mu_q - mu_p)|^2 - T d) / 2 + log |R_q| - log |R_p|, in nats.
-
-    The trace needs only the blocks of Sigma_q on and beside the diagonal, so it costs O(T). With `BlockTridiagonal.from_markov`
-    as p this is the divergence from a linear-Gaussian prior.
-    """
-    if q.event_shape != p.event_shape:
-        raise BadInputError(f"Expected two Gaussians over paths of one shape, got {q.event_shape} and {p.event_shape}.")
-    moments, precision = q.marginals(), precision_of(p.factor)
-    trace = jnp.sum(precision.diagonal * moments.covariance)
-    trace += 2.0 * jnp.sum(precision.coupling * moments.cross_covariances)
-    whitened = _multiply_transposed(p.factor, q.loc - p.loc)
-    entropy = q.entropy()
-    return 0.5 * (trace + jnp.sum(whitened**2) + q.loc.size * _LOG_TWO_PI) - p._log_determinant - entropy
 
 
 def precision_of(factor: BlockFactor) -> BlockPrecision:

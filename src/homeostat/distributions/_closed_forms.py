@@ -1,5 +1,6 @@
-"""Closed forms of Gaussian distributions, whatever numpyro class carries them."""
+"""Closed forms of distributions: moments and divergences of Gaussians, whatever numpyro class carries them, and Fisher information."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ from jax.scipy.linalg import solve_triangular
 from numpyro.distributions.kl import kl_divergence as numpyro_kl_divergence
 
 from ..results import BadInputError
-from ..typing import Array, Distribution, Float, Scalar
+from ..typing import Array, Bool, Distribution, Float, PyTree, Scalar
 
 
 class GaussianMoments(NamedTuple):
@@ -19,16 +20,26 @@ class GaussianMoments(NamedTuple):
     scale_tril: Float[Array, "d d"]
 
 
-def is_gaussian(distribution: Distribution) -> bool:
-    """Whether `distribution` is a Gaussian over one vector."""
-    if isinstance(distribution, dist.MultivariateNormal):
-        return distribution.batch_shape == ()
+def innermost(distribution: Distribution) -> Distribution:
+    """What is beneath `Independent`, whose parameters have names."""
+    while isinstance(distribution, dist.Independent):
+        distribution = distribution.base_dist
+    return distribution
+
+
+def is_factorised(distribution: Distribution) -> bool:
+    """Whether `distribution` is independent normals over one vector."""
     return (
         isinstance(distribution, dist.Independent)
         and isinstance(distribution.base_dist, dist.Normal)
-        and distribution.batch_shape == ()
         and len(distribution.event_shape) == 1
     )
+
+
+def is_gaussian(distribution: Distribution) -> bool:
+    """Whether `distribution` is a Gaussian over one vector."""
+    known = isinstance(distribution, dist.MultivariateNormal) or is_factorised(distribution)
+    return known and distribution.batch_shape == ()
 
 
 def gaussian_moments(distribution: Distribution) -> GaussianMoments:
@@ -69,7 +80,7 @@ def closed_form_divergence(q: Distribution, p: Distribution) -> Scalar | None:
             return numpyro_kl_divergence(q, p)
         return gaussian_divergence(gaussian_moments(q), gaussian_moments(p))
     if _is_categorical(q) and _is_categorical(p) and q.event_shape == p.event_shape:
-        log_q, log_p = (jax.nn.log_softmax(_unwrap(d).logits) for d in (q, p))
+        log_q, log_p = (jax.nn.log_softmax(innermost(d).logits) for d in (q, p))
         # An alternative that q excludes adds nothing, even where p excludes it too.
         return jnp.sum(jnp.where(log_q > -jnp.inf, jnp.exp(log_q) * (log_q - log_p), 0.0))
     try:
@@ -78,10 +89,54 @@ def closed_form_divergence(q: Distribution, p: Distribution) -> Scalar | None:
         return None
 
 
-def _unwrap(distribution: Distribution) -> Distribution:
-    return distribution.base_dist if isinstance(distribution, dist.Independent) else distribution
-
-
 def _is_categorical(distribution: Distribution) -> bool:
-    base = _unwrap(distribution)
+    base = innermost(distribution)
     return isinstance(base, dist.CategoricalLogits | dist.CategoricalProbs) and distribution.batch_shape == ()
+
+
+def fisher_information(
+    conditional: Callable[[Float[Array, " d"]], Distribution],
+    value: Float[Array, " d"],
+    observed: PyTree[Bool[Array, "..."]] | None = None,
+) -> Float[Array, "d d"] | None:
+    """I(z) = E_{x ~ p(x|z)}[grad log p(x|z) grad log p(x|z)^T], from the Jacobian of the parameters.
+
+    For a Gaussian, J_m^T J_m / sigma^2 + 2 J_s^T J_s / sigma^2 with m the mean and s the standard deviation (its first
+    term is the Gauss-Newton matrix); for a Bernoulli with logits l, J_l^T diag(p (1 - p)) J_l.
+
+    Args:
+        conditional: maps z to p(x | z).
+        value: z.
+        observed: which entries of x count, in the structure of x; all of them by default.
+
+    Returns:
+        The matrix, or None for a distribution whose form is not known here.
+    """
+    example = innermost(conditional(value))
+    if isinstance(example, dist.Normal):
+        shape = example.batch_shape
+        _, mean_jacobian = _value_and_jacobian(lambda z: jnp.broadcast_to(innermost(conditional(z)).loc, shape), value)
+        scale, scale_jacobian = _value_and_jacobian(
+            lambda z: jnp.broadcast_to(innermost(conditional(z)).scale, shape), value
+        )
+        inverse = _counted(1.0 / scale, observed).reshape(-1, 1)
+        mean_part = mean_jacobian * inverse
+        scale_part = scale_jacobian * inverse
+        return mean_part.T @ mean_part + 2.0 * scale_part.T @ scale_part
+    if isinstance(example, dist.BernoulliLogits):
+        logits, jacobian = _value_and_jacobian(lambda z: innermost(conditional(z)).logits, value)
+        probability = jax.nn.sigmoid(logits)
+        variance = _counted(probability * (1.0 - probability), observed).reshape(-1, 1)
+        return jacobian.T @ (variance * jacobian)
+    return None
+
+
+def _counted(weights: Array, observed: Array | None) -> Array:
+    return weights if observed is None else jnp.where(observed, weights, 0.0)
+
+
+def _value_and_jacobian(function: Callable, value: Array) -> tuple[Array, Float[Array, "n d"]]:
+    """Value and Jacobian by d forward passes."""
+    output = function(value)
+    jacobian = jax.jacfwd(function)(value)
+    return output, jacobian.reshape(-1, value.shape[0])

@@ -70,10 +70,7 @@ class _Bin(NamedTuple):
 
 @jax.custom_jvp
 def log_mass(
-    centre: Float[Array, "..."],
-    half: Float[Array, "..."],
-    lowest: Bool[Array, "..."],
-    highest: Bool[Array, "..."],
+    centre: Float[Array, "..."], half: Float[Array, "..."], lowest: Bool[Array, "..."], highest: Bool[Array, "..."]
 ) -> Float[Array, "..."]:
     """log(Phi(z + h) - Phi(z - h)), elementwise, without cancellation for narrow bins and far from the centre.
 
@@ -243,11 +240,7 @@ class DiscretizedNormal(dist.Distribution):
 
 
 def check_grid(bin_width: float | Scalar, low: float | None, high: float | None) -> None:
-    """Refuse a grid whose ends are not a whole number of bins apart.
-
-    Raises:
-        BadInputError: a width that is not positive, or ends that do not fit it.
-    """
+    """Refuse a grid whose ends are not a whole number of bins apart."""
     if not bin_width > 0.0:
         raise BadInputError(f"Expected a positive bin width, got bin_width={bin_width}.")
     if low is None or high is None:

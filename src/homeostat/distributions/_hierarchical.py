@@ -21,6 +21,7 @@ from numpyro.distributions.kl import kl_divergence
 
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Key, Scalar
+from ._closed_forms import is_factorised
 
 
 class AbstractLevel(eqx.Module):
@@ -118,15 +119,6 @@ def split_levels(value: Float[Array, " d"], dims: tuple[int, ...]) -> tuple[Arra
         parts.append(value[start : start + dim])
         start += dim
     return tuple(parts)
-
-
-def is_factorised(distribution: Distribution) -> bool:
-    """Whether `distribution` is independent normals over one vector."""
-    return (
-        isinstance(distribution, dist.Independent)
-        and isinstance(distribution.base_dist, dist.Normal)
-        and len(distribution.event_shape) == 1
-    )
 
 
 def level_divergences(q: Distribution, p: Hierarchical, value: Float[Array, " d"]) -> Float[Array, " levels"] | None:

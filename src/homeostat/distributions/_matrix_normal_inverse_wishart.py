@@ -24,7 +24,7 @@ import jax.random as jr
 import numpyro.distributions as dist
 from cuthbertlib.linalg import tria
 from jax.scipy.linalg import solve_triangular
-from jax.scipy.special import digamma, gammaln, multigammaln
+from jax.scipy.special import digamma, gammaln
 
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Key, Scalar
@@ -171,12 +171,6 @@ class MatrixNormalInverseWishart(eqx.Module):
         scale = self.scale_tril * jnp.sqrt((1.0 + self.uncertainty(regressors)) / freedom)
         return dist.MultivariateStudentT(freedom, self.mean @ regressors, scale)
 
-    def expected_log_likelihood(self, regressors: Float[Array, " k"], target: Float[Array, " d"]) -> Scalar:
-        """E_{W, Sigma}[log N(y; W w, Sigma)], in nats."""
-        residual = solve_triangular(self.scale_tril, target - self.mean @ regressors, lower=True)
-        quadratic = self.degrees * jnp.sum(residual**2) + self.dim * self.uncertainty(regressors)
-        return -0.5 * (self.dim * math.log(2.0 * math.pi) + self._expected_log_determinant() + quadratic)
-
     def information_gain(self, regressors: Float[Array, " k"]) -> Scalar:
         """I[(W, Sigma); y | w] = H[p(y | w)] - E[H[N(y; W w, Sigma)]], what one observation is expected to teach.
 
@@ -186,14 +180,6 @@ class MatrixNormalInverseWishart(eqx.Module):
             Mutual information in nats, never negative.
         """
         return self._predictive_entropy(regressors) - self._expected_noise_entropy()
-
-    def log_normalizer(self) -> Scalar:
-        """log Z: its increase over an update, less (d / 2) log(2 pi) a datum, is the data's log marginal likelihood."""
-        dim = self.dim
-        log_precision = 2.0 * jnp.sum(jnp.log(jnp.diagonal(self.precision_tril)))
-        log_scale = 2.0 * jnp.sum(jnp.log(jnp.diagonal(self.scale_tril)))
-        wishart = 0.5 * self.degrees * (dim * math.log(2.0) - log_scale) + multigammaln(0.5 * self.degrees, dim)
-        return wishart - 0.5 * dim * log_precision
 
     def sample(self, *, key: Key) -> RegressionSample:
         """One regression (W, noise factor) from the distribution, by Bartlett's decomposition."""

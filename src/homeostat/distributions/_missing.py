@@ -6,17 +6,19 @@ with x_o what was observed and x_m what was not. Both are exact for entries that
 for other joint densities (a multinomial, say) an observation with a missing entry counts as missing as a whole.
 """
 
-from typing import NamedTuple, final
+from collections.abc import Callable
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 
 from ..results import BadInputError
 from ..typing import Array, Bool, Distribution, Float, Key, Observation, PyTree, Scalar
-from ._joint import Joint
+from ._closed_forms import innermost
 
 
 @final
@@ -73,7 +75,7 @@ def partial_log_prob(distribution: Distribution, value: Observation, observed: P
         return distribution.total(partial_log_prob, value, masks)
     if observed is None:
         return distribution.log_prob(value)
-    base = _innermost(distribution)
+    base = innermost(distribution)
     if not _is_entrywise(distribution, base, observed):
         everything = jnp.all(jnp.stack([jnp.all(leaf) for leaf in jax.tree.leaves(observed)]))
         safe = _feasible(
@@ -99,7 +101,7 @@ def complete(distribution: Distribution, value: Observation, observed: PyTree | 
     if observed is None:
         return value
     sample = jax.lax.stop_gradient(distribution.sample(key))
-    base = _innermost(distribution)
+    base = innermost(distribution)
     if not _is_entrywise(distribution, base, observed):
         everything = jnp.all(jnp.stack([jnp.all(leaf) for leaf in jax.tree.leaves(observed)]))
         return jax.tree.map(lambda own, drawn: jnp.where(everything, own, _typed(drawn, own)), value, sample)
@@ -117,12 +119,6 @@ def complete(distribution: Distribution, value: Observation, observed: PyTree | 
 def _masks(value: Observation, observed: PyTree | None) -> PyTree:
     """One mask for every head."""
     return jax.tree.map(lambda leaf: jnp.ones(jnp.shape(leaf), bool), value) if observed is None else observed
-
-
-def _innermost(distribution: Distribution) -> Distribution:
-    while isinstance(distribution, dist.Independent):
-        distribution = distribution.base_dist
-    return distribution
 
 
 def _is_entrywise(distribution: Distribution, base: Distribution, observed: PyTree) -> bool:
@@ -159,3 +155,53 @@ def _feasible(distribution: Distribution, value: Observation, observed: PyTree) 
 
 def _typed(leaf: Array, like: Array) -> Array:
     return jnp.asarray(leaf).astype(jnp.result_type(like))
+
+
+@final
+class Joint(dist.Distribution):
+    """p(x) = prod_i p_i(x_i) over the leaves of a tree (a dictionary or a named tuple of distributions).
+
+    Args:
+        parts: the tree of distributions; each part with all its dimensions is one head.
+    """
+
+    pytree_data_fields = ("parts",)
+
+    def __init__(self, parts: PyTree, *, validate_args: bool | None = None):
+        self.parts = parts
+        super().__init__(batch_shape=(), event_shape=(), validate_args=validate_args)
+
+    def map(self, function: Callable[..., Any], *trees: PyTree) -> PyTree:
+        """`function` of every head, and of what stands in its place in other trees."""
+        return jax.tree.map(function, self.parts, *trees, is_leaf=_is_head)
+
+    @property
+    def support(self) -> None:
+        return None
+
+    @property
+    def mean(self) -> PyTree:
+        return self.map(lambda part: part.mean)
+
+    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> PyTree:
+        return self.map(lambda part, own: part.sample(own, sample_shape), self.split(key))
+
+    def split(self, key: Key) -> PyTree[Key]:
+        """A key for every head."""
+        heads, structure = jax.tree.flatten(self.parts, is_leaf=_is_head)
+        return jax.tree.unflatten(structure, list(jr.split(key, len(heads))))
+
+    def log_prob(self, value: PyTree) -> Scalar:
+        return self.total(lambda part, x: part.log_prob(x), value)
+
+    def entropy(self) -> Scalar:
+        return self.total(lambda part: part.entropy())
+
+    def total(self, function: Callable[..., Any], *trees: PyTree) -> Scalar:
+        """Sum of `function` over the heads."""
+        values = self.map(lambda *parts: jnp.sum(function(*parts)), *trees)
+        return jnp.sum(jnp.stack(jax.tree.leaves(values)))
+
+
+def _is_head(node: Any) -> bool:
+    return isinstance(node, dist.Distribution)

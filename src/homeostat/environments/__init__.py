@@ -33,7 +33,7 @@ from ._motion import (
 from ._outlines import outline as outline
 from ._renderers import AbstractRenderer as AbstractRenderer, PixelExact as PixelExact
 from ._scene import RAINBOW as RAINBOW, SceneState as SceneState, SpriteScene as SpriteScene
-from ._simulated import Simulated as Simulated, spec_of_distribution as spec_of_distribution
+from ._simulated import Simulated as Simulated
 from ._world import AbstractSpriteWorld as AbstractSpriteWorld
 from ._wrapper import AbstractWrapper as AbstractWrapper
 from .adapters import register as _register

@@ -98,6 +98,10 @@ class AutoReset(AbstractWrapper):
 
     environment: AbstractEnvironment
 
+    @property
+    def resets(self):
+        return True
+
     def transition(self, state, action, *, key):
         reset_key, move_key = jr.split(key)
         fresh = self.environment.initial(key=reset_key)

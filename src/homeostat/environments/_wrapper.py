@@ -24,6 +24,10 @@ class AbstractWrapper(AbstractEnvironment[PyTree]):
     def observation_spec(self):
         return self.environment.observation_spec
 
+    @property
+    def resets(self):
+        return self.environment.resets
+
     def initial(self, *, key):
         return self.environment.initial(key=key)
 

@@ -3,7 +3,6 @@
 from ._coupling import (
     ConditionalFlow as ConditionalFlow,
     ConditionalFlowParams as ConditionalFlowParams,
-    FlowDistribution as FlowDistribution,
     FlowParams as FlowParams,
     NormalizingFlow as NormalizingFlow,
 )

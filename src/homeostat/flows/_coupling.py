@@ -24,7 +24,7 @@ from paramax import NonTrainable
 from ..core import AbstractFamily
 from ..distributions import DiagonalGaussian, DiagonalGaussianParams, FullGaussian
 from ..results import BadInputError
-from ..typing import Array, Callable, Distribution, Float, Key, Nonlinearity, Params, PyTree, Scalar
+from ..typing import Array, Distribution, Float, Key, Nonlinearity, Params, PyTree, Scalar
 
 
 class FlowParams(NamedTuple):
@@ -97,8 +97,39 @@ class FlowDistribution(dist.Distribution):
         return jnp.sum(base.log_prob(start)) + log_volume
 
 
+class _AbstractFlow(AbstractFamily[Params]):
+    """A family whose `fit` is a search by Adam."""
+
+    reparameterized: ClassVar[bool] = True
+    bijection: eqx.AbstractVar[AbstractBijection]
+    fit_steps: eqx.AbstractVar[int]
+    fit_rate: eqx.AbstractVar[float]
+
+    @property
+    def dim(self) -> int:
+        """Number of variables."""
+        return self.bijection.shape[0]
+
+    def _search(self, start: Params, samples: Float[Array, "samples d"], weights: Float[Array, " samples"]) -> Params:
+        """Adam on the weighted log likelihood."""
+        # Adam divides by the size of the gradient: its floor keeps rounding errors at an optimum from being taken for slopes.
+        rate = optax.cosine_decay_schedule(self.fit_rate, max(self.fit_steps, 1))
+        optimizer = optax.adam(rate, eps=1e-3)
+
+        def loss(params: Params) -> Scalar:
+            return -(weights @ jax.vmap(self(params).log_prob)(samples))
+
+        def body(carry: tuple[Params, optax.OptState], _: None) -> tuple[tuple[Params, optax.OptState], None]:
+            params, state = carry
+            updates, state = optimizer.update(jax.grad(loss)(params), state)
+            return (optax.apply_updates(params, updates), state), None  # pyright: ignore[reportReturnType]
+
+        (params, _), _ = jax.lax.scan(body, (start, optimizer.init(start)), None, length=self.fit_steps)  # pyright: ignore[reportArgumentType]
+        return params
+
+
 @final
-class NormalizingFlow(AbstractFamily[FlowParams]):
+class NormalizingFlow(_AbstractFlow[FlowParams]):
     """A flow whose every weight is a parameter of the distribution, for one posterior at a time.
 
     A Gaussian with any covariance comes last, z = m + L g(z_0), so the family holds every Gaussian; it starts at the standard
@@ -115,7 +146,6 @@ class NormalizingFlow(AbstractFamily[FlowParams]):
         "Density estimation using Real NVP", ICLR 2017, for the layers.
     """
 
-    reparameterized: ClassVar[bool] = True
     bijection: Chain
     fit_steps: int = eqx.field(static=True)
     fit_rate: float = eqx.field(static=True)
@@ -143,9 +173,6 @@ class NormalizingFlow(AbstractFamily[FlowParams]):
             transformer: map of one variable, steered by the network: `flowjax.bijections.Affine()` if None. A smooth one
                 keeps pathwise gradients unbiased.
             activation: of the networks.
-            fit_steps: see the class.
-            fit_rate: see the class.
-            minimum_scale: see the class.
             key: draws the hidden weights.
         """
         layers = _coupling_layers(
@@ -153,11 +180,6 @@ class NormalizingFlow(AbstractFamily[FlowParams]):
         )
         self.bijection = Chain([layers, TriangularAffine(jnp.zeros(dim), jnp.eye(dim))])
         self.fit_steps, self.fit_rate, self.minimum_scale = fit_steps, fit_rate, minimum_scale
-
-    @property
-    def dim(self) -> int:
-        """Number of variables."""
-        return self.bijection.shape[0]
 
     def init(self) -> FlowParams:
         return self._flatten(self.bijection)
@@ -173,14 +195,14 @@ class NormalizingFlow(AbstractFamily[FlowParams]):
         gaussian = FullGaussian(self.dim, self.minimum_scale)
         moments = gaussian.fit(samples, weights)
         start = Chain([self.bijection.bijections[0], TriangularAffine(moments.loc, gaussian.scale_tril(moments))])
-        return _search(self, self._flatten(start), samples, weights, self.fit_steps, self.fit_rate)
+        return self._search(self._flatten(start), samples, weights)
 
     def _flatten(self, bijection: Chain) -> FlowParams:
         return FlowParams(ravel_pytree(_partition(bijection)[0])[0])
 
 
 @final
-class ConditionalFlow(AbstractFamily[ConditionalFlowParams]):
+class ConditionalFlow(_AbstractFlow[ConditionalFlowParams]):
     """A flow whose weights are shared and learned, and whose parameters an encoder gives: (mu, log sigma, context).
 
     The encoder's mu and sigma make the Gaussian z_0 and its context enters the network of every layer, as in inverse
@@ -198,7 +220,6 @@ class ConditionalFlow(AbstractFamily[ConditionalFlowParams]):
         coupling layers in place of autoregressive ones (see the module).
     """
 
-    reparameterized: ClassVar[bool] = True
     bijection: Scan
     fit_steps: int = eqx.field(static=True)
     fit_rate: float = eqx.field(static=True)
@@ -227,9 +248,6 @@ class ConditionalFlow(AbstractFamily[ConditionalFlowParams]):
             width: hidden units of each layer's network.
             transformer: see `NormalizingFlow`.
             activation: of the networks.
-            fit_steps: see the class.
-            fit_rate: see the class.
-            minimum_scale: see the class.
             key: draws the hidden weights.
         """
         if context_size < 1:
@@ -244,11 +262,6 @@ class ConditionalFlow(AbstractFamily[ConditionalFlowParams]):
             key=key,
         )
         self.fit_steps, self.fit_rate, self.minimum_scale = fit_steps, fit_rate, minimum_scale
-
-    @property
-    def dim(self) -> int:
-        """Number of variables."""
-        return self.bijection.shape[0]
 
     @property
     def context_size(self) -> int:
@@ -269,7 +282,7 @@ class ConditionalFlow(AbstractFamily[ConditionalFlowParams]):
         beneath = jax.vmap(lambda z: self.bijection.inverse(z, context))(samples)
         moments: DiagonalGaussianParams = DiagonalGaussian(self.dim, self.minimum_scale).fit(beneath, weights)
         start = ConditionalFlowParams(moments.loc, moments.log_scale, context)
-        return _search(self, start, samples, weights, self.fit_steps, self.fit_rate)
+        return self._search(start, samples, weights)
 
 
 def _coupling_layers(
@@ -318,27 +331,3 @@ def _is_fixed(node: PyTree) -> bool:
 def _partition(bijection: AbstractBijection) -> tuple[PyTree, PyTree]:
     """What is learned of a map, and the rest, to which belongs what flowjax marks as fixed."""
     return eqx.partition(bijection, eqx.is_inexact_array, is_leaf=_is_fixed)
-
-
-def _search(
-    family: Callable[[Params], Distribution],
-    start: Params,
-    samples: Float[Array, "samples d"],
-    weights: Float[Array, " samples"],
-    steps: int,
-    rate: float,
-) -> Params:
-    """Adam on the weighted log likelihood."""
-    # Adam divides by the size of the gradient: its floor keeps rounding errors at an optimum from being taken for slopes.
-    optimizer = optax.adam(optax.cosine_decay_schedule(rate, max(steps, 1)), eps=1e-3)
-
-    def loss(params: Params) -> Scalar:
-        return -(weights @ jax.vmap(family(params).log_prob)(samples))
-
-    def body(carry: tuple[Params, optax.OptState], _: None) -> tuple[tuple[Params, optax.OptState], None]:
-        params, state = carry
-        updates, state = optimizer.update(jax.grad(loss)(params), state)
-        return (optax.apply_updates(params, updates), state), None  # pyright: ignore[reportReturnType]
-
-    (params, _), _ = jax.lax.scan(body, (start, optimizer.init(start)), None, length=steps)  # pyright: ignore[reportArgumentType]
-    return params

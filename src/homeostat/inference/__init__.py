@@ -1,19 +1,14 @@
 """The verbs of inference, and the engines that carry them out."""
 
 from ._filter import (
-    Filtered as Filtered,
     filter as filter,
     length_mask as length_mask,
     masked as masked,
     predictive_log_likelihood as predictive_log_likelihood,
+    smooth as smooth,
 )
-from ._forecast import (
-    Forecast as Forecast,
-    SampledSequence as SampledSequence,
-    forecast as forecast,
-    sample_sequence as sample_sequence,
-)
-from ._infer import Posterior as Posterior, infer as infer
+from ._forecast import forecast as forecast, sample_sequence as sample_sequence
+from ._infer import Posterior as Posterior, Unrolled as Unrolled, infer as infer, unroll as unroll
 from ._modes import (
     AbstractMerging as AbstractMerging,
     KeepAll as KeepAll,
@@ -22,68 +17,59 @@ from ._modes import (
     infer_modes as infer_modes,
     nearest_offset as nearest_offset,
 )
-from ._smooth import smooth as smooth
 from ._start import (
     standard_start as standard_start,
     start_at_prediction as start_at_prediction,
     start_at_prior as start_at_prior,
 )
-from ._unroll import Unrolled as Unrolled, unroll as unroll
-from .learners import (
-    AbstractExample as AbstractExample,
-    AbstractIterationWeights as AbstractIterationWeights,
+from .filters import Filtered as Filtered
+from .learners._baum_welch import StateParts as StateParts, baum_welch as baum_welch
+from .learners._energy_descent import (
     AbstractProblem as AbstractProblem,
-    AllIterations as AllIterations,
-    AnyEnergy as AnyEnergy,
     DescentMetrics as DescentMetrics,
-    EachDatum as EachDatum,
     EnergyDescent as EnergyDescent,
     EnergyDescentState as EnergyDescentState,
-    Examples as Examples,
-    Failure as Failure,
-    Filtering as Filtering,
-    FirstIteration as FirstIteration,
-    IndexedData as IndexedData,
-    LastIteration as LastIteration,
-    Learned as Learned,
-    LearnedDictionary as LearnedDictionary,
-    LearnedFactors as LearnedFactors,
-    LearnedStates as LearnedStates,
-    LocalErrors as LocalErrors,
-    LocalGradients as LocalGradients,
     ModelWithEngine as ModelWithEngine,
-    ModelWithFilter as ModelWithFilter,
-    Parts as Parts,
-    PredictiveCodingMetrics as PredictiveCodingMetrics,
-    Row as Row,
-    SequenceBatch as SequenceBatch,
     Slope as Slope,
-    SparseEstimate as SparseEstimate,
-    StateParts as StateParts,
-    StreamBatch as StreamBatch,
-    TransitionMoments as TransitionMoments,
     Weigh as Weigh,
-    WholeSequence as WholeSequence,
-    baum_welch as baum_welch,
-    condition_on_first as condition_on_first,
-    energy_descent as energy_descent,
+)
+from .learners._evidence_ascent import Learned as Learned
+from .learners._examples import energy_descent as energy_descent, free_energy_descent as free_energy_descent
+from .learners._expectation_maximization import (
+    Parts as Parts,
     expectation_maximization as expectation_maximization,
-    filtering_descent as filtering_descent,
-    first_failure as first_failure,
+    transition_moments as transition_moments,
+)
+from .learners._factor_analysis import (
     fit_factor_analysis as fit_factor_analysis,
     fit_probabilistic_pca as fit_probabilistic_pca,
-    free_energy_descent as free_energy_descent,
-    learn_dictionary as learn_dictionary,
-    local_gradients as local_gradients,
-    map_estimate as map_estimate,
-    no_failure as no_failure,
-    predictive_coding_descent as predictive_coding_descent,
-    random_crops as random_crops,
-    smoothing_descent as smoothing_descent,
-    transition_moments as transition_moments,
-    unless_failed as unless_failed,
-    variational_em as variational_em,
 )
+from .learners._filtering import ModelWithFilter as ModelWithFilter, filtering_descent as filtering_descent
+from .learners._guard import (
+    Failure as Failure,
+    first_failure as first_failure,
+    no_failure as no_failure,
+    unless_failed as unless_failed,
+)
+from .learners._iteration_loss import (
+    AbstractIterationWeights as AbstractIterationWeights,
+    AllIterations as AllIterations,
+    FirstIteration as FirstIteration,
+    LastIteration as LastIteration,
+)
+from .learners._predictive_coding import (
+    local_gradients as local_gradients,
+    predictive_coding_descent as predictive_coding_descent,
+)
+from .learners._sequence_batch import (
+    SequenceBatch as SequenceBatch,
+    StreamBatch as StreamBatch,
+    condition_on_first as condition_on_first,
+    random_crops as random_crops,
+)
+from .learners._smoothing import smoothing_descent as smoothing_descent
+from .learners._sparse_coding import learn_dictionary as learn_dictionary, map_estimate as map_estimate
+from .learners._variational_em import IndexedData as IndexedData, variational_em as variational_em
 from .smoothers import (
     ForwardBackward as ForwardBackward,
     RauchTungStriebel as RauchTungStriebel,

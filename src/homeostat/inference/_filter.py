@@ -1,6 +1,6 @@
-"""`filter`: run any filter over a sequence."""
+"""`filter` and `smooth`: run any filter over a sequence, and find beliefs about every state given all of it."""
 
-from typing import NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,31 +10,13 @@ import numpy as np
 from jax.core import Tracer
 
 from .._scan import scan
-from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel, FilterInfo
+from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel, AbstractSmoother, FilterInfo, require_key
 from ..distributions import Masked, known_entries
-from ..models.sequential import Measurement, pad_actions
+from ..models.sequential import Measurement, pad_actions, sequence_length
+from ..objectives import PathEvidence
 from ..results import RESULTS, BadInputError
-from ..typing import Action, Array, Bool, Float, Int, Key, Observation, PyTree, Scalar
-from .filters import AbstractOfflineFilter
-
-
-class Filtered(NamedTuple):
-    """What a filter found; every array has a leading time axis.
-
-    Attributes:
-        beliefs: beliefs about z_t after x_t.
-        predictions: beliefs about z_t before x_t.
-        info: what each update measured.
-    """
-
-    beliefs: AbstractBelief
-    predictions: AbstractBelief
-    info: FilterInfo
-
-    @property
-    def free_energy_nats(self) -> Scalar:
-        """Sum over time: -log p(x_1, ..., x_T) for exact filters, an upper bound for variational ones."""
-        return jnp.sum(self.info.free_energy_nats)
+from ..typing import Action, Array, Bool, Float, Int, Key, Observation, PyTree
+from .filters import AbstractOfflineFilter, Filtered
 
 
 @eqx.filter_jit
@@ -176,23 +158,6 @@ def predictive_log_likelihood(
     return jax.vmap(one, in_axes=in_axes)(beliefs, targets, plans, jr.split(key, length - horizon))
 
 
-def sequence_length(observations: Observation, actions: Action | None) -> int:
-    """T, from leading axes that must agree."""
-    lengths = {leaf.shape[0] for leaf in jax.tree.leaves(observations)}
-    if len(lengths) != 1 or 0 in lengths:
-        raise BadInputError(
-            f"Expected observations with one common leading time axis of length at least 1, got lengths {sorted(lengths)}."
-        )
-    (length,) = lengths
-    steps = {leaf.shape[0] for leaf in jax.tree.leaves(actions)}
-    if steps and steps != {length - 1}:
-        raise BadInputError(
-            f"Expected one action between every two observations, {length - 1} for {length} observations, got "
-            f"{sorted(steps)}: leave out the action after the last observation."
-        )
-    return length
-
-
 def length_mask(lengths: Int[Array, "*batch"], num_steps: int) -> Bool[Array, "*batch time"]:
     """True for the first `lengths` of `num_steps` steps: the mask of sequences that were padded to one length.
 
@@ -251,3 +216,44 @@ def masked(observations: Observation, mask: PyTree) -> Observation:
         observed,
     )
     return Masked(observations, known)
+
+
+@eqx.filter_jit
+def smooth(
+    method: AbstractSmoother,
+    model: AbstractSequentialModel,
+    observations: Observation,
+    actions: Action = None,
+    *,
+    key: Key | None = None,
+    mask: PyTree | None = None,
+    throw: bool = True,
+) -> Any:
+    """p(z_t | x_1, ..., x_T) for every t, exactly or as well as the smoother can. Arguments as for `filter`.
+
+    Args:
+        method: any smoother.
+        model: a model that it takes.
+        observations: x_1, ..., x_T on a leading time axis, or a `Measurement` with its own noise at each time; NaN (or a
+            `Masked`) where missing.
+        actions: a_1, ..., a_{T-1} on a leading time axis, or None.
+        key: for smoothers that draw; exact ones do not.
+        mask: True where observed, as for `filter`; besides NaN.
+        throw: raise if what was found is not finite.
+
+    Returns:
+        The record of the smoother: `Smoothed` for Gaussian ones, `SmoothedStates` for hidden Markov models, `SmoothedPath`
+        for structured ones.
+
+    Raises:
+        BadInputError: the smoother may draw samples and there is no key; the mask does not fit.
+    """
+    if mask is not None:
+        if isinstance(observations, PathEvidence):
+            raise BadInputError(
+                "Expected plain observations with a mask, got a PathEvidence, which has its own: build it from `Masked` ones."
+            )
+        observations = masked(observations, mask)
+    if method.stochastic:
+        key = require_key(key, f"{type(method).__name__} may draw samples")
+    return method.smooth(model, observations, actions, key=key, throw=throw)

@@ -175,7 +175,7 @@ def infer_modes(
     num_steps: int = 1,
     hypothesis: Int[Array, " modes"] | None = None,
     log_prior: Float[Array, " hypotheses"] | None = None,
-    merging: AbstractMerging | None = None,
+    merging: AbstractMerging = MergeByDivergence(),
     throw: bool = True,
 ) -> ModePosterior[Params]:
     """Run an engine from several starts and weigh where they end by their free energies.
@@ -203,7 +203,6 @@ def infer_modes(
         BadInputError: a prior without hypotheses.
     """
     num_modes = jax.tree.leaves(starts)[0].shape[0]
-    merging = MergeByDivergence() if merging is None else merging
     if hypothesis is None and log_prior is not None:
         raise BadInputError(
             "Expected `hypothesis`, the index of each start's hypothesis, beside `log_prior`; got None: pass both or neither."

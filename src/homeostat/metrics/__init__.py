@@ -1,22 +1,9 @@
 """Measurements of inference and models."""
 
-from ._amortization_gap import (
-    FirstPassage as FirstPassage,
-    Gap as Gap,
-    amortization_gap as amortization_gap,
-    share_closed as share_closed,
-    steps_to as steps_to,
-)
-from ._bound_path import bound_path as bound_path, estimates as estimates
-from ._calibrate import (
-    CalibrationReport as CalibrationReport,
-    calibrate as calibrate,
-    report_calibration as report_calibration,
-)
+from ._amortization_gap import amortization_gap as amortization_gap, share_closed as share_closed, steps_to as steps_to
+from ._calibrate import calibrate as calibrate
 from ._calibration import (
-    Band as Band,
     Calibration as Calibration,
-    RankUniformity as RankUniformity,
     Simulation as Simulation,
     count_band as count_band,
     coverage_curve as coverage_curve,
@@ -33,32 +20,21 @@ from ._cost import (
     take_turns as take_turns,
     update_seconds as update_seconds,
 )
-from ._evaluate import Evaluation as Evaluation, EvaluationMeans as EvaluationMeans, evaluate as evaluate
+from ._evaluate import Evaluation as Evaluation, bound_path as bound_path, estimates as estimates, evaluate as evaluate
 from ._filter_outputs import (
     FilterOutputs as FilterOutputs,
     expected as expected,
     predictions_and_updates as predictions_and_updates,
 )
-from ._inference_gaps import (
-    InferenceGapMeans as InferenceGapMeans,
-    InferenceGaps as InferenceGaps,
-    inference_gaps as inference_gaps,
-)
+from ._inference_gaps import inference_gaps as inference_gaps
 from ._likelihood import (
     LikelihoodEstimate as LikelihoodEstimate,
     bits_per_dimension as bits_per_dimension,
     log_likelihood as log_likelihood,
     mean_with_error as mean_with_error,
     perplexity as perplexity,
-    summarize_weights as summarize_weights,
 )
-from ._pareto import pareto_shape as pareto_shape, tail_length as tail_length
-from ._rate_distortion import (
-    InformationBounds as InformationBounds,
-    RateDistortion as RateDistortion,
-    information_bounds as information_bounds,
-    rate_distortion as rate_distortion,
-)
+from ._rate_distortion import rate_distortion as rate_distortion
 from ._reference_optimum import Optimum as Optimum, ReferenceOptimum as ReferenceOptimum
 from ._references import (
     independent_bernoulli_nats as independent_bernoulli_nats,
@@ -68,21 +44,20 @@ from ._references import (
 )
 from ._representation import (
     Codes as Codes,
-    LevelStatistics as LevelStatistics,
-    Representation as Representation,
     encode as encode,
     posterior_mean as posterior_mean,
     representation as representation,
 )
 from ._sequence_evaluation import (
     SequenceEvaluation as SequenceEvaluation,
-    SequenceEvaluationMeans as SequenceEvaluationMeans,
     evaluate_sequences as evaluate_sequences,
     lead as lead,
 )
 from ._statistics import (
     Estimated as Estimated,
     bootstrap as bootstrap,
+    pareto_shape as pareto_shape,
     proportion as proportion,
     ratio_with_error as ratio_with_error,
+    tail_length as tail_length,
 )

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from ..results import BadInputError
 from ..typing import Array, Bool, Float, Key
+from ._likelihood import mean_with_error
 from ._statistics import Estimated, bootstrap
 
 
@@ -45,8 +46,7 @@ def amortization_gap(energy_nats: Float[Array, " n"], optimum_nats: Float[Array,
             f"Expected one optimum for each energy, got shapes {energy_nats.shape} and {optimum_nats.shape}."
         )
     gap = energy_nats - optimum_nats
-    mean = Estimated(jnp.mean(gap), jnp.std(gap, ddof=1) / jnp.sqrt(float(gap.shape[0])))
-    return Gap(gap, mean, bootstrap(jnp.median, gap, key=key))
+    return Gap(gap, mean_with_error(gap), bootstrap(jnp.median, gap, key=key))
 
 
 def share_closed(slow: Float[Array, " n"], fast: Float[Array, " n"], *, key: Key) -> Estimated:

@@ -1,25 +1,16 @@
 """Calibration of an engine on a model in one call, with a verdict in words."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ..core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective
-from ..distributions import AbstractExpectation
+from ..core import AbstractEngine, AbstractFamily, AbstractModel
 from ..results import BadInputError
-from ..typing import Array, Bool, Distribution, Float, Key, Params, PyTree
-from ._calibration import (
-    Calibration,
-    coordinates,
-    coverage_curve,
-    holm,
-    rank_uniformity,
-    simulation_based_calibration,
-    uniformity,
-)
+from ..typing import Bool, Float, Key, Params
+from ._calibration import Calibration, coverage_curve, holm, rank_uniformity, simulation_based_calibration, uniformity
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Levels of the central intervals whose coverage is reported."""
@@ -138,19 +129,11 @@ def calibrate(
     *,
     key: Key,
     num_simulations: int = 1_000,
-    num_steps: int = 20,
-    num_draws: int = 255,
     num_bins: int = 16,
     levels: Sequence[float] = LEVELS,
     significance: float = 0.01,
     names: Sequence[str] | None = None,
-    prior: Distribution | None = None,
-    start: Callable[..., Params] | None = None,
-    expectation: AbstractExpectation | None = None,
-    objective: AbstractObjective | None = None,
-    quantities: Callable[[Array, PyTree], Float[Array, " quantities"]] = coordinates,
-    batch_size: int = 16,
-    on_progress: Callable[[int], None] | None = None,
+    **simulation: Any,
 ) -> CalibrationReport:
     """Simulation-based calibration with its tests, in one call.
 
@@ -160,19 +143,11 @@ def calibrate(
         family: of q.
         key: random key.
         num_simulations: number of simulated data sets.
-        num_steps: engine steps on each.
-        num_draws: draws from each posterior.
         num_bins: of the chi-square test; must divide `num_draws` + 1.
         levels: of the central intervals.
         significance: of the verdict, over all tests of ranks together.
         names: of the quantities; z[0], z[1], ... by default.
-        prior: as in `simulation_based_calibration`, like what follows.
-        start: the engine's first parameters.
-        expectation: rule for the free energy's expectation.
-        objective: what the engine descends, in place of that free energy.
-        quantities: whose ranks are taken.
-        batch_size: simulations worked on at once.
-        on_progress: told the number of simulations done.
+        simulation: further arguments of `simulation_based_calibration`, such as `num_steps`, `num_draws` and `start`.
 
     Raises:
         BadInputError: as `simulation_based_calibration`; or fewer than five simulations a bin, too few for the chi-square
@@ -184,20 +159,7 @@ def calibrate(
         )
     run_key, jitter_key = jr.split(key)
     calibration = simulation_based_calibration(
-        model,
-        engine,
-        family.given(model.initial() if prior is None else prior),
-        key=run_key,
-        num_simulations=num_simulations,
-        num_steps=num_steps,
-        num_draws=num_draws,
-        prior=prior,
-        start=start,
-        expectation=expectation,
-        objective=objective,
-        quantities=quantities,
-        batch_size=batch_size,
-        on_progress=on_progress,
+        model, engine, family, key=run_key, num_simulations=num_simulations, **simulation
     )
     return report_calibration(
         calibration, key=jitter_key, num_bins=num_bins, levels=levels, significance=significance, names=names

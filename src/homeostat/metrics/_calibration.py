@@ -25,7 +25,7 @@ from ..inference import infer
 from ..objectives import Evidence, FreeEnergy
 from ..results import RESULTS, BadInputError
 from ..typing import Array, Bool, Distribution, Float, Int, Key, Params, PyTree
-from ._pareto import pareto_shape
+from ._statistics import pareto_shape
 
 _REPORTS = 20
 """Times that progress is told."""
@@ -110,7 +110,8 @@ def simulation_based_calibration(
         )
     if objective is None:
         objective = FreeEnergy(model, Cubature() if expectation is None else expectation)
-    setting = _Setting(model, engine, family, objective, prior, start, quantities, num_steps, num_draws)
+    family = family.given(model.initial() if prior is None else prior)
+    arguments = (model, engine, family, objective, prior, start, quantities, num_steps, num_draws)
     keys = jr.split(key, num_simulations)
     batch_size = min(batch_size, num_simulations)
     # In blocks of whole batches only where somebody wants to see them pass; the last one is filled up, not compiled anew.
@@ -120,7 +121,7 @@ def simulation_based_calibration(
     parts = []
     for first in range(0, num_simulations, block):
         chosen = jnp.minimum(first + jnp.arange(block), num_simulations - 1)
-        found = _simulate(setting, keys[chosen], batch_size)
+        found = _simulate(arguments, keys[chosen], batch_size)
         done = min(first + block, num_simulations)
         parts.append(jax.tree.map(lambda leaf, count=done - first: leaf[:count], jax.block_until_ready(found)))
         if on_progress is not None:
@@ -128,24 +129,10 @@ def simulation_based_calibration(
     return Calibration(*jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts), num_draws)
 
 
-class _Setting(NamedTuple):
-    """Setting that all simulations share; as in `simulation_based_calibration`."""
-
-    model: AbstractModel
-    engine: AbstractEngine
-    family: AbstractFamily
-    objective: AbstractObjective
-    prior: Distribution | None
-    start: Callable[..., PyTree] | None
-    quantities: Callable[[Array, PyTree], Float[Array, " quantities"]]
-    num_steps: int
-    num_draws: int
-
-
 @eqx.filter_jit
-def _simulate(setting: _Setting, keys: Array, batch_size: int) -> tuple[Array, Array, Array, Array]:
+def _simulate(arguments: tuple, keys: Array, batch_size: int) -> tuple[Array, Array, Array, Array]:
     """Ranks, corrected ranks, Pareto k and failures of simulations."""
-    model, engine, family, objective, prior, start, quantities, num_steps, num_draws = setting
+    model, engine, family, objective, prior, start, quantities, num_steps, num_draws = arguments
     source, joint = model.initial() if prior is None else prior, FreeEnergy(model)
 
     def simulate(key: Key):

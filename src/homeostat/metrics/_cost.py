@@ -51,12 +51,7 @@ def median_seconds(function: Callable[[], PyTree], *, repeats: int = 5) -> float
 
 
 def update_seconds(
-    learners: Sequence[Callable[[], AbstractLearner]],
-    batch: PyTree,
-    *,
-    key: Key,
-    updates: int = 10,
-    repeats: int = 7,
+    learners: Sequence[Callable[[], AbstractLearner]], batch: PyTree, *, key: Key, updates: int = 10, repeats: int = 7
 ) -> Float[np.ndarray, " learners"]:
     """Median seconds of one update of each learner; they take turns.
 

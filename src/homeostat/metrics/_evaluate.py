@@ -1,4 +1,4 @@
-"""Run an engine over a set of observations and say how good the model and the inference are, row by row and on average."""
+"""Run an engine over a set of observations and say how good the model and the inference are: row by row, on average, step by step."""
 
 from typing import NamedTuple
 
@@ -77,6 +77,7 @@ class Evaluation(NamedTuple):
         )
 
 
+@eqx.filter_jit
 def evaluate(
     model: AbstractModel,
     engine: AbstractEngine,
@@ -118,20 +119,9 @@ def evaluate(
     References:
         Marino (thesis), Sec. 3.5: bounds, and log-likelihoods from 5,000 importance-weighted samples.
     """
-    num_rows = count_rows(observations)
     family = family.given(model.initial())
     start = family.init() if start is None else start
     objective = FreeEnergy(model) if objective is None else objective
-    size = min(batch_size, num_rows)
-    arguments = (model, engine, family, objective, expectation, start)
-    return _evaluate_rows(arguments, observations, key, num_steps, num_samples, size, chunk)
-
-
-@eqx.filter_jit
-def _evaluate_rows(
-    arguments: tuple, observations: Observation, key: Key, num_steps: int, num_samples: int, batch_size: int, chunk: int
-) -> Evaluation:
-    model, engine, family, objective, expectation, start = arguments
 
     def evaluate_row(row: tuple[Observation, Key]) -> Evaluation:
         observation, row_key = row
@@ -145,15 +135,11 @@ def _evaluate_rows(
         likelihood = log_likelihood(model, q, observation, key=weights_key, num_samples=num_samples, chunk=chunk)
         return Evaluation(posterior.params, terms, likelihood, posterior.result != RESULTS.successful)
 
-    return map_rows(evaluate_row, observations, key, batch_size)
+    return map_rows(evaluate_row, observations, key, min(batch_size, count_rows(observations)))
 
 
 def count_rows(observations: PyTree) -> int:
-    """The common number of rows of a tree of arrays.
-
-    Raises:
-        BadInputError: there is no row, or the arrays disagree.
-    """
+    """The common number of rows of a tree of arrays."""
     counts = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(observations)}
     if len(counts) != 1 or 0 in counts:
         raise BadInputError(
@@ -175,3 +161,67 @@ def map_rows(function, observations: PyTree, key: Key, batch_size: int) -> PyTre
     keys = jr.split(key, num_rows)[chosen]
     found = jax.lax.map(function, (filled, keys), batch_size=batch_size)
     return jax.tree.map(lambda leaf: leaf[:num_rows], found)
+
+
+@eqx.filter_jit
+def bound_path(
+    model: AbstractModel,
+    engine: AbstractEngine,
+    family: AbstractFamily,
+    rows: Float[Array, "rows size"],
+    *,
+    num_steps: int,
+    key: Key,
+    training_expectation: AbstractExpectation = MonteCarlo(1),
+    expectation: AbstractExpectation = MonteCarlo(8),
+    start: PyTree = None,
+    batch_size: int = 64,
+) -> Float[Array, "rows moments"]:
+    """The bound before the first engine step and after each, for every row, in nats.
+
+    Inference sees `training_expectation`; what is reported is measured with samples of its own (`expectation`), the same
+    standard-normal numbers at every moment.
+
+    Args:
+        model: p(x, z).
+        engine: finds q.
+        family: of q.
+        rows: observations.
+        num_steps: engine steps.
+        key: random key.
+        training_expectation: what the engine sees.
+        expectation: what is reported.
+        start: first parameters; `family.init()` by default.
+        batch_size: rows worked on at once.
+    """
+    family = family.given(model.initial())
+    measured, seen = FreeEnergy(model, expectation), training_expectation
+
+    def one(row: tuple[Array, Key]) -> Float[Array, " moments"]:
+        observation, row_key = row
+        evidence, infer_key, measure_key = Evidence(observation), *jr.split(row_key)
+        path = estimates(
+            model, engine, family, evidence, num_steps=num_steps, key=infer_key, expectation=seen, start=start
+        )
+        return -jax.lax.map(lambda params: measured(family(params), evidence, key=measure_key), path)
+
+    return jax.lax.map(one, (rows, jr.split(key, rows.shape[0])), batch_size=min(batch_size, rows.shape[0]))
+
+
+def estimates(
+    model: AbstractModel,
+    engine: AbstractEngine,
+    family: AbstractFamily,
+    evidence: Evidence,
+    *,
+    num_steps: int,
+    key: Key,
+    expectation: AbstractExpectation = MonteCarlo(1),
+    start: PyTree = None,
+) -> PyTree:
+    """Parameters before the first step and after each, with a leading axis of num_steps + 1; unbatched."""
+    posterior = infer(
+        FreeEnergy(model, expectation), engine, family, evidence, key=key, params=start, num_steps=num_steps,
+        record=True, throw=False,
+    )  # fmt: skip
+    return jax.tree.map(lambda path, end: jnp.concatenate([path, end[None]]), posterior.path, posterior.params)

@@ -25,9 +25,8 @@ from ..objectives import Evidence, FreeEnergy
 from ..typing import Array, Distribution, Float, Key, Observation, Params
 from ._evaluate import count_rows, map_rows
 from ._likelihood import mean_with_error
-from ._pareto import pareto_shape
 from ._reference_optimum import Optimum, ReferenceOptimum
-from ._statistics import Estimated
+from ._statistics import Estimated, pareto_shape
 
 
 class InferenceGapMeans(NamedTuple):
@@ -95,16 +94,10 @@ class InferenceGaps(NamedTuple):
 
     def means(self) -> InferenceGapMeans:
         """Averages over rows."""
-        parts = (
-            self.inference_nats,
-            self.amortization_nats,
-            self.approximation_nats,
-            self.richer_family_nats,
-            self.remaining_nats,
-        )
-        return InferenceGapMeans(*(mean_with_error(part) for part in parts))
+        return InferenceGapMeans(*(mean_with_error(getattr(self, name)) for name in InferenceGapMeans._fields))
 
 
+@eqx.filter_jit
 def inference_gaps(
     model: AbstractModel,
     engine: AbstractEngine,
@@ -115,7 +108,7 @@ def inference_gaps(
     num_steps: int = 1,
     num_samples: int = 5_000,
     reference: AbstractFamily | None = None,
-    long_run: ReferenceOptimum | None = None,
+    long_run: ReferenceOptimum = ReferenceOptimum(),
     objective: AbstractObjective | None = None,
     start: Params | None = None,
     batch_size: int = 16,
@@ -146,17 +139,7 @@ def inference_gaps(
         reference = FullGaussian(jax.eval_shape(lambda: family(family.init()).sample(jr.key(0))).shape[0])
     start = family.init() if start is None else start
     objective = FreeEnergy(model) if objective is None else objective
-    families = family, reference.given(model.initial())
-    arguments = (model, engine, families, objective, ReferenceOptimum() if long_run is None else long_run, start)
-    size = min(batch_size, count_rows(observations))
-    return _gaps_of_rows(arguments, observations, key, num_steps, num_samples, size, chunk)
-
-
-@eqx.filter_jit
-def _gaps_of_rows(
-    arguments: tuple, observations: Observation, key: Key, num_steps: int, num_samples: int, batch_size: int, chunk: int
-) -> InferenceGaps:
-    model, engine, (family, reference), objective, long_run, start = arguments
+    reference = reference.given(model.initial())
 
     def gaps_of_row(row: tuple[Observation, Key]) -> InferenceGaps:
         observation, row_key = row
@@ -175,7 +158,7 @@ def _gaps_of_rows(
         log_weights = _common_log_weights(model, measured, evidence, measure_key, num_samples, chunk)
         return _compare(log_weights, optimum, richer)
 
-    return map_rows(gaps_of_row, observations, key, batch_size)
+    return map_rows(gaps_of_row, observations, key, min(batch_size, count_rows(observations)))
 
 
 def _unravel(family: AbstractFamily, flat: Float[Array, " p"]):

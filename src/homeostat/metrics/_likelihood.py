@@ -18,8 +18,7 @@ from ..core import AbstractModel
 from ..objectives import Evidence, FreeEnergy
 from ..results import BadInputError
 from ..typing import Array, Bool, Distribution, Float, Int, Key, Observation, Scalar
-from ._pareto import FEWEST_DRAWS, shape_of_tail, tail_length
-from ._statistics import Estimated
+from ._statistics import FEWEST_DRAWS, Estimated, shape_of_tail, tail_length
 
 
 class LikelihoodEstimate(NamedTuple):
@@ -193,8 +192,7 @@ def bits_per_dimension(
 
 
 def perplexity(
-    log_likelihood_nats: Float[Array, " documents"],
-    num_words: Float[Array, " lengths"] | Int[Array, " lengths"],
+    log_likelihood_nats: Float[Array, " documents"], num_words: Float[Array, " lengths"] | Int[Array, " lengths"]
 ) -> Estimated:
     """exp(-(1/N) sum_i log p(x_i) / n_i), with its standard error over documents by the delta method.
 

@@ -94,6 +94,7 @@ def representation(codes: Codes, *, dims: tuple[int, ...] | None = None, thresho
     return Representation(variance, rate, active, levels)
 
 
+@eqx.filter_jit
 def encode(
     model: AbstractModel,
     family: AbstractFamily[Params],
@@ -116,14 +117,8 @@ def encode(
     Raises:
         BadInputError: the prior or q does not fall apart into normals of single units.
     """
-    return _encode_rows(model, family.given(model.initial()), params, key, num_samples, batch_size)
-
-
-@eqx.filter_jit
-def _encode_rows(
-    model: AbstractModel, family: AbstractFamily, params: PyTree, key: Key, num_samples: int, batch_size: int
-) -> Codes:
     prior = model.initial()
+    family = family.given(prior)
 
     def one(row: tuple[PyTree, Key]) -> Codes:
         q = family(row[0])

@@ -62,6 +62,7 @@ class SequenceEvaluation(NamedTuple):
         )
 
 
+@eqx.filter_jit
 def evaluate_sequences(
     method: AbstractFilter,
     model: AbstractSequentialModel,
@@ -86,22 +87,8 @@ def evaluate_sequences(
     """
     if sequences.models is not None:
         raise BadInputError("Expected sequences of one model, got a model for each: evaluate them one by one.")
-    num = jax.tree.leaves(sequences.observations)[0].shape[0]
+    num, time = jax.tree.leaves(sequences.observations)[0].shape[:2]
     numbers = jnp.arange(num) if numbers is None else numbers
-    return _evaluate(method, model, sequences, key, numbers, min(batch_size, num))
-
-
-@eqx.filter_jit
-def _evaluate(
-    method: AbstractFilter,
-    model: AbstractSequentialModel,
-    sequences: SequenceBatch,
-    key: Key,
-    numbers: Int[Array, " sequences"],
-    batch_size: int,
-) -> SequenceEvaluation:
-    leaves = jax.tree.leaves(sequences.observations)
-    num, time = leaves[0].shape[:2]
     within = jnp.ones((num, time), bool) if sequences.lengths is None else length_mask(sequences.lengths, time)
     observations = jax.vmap(masked)(sequences.observations, within)
     if sequences.mask is not None:
@@ -111,7 +98,7 @@ def _evaluate(
         values, actions, number = inputs
         return filter(method, model, values, actions, key=jr.fold_in(key, number), throw=False).free_energy_nats
 
-    energies = jax.lax.map(one, (observations, sequences.actions, numbers), batch_size=batch_size)
+    energies = jax.lax.map(one, (observations, sequences.actions, numbers), batch_size=min(batch_size, num))
     # The noise that a measurement brings was not observed.
     known = known_entries(observations.value if isinstance(observations, Measurement) else observations)
     flags = [leaf.reshape(num, time, -1) for leaf in jax.tree.leaves(known.observed)]

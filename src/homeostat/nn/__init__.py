@@ -20,8 +20,6 @@ from ._dense import (
     xavier_uniform as xavier_uniform,
 )
 from ._images import (
-    DCGAN_CHANNELS as DCGAN_CHANNELS,
-    VGG_STACKS as VGG_STACKS,
     DCGANDecoder as DCGANDecoder,
     DCGANEncoder as DCGANEncoder,
     GroupNorm as GroupNorm,

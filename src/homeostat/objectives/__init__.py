@@ -14,6 +14,8 @@ from ._expected_free_energy import (
     UncertainDynamics as UncertainDynamics,
 )
 from ._free_energy import (
+    AbstractPredictive as AbstractPredictive,
+    Errors as Errors,
     Evidence as Evidence,
     FreeEnergy as FreeEnergy,
     FreeEnergyTerms as FreeEnergyTerms,
@@ -31,34 +33,28 @@ from ._information import (
     SampledPoints as SampledPoints,
     WeightedPoints as WeightedPoints,
 )
-from ._multiplier import (
-    AbstractMultiplier as AbstractMultiplier,
-    DualState as DualState,
-    DualVariable as DualVariable,
-)
+from ._multiplier import AbstractMultiplier as AbstractMultiplier, DualVariable as DualVariable
 from ._path_curvature import (
     AbstractPathCurvature as AbstractPathCurvature,
     PathFisher as PathFisher,
     PathHessian as PathHessian,
 )
-from ._path_energy import PathEnergy as PathEnergy, ReturnInfo as ReturnInfo
 from ._path_free_energy import (
     AbstractPathExpectation as AbstractPathExpectation,
     Neighbours as Neighbours,
-    PathDerivatives as PathDerivatives,
     PathEvidence as PathEvidence,
     PathFreeEnergy as PathFreeEnergy,
     PathPoints as PathPoints,
-    StepEvidence as StepEvidence,
     WholePaths as WholePaths,
     at_paths as at_paths,
     within as within,
 )
 from ._plan_energy import (
     AbstractPlanEnergy as AbstractPlanEnergy,
+    PathEnergy as PathEnergy,
+    ReturnInfo as ReturnInfo,
     forecast_beliefs as forecast_beliefs,
 )
-from ._predictive import AbstractPredictive as AbstractPredictive, Errors as Errors
 from ._weighted import (
     AbstractWeighting as AbstractWeighting,
     Annealing as Annealing,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from ..core import AbstractModel
+from ..distributions import innermost
 from ..typing import Array, Distribution, Float
 
 
@@ -20,7 +21,7 @@ class _NormalTable(NamedTuple):
 
 def _normal_table(emissions: Distribution) -> _NormalTable | None:
     """The emissions (with a leading axis over states) if they are diagonal Gaussians, else None."""
-    base = emissions.base_dist if isinstance(emissions, dist.Independent) else emissions
+    base = innermost(emissions)
     if not isinstance(base, dist.Normal):
         return None
     number = base.loc.shape[0]  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,6 +1,7 @@
 """Variational free energy of a generative model, and its importance-weighted tightening."""
 
-from typing import NamedTuple, final
+import abc
+from typing import NamedTuple, TypeVar, final
 
 import equinox as eqx
 import jax
@@ -19,7 +20,36 @@ from ..distributions import (
 )
 from ..results import BadInputError
 from ..typing import Array, Distribution, Energy, Float, Key, Observation, PyTree
-from ._predictive import AbstractPredictive, Errors
+
+Args = TypeVar("Args")
+
+
+class Errors(NamedTuple):
+    """Prediction errors of a distribution, at the data and at the latents; flat vectors.
+
+    Attributes:
+        observation: E_q[x - mu_x].
+        latent: E_q[z - mu_p].
+        weighted_observation: eps_x = E_q[(x - mu_x) / sigma_x^2].
+        weighted_latent: eps_z = E_q[(z - mu_p) / sigma_p^2].
+    """
+
+    observation: Float[Array, " m"]
+    latent: Float[Array, " d"]
+    weighted_observation: Float[Array, " m"]
+    weighted_latent: Float[Array, " d"]
+
+
+class AbstractPredictive(AbstractObjective[Args]):
+    """An energy of predictions, for engines that read their errors or their curvature."""
+
+    @abc.abstractmethod
+    def errors(self, distribution: Distribution, args: Args, *, key: Key) -> Errors:
+        """Prediction errors under q, of the data and of the latents."""
+
+    @abc.abstractmethod
+    def curvature(self, value: Float[Array, " d"], args: Args, *, key: Key) -> Float[Array, "d d"]:
+        """A symmetric curvature of U at `value`, positive definite where the predictions allow it, else the Hessian."""
 
 
 @final

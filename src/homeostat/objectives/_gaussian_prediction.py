@@ -15,6 +15,7 @@ import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 
 from ..core import Points
+from ..distributions import innermost
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Scalar
 
@@ -34,9 +35,9 @@ class AbstractNoise(eqx.Module):
     def factor(self) -> Float[Array, "n n"]:
         """A dense square root of R."""
 
-    @abc.abstractmethod
     def whitened_trace(self, other: "AbstractNoise") -> Scalar:
         """trace(R^-1 S) for another covariance S."""
+        return jnp.sum(self.whiten(other.factor()) ** 2)
 
 
 @final
@@ -65,7 +66,7 @@ class DiagonalNoise(AbstractNoise):
         if isinstance(other, DiagonalNoise):
             ratio = jnp.broadcast_to(other.variance, (self.size,)) / jnp.broadcast_to(self.variance, (self.size,))
             return jnp.sum(ratio)
-        return jnp.sum(self.whiten(other.factor()) ** 2)
+        return super().whitened_trace(other)
 
 
 @final
@@ -82,9 +83,6 @@ class DenseNoise(AbstractNoise):
 
     def factor(self) -> Float[Array, "n n"]:
         return jnp.linalg.cholesky(self.covariance)
-
-    def whitened_trace(self, other: AbstractNoise) -> Scalar:
-        return jnp.sum(self.whiten(other.factor()) ** 2)
 
 
 @final
@@ -106,9 +104,7 @@ class GaussianPrediction(eqx.Module):
     @property
     def information(self) -> Scalar:
         """I(s; x) = 1/2 log |1 + W^T R^-1 W| + (H[N(0, R)] - ambiguity); the bracket is zero for constant noise."""
-        size = self.mean.shape[0]
-        noise_entropy = self.noise.half_log_determinant() + 0.5 * size * (1.0 + math.log(2.0 * math.pi))
-        return self._half_log_capacitance() + (noise_entropy - self.ambiguity)
+        return self._half_log_capacitance() + (_noise_entropy(self.noise, self.mean.shape[0]) - self.ambiguity)
 
     def entropy(self) -> Scalar:
         """H[q(x)]."""
@@ -178,7 +174,7 @@ def _noise_entropy(noise: AbstractNoise, size: int) -> Scalar:
 
 def has_gaussian_density(distribution: Distribution) -> bool:
     """Whether it is a Gaussian over one array."""
-    base = distribution.base_dist if isinstance(distribution, dist.Independent) else distribution
+    base = innermost(distribution)
     if isinstance(base, dist.MultivariateNormal):
         return base.batch_shape == ()
     return isinstance(base, dist.Normal) and distribution.batch_shape == ()
@@ -193,7 +189,7 @@ def _moments(distribution: Distribution) -> tuple[Float[Array, " n"], AbstractNo
         )
     if isinstance(distribution, dist.MultivariateNormal):
         return distribution.loc, DenseNoise(distribution.covariance_matrix)  # pyright: ignore[reportReturnType]
-    base = distribution.base_dist if isinstance(distribution, dist.Independent) else distribution
+    base = innermost(distribution)
     loc = jnp.broadcast_to(base.loc, base.batch_shape).reshape(-1)  # pyright: ignore[reportAttributeAccessIssue]
     single = jnp.size(base.scale) == 1  # pyright: ignore[reportAttributeAccessIssue]
     scale = base.scale if single else jnp.broadcast_to(base.scale, base.batch_shape)  # pyright: ignore[reportAttributeAccessIssue]

@@ -77,10 +77,6 @@ class AbstractGaussianEstimator(AbstractEstimator):
 
     The predicted covariance is W W^T + R with one column of W a state dimension (or cubature point), so that by the matrix
     determinant lemma I(s; x) = 1/2 log |1 + W^T R^-1 W| costs a determinant in the state's dimension, not the image's.
-
-    Attributes:
-        expectation: points for expectations over the state.
-        num_outcomes: sampled observations for preferences that are not Gaussian.
     """
 
     expectation: eqx.AbstractVar[AbstractExpectation]
@@ -100,18 +96,14 @@ class AbstractGaussianEstimator(AbstractEstimator):
         prediction = self.prediction(model, belief, key=key)
         return Information(prediction.ambiguity, prediction.information)
 
-    def expected_log_density(
-        self, model: AbstractModel, belief: AbstractBelief, density: Distribution, *, key: Key
-    ) -> Scalar:
+    def expected_log_density(self, model, belief, density, *, key):
         closed = self.prediction(model, belief, key=key).expected_log_density(density)
         if closed is not None:
             return closed
         outcomes = _sample_outcomes(model, _gaussian(belief), self.num_outcomes, key=key)
         return jnp.mean(jax.vmap(density.log_prob)(outcomes))
 
-    def outcome_divergence(
-        self, model: AbstractModel, belief: AbstractBelief, density: Distribution, *, key: Key
-    ) -> Scalar:
+    def outcome_divergence(self, model, belief, density, *, key):
         prediction = self.prediction(model, belief, key=key)
         closed = prediction.divergence(density)
         if closed is not None:
@@ -246,14 +238,10 @@ class NestedMonteCarlo(AbstractPointEstimator):
         entropies = emission_entropies(model, points.values)
         return Information(points.weights @ entropies, jnp.mean(own - log_evidence))
 
-    def expected_log_density(
-        self, model: AbstractModel, belief: AbstractBelief, density: Distribution, *, key: Key
-    ) -> Scalar:
+    def expected_log_density(self, model, belief, density, *, key):
         return jnp.mean(jax.vmap(density.log_prob)(self._outcomes(model, belief, key=key)[2]))
 
-    def outcome_divergence(
-        self, model: AbstractModel, belief: AbstractBelief, density: Distribution, *, key: Key
-    ) -> Scalar:
+    def outcome_divergence(self, model, belief, density, *, key):
         points, _, outcomes, table = self._outcomes(model, belief, key=key)
         log_evidence = jax.nn.logsumexp(table, axis=1, b=points.weights[None, :])
         return jnp.mean(log_evidence - jax.vmap(density.log_prob)(outcomes))
@@ -288,15 +276,11 @@ class FiniteOutcomes(AbstractPointEstimator):
         ambiguity = points.weights @ entropies
         return Information(ambiguity, -jnp.sum(jax.scipy.special.xlogy(marginal, marginal)) - ambiguity)
 
-    def expected_log_density(
-        self, model: AbstractModel, belief: AbstractBelief, density: Distribution, *, key: Key
-    ) -> Scalar:
+    def expected_log_density(self, model, belief, density, *, key):
         _, outcomes, _, marginal = self._outcomes(model, belief, key=key)
         return _expect(marginal, jax.vmap(density.log_prob)(outcomes))
 
-    def outcome_divergence(
-        self, model: AbstractModel, belief: AbstractBelief, density: Distribution, *, key: Key
-    ) -> Scalar:
+    def outcome_divergence(self, model, belief, density, *, key):
         _, outcomes, _, marginal = self._outcomes(model, belief, key=key)
         log_marginal = jnp.log(jnp.where(marginal > 0.0, marginal, 1.0))
         return _expect(marginal, log_marginal - jax.vmap(density.log_prob)(outcomes))
@@ -340,14 +324,10 @@ class AutomaticEstimator(AbstractEstimator):
     def information(self, model: AbstractModel, belief: AbstractBelief, *, key: Key) -> Information:
         return self.choose(model, belief).information(model, belief, key=key)
 
-    def expected_log_density(
-        self, model: AbstractModel, belief: AbstractBelief, density: Distribution, *, key: Key
-    ) -> Scalar:
+    def expected_log_density(self, model, belief, density, *, key):
         return self.choose(model, belief).expected_log_density(model, belief, density, key=key)
 
-    def outcome_divergence(
-        self, model: AbstractModel, belief: AbstractBelief, density: Distribution, *, key: Key
-    ) -> Scalar:
+    def outcome_divergence(self, model, belief, density, *, key):
         return self.choose(model, belief).outcome_divergence(model, belief, density, key=key)
 
     def choose(self, model: AbstractModel, belief: AbstractBelief) -> AbstractEstimator:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 
-from ..distributions import fisher_information
+from ..distributions import fisher_information, innermost
 from ..typing import Array, Distribution, Float, PyTree, Scalar
 
 
@@ -51,18 +51,10 @@ class AbstractPathCurvature(eqx.Module):
 class PathHessian(AbstractPathCurvature):
     """The exact second derivative; indefinite where an energy is not convex."""
 
-    def emission(
-        self,
-        energy: Callable[[Array], Scalar],
-        conditional: Callable[[Array], Distribution],
-        state: Float[Array, " d"],
-        observed: PyTree | None,
-    ) -> Float[Array, "d d"]:
+    def emission(self, energy, conditional, state, observed):
         return jax.hessian(energy)(state)
 
-    def transition(
-        self, energy: Callable[[Array], Scalar], conditional: Callable[[Array], Distribution], pair: Float[Array, " k"]
-    ) -> Float[Array, "k k"]:
+    def transition(self, energy, conditional, pair):
         return jax.hessian(energy)(pair)
 
 
@@ -77,14 +69,8 @@ class PathFisher(AbstractPathCurvature):
         Sarkka, "Bayesian Filtering and Smoothing", 2nd ed. 2023, Ch. 13 (Gauss-Newton smoothing).
     """
 
-    def emission(
-        self,
-        energy: Callable[[Array], Scalar],
-        conditional: Callable[[Array], Distribution],
-        state: Float[Array, " d"],
-        observed: PyTree | None,
-    ) -> Float[Array, "d d"]:
-        kind = _innermost(conditional(state))
+    def emission(self, energy, conditional, state, observed):
+        kind = innermost(conditional(state))
         if isinstance(kind, dist.MultivariateNormal):
             jacobian = jax.jacfwd(lambda z: conditional(z).loc)(state)
             known = jnp.ones(jacobian.shape[0], bool) if observed is None else observed
@@ -96,7 +82,7 @@ class PathFisher(AbstractPathCurvature):
             return whitened.T @ whitened
         if isinstance(kind, dist.Poisson):
             rate = jnp.ravel(kind.rate)
-            jacobian = jax.jacfwd(lambda z: jnp.ravel(_innermost(conditional(z)).rate))(state)
+            jacobian = jax.jacfwd(lambda z: jnp.ravel(innermost(conditional(z)).rate))(state)
             counted = jnp.ones_like(rate) if observed is None else jnp.ravel(observed).astype(rate.dtype)
             # A rate that underflows takes its derivative with it: zero, not zero times infinity.
             weights = counted / jnp.maximum(rate, jnp.finfo(rate.dtype).tiny)
@@ -104,11 +90,9 @@ class PathFisher(AbstractPathCurvature):
         fisher = fisher_information(conditional, state, observed)
         return jax.hessian(energy)(state) if fisher is None else fisher
 
-    def transition(
-        self, energy: Callable[[Array], Scalar], conditional: Callable[[Array], Distribution], pair: Float[Array, " k"]
-    ) -> Float[Array, "k k"]:
+    def transition(self, energy, conditional, pair):
         later, earlier = jnp.split(pair, 2)
-        kind = _innermost(conditional(earlier))
+        kind = innermost(conditional(earlier))
         if isinstance(kind, dist.MultivariateNormal):
             root = kind.scale_tril
 
@@ -121,15 +105,9 @@ class PathFisher(AbstractPathCurvature):
 
             def residual(both: Array) -> Array:
                 end, start = jnp.split(both, 2)
-                return (end - _innermost(conditional(start)).loc) / scale
+                return (end - innermost(conditional(start)).loc) / scale
 
         else:
             return jax.hessian(energy)(pair)
         jacobian = jax.jacfwd(residual)(pair)
         return jacobian.T @ jacobian
-
-
-def _innermost(distribution: Distribution) -> Distribution:
-    while isinstance(distribution, dist.Independent):
-        distribution = distribution.base_dist
-    return distribution

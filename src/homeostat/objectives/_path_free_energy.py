@@ -27,7 +27,7 @@ from ..distributions import (
     known_entries,
     partial_log_prob,
 )
-from ..models.sequential import Measurement, measured, pad_actions
+from ..models.sequential import Measurement, measured, pad_actions, sequence_length
 from ..results import BadInputError
 from ..typing import Action, Array, Bool, Distribution, Energy, Float, Int, Key, Observation, PyTree, Scalar
 from ._free_energy import FreeEnergyTerms
@@ -65,13 +65,7 @@ class PathEvidence(eqx.Module):
         if isinstance(observations, Measurement):
             observations, noise = observations.value, observations.scale_tril
         value, observed = known_entries(observations)
-        lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(value)}
-        if len(lengths) != 1 or lengths & {(), (0,)}:
-            raise BadInputError(f"Expected observations with one common time axis of length 1 or more, got {lengths}.")
-        ((time,),) = lengths
-        steps = {jnp.shape(leaf)[0] for leaf in jax.tree.leaves(actions)}
-        if steps - {time - 1}:
-            raise BadInputError(f"Expected {time - 1} actions for {time} observations, got {sorted(steps)}.")
+        time = sequence_length(value, actions)
         if length is None:
             return cls(value, actions, observed, noise)
         inside = jnp.arange(time) < length

@@ -14,9 +14,8 @@ import jax.numpy as jnp
 
 from ..results import BadInputError
 from ..typing import Array, Coefficient, Distribution, Energy, Float, Int, Key, PyTree, Scalar
-from ._free_energy import Evidence, FreeEnergy, FreeEnergyTerms
+from ._free_energy import AbstractPredictive, Errors, Evidence, FreeEnergy, FreeEnergyTerms
 from ._multiplier import AbstractMultiplier, DualVariable
-from ._predictive import AbstractPredictive, Errors
 
 WeightState = TypeVar("WeightState")
 
@@ -24,31 +23,25 @@ WeightState = TypeVar("WeightState")
 class AbstractWeighting(eqx.Module, Generic[WeightState]):
     """Turns the terms of a free energy into what is descended."""
 
-    @abc.abstractmethod
     def init(self) -> WeightState:
-        """State before the first update."""
+        """State before the first update; none, unless a weighting says otherwise."""
+        return None  # pyright: ignore[reportReturnType]
 
     @abc.abstractmethod
     def __call__(self, terms: FreeEnergyTerms, state: WeightState) -> Energy:
         """The weighted energy, in nats."""
 
-    @abc.abstractmethod
     def update(self, terms: FreeEnergyTerms, state: WeightState) -> WeightState:
         """The next state, from the mean terms of a batch."""
+        return state
 
 
 @final
 class Unweighted(AbstractWeighting[None]):
     """D + R: the free energy itself."""
 
-    def init(self) -> None:
-        return None
-
     def __call__(self, terms: FreeEnergyTerms, state: None) -> Energy:
         return terms.free_energy_nats
-
-    def update(self, terms: FreeEnergyTerms, state: None) -> None:
-        return None
 
 
 @final
@@ -64,14 +57,8 @@ class Beta(AbstractWeighting[None]):
 
     beta: Coefficient = 1.0
 
-    def init(self) -> None:
-        return None
-
     def __call__(self, terms: FreeEnergyTerms, state: None) -> Energy:
         return terms.distortion_nats + self.beta * jnp.sum(terms.rates_nats)
-
-    def update(self, terms: FreeEnergyTerms, state: None) -> None:
-        return None
 
 
 @final

@@ -1,10 +1,11 @@
 """Law suites: run them on your own family, model, engine, filter, controller, agent, environment or learner.
 
-Each takes an object and what is needed to run it, and raises `AssertionError` with a sentence about the first law that
-does not hold. The library's own members pass them in its tests.
+Each takes an object and what is needed to run it, a key that is split over the laws, and `tolerances`, which say how close is close
+enough; it raises `AssertionError` with a sentence about the first law that does not hold. The library's own members pass them in
+its tests.
 """
 
-from ._agent import check_agent as check_agent
+from ._agent import check_agent as check_agent, check_controller as check_controller
 from ._assertions import (
     assert_close as assert_close,
     assert_finite as assert_finite,
@@ -12,7 +13,6 @@ from ._assertions import (
     assert_zero_mean as assert_zero_mean,
     check_transforms as check_transforms,
 )
-from ._controller import check_controller as check_controller
 from ._engine import check_engine as check_engine
 from ._environment import check_environment as check_environment
 from ._family import check_family as check_family, check_normalisation as check_normalisation

@@ -88,7 +88,6 @@ def check_transforms(
         function: takes positional trees of arrays and returns a tree of arrays.
         arguments: where it is evaluated.
         other: arguments of the same structure and shapes with other values.
-        tolerances: see `Tolerances`.
         name: what the function is, for messages.
 
     Returns:

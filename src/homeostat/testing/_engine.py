@@ -37,15 +37,10 @@ def check_engine(
         objective: an energy.
         family: a family that the engine can move.
         args: what the objective depends on.
-        key: random key.
         params: where to start; `family.init()` by default.
         num_steps: number of steps after which the energy must have fallen.
         lowers: what must have fallen, of parameters and a key, for engines that seek the best point and not the best
             distribution; the measured energy by default.
-        tolerances: see `Tolerances`.
-
-    Raises:
-        AssertionError: the first law that does not hold, in a sentence.
     """
     name = type(engine).__name__
     params = eqx.filter_jit(family.init)() if params is None else params

@@ -14,11 +14,7 @@ from ._tolerances import Tolerances
 
 
 def check_environment(
-    environment: AbstractEnvironment,
-    *,
-    key: Key,
-    num_steps: int = 8,
-    tolerances: Tolerances = Tolerances(),
+    environment: AbstractEnvironment, *, key: Key, num_steps: int = 8, tolerances: Tolerances = Tolerances()
 ) -> None:
     """Run every law of `AbstractEnvironment` on `environment`.
 
@@ -28,12 +24,7 @@ def check_environment(
 
     Args:
         environment: what to check.
-        key: random key.
         num_steps: length of the compiled episode.
-        tolerances: see `Tolerances`.
-
-    Raises:
-        AssertionError: the first law that does not hold, in a sentence.
     """
     name = type(environment).__name__
     first, second, episode_key = jr.split(key, 3)

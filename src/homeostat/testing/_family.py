@@ -29,12 +29,7 @@ def check_family(
 
     Args:
         family: what to check.
-        key: random key.
         num_samples: size of the Monte Carlo checks.
-        tolerances: see `Tolerances`.
-
-    Raises:
-        AssertionError: the first law that does not hold, in a sentence.
     """
     name = type(family).__name__
     first, second, draw_key, fit_key = jr.split(key, 4)
@@ -103,9 +98,7 @@ def check_normalisation(
 
     Args:
         distribution: unbatched; point masses, which have no density, pass.
-        key: random key.
         num_samples: points of the importance sampler.
-        tolerances: see `Tolerances`.
 
     Raises:
         AssertionError: the density does not integrate to one.

@@ -36,12 +36,7 @@ def check_filter(
         model: a model that it can filter.
         action: an action of that model.
         observation: an observation of that model.
-        key: random key.
         num_samples: size of the Monte Carlo checks.
-        tolerances: see `Tolerances`.
-
-    Raises:
-        AssertionError: the first law that does not hold, in a sentence.
     """
     name = type(filter_).__name__
     start_key, first, second, sample_key = jr.split(key, 4)
@@ -99,13 +94,8 @@ def check_belief(
 
     Args:
         belief: what to check, of one step.
-        key: random key.
         num_samples: size of the Monte Carlo checks.
-        tolerances: see `Tolerances`.
         name: what a message calls it; its class by default.
-
-    Raises:
-        AssertionError: the first law that does not hold, in a sentence.
     """
     name = type(belief).__name__ if name is None else name
     sample_key, point_key = jr.split(key)

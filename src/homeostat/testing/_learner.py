@@ -18,11 +18,6 @@ def check_learner(learner: AbstractLearner, batch: PyTree, *, key: Key, toleranc
     Args:
         learner: what to check.
         batch: one batch that it can learn from.
-        key: random key.
-        tolerances: see `Tolerances`.
-
-    Raises:
-        AssertionError: the first law that does not hold, in a sentence.
     """
     name = type(learner).__name__
     start_key, update_key = jr.split(key)

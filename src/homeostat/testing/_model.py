@@ -32,13 +32,8 @@ def check_model(
 
     Args:
         model: what to check.
-        key: random key.
         action: an action that the model understands; None for a model without actions.
         num_samples: size of the Monte Carlo checks.
-        tolerances: see `Tolerances`.
-
-    Raises:
-        AssertionError: the first law that does not hold, in a sentence.
     """
     name = type(model).__name__
     state_key, other_key, draw_key, move_key = jr.split(key, 4)
@@ -98,13 +93,8 @@ def check_sequential_model(
 
     Args:
         model: what to check.
-        key: random key.
         action: an action that the model understands; None for a model without actions.
         num_samples: size of the Monte Carlo checks.
-        tolerances: see `Tolerances`.
-
-    Raises:
-        AssertionError: the first law that does not hold, in a sentence.
     """
     name = type(model).__name__
     first_key, second_key, score_key, loop_key = jr.split(key, 4)

@@ -30,12 +30,7 @@ def check_objective(
         objective: what to check.
         family: gives the distributions.
         args: what the objective depends on.
-        key: random key.
         params: where to check; `family.init()` by default.
-        tolerances: see `Tolerances`.
-
-    Raises:
-        AssertionError: the first law that does not hold, in a sentence.
     """
     name = type(objective).__name__
     params = eqx.filter_jit(family.init)() if params is None else params

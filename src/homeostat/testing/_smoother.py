@@ -34,11 +34,6 @@ def check_smoother(
         observations: x_1, ..., x_T, real numbers with a leading time axis.
         actions: a_1, ..., a_{T-1}, or None.
         per_step: what the record says of every state (means, say), with a leading time axis.
-        key: random key.
-        tolerances: see `Tolerances`.
-
-    Raises:
-        AssertionError: the first law that does not hold, in a sentence.
     """
     name = type(smoother).__name__
     time = observations.shape[0]

@@ -28,7 +28,7 @@ from ._callback import (
     SegmentReport as SegmentReport,
 )
 from ._checkpoint import load_checkpoint as load_checkpoint, save_checkpoint as save_checkpoint
-from ._fit import FitResult as FitResult, TrainRecord as TrainRecord, TrainState as TrainState, fit as fit
+from ._fit import FitResult as FitResult, fit as fit
 from ._loader import (
     AbstractLoader as AbstractLoader,
     FullBatch as FullBatch,
@@ -37,8 +37,6 @@ from ._loader import (
 )
 from ._loss_descent import (
     LossDescent as LossDescent,
-    LossDescentState as LossDescentState,
-    LossMetrics as LossMetrics,
 )
 from ._record import (
     JsonLines as JsonLines,

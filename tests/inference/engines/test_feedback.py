@@ -21,8 +21,8 @@ from homeostat.inference.engines import (
     PredictionErrors,
     Residual,
     WeightedErrors,
-    feedback_at,
 )
+from homeostat.inference.engines._amortized import feedback_at
 from homeostat.models.static import ConditionalLevel, Gaussian, LatentGaussian, StandardLevel
 from homeostat.nn import MLP
 from homeostat.objectives import Beta, Evidence, FreeEnergy, Weighted

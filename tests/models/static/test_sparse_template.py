@@ -12,7 +12,8 @@ import pytest
 from homeostat.distributions import Cubature, FullGaussian
 from homeostat.inference import infer
 from homeostat.inference.engines import NaturalGradient
-from homeostat.models.static import Blocks, SparseTemplate, sample_template
+from homeostat.models.static import SparseTemplate, sample_template
+from homeostat.models.static._sparse_template import Blocks
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS

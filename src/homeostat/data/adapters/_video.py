@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -10,20 +9,10 @@ from ...results import BadInputError
 from ._needs import lacks
 
 
-class Frame(NamedTuple):
-    """A decoded frame.
-
-    Attributes:
-        picture: uint8 of shape (height, width, 3).
-        seconds: when it is shown, or `None` where the file does not say.
-    """
-
-    picture: np.ndarray
-    seconds: float | None
-
-
-def read_video(file: Path) -> Iterator[Frame]:
+def read_video(file: Path) -> Iterator[tuple[np.ndarray, float | None]]:
     """Every frame that the file stores, in the order they are shown, decoded as they are asked for.
+
+    A frame is a picture, uint8 of shape (height, width, 3), and the seconds when it is shown, or `None` where the file does not say.
 
     Raises:
         BadInputError: PyAV is not installed, or the file is no video.
@@ -37,7 +26,7 @@ def read_video(file: Path) -> Iterator[Frame]:
             if not container.streams.video:
                 raise BadInputError(f"Expected a video, but {file} has no pictures.")
             for frame in container.decode(video=0):
-                yield Frame(frame.to_ndarray(format="rgb24"), frame.time)
+                yield frame.to_ndarray(format="rgb24"), frame.time
     except (av.FFmpegError, OSError, EOFError) as error:
         raise BadInputError(
             f"Expected a video, but {file} cannot be read ({error}). It is damaged or another file."

@@ -5,13 +5,11 @@ from ._gymnasium import (
     GymnasiumEnv as GymnasiumEnv,
     GymnasiumFuncEnv as GymnasiumFuncEnv,
     GymnasiumVectorEnv as GymnasiumVectorEnv,
-    NoExtras as NoExtras,
 )
 from ._options import build_world as build_world
 from ._spaces import space_of as space_of, spec_of as spec_of
 from ._sprites import (
     ENV_ID as ENV_ID,
-    SpriteExtras as SpriteExtras,
     register as register,
     sprites_env as sprites_env,
     sprites_func_env as sprites_func_env,

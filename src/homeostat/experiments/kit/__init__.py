@@ -36,6 +36,5 @@ from ._sequences import (
     compare_filters as compare_filters,
     even_batch as even_batch,
     nats_per_step as nats_per_step,
-    nats_per_step_of_sequences as nats_per_step_of_sequences,
     report_filters as report_filters,
 )

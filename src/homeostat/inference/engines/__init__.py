@@ -5,9 +5,8 @@ from ._amortized import (
     Direct as Direct,
     Iterative as Iterative,
     LevelwiseIterative as LevelwiseIterative,
-    feedback_at as feedback_at,
 )
-from ._chain import Chain as Chain
+from ._chain import Chain as Chain, StopGradient as StopGradient
 from ._encodings import (
     AbstractEncoding as AbstractEncoding,
     Data as Data,
@@ -29,11 +28,7 @@ from ._natural_gradient import (
     NaturalGradientState as NaturalGradientState,
     Stein as Stein,
 )
-from ._path import (
-    PathNaturalGradient as PathNaturalGradient,
-    PathNewton as PathNewton,
-    PathNewtonState as PathNewtonState,
-)
+from ._path import PathNaturalGradient as PathNaturalGradient, PathNewton as PathNewton
 from ._predictive_coding import (
     AbstractGain as AbstractGain,
     ConstantGain as ConstantGain,
@@ -45,12 +40,11 @@ from ._sampling import (
     CrossEntropy as CrossEntropy,
     Enumerate as Enumerate,
 )
-from ._scaled_update import ScaledGradient as ScaledGradient
-from ._stop_gradient import StopGradient as StopGradient
 from ._updates import (
     AbstractUpdateRule as AbstractUpdateRule,
     BoundLogScale as BoundLogScale,
     Gated as Gated,
     LearnedSGD as LearnedSGD,
     Residual as Residual,
+    ScaledGradient as ScaledGradient,
 )

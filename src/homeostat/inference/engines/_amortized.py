@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo, check_differentiable
+from ...core import AbstractEngine, AbstractObjective, StepInfo, check_differentiable
 from ...nn import AbstractRecurrent
 from ...objectives import AbstractPredictive, Errors
 from ...results import BadInputError
@@ -31,19 +31,10 @@ class Direct(AbstractEngine[Params, None]):
 
     encoder: Callable[[PyTree], PyTree]
 
-    def init(self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree) -> None:
+    def init(self, objective, family, params, args):
         return None
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[Params],
-        params: Params,
-        args: PyTree,
-        state: None,
-        *,
-        key: Key,
-    ) -> tuple[Params, None, StepInfo]:
+    def step(self, objective, family, params, args, state, *, key):
         energy = objective(family(params), args, key=key)
         output = self.encoder(args)
         if eqx.is_array(output):
@@ -72,22 +63,11 @@ class AbstractFeedbackEngine(AbstractEngine[Params, PyTree]):
     def propose(self, feedback: Feedback, state: PyTree) -> tuple[Float[Array, " k"], PyTree]:
         """The next estimate, flat, and the next state."""
 
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
-    ) -> PyTree:
+    def init(self, objective, family, params, args):
         check_differentiable(objective, family)
         return self.start()
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[Params],
-        params: Params,
-        args: PyTree,
-        state: PyTree,
-        *,
-        key: Key,
-    ) -> tuple[Params, PyTree, StepInfo]:
+    def step(self, objective, family, params, args, state, *, key):
         flat, unravel = ravel_pytree(params)
         estimate = self.detach(flat)
 

@@ -1,4 +1,4 @@
-"""Engines one after another on the same parameters."""
+"""Engines made of others: one after another on the same parameters, or run without being differentiated."""
 
 from typing import NamedTuple, final
 
@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
+from ...core import AbstractEngine, StepInfo
 from ...results import BadInputError
-from ...typing import Array, Int, Key, Params, PyTree
+from ...typing import Array, Int, Params, PyTree
 
 
 class ChainState(NamedTuple):
@@ -40,22 +40,11 @@ class Chain(AbstractEngine[Params, ChainState]):
                 f"{self.num_steps}."
             )
 
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
-    ) -> ChainState:
+    def init(self, objective, family, params, args):
         states = tuple(engine.init(objective, family, params, args) for engine in self.engines)
         return ChainState(states, jnp.zeros((), jnp.int32))
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[Params],
-        params: Params,
-        args: PyTree,
-        state: ChainState,
-        *,
-        key: Key,
-    ) -> tuple[Params, ChainState, StepInfo]:
+    def step(self, objective, family, params, args, state, *, key):
         arrays, static = eqx.partition(state.states, eqx.is_array)
         boundaries = jnp.cumsum(jnp.asarray((*self.num_steps, 0), jnp.int32))[:-1]
 
@@ -75,3 +64,26 @@ class Chain(AbstractEngine[Params, ChainState]):
         branches = [branch(index) for index in range(len(self.engines))]
         params, arrays, info = jax.lax.switch(active, branches, (params, arrays))
         return params, ChainState(eqx.combine(arrays, static), state.count + 1), info
+
+
+@final
+class StopGradient(AbstractEngine[Params, PyTree]):
+    """Another engine's steps, through which no gradient flows: neither to where it starts, nor to the model, nor to itself.
+
+    An engine that has nothing to learn is then only run, which is what variational expectation maximisation asks for, and an
+    encoder before it (`Chain`) learns from its own estimate.
+
+    Attributes:
+        engine: makes the steps.
+    """
+
+    engine: AbstractEngine
+
+    def init(self, objective, family, params, args):
+        return self.engine.init(objective, family, params, args)
+
+    def step(self, objective, family, params, args, state, *, key):
+        arrays, rest = eqx.partition((self.engine, objective, family, params, args, state), eqx.is_array)
+        engine, *given, state = eqx.combine(jax.lax.stop_gradient(arrays), rest)
+        params, state, info = engine.step(*given, state, key=key)
+        return jax.lax.stop_gradient(params), state, info

@@ -6,8 +6,8 @@ import equinox as eqx
 import jax
 import optax
 
-from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo, check_differentiable
-from ...typing import Key, Params, PyTree
+from ...core import AbstractEngine, StepInfo, check_differentiable
+from ...typing import Params
 
 
 @final
@@ -23,22 +23,11 @@ class Gradient(AbstractEngine[Params, optax.OptState]):
 
     optimizer: optax.GradientTransformation = eqx.field(static=True)
 
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
-    ) -> optax.OptState:
+    def init(self, objective, family, params, args):
         check_differentiable(objective, family)
         return self.optimizer.init(params)
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[Params],
-        params: Params,
-        args: PyTree,
-        state: optax.OptState,
-        *,
-        key: Key,
-    ) -> tuple[Params, optax.OptState, StepInfo]:
+    def step(self, objective, family, params, args, state, *, key):
         energy, gradient = jax.value_and_grad(lambda p: objective(family(p), args, key=key))(params)
         updates, state = self.optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)  # pyright: ignore[reportAssignmentType]

@@ -26,7 +26,7 @@ import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 
 from ...core import AbstractModel
-from ...distributions import DiscretizedNormal, Hierarchical
+from ...distributions import DiscretizedNormal, Hierarchical, innermost
 from ...models.static import LatentGaussian
 from ...objectives import Evidence
 from ...results import BadInputError
@@ -191,13 +191,9 @@ def _values(model: AbstractModel, args: Evidence, value: Array, num_stages: int)
     return [*parts, jnp.asarray(args.observation, value.dtype)]
 
 
-def _base(density: Distribution) -> Distribution:
-    return density.base_dist if isinstance(density, dist.Independent) else density
-
-
 def _parameters(density: Distribution, level: int) -> tuple[Array, ...]:
     """Parameters of a density that predictions set, the mean first."""
-    base = _base(density)
+    base = innermost(density)
     kind = type(base)
     if level and not issubclass(kind, dist.Normal | dist.MultivariateNormal):
         got = (
@@ -222,7 +218,7 @@ def _parameters(density: Distribution, level: int) -> tuple[Array, ...]:
 
 def _slopes(density: Distribution, value: Array) -> tuple[Array, ...]:
     """d log p(value) / d parameters, in the order of `_parameters`: the errors, weighted by their precisions."""
-    base = _base(density)
+    base = innermost(density)
     kind = type(base)
     expected = density.shape()
     if value.shape != expected:

@@ -120,22 +120,11 @@ class NaturalGradient(AbstractEngine[Params, NaturalGradientState]):
         if isinstance(self.keep, float | int) and not 0.0 < self.keep < 1.0:
             raise BadInputError(f"Expected keep in (0, 1), got {self.keep}.")
 
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
-    ) -> NaturalGradientState:
+    def init(self, objective, family, params, args):
         natural = _require_gaussian(family).natural(params)
         return NaturalGradientState(jax.tree.map(jnp.zeros_like, natural), jnp.zeros((), jnp.int32))
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[Params],
-        params: Params,
-        args: PyTree,
-        state: NaturalGradientState,
-        *,
-        key: Key,
-    ) -> tuple[Params, NaturalGradientState, StepInfo]:
+    def step(self, objective, family, params, args, state, *, key):
         family = _require_gaussian(family)
         points_key, energy_key, curvature_key = jr.split(key, 3)
         q = family(params)

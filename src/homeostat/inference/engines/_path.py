@@ -14,25 +14,18 @@ since the prior's own share of g and H does not change: that is conjugate-comput
 and the marginals is a Kalman smoother on sites. Where the model is linear and Gaussian, one step with alpha = 1 is exact.
 """
 
-from typing import NamedTuple, final
+from typing import final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
-from ...distributions import (
-    BlockPrecision,
-    BlockTridiagonal,
-    BlockTridiagonalParams,
-    PathNatural,
-    require_path,
-)
+from ...core import AbstractEngine, AbstractObjective, StepInfo
+from ...distributions import BlockPrecision, BlockTridiagonal, BlockTridiagonalParams, PathNatural, require_path
 from ...objectives import (
     AbstractPathCurvature,
     AbstractPathExpectation,
     Neighbours,
-    PathEvidence,
     PathFisher,
     PathFreeEnergy,
     PathHessian,
@@ -41,7 +34,7 @@ from ...objectives import (
     within,
 )
 from ...results import BadInputError
-from ...typing import Array, Bool, Coefficient, Float, Key, PyTree, Scalar
+from ...typing import Array, Bool, Coefficient, Float, Scalar
 
 _HALVINGS = 20
 """After so many halvings a step is a millionth of what it was, and left out."""
@@ -77,20 +70,11 @@ class PathNaturalGradient(AbstractEngine[BlockTridiagonalParams, None]):
         if isinstance(self.rate, float | int) and not 0.0 < self.rate <= 1.0:
             raise BadInputError(f"Expected a rate in (0, 1], got {self.rate}.")
 
-    def init(self, objective: AbstractObjective, family: AbstractFamily, params: PyTree, args: PyTree) -> None:
+    def init(self, objective, family, params, args):
         require_path(family)
         _require_energy(objective)
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[BlockTridiagonalParams],
-        params: BlockTridiagonalParams,
-        args: PathEvidence,
-        state: None,
-        *,
-        key: Key,
-    ) -> tuple[BlockTridiagonalParams, None, StepInfo]:
+    def step(self, objective, family, params, args, state, *, key):
         paths, energy = require_path(family), _require_energy(objective)
         energy = PathFreeEnergy(energy.model, self.expectation)
         q = within(paths(params), args)
@@ -116,14 +100,8 @@ class PathNaturalGradient(AbstractEngine[BlockTridiagonalParams, None]):
         return paths.from_natural(_between(natural, target, rate)), None, StepInfo(before)
 
 
-class PathNewtonState(NamedTuple):
-    """What is added to the diagonal of the curvature, for a step that goes downhill."""
-
-    damping: Scalar
-
-
 @final
-class PathNewton(AbstractEngine[BlockTridiagonalParams, PathNewtonState]):
+class PathNewton(AbstractEngine[BlockTridiagonalParams, Scalar]):
     """Newton's method on the path, and the curvature at its end as precision: the Laplace approximation.
 
         mu <- mu - (H + delta I)^{-1} grad U(mu),      Lambda = H + delta I
@@ -134,7 +112,7 @@ class PathNewton(AbstractEngine[BlockTridiagonalParams, PathNewtonState]):
 
     Attributes:
         curvature: H; the exact Hessian by default.
-        first_damping: delta after the first refused step, in units of precision.
+        first_damping: delta after the first refused step, in units of precision. The engine's state is delta.
 
     References:
         Marquardt 1963 for the damping; Paninski et al., "A new look at state-space models for neural data", Journal of
@@ -144,28 +122,17 @@ class PathNewton(AbstractEngine[BlockTridiagonalParams, PathNewtonState]):
     curvature: AbstractPathCurvature = PathHessian()
     first_damping: float = 1e-3
 
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily, params: PyTree, args: PyTree
-    ) -> PathNewtonState:
+    def init(self, objective, family, params, args):
         require_path(family)
         _require_energy(objective)
-        return PathNewtonState(jnp.zeros((), params.loc.dtype))
+        return jnp.zeros((), params.loc.dtype)
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[BlockTridiagonalParams],
-        params: BlockTridiagonalParams,
-        args: PathEvidence,
-        state: PathNewtonState,
-        *,
-        key: Key,
-    ) -> tuple[BlockTridiagonalParams, PathNewtonState, StepInfo]:
+    def step(self, objective, family, params, args, state, *, key):
         paths, energy = require_path(family), _require_energy(objective)
         q = within(paths(params), args)
         found = energy.derivatives(_point(q.loc), args, self.curvature)
         eye = jnp.eye(q.loc.shape[1], dtype=q.loc.dtype)
-        precision = BlockPrecision(found.curvature.diagonal + state.damping * eye[None], found.curvature.coupling)
+        precision = BlockPrecision(found.curvature.diagonal + state * eye[None], found.curvature.coupling)
         step = BlockTridiagonal.from_natural(PathNatural(found.gradient, precision), paths.recursion)
         lengths = 0.5 ** jnp.arange(_TRIALS, dtype=q.loc.dtype)
         trials = q.loc[None] - lengths[:, None, None] * step.loc[None]
@@ -177,10 +144,10 @@ class PathNewton(AbstractEngine[BlockTridiagonalParams, PathNewtonState]):
             BlockTridiagonal(loc, step.diagonal, step.coupling, paths.recursion, validate_args=False)
         )
         params = jax.tree.map(lambda new, old: jnp.where(taken, new, old), proposed, params)
-        lowered = jnp.where(state.damping > 1e-3 * self.first_damping, 0.1 * state.damping, 0.0)
-        raised = jnp.maximum(10.0 * state.damping, self.first_damping)
+        lowered = jnp.where(state > 1e-3 * self.first_damping, 0.1 * state, 0.0)
+        raised = jnp.maximum(10.0 * state, self.first_damping)
         damping = jnp.where(taken, lowered, raised).astype(loc.dtype)
-        return params, PathNewtonState(damping), StepInfo(energy(q, args, key=key))
+        return params, damping, StepInfo(energy(q, args, key=key))
 
 
 def _between(old: PathNatural, new: PathNatural, rate: Coefficient) -> PathNatural:

@@ -11,7 +11,7 @@ from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
 from ...distributions import Delta, DeltaParams
 from ...objectives import FreeEnergy, Unweighted, Weighted
 from ...results import BadInputError
-from ...typing import Array, Coefficient, Float, Key, Params, PyTree
+from ...typing import Array, Coefficient, Float, Params, PyTree
 from ._local_errors import HierarchyErrors, LocalPass, local_pass
 
 
@@ -81,22 +81,11 @@ class PredictiveCoding(AbstractEngine[Params, optax.OptState]):
     optimizer: optax.GradientTransformation = eqx.field(static=True)
     gain: AbstractGain | None = None
 
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree
-    ) -> optax.OptState:
+    def init(self, objective, family, params, args):
         _check(objective, family)
         return self.optimizer.init(params)
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[Params],
-        params: Params,
-        args: PyTree,
-        state: optax.OptState,
-        *,
-        key: Key,
-    ) -> tuple[Params, optax.OptState, StepInfo]:
+    def step(self, objective, family, params, args, state, *, key):
         found = self._pass(objective, family, params, args)
         updates, state = self.optimizer.update(DeltaParams(-found.ascent), state, params)
         params = optax.apply_updates(params, updates)  # pyright: ignore[reportAssignmentType]

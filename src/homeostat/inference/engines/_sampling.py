@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ...core import AbstractEngine, AbstractFamily, AbstractObjective, StepInfo
+from ...core import AbstractEngine, StepInfo
 from ...distributions import Categorical, CategoricalParams
 from ...results import BadInputError
-from ...typing import Array, Coefficient, Float, Key, Params, PyTree
+from ...typing import Array, Coefficient, Float, Params
 
 
 class AbstractSamplingEngine(AbstractEngine[Params, None]):
@@ -27,19 +27,10 @@ class AbstractSamplingEngine(AbstractEngine[Params, None]):
     def weights(self, energies: Float[Array, " population"]) -> Float[Array, " population"]:
         """Weights that sum to one; lower energies weigh more."""
 
-    def init(self, objective: AbstractObjective, family: AbstractFamily[Params], params: Params, args: PyTree) -> None:
+    def init(self, objective, family, params, args):
         return None
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily[Params],
-        params: Params,
-        args: PyTree,
-        state: None,
-        *,
-        key: Key,
-    ) -> tuple[Params, None, StepInfo]:
+    def step(self, objective, family, params, args, state, *, key):
         sample_key, energy_key = jr.split(key)
         q = family(params)
         samples = jax.vmap(q.sample)(jr.split(sample_key, self.population))
@@ -117,23 +108,14 @@ class Enumerate(AbstractEngine[CategoricalParams, None]):
         if isinstance(self.temperature, float | int) and self.temperature <= 0.0:
             raise BadInputError(f"Expected a temperature above zero, got {self.temperature}.")
 
-    def init(self, objective: AbstractObjective, family: AbstractFamily, params: PyTree, args: PyTree) -> None:
+    def init(self, objective, family, params, args):
         if not isinstance(family, Categorical):
             raise BadInputError(
                 f"Expected a Categorical family for Enumerate, got {type(family).__name__}: use a sampling engine."
             )
         return None
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: Categorical,
-        params: CategoricalParams,
-        args: PyTree,
-        state: None,
-        *,
-        key: Key,
-    ) -> tuple[CategoricalParams, None, StepInfo]:
+    def step(self, objective, family: Categorical, params, args, state, *, key):
         support = family.support()
         # One key for all: alternatives are compared on common random numbers.
         energies = jax.vmap(lambda x: objective.pointwise(x, args, key=key))(support)

@@ -30,17 +30,12 @@ from ._guided import (
     BoundScore as BoundScore,
     GuidedParticle as GuidedParticle,
     NoLookahead as NoLookahead,
-    Proposed as Proposed,
     VariationalProposal as VariationalProposal,
     auxiliary_particle as auxiliary_particle,
 )
 from ._history import History as History
 from ._interacting import InteractingModels as InteractingModels
-from ._joint import (
-    AbstractGaussianFilter as AbstractGaussianFilter,
-    Backward as Backward,
-    JointGaussian as JointGaussian,
-)
+from ._joint import AbstractGaussianFilter as AbstractGaussianFilter, JointGaussian as JointGaussian
 from ._kalman import Kalman as Kalman
 from ._memory import (
     AbstractMemory as AbstractMemory,
@@ -48,7 +43,7 @@ from ._memory import (
     RecurrentState as RecurrentState,
     StepContext as StepContext,
 )
-from ._offline import AbstractOfflineFilter as AbstractOfflineFilter, FilterRun as FilterRun
+from ._offline import AbstractOfflineFilter as AbstractOfflineFilter, Filtered as Filtered
 from ._particle import Particle as Particle
 from ._propagation import (
     AbstractPropagation as AbstractPropagation,

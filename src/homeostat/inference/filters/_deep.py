@@ -31,7 +31,7 @@ from ...models.sequential import (
 )
 from ...nn import LSTM, Dense, Features, HighwayMLP
 from ...results import BadInputError
-from ...typing import Array, Callable, Distribution, Float, Key, PyTree
+from ...typing import Array, Callable, Distribution, Float, Key
 from .._start import start_at_prior
 from ..engines import AbstractUpdateRule, Data, Direct, Estimate, Gated, InferenceGradient, Iterative, Normalized
 from ._encoders import (
@@ -43,6 +43,7 @@ from ._encoders import (
     MemoryEncoder,
     ObservationFeatures,
 )
+from ._history import example_of
 from ._memory import AbstractMemory, RecurrentMemory
 from ._propagation import SampledHistories
 from ._variational import VariationalFilter
@@ -69,17 +70,13 @@ def vrnn_filter(model: VRNN, sizes: VRNNSizes = VRNN_SPEECH, *, key: Key, num_sa
     reader = Features(model.density.size, sizes.observation_width, sizes.depth, key=reader_key, **build)
     inputs = sizes.observation_width + model.memory.width
     network = Readout(inputs, 2 * model.dim, sizes.encoder_width, sizes.depth, key=network_key, **build)
-    return _published(CarryEncoder(FlatFeatures(reader), _top, network), model.dim, num_samples)
+    return _filter(Direct(CarryEncoder(FlatFeatures(reader), _top, network)), model.dim, num_samples)
 
 
 def srnn_filter(model: SRNN, sizes: SRNNSizes = SRNN_SPEECH, *, key: Key, num_samples: int = 1) -> VariationalFilter:
     """The filter of SRNN: q(z_t) = N(network([x_t, h_t])).
 
-    Args:
-        model: gives the lengths.
-        sizes: those that the model was built with.
-        key: for the weights.
-        num_samples: of past latents.
+    Arguments as for `vrnn_filter`.
 
     References:
         Fraccaro et al., "Sequential neural models with stochastic layers", NeurIPS 2016, without the backward network, which
@@ -87,17 +84,13 @@ def srnn_filter(model: SRNN, sizes: SRNNSizes = SRNN_SPEECH, *, key: Key, num_sa
     """
     inputs = model.density.size + model.memory.width
     network = Readout(inputs, 2 * model.dim, sizes.width, sizes.depth, key=key, activation=sizes.activation)
-    return _published(CarryEncoder(FlatReader(), _top, network), model.dim, num_samples)
+    return _filter(Direct(CarryEncoder(FlatReader(), _top, network)), model.dim, num_samples)
 
 
 def svg_filter(model: SVG, sizes: SVGSizes = SVG_KTH, *, key: Key, num_samples: int = 1) -> VariationalFilter:
     """The filter of SVG: q(z_t) = N(W y_t + b), y_t the output of a recurrent network of its own on the codes of the frames.
 
-    Args:
-        model: gives the lengths.
-        sizes: those that the model was built with.
-        key: for the weights.
-        num_samples: of past latents.
+    Arguments as for `vrnn_filter`.
 
     References:
         Denton and Fergus, "Stochastic video generation with a learned prior", ICML 2018, Sec. 3.
@@ -108,7 +101,7 @@ def svg_filter(model: SVG, sizes: SVGSizes = SVG_KTH, *, key: Key, num_samples: 
     recurrence = LSTM(sizes.code, sizes.width, key=memory_key)
     memory = RecurrentMemory(recurrence, ObservationFeatures(FrameCode(encoder)), sizes.width)
     encode = MemoryEncoder(Dense(sizes.width, 2 * model.dim, key=head_key))
-    return _published(encode, model.dim, num_samples, memory)
+    return _filter(Direct(encode), model.dim, num_samples, memory=memory)
 
 
 def deep_markov_filter(
@@ -128,7 +121,7 @@ def deep_markov_filter(
         networks read z_{t-1} itself: the prediction is what that tells about z_t.
     """
     network = Readout(model.density.size + 2 * model.dim, 2 * model.dim, width, depth, key=key)
-    return _published(CarryEncoder(FlatReader(), _prediction, network), model.dim, num_samples)
+    return _filter(Direct(CarryEncoder(FlatReader(), _prediction, network)), model.dim, num_samples)
 
 
 def two_timescales_filter(
@@ -136,16 +129,11 @@ def two_timescales_filter(
 ) -> VariationalFilter:
     """A filter of the model of two time scales: a network that reads x_t, both memories, the held latents and whether they change.
 
-    Args:
-        model: gives the lengths.
-        width: units in each hidden layer.
-        depth: hidden layers.
-        key: for the weights.
-        num_samples: of past latents.
+    Arguments as for `deep_markov_filter`.
     """
     inputs = model.density.size + model.fast_memory.width + model.slow_memory.width + model.dims[1] + 1
     network = Readout(inputs, 2 * model.dim, width, depth, key=key)
-    return _published(CarryEncoder(FlatReader(), _both_scales, network), model.dim, num_samples)
+    return _filter(Direct(CarryEncoder(FlatReader(), _both_scales, network)), model.dim, num_samples)
 
 
 def amortized_variational_filter(
@@ -178,21 +166,20 @@ def amortized_variational_filter(
     References:
         Marino (thesis), Eq. 4.11 and Sec. 4.4, "Setup"; the code of Marino, Cvitkovic and Yue (2018).
     """
-    dim = _latents(model)
+    state, seen = example_of(model)
+    if len(state.shape) != 1:
+        raise BadInputError(
+            f"Expected a model whose latents are one vector, got shape {state.shape}: see `DiagonalGaussian`."
+        )
+    (dim,) = state.shape
     encodings = (Normalized(InferenceGradient(), 2, NORM_EPSILON), Normalized(Estimate(), 2, NORM_EPSILON))
     inputs = 4 * dim
     if reader is not None:
-        features = ObservationFeatures(reader)
-        encodings, inputs = (*encodings, Data(features)), inputs + _length(model, reader)
+        length = eqx.filter_eval_shape(lambda: reader(jnp.zeros(seen.shape, seen.dtype))).shape[0]
+        encodings, inputs = (*encodings, Data(ObservationFeatures(reader))), inputs + length
     network = HighwayMLP(inputs, update.outputs(2 * dim), width, depth, key=key)
     engine = Iterative(network, encodings, update, bound=bound)
     return _filter(engine, dim, num_samples, num_steps=num_steps)
-
-
-def _published(
-    encoder: CarryEncoder | MemoryEncoder, dim: int, num_samples: int, memory: AbstractMemory | None = None
-) -> VariationalFilter:
-    return _filter(Direct(encoder), dim, num_samples, memory=memory)
 
 
 def _filter(
@@ -202,31 +189,6 @@ def _filter(
     return VariationalFilter(
         engine, DiagonalGaussian(dim), num_steps, MonteCarlo(1), SampledHistories(num_samples), memory, start_at_prior
     )
-
-
-def _example(model: AbstractSequentialModel) -> tuple[PyTree, PyTree]:
-    """Shapes and types of a state and of an observation."""
-
-    def draw() -> tuple[Array, Array]:
-        carry = model.init_carry()
-        state = model.prior(carry).sample(jr.key(0))
-        return state, model.emission_given(carry, state).sample(jr.key(0))
-
-    return eqx.filter_eval_shape(draw)
-
-
-def _latents(model: AbstractSequentialModel) -> int:
-    shape = _example(model)[0].shape
-    if len(shape) != 1:
-        raise BadInputError(
-            f"Expected a model whose latents are one vector, got shape {shape}: see `DiagonalGaussian`."
-        )
-    return shape[0]
-
-
-def _length(model: AbstractSequentialModel, reader: Callable[[Array], Float[Array, " f"]]) -> int:
-    seen = _example(model)[1]
-    return eqx.filter_eval_shape(lambda: reader(jnp.zeros(seen.shape, seen.dtype))).shape[0]
 
 
 def _top(carry: VRNNCarry | SRNNCarry) -> Float[Array, " h"]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from cuthbertlib import ensemble_kalman
 
-from ...core import AbstractFilter, AbstractSequentialModel, FilterInfo
+from ...core import AbstractFilter, AbstractSequentialModel, FilterInfo, require_key
 from ...results import BadInputError
 from ...typing import Action, Array, Float, Key, Observation
 from ._beliefs import ParticleBelief
@@ -60,10 +60,7 @@ class Ensemble(AbstractFilter):
 
     def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> ParticleBelief:
         """Members from the prior; they are random, so a key is needed."""
-        if key is None:
-            raise BadInputError(
-                "Expected a key: the first members are drawn from the prior. Pass key=jax.random.key(...)."
-            )
+        key = require_key(key, "the first members are drawn from the prior")
         return self._belief(jax.vmap(markov(model).initial().sample)(jr.split(key, self.num_members)))
 
     def predict(

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from ...core import AbstractSequentialModel, FilterInfo
-from ...distributions import gaussian_moments
 from ...results import BadInputError
 from ...typing import Action, Array, Callable, Distribution, Float, Key, Observation
 from ._beliefs import GaussianBelief
@@ -36,19 +35,10 @@ class Extended(AbstractGaussianFilter):
         if self.num_iterations < 1:
             raise BadInputError(f"Expected at least one iteration, got num_iterations={self.num_iterations}.")
 
-    def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> GaussianBelief:
-        return GaussianBelief(*gaussian_moments(markov(model).initial()))
-
     def transition_joint(
         self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None
     ) -> JointGaussian:
         return _linearised(lambda state: markov(model).transition(state, action), belief, belief.loc, None)
-
-    def predict(
-        self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None, *, key: Key | None = None
-    ) -> GaussianBelief:
-        """N(f(m), F P F^T + L L^T)."""
-        return self.transition_joint(model, belief, action).marginal()
 
     def update(
         self,

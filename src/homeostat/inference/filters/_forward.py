@@ -11,7 +11,7 @@ from ...models.sequential import HiddenMarkov
 from ...results import BadInputError
 from ...typing import Action, Array, Float, Key, Observation
 from ._categorical_belief import CategoricalBelief, normalised
-from ._offline import AbstractOfflineFilter, FilterRun, length_of
+from ._offline import AbstractOfflineFilter, Filtered, length_of
 
 
 @final
@@ -61,7 +61,7 @@ class Forward(AbstractOfflineFilter):
         log_probabilities, log_evidence = normalised(belief.log_probabilities + likelihoods)
         return CategoricalBelief(log_probabilities), FilterInfo(-log_evidence)
 
-    def filter(self, model: AbstractSequentialModel, observations: Observation, actions: Action = None) -> FilterRun:
+    def filter(self, model: AbstractSequentialModel, observations: Observation, actions: Action = None) -> Filtered:
         """All beliefs; the likelihoods of all times are computed at once."""
         model = require_hidden_markov(model)
         likelihoods = jax.vmap(model.log_likelihoods)(observations)
@@ -74,7 +74,7 @@ class Forward(AbstractOfflineFilter):
             evidence = jax.nn.logsumexp(predictions + likelihoods, axis=-1)
         else:
             beliefs, predictions, evidence = _sequential(start, likelihoods, matrices)
-        return FilterRun(CategoricalBelief(beliefs), CategoricalBelief(predictions), FilterInfo(-evidence))
+        return Filtered(CategoricalBelief(beliefs), CategoricalBelief(predictions), FilterInfo(-evidence))
 
 
 def _sequential(

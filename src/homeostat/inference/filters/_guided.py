@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from cuthbertlib.resampling import Resampling, ess_decorator
 
-from ...core import AbstractFilter, AbstractSequentialModel, FilterInfo
+from ...core import AbstractFilter, AbstractSequentialModel, FilterInfo, require_key
 from ...distributions import any_observed, gaussian_moments, is_gaussian, known_entries, partial_log_prob
 from ...models.sequential import Conditioned, with_own_noise
 from ...objectives import Evidence, FreeEnergy
@@ -100,16 +100,9 @@ class VariationalProposal(AbstractProposal):
         method, prior = self.method, model.initial()
         family = method.family.given(prior)
         start_key, key = jr.split(key)
-        posterior = infer(
-            FreeEnergy(model, method.expectation),
-            method.engine,
-            family,
-            evidence,
-            key=key,
-            params=method.start(model, family, key=start_key),
-            num_steps=method.num_steps,
-            throw=False,
-        )
+        start = method.start(model, family, key=start_key)
+        problem = (FreeEnergy(model, method.expectation), method.engine, family, evidence)
+        posterior = infer(*problem, key=key, params=start, num_steps=method.num_steps, throw=False)
         return Proposed(posterior.params, posterior.energy_nats)
 
     def distribution(self, params: PyTree, prior: Distribution) -> Distribution:
@@ -182,10 +175,7 @@ class GuidedParticle(AbstractFilter):
 
     def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> ParticleBelief:
         """Particles from the prior; they are random, so a key is needed."""
-        if key is None:
-            raise BadInputError(
-                "Expected a key: the first particles are drawn from the prior. Pass key=jax.random.key(...)."
-            )
+        key = require_key(key, "the first particles are drawn from the prior")
         past = first_past(model, self.num_particles)
         particles = _draw(model, past.carry, key)
         equal = jnp.full(
@@ -258,7 +248,7 @@ def _mean(prior: Distribution) -> Array:
     except NotImplementedError:
         pass
     raise BadInputError(
-        f"Expected predictions with a mean that is a state, got {type(prior).__name__}: pass lookahead=NoLookahead(), or AtBound() "
+        f"Expected predictions with a mean that is a state, got {type(prior).__name__}: pass lookahead=NoLookahead(), or BoundScore() "
         f"with a proposal that knows a bound."
     )
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -26,19 +27,9 @@ class History(NamedTuple):
 
 
 def first_past(model: AbstractSequentialModel, num_samples: int) -> History:
-    """n times init_carry(), and observations to be filled in.
-
-    Raises:
-        BadInputError: the likelihood cannot be sampled, so that the shape of an observation is not known.
-    """
-
-    def example() -> Observation:
-        carry = model.init_carry()
-        state = model.prior(carry).sample(jr.key(0))
-        return model.emission_given(carry, state).sample(jr.key(0))
-
+    """n times init_carry(), and observations to be filled in."""
     try:
-        observation = jax.eval_shape(example)
+        observation = example_of(model)[1]
     except NotImplementedError as error:
         raise BadInputError(
             f"Expected a likelihood of {type(model).__name__} that can be sampled, got one that cannot: its samples say what an "
@@ -46,6 +37,17 @@ def first_past(model: AbstractSequentialModel, num_samples: int) -> History:
         ) from error
     empty = jax.tree.map(lambda leaf: jnp.zeros((num_samples, *leaf.shape), leaf.dtype), observation)
     return History(repeat(model.init_carry(), num_samples), empty)
+
+
+def example_of(model: AbstractSequentialModel) -> tuple[PyTree, PyTree]:
+    """Shapes and types of a state and of an observation."""
+
+    def draw() -> tuple[Array, Observation]:
+        carry = model.init_carry()
+        state = model.prior(carry).sample(jr.key(0))
+        return state, model.emission_given(carry, state).sample(jr.key(0))
+
+    return eqx.filter_eval_shape(draw)
 
 
 def remember(

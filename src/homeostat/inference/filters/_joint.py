@@ -18,7 +18,7 @@ from ...core import AbstractFilter, AbstractMarkovModel, AbstractSequentialModel
 from ...distributions import gaussian_moments, is_gaussian, known_entries, positive_tria
 from ...models.sequential import Measurement
 from ...results import BadInputError
-from ...typing import Action, Array, Bool, Distribution, Float, Observation, Scalar
+from ...typing import Action, Array, Bool, Distribution, Float, Key, Observation, Scalar
 from ._beliefs import GaussianBelief
 
 MISSING_SCALE = 1.0
@@ -67,13 +67,18 @@ class AbstractGaussianFilter(AbstractFilter):
     ) -> JointGaussian:
         """The joint of z_t ~ belief and z_{t+1}."""
 
+    def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> GaussianBelief:
+        return GaussianBelief(*gaussian_moments(markov(model).initial()))
+
+    def predict(
+        self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None, *, key: Key | None = None
+    ) -> GaussianBelief:
+        """The marginal of z_{t+1} in that joint."""
+        return self.transition_joint(model, belief, action).marginal()
+
 
 def markov(model: AbstractSequentialModel) -> AbstractMarkovModel:
-    """The model, if its next state depends on the last one alone.
-
-    Raises:
-        BadInputError: it remembers more.
-    """
+    """The model, if its next state depends on the last one alone."""
     if not isinstance(model, AbstractMarkovModel):
         raise BadInputError(
             f"Expected a Markov model (initial, transition, emission), got {type(model).__name__}, which carries its past along: use "
@@ -83,11 +88,7 @@ def markov(model: AbstractSequentialModel) -> AbstractMarkovModel:
 
 
 def moments_of(distribution: Distribution) -> Moments:
-    """Mean and noise of any distribution of independent entries, or of a Gaussian; event axes are flattened.
-
-    Raises:
-        BadInputError: its entries depend on one another and it is no Gaussian.
-    """
+    """Mean and noise of any distribution of independent entries, or of a Gaussian; event axes are flattened."""
     if is_gaussian(distribution) and jnp.ndim(getattr(distribution, "scale_tril", 0.0)) == 2:
         return Moments(*gaussian_moments(distribution))
     base = getattr(distribution, "base_dist", distribution)
@@ -120,11 +121,7 @@ def flatten(observation: Observation) -> FlatObservation:
 
 
 def update(belief: GaussianBelief, joint: JointGaussian, seen: FlatObservation) -> tuple[GaussianBelief, FilterInfo]:
-    """Condition z on y = x, with what is missing left out.
-
-    Raises:
-        BadInputError: the observation has another number of entries than the model's.
-    """
+    """Condition z on y = x, with what is missing left out."""
     size, dim = joint.outer.shape[0], joint.inner.shape[0]
     if seen.value.shape != (size,):
         raise BadInputError(

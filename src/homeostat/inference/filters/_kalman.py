@@ -16,7 +16,7 @@ from ...results import BadInputError
 from ...typing import Action, Array, Bool, Float, Key, Scalar
 from ._beliefs import GaussianBelief
 from ._joint import AbstractGaussianFilter, JointGaussian
-from ._offline import AbstractOfflineFilter, FilterRun, length_of
+from ._offline import AbstractOfflineFilter, Filtered, length_of
 
 LinearObservation = Array | Measurement | Masked
 """What a linear-Gaussian model can be given."""
@@ -79,17 +79,6 @@ class Kalman(AbstractGaussianFilter, AbstractOfflineFilter):
             jnp.concatenate([belief.scale_tril, jnp.zeros_like(scale_tril)], axis=1),
         )
 
-    def predict(
-        self,
-        model: AbstractSequentialModel,
-        belief: GaussianBelief,
-        action: Action = None,
-        *,
-        key: Key | None = None,
-    ) -> GaussianBelief:
-        """N(A m + B u + c, A P A^T + L L^T)."""
-        return self.transition_joint(model, belief, action).marginal()
-
     def update(
         self,
         model: AbstractSequentialModel,
@@ -114,7 +103,7 @@ class Kalman(AbstractGaussianFilter, AbstractOfflineFilter):
 
     def filter(
         self, model: AbstractSequentialModel, observations: LinearObservation, actions: Action = None
-    ) -> FilterRun:
+    ) -> Filtered:
         """All beliefs; missing entries are sorted out and predictions made for all times at once."""
         model = require_linear_gaussian(model)
         shape = jax.tree.leaves(observations)[0].shape
@@ -132,11 +121,11 @@ class Kalman(AbstractGaussianFilter, AbstractOfflineFilter):
         predictions = jax.vmap(_predict)(earlier, steps)
         predictions = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, predictions)
         info = jax.vmap(_energy)(predictions, rows)
-        return FilterRun(beliefs, predictions, FilterInfo(info))
+        return Filtered(beliefs, predictions, FilterInfo(info))
 
     def _one_by_one(
         self, model: LinearGaussian, first: GaussianBelief, observations: LinearObservation, steps: AffineStep
-    ) -> FilterRun:
+    ) -> Filtered:
         def body(prediction, inputs):
             observation, step = inputs
             belief, info = self.update(model, prediction, observation)
@@ -146,7 +135,7 @@ class Kalman(AbstractGaussianFilter, AbstractOfflineFilter):
         pad_actions = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape[1:]), leaf.dtype), steps)
         padded = jax.tree.map(lambda leaf, end: jnp.concatenate([leaf, end]), steps, pad_actions)
         first = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), first, _predict(first, _first(padded)))
-        return FilterRun(*jax.lax.scan(body, first, (observations, padded))[1])
+        return Filtered(*jax.lax.scan(body, first, (observations, padded))[1])
 
 
 def _update(belief: GaussianBelief, rows: Rows) -> tuple[GaussianBelief, FilterInfo]:

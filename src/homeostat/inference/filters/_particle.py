@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 from cuthbertlib.resampling import Resampling, ess_decorator
 from numpyro.distributions.batch_util import promote_batch_shape
 
-from ...core import AbstractFilter, AbstractMarkovModel, AbstractSequentialModel, FilterInfo
+from ...core import AbstractFilter, AbstractMarkovModel, AbstractSequentialModel, FilterInfo, require_key
 from ...distributions import known_entries, partial_log_prob
 from ...models.sequential import with_own_noise
 from ...results import BadInputError
@@ -48,10 +48,7 @@ class Particle(AbstractFilter):
 
     def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> ParticleBelief:
         """Particles from the prior; they are random, so a key is needed."""
-        if key is None:
-            raise BadInputError(
-                "Expected a key: the first particles are drawn from the prior. Pass key=jax.random.key(...)."
-            )
+        key = require_key(key, "the first particles are drawn from the prior")
         particles = jax.vmap(model.prior(model.init_carry()).sample)(jr.split(key, self.num_particles))
         past = None if isinstance(model, AbstractMarkovModel) else first_past(model, self.num_particles)
         equal = jnp.full(self.num_particles, -jnp.log(float(self.num_particles)))

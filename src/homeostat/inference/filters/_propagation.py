@@ -24,6 +24,7 @@ from ...core import (
     AbstractVectorBelief,
     Points,
     Snapshot,
+    require_key,
 )
 from ...distributions import (
     AbstractExpectation,
@@ -40,7 +41,8 @@ from ...distributions import (
 from ...results import BadInputError
 from ...typing import Action, Array, Carry, Distribution, Float, Key, Observation, PyTree, Scalar
 from ._beliefs import GaussianBelief
-from ._history import History, first_past, next_carries, remember, repeat
+from ._history import History, example_of, first_past, next_carries, remember, repeat
+from ._joint import markov, side_by_side
 from ._memory import AbstractMemory
 
 
@@ -109,25 +111,13 @@ class MomentMatching(AbstractPropagation):
         moments = gaussian_moments(model.initial())
         return GaussianBelief(moments.loc, moments.scale_tril, None if memory is None else memory.init())
 
-    def with_moments(
-        self, model: AbstractSequentialModel, family: AbstractFamily, belief: GaussianBelief, *, key: Key | None
-    ) -> GaussianBelief:
+    def with_moments(self, model, family, belief: GaussianBelief, *, key):
         return belief
 
     def map(self, step: Callable[[Carry, PyTree, Key], Any], belief: GaussianBelief, *, key: Key) -> Any:
         return step(belief.distribution, belief.memory, key)
 
-    def posterior(
-        self,
-        model: AbstractSequentialModel,
-        family: AbstractFamily,
-        belief: GaussianBelief,
-        params: PyTree,
-        memory: PyTree,
-        observation: Observation,
-        *,
-        key: Key,
-    ) -> GaussianBelief:
+    def posterior(self, model, family, belief: GaussianBelief, params, memory, observation, *, key):
         moments = gaussian_moments(family(params))
         some = any_observed(known_entries(observation).observed)
         loc, scale_tril = jax.tree.map(
@@ -135,17 +125,14 @@ class MomentMatching(AbstractPropagation):
         )
         return GaussianBelief(loc, scale_tril, memory)
 
-    def predict(
-        self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action, *, key: Key
-    ) -> GaussianBelief:
+    def predict(self, model, belief: GaussianBelief, action, *, key):
         """The Gaussian with the mean and covariance of z' = transition(z), z ~ belief."""
         points = self.expectation.points(belief.distribution, key=key)
-        moments = jax.vmap(lambda state: gaussian_moments(_markov(model).transition(state, action)))(points.values)
+        moments = jax.vmap(lambda state: gaussian_moments(markov(model).transition(state, action)))(points.values)
         mean = points.weights @ moments.loc
         roots = jnp.sqrt(points.weights)
         spread = (roots[:, None] * (moments.loc - mean[None, :])).T
-        # Columns of every conditional factor side by side: their outer products add up to the mean conditional covariance.
-        noise = jnp.moveaxis(roots[:, None, None] * moments.scale_tril, 0, 1).reshape(mean.shape[0], -1)
+        noise = side_by_side(roots[:, None, None] * moments.scale_tril)
         return GaussianBelief(mean, positive_tria(jnp.concatenate([spread, noise], axis=1)), belief.memory)
 
 
@@ -243,15 +230,12 @@ class SampledHistories(AbstractPropagation):
 
     def init(self, model: AbstractSequentialModel, memory: AbstractMemory | None, *, key: Key | None) -> MixtureBelief:
         start = None if memory is None else repeat(memory.init(), self.num_samples)
-        state = jax.eval_shape(lambda: model.prior(model.init_carry()).sample(jr.key(0)))
+        past, state = first_past(model, self.num_samples), example_of(model)[0]
         states = jnp.zeros((self.num_samples, *state.shape), state.dtype)
-        return MixtureBelief(first_past(model, self.num_samples), start, states, None, None)
+        return MixtureBelief(past, start, states, None, None)
 
-    def with_moments(
-        self, model: AbstractSequentialModel, family: AbstractFamily, belief: MixtureBelief, *, key: Key | None
-    ) -> MixtureBelief:
-        if key is None:
-            raise BadInputError("Expected a key: samples of the past are random. Pass key=jax.random.key(...).")
+    def with_moments(self, model, family, belief: MixtureBelief, *, key):
+        key = require_key(key, "samples of the past are random")
         full = isinstance(family, FullGaussian)
         keys = jr.split(key, self.num_samples)
         loc, scale = jax.vmap(lambda carry, k: _moments(model.prior(carry), full, key=k))(belief.past.carry, keys)
@@ -260,17 +244,7 @@ class SampledHistories(AbstractPropagation):
     def map(self, step: Callable[[Carry, PyTree, Key], Any], belief: MixtureBelief, *, key: Key) -> Any:
         return jax.vmap(step)(belief.past.carry, belief.memory, jr.split(key, self.num_samples))
 
-    def posterior(
-        self,
-        model: AbstractSequentialModel,
-        family: AbstractFamily,
-        belief: MixtureBelief,
-        params: PyTree,
-        memory: PyTree,
-        observation: Observation,
-        *,
-        key: Key,
-    ) -> MixtureBelief:
+    def posterior(self, model, family, belief: MixtureBelief, params, memory, observation, *, key):
         value, observed = known_entries(observation)
         some, full = any_observed(observed), isinstance(family, FullGaussian)
 
@@ -289,9 +263,7 @@ class SampledHistories(AbstractPropagation):
         past = remember(model, belief.past, states, value, observed, key=fill_key)
         return MixtureBelief(past, memory, states, loc, scale)
 
-    def predict(
-        self, model: AbstractSequentialModel, belief: MixtureBelief, action: Action, *, key: Key
-    ) -> MixtureBelief:
+    def predict(self, model, belief: MixtureBelief, action, *, key):
         """Every carry one step further, from its own draw of z_t."""
         past = next_carries(model, belief.past, belief.states, action)
         return MixtureBelief(past, belief.memory, belief.states, None, None)
@@ -310,12 +282,6 @@ def _moments(distribution: Distribution, full: bool, *, key: Key) -> tuple[Array
         return moments.loc, jnp.sqrt(jnp.sum(moments.scale_tril**2, axis=1))
     sample = distribution.sample(key)
     return sample, jnp.zeros((*sample.shape, *sample.shape[-1:]) if full else sample.shape, sample.dtype)
-
-
-def _markov(model: AbstractSequentialModel) -> AbstractMarkovModel:
-    if not isinstance(model, AbstractMarkovModel):
-        raise BadInputError(f"Expected a Markov model (an AbstractModel), got {type(model).__name__}.")
-    return model
 
 
 def require_gaussian_family(family: AbstractFamily) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from ...core import AbstractSequentialModel, FilterInfo
-from ...distributions import AbstractExpectation, Cubature, GaussHermite, SigmaPoints, gaussian_moments
+from ...distributions import AbstractExpectation, Cubature, GaussHermite, SigmaPoints
 from ...results import BadInputError
 from ...typing import Action, Array, Callable, Distribution, Float, Key, Observation
 from ._beliefs import GaussianBelief
@@ -40,19 +40,10 @@ class Unscented(AbstractGaussianFilter):
                 f"random points do not have the moments of the belief."
             )
 
-    def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> GaussianBelief:
-        return GaussianBelief(*gaussian_moments(markov(model).initial()))
-
     def transition_joint(
         self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None
     ) -> JointGaussian:
         return self._joint(lambda state: markov(model).transition(state, action), belief, None)
-
-    def predict(
-        self, model: AbstractSequentialModel, belief: GaussianBelief, action: Action = None, *, key: Key | None = None
-    ) -> GaussianBelief:
-        """The Gaussian with the mean and covariance of z' = transition(z), z ~ belief."""
-        return self.transition_joint(model, belief, action).marginal()
 
     def update(
         self,

@@ -17,10 +17,11 @@ import jax.numpy as jnp
 
 from ...distributions import Masked, known_entries
 from ...models.sequential import AbstractEmissions, HiddenMarkov
-from ...results import RESULTS, BadInputError
-from ...typing import Action, Array, Bool, Float, Int, Observation
+from ...results import BadInputError
+from ...typing import Action, Array, Bool, Int, Observation, Scalar
 from .._filter import length_mask
 from ..smoothers import ForwardBackward, SmoothedStates
+from ._evidence_ascent import Learned, ascend_evidence
 
 
 class StateParts(NamedTuple):
@@ -37,18 +38,6 @@ class StateParts(NamedTuple):
     observation: bool = True
 
 
-class LearnedStates(NamedTuple):
-    """What Baum-Welch learning found.
-
-    Attributes:
-        model: the model after the last step.
-        log_evidence_nats: log p(observations) summed over sequences, before each step and after the last, [num_steps + 1].
-    """
-
-    model: HiddenMarkov
-    log_evidence_nats: Float[Array, " steps"]
-
-
 def baum_welch(
     model: HiddenMarkov,
     observations: Observation,
@@ -60,7 +49,7 @@ def baum_welch(
     smoother: ForwardBackward = ForwardBackward(),
     num_steps: int = 20,
     throw: bool = True,
-) -> LearnedStates:
+) -> Learned[HiddenMarkov]:
     """Maximise log p(observations) over the chosen parts; without prior counts no step lowers it.
 
     Args:
@@ -96,47 +85,24 @@ def baum_welch(
     lengths = jnp.full(count, time) if lengths is None else lengths
     # Out here, because lengths can be refused only while their values are known.
     mask = length_mask(lengths, time)
-    return _baum_welch(model, observations, actions, mask, parts, float(prior_count), smoother, num_steps, throw)
+    improve = eqx.Partial(_improve, _within(observations, mask), actions, mask, parts, float(prior_count), smoother)
+    return ascend_evidence(improve, model, num_steps, throw)
 
 
-@eqx.filter_jit
-def _baum_welch(
-    model: HiddenMarkov,
+def _improve(
     observations: Observation,
     actions: Action,
     mask: Bool[Array, "sequences time"],
     parts: StateParts,
     prior_count: float,
     smoother: ForwardBackward,
-    num_steps: int,
-    throw: bool,
-) -> LearnedStates:
-    observations = _within(observations, mask)
-    in_axes = (None, 0, None if actions is None else 0)
-
-    def smooth_all(current: HiddenMarkov) -> SmoothedStates:
-        run = lambda m, x, a: smoother.smooth(m, x, a, throw=False)  # noqa: E731
-        return jax.vmap(run, in_axes=in_axes)(current, observations, actions)
-
-    def body(arrays: HiddenMarkov, _: None) -> tuple[HiddenMarkov, Float[Array, ""]]:
-        current = eqx.combine(arrays, static)
-        smoothed = smooth_all(current)
-        updated = _maximise(current, smoothed, observations, actions, mask, parts, prior_count)
-        evidence = -jnp.sum(smoothed.filtered.info.free_energy_nats)
-        return eqx.filter(updated, eqx.is_array), evidence
-
-    strong = jax.tree.map(
-        lambda leaf: jax.lax.convert_element_type(leaf, jnp.result_type(leaf)) if eqx.is_array(leaf) else leaf, model
-    )
-    arrays, static = eqx.partition(strong, eqx.is_array)
-    learned, path = jax.lax.scan(body, arrays, None, length=num_steps)
-    learned = eqx.combine(learned, static)
-    last = -jnp.sum(smooth_all(learned).filtered.info.free_energy_nats)
-    path = jnp.concatenate([path, last[None]])
-    if throw:
-        result = RESULTS.where(jnp.isfinite(last), RESULTS.successful, RESULTS.nonfinite_energy)
-        path = result.error_if(path, result != RESULTS.successful)
-    return LearnedStates(learned, path)
+    model: HiddenMarkov,
+) -> tuple[HiddenMarkov, Scalar]:
+    """One step, and log p(observations) before it."""
+    in_axes = (0, None if actions is None else 0)
+    smoothed = jax.vmap(lambda x, a: smoother.smooth(model, x, a, throw=False), in_axes=in_axes)(observations, actions)
+    updated = _maximise(model, smoothed, observations, actions, mask, parts, prior_count)
+    return updated, -jnp.sum(smoothed.filtered.info.free_energy_nats)
 
 
 def _within(observations: Observation, mask: Bool[Array, "sequences time"]) -> Masked:

@@ -206,7 +206,9 @@ class EnergyDescent(AbstractLearner[EnergyDescentState, Any]):
         slope = self.problem.slope(state.learned, state.carry, batch, weigh, key=key)
         # Where nothing is learned there is no gradient.
         target = eqx.filter(state.learned, self.learnable(state.learned))
-        gradient = jax.tree.map(lambda leaf, g: None if leaf is None else g, target, slope.gradient, is_leaf=_is_none)
+        gradient = jax.tree.map(
+            lambda leaf, g: None if leaf is None else g, target, slope.gradient, is_leaf=lambda leaf: leaf is None
+        )
         terms, numbers = slope.terms, (gradient, slope.moved)
         failure = first_failure(state.failure, state.step, terms.distortion_nats, terms.rates_nats, numbers)
         before, static = eqx.partition((state.learned, state.optimizer, state.weighting, state.carry), eqx.is_array)
@@ -229,7 +231,3 @@ class EnergyDescent(AbstractLearner[EnergyDescentState, Any]):
 def _like(new: Array, old: Array) -> Array:
     """In the type of before: what is carried may come in another than the model draws it in."""
     return new if new.dtype == old.dtype else new.astype(old.dtype)
-
-
-def _is_none(leaf: Any) -> bool:
-    return leaf is None

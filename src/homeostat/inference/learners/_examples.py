@@ -24,11 +24,18 @@ from ...distributions import AbstractExpectation, MonteCarlo
 from ...objectives import AbstractWeighting, Evidence, FreeEnergy, FreeEnergyTerms, Unweighted, Weighted
 from ...results import BadInputError
 from ...typing import Distribution, Key, PyTree, Scalar
+from .._infer import constant
 from .._start import standard_start
-from .._unroll import constant
 from ._energy_descent import AbstractProblem, EnergyDescent, ModelWithEngine, Slope, Weigh
-from ._iteration_loss import IterationLoss, Options, Posed, free_energy_terms, iteration_loss
-from ._iteration_weights import AbstractIterationWeights, AllIterations, LastIteration
+from ._iteration_loss import (
+    AbstractIterationWeights,
+    AllIterations,
+    IterationLoss,
+    LastIteration,
+    Posed,
+    free_energy_terms,
+    iteration_loss,
+)
 
 
 class AbstractExample(eqx.Module):
@@ -56,15 +63,7 @@ class AbstractExample(eqx.Module):
 
 @final
 class Examples(AbstractProblem):
-    """Independent examples on the leading axis of a batch: the mean over them of a weighted sum over iterations.
-
-    Attributes:
-        example: what each of them asks.
-        num_steps: K, engine steps on each example.
-        engine_weights: a_k, weights of the iterations in what the engine learns from.
-        model_weights: b_k, those in what the model learns from.
-        inlined: iterations that are compiled one after the other instead of in a loop.
-    """
+    """Independent examples on the leading axis of a batch: the mean over them of a weighted sum over iterations."""
 
     example: AbstractExample
     num_steps: int = eqx.field(static=True, default=1)
@@ -94,22 +93,14 @@ class Examples(AbstractProblem):
         fixed = constant(learned)
         start = self.example.start(fixed, self.example.pose(fixed, example, weigh), key=start_key)
         weights = self.engine_weights.weights(self.num_steps), self.model_weights.weights(self.num_steps)
-        options = Options(weigh, *weights, self.inlined, self.example.terms)
-        found = iteration_loss(
-            posed, posed, learned.engine, start, options, key=run_key, shared=learned.family is not None
-        )
+        options = {"terms": self.example.terms, "inlined": self.inlined, "shared": learned.family is not None}
+        found = iteration_loss(posed, posed, learned.engine, start, weigh, weights, key=run_key, **options)
         return found._replace(params=None), self.example.size(example)
 
 
 @final
 class Row(AbstractExample):
-    """The weighted free energy of one observation.
-
-    Attributes:
-        family: of q, unless what is learned brings one.
-        expectation: rule for the expected energy.
-        first: gives the first estimate.
-    """
+    """The weighted free energy of one observation."""
 
     family: AbstractFamily
     expectation: AbstractExpectation = MonteCarlo(1)
@@ -126,12 +117,7 @@ class Row(AbstractExample):
 
 @final
 class AnyEnergy(AbstractExample):
-    """The energy that a function makes of an example.
-
-    Attributes:
-        energy: (model, example) -> (objective, args), with the objective in nats.
-        family: of q, unless what is learned brings one.
-    """
+    """The energy that a function makes of an example."""
 
     energy: Callable[[Any, Any], tuple[AbstractObjective, PyTree]]
     family: AbstractFamily

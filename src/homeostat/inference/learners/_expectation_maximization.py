@@ -16,15 +16,15 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
-from ..._scan import scan
 from ...distributions import positive_tria
 from ...models.sequential import LinearDynamics, LinearGaussian, Measurement
-from ...results import RESULTS, BadInputError
-from ...typing import Action, Array, Bool, Float, Int
-from .._filter import length_mask, masked
-from .._smooth import smooth
+from ...results import BadInputError
+from ...typing import Action, Array, Bool, Float, Int, Scalar
+from .._filter import length_mask, masked, smooth
 from ..filters import Kalman
 from ..smoothers import RauchTungStriebel, Smoothed
+from ._evidence_ascent import Learned, ascend_evidence
+from ._guard import all_finite
 
 
 class Parts(NamedTuple):
@@ -49,18 +49,6 @@ class Parts(NamedTuple):
     emission_matrix: bool = False
     emission_offset: bool = False
     emission_noise: bool = False
-
-
-class Learned(NamedTuple):
-    """What expectation maximisation found.
-
-    Attributes:
-        model: the model after the last step.
-        log_evidence_nats: log p(observations) summed over sequences, before each step and after the last, [num_steps + 1].
-    """
-
-    model: LinearGaussian
-    log_evidence_nats: Float[Array, " steps"]
 
 
 class TransitionMoments(NamedTuple):
@@ -94,7 +82,7 @@ def expectation_maximization(
     smoother: RauchTungStriebel = RauchTungStriebel(),
     num_steps: int = 20,
     throw: bool = True,
-) -> Learned:
+) -> Learned[LinearGaussian]:
     """Maximise log p(observations) over the chosen parts; no step lowers it.
 
     Latents that were inferred from images enter as a `Measurement`: posterior means with posterior factors. With an angle
@@ -123,40 +111,25 @@ def expectation_maximization(
     lengths = jnp.full(value.shape[0], value.shape[1]) if lengths is None else lengths
     # Out here, because lengths can be refused only while their values are known.
     mask = length_mask(lengths, value.shape[1])
-    return _expectation_maximization(model, observations, actions, mask, parts, smoother, num_steps, throw)
+    observations = jax.vmap(masked)(observations, mask)
+    actions = None if actions is None else jnp.where(mask[:, 1:, None], actions, jnp.zeros_like(actions))
+    improve = eqx.Partial(_improve, observations, actions, mask, parts, smoother)
+    return ascend_evidence(improve, model, num_steps, throw, all_finite)
 
 
-@eqx.filter_jit
-def _expectation_maximization(
-    model: LinearGaussian,
+def _improve(
     observations: Array | Measurement,
     actions: Array | None,
     mask: Bool[Array, "sequences time"],
     parts: Parts,
     smoother: RauchTungStriebel,
-    num_steps: int,
-    throw: bool,
-) -> Learned:
-    observations = jax.vmap(masked)(observations, mask)
-    actions = None if actions is None else jnp.where(mask[:, 1:, None], actions, jnp.zeros_like(actions))
-
-    def smooth_all(current: LinearGaussian) -> Smoothed:
-        run = lambda x, u: smooth(smoother, current, x, u, throw=False)  # noqa: E731
-        return jax.vmap(run, in_axes=(0, None if actions is None else 0))(observations, actions)
-
-    def body(current: LinearGaussian, _: None) -> tuple[LinearGaussian, Float[Array, ""]]:
-        smoothed = smooth_all(current)
-        updated = _maximize(current, smoothed, observations, actions, mask, parts, smoother)
-        return updated, -jnp.sum(smoothed.filtered.info.free_energy_nats)
-
-    learned, path = scan(body, model, length=num_steps)
-    last = -jnp.sum(smooth_all(learned).filtered.info.free_energy_nats)
-    path = jnp.concatenate([path, last[None]])
-    if throw:
-        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(eqx.filter(learned, eqx.is_array))])
-        result = RESULTS.where(jnp.isfinite(last) & jnp.all(finite), RESULTS.successful, RESULTS.nonfinite_energy)
-        path = result.error_if(path, result != RESULTS.successful)
-    return Learned(learned, path)
+    model: LinearGaussian,
+) -> tuple[LinearGaussian, Scalar]:
+    """One step, and log p(observations) before it."""
+    in_axes = (0, None if actions is None else 0)
+    smoothed = jax.vmap(lambda x, u: smooth(smoother, model, x, u, throw=False), in_axes=in_axes)(observations, actions)
+    updated = _maximize(model, smoothed, observations, actions, mask, parts, smoother)
+    return updated, -jnp.sum(smoothed.filtered.info.free_energy_nats)
 
 
 def transition_moments(

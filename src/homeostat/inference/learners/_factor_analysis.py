@@ -11,29 +11,17 @@ import math
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
 from ...models.static import FactorAnalysis, ProbabilisticPCA
-from ...results import RESULTS, BadInputError
+from ...results import BadInputError
 from ...typing import Array, Float, Scalar
+from ._evidence_ascent import Learned, ascend_evidence
 
 MINIMUM_SCALE = 1e-3
 """Default floor of a noise's standard deviation, in the unit of x: an entry that never varies (the border of MNIST) would
 otherwise have none, and the likelihood no maximum."""
-
-
-class LearnedFactors(NamedTuple):
-    """What expectation maximisation found.
-
-    Attributes:
-        model: the model after the last step.
-        log_evidence_nats: log p(x) on average over rows, before each step and after the last, [num_steps + 1].
-    """
-
-    model: FactorAnalysis
-    log_evidence_nats: Float[Array, " steps"]
 
 
 class _Moments(NamedTuple):
@@ -57,7 +45,7 @@ def fit_probabilistic_pca(
     References:
         Tipping and Bishop (1999), Eqs. 7 and 8, with the rotation R = I.
     """
-    _check(observations, dim, observations.shape[1] - 1)
+    _check(observations, dim)
     return _principal(_moments(observations), dim, minimum_scale)
 
 
@@ -69,7 +57,7 @@ def fit_factor_analysis(
     num_steps: int = 200,
     minimum_scale: float = MINIMUM_SCALE,
     throw: bool = True,
-) -> LearnedFactors:
+) -> Learned[FactorAnalysis]:
     """Maximise log p(observations) by EM, from the probabilistic principal components; no step lowers it.
 
     Args:
@@ -82,26 +70,17 @@ def fit_factor_analysis(
     Returns:
         The learned model and the evidence along the way, in nats for each row.
     """
-    _check(observations, dim, observations.shape[1] - 1)
+    _check(observations, dim)
     if num_steps < 0:
         raise BadInputError(f"Expected a number of steps, got num_steps={num_steps}.")
     moments = _moments(observations)
     start = _principal(moments, dim, minimum_scale)
     model = FactorAnalysis(start.loadings, start.offset, jnp.log(start.noise_scale))
 
-    def body(current: FactorAnalysis, _: None) -> tuple[FactorAnalysis, Scalar]:
-        return _improve(current, moments, minimum_scale)
-
-    learned, path = jax.lax.scan(body, model, None, length=num_steps)
-    _, last = _improve(learned, moments, minimum_scale)
-    path = jnp.concatenate([path, last[None]])
-    if throw:
-        result = RESULTS.where(jnp.isfinite(last), RESULTS.successful, RESULTS.nonfinite_energy)
-        path = result.error_if(path, result != RESULTS.successful)
-    return LearnedFactors(learned, path)
+    return ascend_evidence(eqx.Partial(_improve, moments, minimum_scale), model, num_steps, throw)
 
 
-def _improve(model: FactorAnalysis, moments: _Moments, minimum_scale: float) -> tuple[FactorAnalysis, Scalar]:
+def _improve(moments: _Moments, minimum_scale: float, model: FactorAnalysis) -> tuple[FactorAnalysis, Scalar]:
     """One step of EM, and log p(x) on average over rows before it."""
     root, scale = moments.root, model.noise_scale
     scaled = model.loadings / scale[:, None]
@@ -144,7 +123,8 @@ def _moments(observations: Float[Array, "rows m"]) -> _Moments:
     return _Moments(mean, jnp.linalg.qr(centred, mode="r"))
 
 
-def _check(observations: Array, dim: int, largest: int) -> None:
+def _check(observations: Array, dim: int) -> None:
+    largest = observations.shape[1] - 1
     if not 1 <= dim <= largest:
         raise BadInputError(
             f"Expected from 1 to {largest} latent variables for rows of {observations.shape[1]} numbers, got dim={dim}."

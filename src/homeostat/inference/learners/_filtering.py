@@ -25,13 +25,13 @@ from ...objectives import AbstractWeighting, FreeEnergy, FreeEnergyTerms, Unweig
 from ...results import BadInputError
 from ...typing import Array, Bool, Carry, Key, Observation, PyTree, Scalar
 from .._filter import HINT
-from .._unroll import constant
+from .._infer import constant
 from ..filters import VariationalFilter
+from ..filters._offline import length_of
 from ..filters._variational import StepProblem, step_problem
 from ._energy_descent import AbstractProblem, EnergyDescent, Slope, Weigh, everything
-from ._iteration_loss import Options, Posed, iteration_loss
-from ._iteration_weights import AbstractIterationWeights, AllIterations, LastIteration
-from ._sequence_batch import SequenceBatch, StreamBatch, TimeMajor, num_steps, time_major
+from ._iteration_loss import AbstractIterationWeights, AllIterations, LastIteration, Posed, iteration_loss
+from ._sequence_batch import SequenceBatch, StreamBatch, TimeMajor, time_major
 
 LearnedFilter = TypeVar("LearnedFilter", bound=AbstractFilter)
 
@@ -90,16 +90,7 @@ def _as_it_is(function: Callable) -> Callable:
 
 @final
 class Filtering(AbstractProblem):
-    """Free energies of the steps of a variational filter along sequences.
-
-    Attributes:
-        truncation: steps that are differentiated through together; None for whole sequences.
-        engine_weights: weights of the iterations in what the engine learns from.
-        detach: `jax.lax.stop_gradient` keeps inference local to the step; the identity differentiates through everything.
-        online: optimiser for the filter at every time step; None if it learns with the model.
-        rematerialize: applied to the step before it is looped.
-        num_streams: sequences whose pieces follow each other from batch to batch; None for sequences that begin with the batch.
-    """
+    """Free energies of the steps of a variational filter along sequences."""
 
     truncation: int | None = eqx.field(static=True, default=None)
     engine_weights: AbstractIterationWeights = AllIterations()
@@ -171,7 +162,7 @@ class Filtering(AbstractProblem):
         key: Key,
     ) -> tuple[PyTree, StepLoss, Progress]:
         """Sums over steps and sequences of the gradient and of what it was taken of, and where the sequences have got to."""
-        time = num_steps(sequences)
+        time = length_of(sequences)
         size = time if self.truncation is None else min(self.truncation, time)
         target = eqx.filter(learned, eqx.is_inexact_array)
         if self.online is not None:
@@ -194,7 +185,8 @@ class Filtering(AbstractProblem):
         chunks = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), sequences)
         keys = jr.split(key, time // size)
         first = fresh[None, :] & (jnp.arange(time // size) == 0)[:, None]
-        shapes = jax.eval_shape(lambda p: chunk(p, (_at(chunks, 0), fresh, key))[1], progress)
+        one = jax.tree.map(lambda leaf: leaf[0], chunks)
+        shapes = jax.eval_shape(lambda p: chunk(p, (one, fresh, key))[1], progress)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
         def body(carry: tuple[Progress, PyTree], inputs: Any) -> tuple[tuple[Progress, PyTree], None]:
@@ -237,7 +229,7 @@ class Filtering(AbstractProblem):
             updates, state = self.online.update(gradient, carry.online, carry.method)
             return Progress(beliefs, eqx.apply_updates(carry.method, updates), state, models), total
 
-        inputs = (steps.observations, steps.actions, jr.split(scan_key, num_steps(steps)))
+        inputs = (steps.observations, steps.actions, jr.split(scan_key, length_of(steps)))
         name = f"{NAME} of {type(learned.model).__name__}"
         if self.online is None:
             beliefs, totals = scan(together, beliefs, inputs, name=name, hint=HINT)
@@ -282,8 +274,7 @@ class Filtering(AbstractProblem):
         """Inference on one observation: what it contributes, and the belief after it."""
         model, observation = with_own_noise(model, observation)
         each_key, draw_key = jr.split(key)
-        weights = (weights.weights(method.num_steps) for weights in (self.engine_weights, LastIteration()))
-        options = Options(weigh, *weights)
+        weights = self.engine_weights.weights(method.num_steps), LastIteration().weights(method.num_steps)
 
         def posed(problem: StepProblem) -> Posed:
             objective = Weighted(FreeEnergy(problem.model, method.expectation), weigh.weighting, weigh.state)
@@ -298,13 +289,9 @@ class Filtering(AbstractProblem):
             start = jax.tree.map(self.detach, start)
             # The same step once more with nothing cut off, which is where the model learns.
             live = posed(step_problem(model, carry, memory, observation))
-            found = iteration_loss(run, live, method.engine, start, options, key=run_key, observed=observed)
-            loss = StepLoss(
-                jnp.where(observed, found.loss, 0.0),
-                jax.tree.map(lambda leaf: jnp.where(observed, leaf, 0.0), found.terms),
-                jnp.where(observed, found.weighted_nats, 0.0),
-                observed.astype(found.weighted_nats.dtype),
-            )
+            found = iteration_loss(run, live, method.engine, start, weigh, weights, key=run_key, observed=observed)
+            loss = StepLoss(found.loss, found.terms, found.weighted_nats, jnp.ones_like(found.weighted_nats))
+            loss = jax.tree.map(lambda leaf: jnp.where(observed, leaf, 0.0), loss)
             return loss, jax.tree.map(self.detach, found.params), problem.evidence.context.memory
 
         losses, params, memory = method.propagation.map(one, belief, key=each_key)
@@ -383,10 +370,6 @@ def _nothing(tree: PyTree) -> PyTree:
 def _own(model: AbstractSequentialModel, own: PyTree | None) -> AbstractSequentialModel:
     """The model of one sequence: the learned one, or one like it with numbers of its own."""
     return model if own is None else eqx.combine(own, model)
-
-
-def _at(tree: PyTree, index: int) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def _choose(fresh: Bool[Array, " batch"], new: Array, old: Array) -> Array:

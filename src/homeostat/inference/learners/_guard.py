@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -32,11 +33,7 @@ def no_failure() -> Failure:
 
 
 def first_failure(
-    before: Failure,
-    step: Int[Array, ""],
-    distortion_nats: Scalar,
-    rates_nats: Float[Array, "..."],
-    numbers: PyTree,
+    before: Failure, step: Int[Array, ""], distortion_nats: Scalar, rates_nats: Float[Array, "..."], numbers: PyTree
 ) -> Failure:
     """The record after an update: an earlier failure, or what is not finite now.
 
@@ -61,5 +58,5 @@ def unless_failed(failure: Failure, update: Callable[[PyTree], PyTree], before: 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
     """Whether every number of a tree is finite."""
-    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array))]
     return jnp.all(jnp.stack(leaves)) if leaves else jnp.ones((), bool)

@@ -8,9 +8,11 @@ An iteration that teaches the engine alone costs no evaluation: its energy is th
 input (`Unrolled.energies_nats`).
 """
 
+import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -18,17 +20,11 @@ import jax.random as jr
 from ...core import AbstractEngine, AbstractFamily, AbstractObjective
 from ...objectives import FreeEnergyTerms
 from ...typing import Array, Bool, Distribution, Energy, Key, PyTree, Scalar
-from .._unroll import constant, unroll
+from .._infer import constant, unroll
 
 
 class Posed(NamedTuple):
-    """A problem of inference.
-
-    Attributes:
-        objective: the energy.
-        family: of q.
-        args: what the energy depends on.
-    """
+    """A problem of inference."""
 
     objective: AbstractObjective
     family: AbstractFamily
@@ -38,24 +34,6 @@ class Posed(NamedTuple):
 def free_energy_terms(objective: Any, distribution: Distribution, args: PyTree, *, key: Key) -> FreeEnergyTerms:
     """Parts of a free energy at a distribution."""
     return objective.terms(distribution, args, key=key)
-
-
-class Options(NamedTuple):
-    """How a problem is worked on and learned from.
-
-    Attributes:
-        weigh: terms to the energy that is descended.
-        engine_weights: a_1, ..., a_K.
-        model_weights: b_1, ..., b_K.
-        inlined: iterations that are compiled one after the other instead of in a loop.
-        terms: of an objective at a distribution.
-    """
-
-    weigh: Callable[[FreeEnergyTerms], Energy]
-    engine_weights: tuple[float, ...]
-    model_weights: tuple[float, ...]
-    inlined: int = 4
-    terms: Callable[..., FreeEnergyTerms] = free_energy_terms
 
 
 class IterationLoss(NamedTuple):
@@ -79,9 +57,12 @@ def iteration_loss(
     live: Posed,
     engine: AbstractEngine,
     start: PyTree,
-    options: Options,
+    weigh: Callable[[FreeEnergyTerms], Energy],
+    weights: tuple[tuple[float, ...], tuple[float, ...]],
     *,
     key: Key,
+    terms: Callable[..., FreeEnergyTerms] = free_energy_terms,
+    inlined: int = 4,
     observed: Bool[Array, ""] | None = None,
     shared: bool = False,
 ) -> IterationLoss:
@@ -92,33 +73,36 @@ def iteration_loss(
         live: the same problem as the model learns from it; gradients may flow through more of it.
         engine: any engine.
         start: lambda_0.
-        options: which iterations teach what.
+        weigh: terms to the energy that is descended.
+        weights: a_1, ..., a_K and b_1, ..., b_K.
         key: split over iterations.
+        terms: of an objective at a distribution.
+        inlined: iterations that are compiled one after the other instead of in a loop.
         observed: False where nothing was observed: then the last iterate is the start.
         shared: whether the family has numbers that are learned too, so that energies are evaluated for them.
     """
-    a, b = options.engine_weights, options.model_weights
+    a, b = weights
     num_steps = len(a)
+
+    def run_engine(
+        posed: Posed, engine: AbstractEngine, key: Key, num_steps: int, params: PyTree, state: PyTree = None
+    ):
+        problem = posed.objective, engine, posed.family, posed.args
+        return unroll(*problem, key=key, params=params, state=state, num_steps=num_steps, inlined=inlined)
+
     # Where no later iteration teaches the engine, nothing is differentiated through the later ones.
     taught = max((k for k, weight in enumerate(a, 1) if weight), default=0)
     run_key, rest_key, energy_key = jr.split(key, 3)
-    found = unroll(*_order(run, engine), key=run_key, params=start, num_steps=taught, inlined=options.inlined)
+    found = run_engine(run, engine, run_key, taught, start)
     iterates = [found.iterate(k) for k in range(1, taught + 1)]
     if taught < num_steps:
         fixed, engine, last, state = constant((run, engine, found.iterate(-1), found.state))
-        rest = unroll(
-            *_order(fixed, engine),
-            key=rest_key,
-            params=last,
-            state=state,
-            num_steps=num_steps - taught,
-            inlined=options.inlined,
-        )
+        rest = run_engine(fixed, engine, rest_key, num_steps - taught, last, state)
         iterates += [rest.iterate(k) for k in range(1, num_steps - taught + 1)]
     if observed is not None:
         iterates[-1] = jax.tree.map(lambda new, old: jnp.where(observed, new, old), iterates[-1], start)
     held = constant(live)._replace(family=live.family if shared else constant(live.family))
-    loss, terms, value = jnp.zeros(()), None, None
+    loss, parts, value = jnp.zeros(()), None, None
     for k in range(1, num_steps + 1):
         of_engine, of_model, params = a[k - 1], b[k - 1], iterates[k - 1]
         if k < taught and not of_model and not shared:
@@ -126,17 +110,12 @@ def iteration_loss(
         elif of_engine or of_model or k == num_steps:
             posed, weight = (live, of_model) if of_model else (held, of_engine)
             share = of_engine / weight if weight else 0.0
-            terms = options.terms(
-                posed.objective, posed.family(_shared(params, share)), posed.args, key=jr.fold_in(energy_key, k)
-            )
-            value = options.weigh(terms)
+            q = posed.family(_shared(params, share))
+            parts = terms(posed.objective, q, posed.args, key=jr.fold_in(energy_key, k))
+            value = weigh(parts)
             loss += weight * value
-    assert terms is not None and value is not None
-    return IterationLoss(loss, terms, value, iterates[-1])
-
-
-def _order(posed: Posed, engine: AbstractEngine) -> tuple[AbstractObjective, AbstractEngine, AbstractFamily, PyTree]:
-    return posed.objective, engine, posed.family, posed.args
+    assert parts is not None and value is not None
+    return IterationLoss(loss, parts, value, iterates[-1])
 
 
 def _shared(params: PyTree, share: float) -> PyTree:
@@ -145,3 +124,44 @@ def _shared(params: PyTree, share: float) -> PyTree:
         return params
     fixed = jax.lax.stop_gradient(params)
     return jax.tree.map(lambda leaf, stop: share * leaf + (1.0 - share) * stop, params, fixed) if share else fixed
+
+
+class AbstractIterationWeights(eqx.Module):
+    """Which iterations teach."""
+
+    @abc.abstractmethod
+    def weights(self, num_steps: int) -> tuple[float, ...]:
+        """Weight of F(lambda_k) for k = 1..num_steps; they sum to one."""
+
+
+@final
+class AllIterations(AbstractIterationWeights):
+    """1/K each: the average over iterations.
+
+    References:
+        Marino (thesis), Sec. 3.5, "averaging over inference iterations".
+    """
+
+    def weights(self, num_steps: int) -> tuple[float, ...]:
+        return (1.0 / num_steps,) * num_steps
+
+
+@final
+class LastIteration(AbstractIterationWeights):
+    """The last only: the best estimate there is."""
+
+    def weights(self, num_steps: int) -> tuple[float, ...]:
+        return (0.0,) * (num_steps - 1) + (1.0,)
+
+
+@final
+class FirstIteration(AbstractIterationWeights):
+    """The first only: an encoder that is refined by something else learns from its own estimate.
+
+    References:
+        Krishnan, Liang and Hoffman, "On the challenges of learning with inference networks on sparse, high-dimensional data",
+        AISTATS 2018, Algorithm 1.
+    """
+
+    def weights(self, num_steps: int) -> tuple[float, ...]:
+        return (1.0,) + (0.0,) * (num_steps - 1)

@@ -86,12 +86,7 @@ class PredictiveCodingMetrics(NamedTuple):
 
 @final
 class LocalErrors(AbstractProblem):
-    """The energy of latents that an engine settles anew for every batch, with the gradient that each level finds by itself.
-
-    Attributes:
-        engine: settles the latents.
-        num_steps: engine steps on each datum.
-    """
+    """The energy of latents that an engine settles anew for every batch, with the gradient that each level finds by itself."""
 
     engine: AbstractEngine
     num_steps: int = eqx.field(static=True)

@@ -94,17 +94,8 @@ class TimeMajor(NamedTuple):
     actions: PyTree | None
 
 
-def num_steps(sequences: TimeMajor) -> int:
-    """T."""
-    return jax.tree.leaves(sequences.observations)[0].shape[0]
-
-
 def time_major(batch: SequenceBatch | StreamBatch, multiple: int | None = None) -> TimeMajor:
-    """The batch with time first, masked, and padded to a multiple of so many steps by steps at which nothing is observed.
-
-    Raises:
-        BadInputError: leading axes, lengths or masks do not fit together.
-    """
+    """The batch with time first, masked, and padded to a multiple of so many steps by steps at which nothing is observed."""
     leading = {leaf.shape[:2] for leaf in jax.tree.leaves(batch.observations)}
     if len(leading) != 1 or len(next(iter(leading))) < 2 or 0 in next(iter(leading)):
         raise BadInputError(

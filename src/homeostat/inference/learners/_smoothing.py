@@ -26,18 +26,12 @@ from ...typing import Key, PyTree, Scalar
 from ..smoothers import in_order, path_family, prior_path
 from ._energy_descent import EnergyDescent, ModelWithEngine, Weigh
 from ._examples import AbstractExample, Examples
-from ._iteration_loss import Posed
-from ._iteration_weights import LastIteration
+from ._iteration_loss import LastIteration, Posed
 
 
 @final
 class WholeSequence(AbstractExample):
-    """The free energy of the path behind one sequence, counted by its steps.
-
-    Attributes:
-        expectation: rule for E_q.
-        recursion: in which order the chain is worked through.
-    """
+    """The free energy of the path behind one sequence, counted by its steps."""
 
     expectation: AbstractPathExpectation = WholePaths()
     recursion: AbstractRecursion = Sequential()

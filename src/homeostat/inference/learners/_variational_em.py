@@ -31,15 +31,7 @@ class IndexedData(NamedTuple):
 
 @final
 class EachDatum(AbstractProblem):
-    """The mean free energy of data whose posteriors go on from where they were; what is carried is their parameters.
-
-    Attributes:
-        first: parameters of q_n for every datum, with a leading axis over the data.
-        engine: runs `num_steps` on every datum of a batch; no gradient flows through it.
-        family: of q_n.
-        expectation: rule for the expected energy.
-        num_steps: engine steps for a batch.
-    """
+    """The mean free energy of data whose posteriors go on from where they were; what is carried is their parameters."""
 
     first: PyTree
     engine: AbstractEngine
@@ -54,16 +46,8 @@ class EachDatum(AbstractProblem):
         objective = FreeEnergy(learned, self.expectation)
 
         def one(observation: Any, params: PyTree, key: Key) -> PyTree:
-            after = infer(
-                objective,
-                self.engine,
-                self.family,
-                Evidence(observation),
-                key=key,
-                params=params,
-                num_steps=self.num_steps,
-                throw=False,
-            ).params
+            problem = (objective, self.engine, self.family, Evidence(observation))
+            after = infer(*problem, key=key, params=params, num_steps=self.num_steps, throw=False).params
             # A datum whose inference failed keeps its last q, so that one bad step does not poison the model.
             fine = all_finite(after)
             return jax.tree.map(lambda new, old: jnp.where(fine, new, old), after, params)

@@ -15,12 +15,10 @@ from ._recognition import (
     ProductForm as ProductForm,
     Stepwise as Stepwise,
     in_order as in_order,
-    sequence_inputs as sequence_inputs,
 )
 from ._structured import (
     SmoothedPath as SmoothedPath,
     Structured as Structured,
-    linear_gaussian_path as linear_gaussian_path,
     path_family as path_family,
     prior_path as prior_path,
 )

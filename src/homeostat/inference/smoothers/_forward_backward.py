@@ -10,9 +10,10 @@ from cuthbertlib.discrete.smoothing import smoothing_operator
 
 from ...core import AbstractSequentialModel, AbstractSmoother
 from ...distributions import Parallel
+from ...models.sequential import sequence_length
 from ...results import BadInputError
-from ...typing import Action, Array, Float, Int, Key, Observation, PyTree, Scalar
-from .._filter import Filtered, filter, masked, sequence_length
+from ...typing import Action, Array, Float, Int, Observation, PyTree, Scalar
+from .._filter import Filtered, filter, masked
 from ..filters import CategoricalBelief, Forward
 from ..filters._forward import _log, log_transition_matrices, require_hidden_markov
 
@@ -65,15 +66,7 @@ class ForwardBackward(AbstractSmoother):
     stochastic: ClassVar[bool] = False
     filter: Forward = Forward()
 
-    def smooth(
-        self,
-        model: AbstractSequentialModel,
-        observations: Observation,
-        actions: Action = None,
-        *,
-        key: Key | None = None,
-        throw: bool = True,
-    ) -> SmoothedStates:
+    def smooth(self, model, observations, actions=None, *, key=None, throw=True) -> SmoothedStates:
         """Both passes; nothing is drawn, so the key has no effect."""
         key = jr.key(0) if key is None else key
         return self(model, filter(self.filter, model, observations, actions, key=key, throw=throw), actions)
@@ -118,11 +111,7 @@ def _after(later: Float[Array, "... k k"], earlier: Float[Array, "... k k"]) -> 
 
 @eqx.filter_jit
 def viterbi(
-    model: AbstractSequentialModel,
-    observations: Observation,
-    actions: Action = None,
-    *,
-    mask: PyTree | None = None,
+    model: AbstractSequentialModel, observations: Observation, actions: Action = None, *, mask: PyTree | None = None
 ) -> Path:
     """The most likely path of a `HiddenMarkov` model, by dynamic programming.
 

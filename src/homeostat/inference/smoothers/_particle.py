@@ -9,9 +9,9 @@ import jax.random as jr
 from cuthbertlib.smc.smoothing import exact_sampling, tracing
 from cuthbertlib.smc.smoothing.protocols import BackwardSampling
 
-from ...core import AbstractMarkovModel, AbstractSequentialModel, AbstractSmoother
+from ...core import AbstractMarkovModel, AbstractSmoother, require_key
 from ...results import RESULTS, BadInputError
-from ...typing import Action, Array, Float, Key, Observation, Scalar
+from ...typing import Action, Array, Float, Scalar
 from .._filter import Filtered, filter
 from ..filters import GuidedParticle, Particle, ParticleBelief, systematic
 
@@ -79,15 +79,7 @@ class ParticleSmoother(AbstractSmoother):
         if self.num_paths < 1:
             raise BadInputError(f"Expected at least one path, got num_paths={self.num_paths}.")
 
-    def smooth(
-        self,
-        model: AbstractSequentialModel,
-        observations: Observation,
-        actions: Action = None,
-        *,
-        key: Key | None = None,
-        throw: bool = True,
-    ) -> SmoothedParticles:
+    def smooth(self, model, observations, actions=None, *, key=None, throw=True) -> SmoothedParticles:
         """Filter forwards, draw backwards.
 
         Where a drawn step has no finite density, as with noise that is singular, this raises; with throw=False the paths are
@@ -101,9 +93,7 @@ class ParticleSmoother(AbstractSmoother):
                 f"Expected a Markov model for backward sampling, got {type(model).__name__}: what a particle's future was depends on "
                 f"all of its past. Pass backward=cuthbertlib.smc.smoothing.tracing.simulate."
             )
-        if key is None:
-            raise BadInputError("Expected a key: paths are drawn. Pass key=jax.random.key(...).")
-        forward_key, end_key, *_ = keys = jr.split(key, 3)
+        forward_key, end_key, *_ = keys = jr.split(require_key(key, "paths are drawn"), 3)
         filtered = filter(self.filter, model, observations, actions, key=forward_key, throw=throw)
         kept = filtered.beliefs
         if not isinstance(kept, ParticleBelief) or kept.ancestors is None:

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ...core import AbstractFilter, AbstractSequentialModel, AbstractSmoother
+from ...core import AbstractFilter, AbstractSequentialModel, AbstractSmoother, require_key
 from ...distributions import AbstractRecursion, Sequential
 from ...results import RESULTS, BadInputError
-from ...typing import Action, Array, Float, Key, Observation, Scalar
+from ...typing import Action, Array, Float, Scalar
 from .._filter import Filtered, filter
 from ..filters import AbstractGaussianFilter, GaussianBelief, Kalman
 from ..filters._joint import backward
@@ -68,15 +68,7 @@ class RauchTungStriebel(AbstractSmoother):
     recursion: AbstractRecursion = Sequential()
     joint: AbstractGaussianFilter | None = None
 
-    def smooth(
-        self,
-        model: AbstractSequentialModel,
-        observations: Observation,
-        actions: Action = None,
-        *,
-        key: Key | None = None,
-        throw: bool = True,
-    ) -> Smoothed:
+    def smooth(self, model, observations, actions=None, *, key=None, throw=True) -> Smoothed:
         """Both passes.
 
         Args:
@@ -89,10 +81,8 @@ class RauchTungStriebel(AbstractSmoother):
         Raises:
             BadInputError: the filter's beliefs are not Gaussian, or it draws and there is no key.
         """
-        if key is None and not isinstance(self.filter, AbstractGaussianFilter):
-            raise BadInputError(
-                f"Expected a key: {type(self.filter).__name__} may draw samples. Pass key=jax.random.key(...)."
-            )
+        if not isinstance(self.filter, AbstractGaussianFilter):
+            key = require_key(key, f"{type(self.filter).__name__} may draw samples")
         key = jr.key(0) if key is None else key
         smoothed = self(model, filter(self.filter, model, observations, actions, key=key, throw=throw), actions)
         if throw:

@@ -6,17 +6,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ...core import AbstractEngine, AbstractMarkovModel, AbstractSequentialModel, AbstractSmoother
+from ...core import AbstractEngine, AbstractMarkovModel, AbstractSmoother, require_key
 from ...distributions import (
     AbstractRecursion,
     BlockTridiagonal,
     BlockTridiagonalParams,
-    GaussianMoments,
     PathGaussian,
     PathMarginals,
     Sequential,
 )
-from ...models.sequential import AbstractLinearDynamics
 from ...objectives import (
     AbstractPathExpectation,
     Neighbours,
@@ -27,7 +25,7 @@ from ...objectives import (
     within,
 )
 from ...results import BadInputError
-from ...typing import Action, Array, Float, Key, Observation
+from ...typing import Action, Array, Float
 from .._infer import Posterior, infer
 from ..engines import PathNaturalGradient
 from ..filters import GaussianBelief
@@ -89,15 +87,7 @@ class Structured(AbstractSmoother):
     expectation: AbstractPathExpectation = Neighbours()
     recursion: AbstractRecursion = Sequential()
 
-    def smooth(
-        self,
-        model: AbstractSequentialModel,
-        observations: Observation | PathEvidence,
-        actions: Action = None,
-        *,
-        key: Key | None = None,
-        throw: bool = True,
-    ) -> SmoothedPath:
+    def smooth(self, model, observations, actions=None, *, key=None, throw=True) -> SmoothedPath:
         """Run the engine on the free energy of the path.
 
         Args:
@@ -115,8 +105,7 @@ class Structured(AbstractSmoother):
                 f"Expected a Markov model (initial, transition, emission), got {type(model).__name__}: the energy of a path of a "
                 f"recurrent model is not a sum over neighbours. Use `VariationalFilter`, or a `ParticleSmoother` with a genealogy."
             )
-        if key is None:
-            raise BadInputError("Expected a key, which the engine splits over its steps. Pass key=jax.random.key(...).")
+        key = require_key(key, "the engine splits it over its steps")
         evidence = observations if isinstance(observations, PathEvidence) else PathEvidence.of(observations, actions)
         objective = PathFreeEnergy(model, self.expectation)
         family = path_family(model, evidence, self.recursion)
@@ -161,23 +150,3 @@ def prior_path(
     factor = recursion.cholesky(curvature)
     path = BlockTridiagonal(loc, factor.diagonal, factor.coupling, recursion, validate_args=False)
     return within(path, evidence)
-
-
-def linear_gaussian_path(
-    initial: GaussianMoments,
-    dynamics: AbstractLinearDynamics,
-    actions: Action,
-    length: int,
-    recursion: AbstractRecursion = Sequential(),
-) -> BlockTridiagonal:
-    """p(z_{1:T}) of linear-Gaussian dynamics: with `path_divergence` the rate of a structured posterior in closed form.
-
-    Args:
-        initial: of z_1.
-        dynamics: with noise in every direction.
-        actions: a_1, ..., a_{T-1}, or None.
-        length: T.
-        recursion: in which order the chain is worked through.
-    """
-    steps = jax.vmap(lambda _, action: dynamics.step(action))(jnp.arange(length - 1), actions)
-    return BlockTridiagonal.from_markov(initial, *steps, recursion)

@@ -16,7 +16,7 @@ from ._linear_dynamics import (
     AffineStep as AffineStep,
     LinearDynamics as LinearDynamics,
 )
-from ._linear_gaussian import LinearGaussian as LinearGaussian, Measurement as Measurement, Trajectory as Trajectory
+from ._linear_gaussian import LinearGaussian as LinearGaussian, Measurement as Measurement
 from ._maps import (
     AffineMap as AffineMap,
     Diffusion as Diffusion,
@@ -43,15 +43,10 @@ from ._state_emissions import (
 from ._state_space import PoissonEmission as PoissonEmission, StateSpace as StateSpace
 from ._switching_linear import (
     RegimeMixture as RegimeMixture,
-    RegimeState as RegimeState,
     SwitchingLinear as SwitchingLinear,
     split_regime as split_regime,
 )
 from ._systems import (
-    LorenzDrift as LorenzDrift,
-    PendulumDrift as PendulumDrift,
-    PendulumImage as PendulumImage,
-    VolatilityEmission as VolatilityEmission,
     growth_inputs as growth_inputs,
     lorenz_63 as lorenz_63,
     pendulum as pendulum,
@@ -59,7 +54,7 @@ from ._systems import (
     stochastic_volatility as stochastic_volatility,
     univariate_growth as univariate_growth,
 )
-from ._timed_action import TimedAction as TimedAction, pad_actions as pad_actions
+from ._timed_action import TimedAction as TimedAction, pad_actions as pad_actions, sequence_length as sequence_length
 from ._transitions import (
     AbstractTransitions as AbstractTransitions,
     ControlledTransitions as ControlledTransitions,
@@ -70,8 +65,6 @@ from ._validation import scale_tril_of as scale_tril_of
 from .deep._deep_markov import DeepMarkov as DeepMarkov, GatedTransition as GatedTransition, deep_markov as deep_markov
 from .deep._densities import (
     OUTPUT_LOG_VARIANCE as OUTPUT_LOG_VARIANCE,
-    SPEECH_BIN_WIDTH as SPEECH_BIN_WIDTH,
-    VIDEO_BIN_WIDTH as VIDEO_BIN_WIDTH,
     VRNN_LOG_VARIANCE as VRNN_LOG_VARIANCE,
     music_density as music_density,
     speech_density as speech_density,
@@ -96,8 +89,6 @@ from .deep._svg import (
     svg as svg,
 )
 from .deep._two_timescales import (
-    FastLevel as FastLevel,
-    SlowLevel as SlowLevel,
     TwoTimescales as TwoTimescales,
     TwoTimescalesCarry as TwoTimescalesCarry,
     two_timescales as two_timescales,

@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 
 from ...results import BadInputError
-from ...typing import Action, Array, Bool, Float
+from ...typing import Action, Array, Bool, Float, Observation
 
 
 @final
@@ -96,3 +96,20 @@ def pad_actions(actions: Action, inside: Bool[Array, "..."]) -> Action:
         return action
 
     return jax.tree.map(lasting, actions, is_leaf=lambda node: isinstance(node, TimedAction))
+
+
+def sequence_length(observations: Observation, actions: Action) -> int:
+    """T, from leading axes that must agree."""
+    lengths = {leaf.shape[0] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(observations)}
+    if len(lengths) != 1 or 0 in lengths:
+        raise BadInputError(
+            f"Expected observations with one common leading time axis of length at least 1, got lengths {sorted(lengths)}."
+        )
+    (length,) = lengths
+    steps = {leaf.shape[0] for leaf in jax.tree.leaves(actions)}
+    if steps and steps != {length - 1}:
+        raise BadInputError(
+            f"Expected one action between every two observations, {length - 1} for {length} observations, got "
+            f"{sorted(steps)}: leave out the action after the last observation."
+        )
+    return length

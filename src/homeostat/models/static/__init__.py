@@ -33,7 +33,7 @@ from ._observations import (
 from ._occluded_sprites import ExplainingAway as ExplainingAway, OccludedSprites as OccludedSprites
 from ._sampling import sample_template as sample_template
 from ._sparse_coding import SparseCoding as SparseCoding, unit_columns as unit_columns
-from ._sparse_template import Blocks as Blocks, SparseTemplate as SparseTemplate
+from ._sparse_template import SparseTemplate as SparseTemplate
 from ._spatial_transformer import SpatialTransformer as SpatialTransformer
 from ._template_choice import (
     TemplateChoice as TemplateChoice,
