@@ -36,7 +36,7 @@ def test_engines_are_run_by_the_verbs():
     report_beyond(ENGINES_BY_HAND, {k: v for k, v in found.items() if k.split("/")[0] not in ("inference", "testing")})
 
 
-LONG_EXPERIMENTS = {"experiments/dsprites/_searching.py"}  # fmt: skip
+LONG_EXPERIMENTS: set[str] = set()
 """Experiments that still have more lines than an experiment may."""
 
 

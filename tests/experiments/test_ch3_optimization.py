@@ -13,7 +13,8 @@ import pytest
 from homeostat.distributions import Cubature, DiagonalGaussian, MonteCarlo
 from homeostat.experiments.ch3 import _optimizers_report as passage, _racing as racing
 from homeostat.experiments.ch3._data import SplitData, binarize, centred, dequantize
-from homeostat.experiments.ch3._methods import Networks, NetworkSizes, data_encoding, update_seconds
+from homeostat.experiments.ch3._methods import update_seconds
+from homeostat.experiments.ch3._networks import Networks, NetworkSizes, data_encoding
 from homeostat.experiments.ch3._semi import direct_method, refining_methods
 from homeostat.experiments.ch3._surface import Grid, best_points, bound_on_grid, climb
 from homeostat.experiments.kit import Training

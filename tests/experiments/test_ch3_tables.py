@@ -11,18 +11,11 @@ import optax
 import pytest
 
 from homeostat.experiments.ch3 import cifar10, iterations, mnist, text
-from homeostat.experiments.ch3._comparison import (
-    EQUAL_TIME,
-    Entry,
-    Judging,
-    RowScores,
-    TableOutcome,
-    lead_over_no_latents,
-    nats,
-    scored,
-)
+from homeostat.experiments.ch3._comparison import Entry, lead_over_no_latents
 from homeostat.experiments.ch3._data import DataSet, load_observations
-from homeostat.experiments.ch3._methods import InferenceMethod, Networks, NetworkSizes, update_seconds
+from homeostat.experiments.ch3._methods import InferenceMethod, update_seconds
+from homeostat.experiments.ch3._networks import Networks, NetworkSizes
+from homeostat.experiments.ch3._scores import EQUAL_TIME, Judging, RowScores, TableOutcome, nats, scored
 from homeostat.experiments.kit import Comparison, Method, Result, Trained, Training, difference, mean_and_error
 from homeostat.inference.engines import Feedback
 from homeostat.metrics import count_weights

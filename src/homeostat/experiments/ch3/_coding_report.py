@@ -8,7 +8,8 @@ from ...runs import RunContext
 from ...typing import Float
 from ...viz import BoundCurve, SettingCurve, plot_bound_by_setting, plot_bound_progress
 from ..kit import mean_and_error, printed
-from ._coding import RULES, CodingCosts, CodingMeasures
+from ._coding import RULES, CodingMeasures
+from ._coding_training import CodingCosts
 
 ITERATIONS = (1, 2, 4, 8)
 """Where costs are timed and tables are filled."""

@@ -15,7 +15,8 @@ from ...runs import RunContext
 from ...typing import Array, Float
 from ..kit import mean_and_error, measure, printed
 from ._data import DataSet
-from ._methods import InferenceMethod, Networks, data_encoding
+from ._methods import InferenceMethod
+from ._networks import Networks, data_encoding
 
 KRISHNAN, KIM = "semi-amortized (Krishnan et al.)", "semi-amortized (Kim et al.)"
 

@@ -26,9 +26,10 @@ from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Float, Key
 from ..kit import Published, Training
 from . import _comparison as comparison
-from ._comparison import Entry, Judging, TableRow
+from ._comparison import Entry, TableRow
 from ._data import DataSet, load_observations, with_densities
-from ._methods import NetworkSizes, data_encoding
+from ._networks import NetworkSizes, data_encoding
+from ._scores import Judging
 
 SOURCE = "Marino (thesis), Table 3.2"
 MINUTES = Minutes(smoke=0.2, small=8.0, paper=6000.0)

@@ -32,7 +32,8 @@ from ...typing import Float, Key
 from ...viz import SettingCurve, plot_bound_by_setting
 from ..kit import EVERYWHERE, Training, mean_and_error, measure, printed, train
 from ._data import DataSet, SplitData, load_observations
-from ._methods import InferenceMethod, Networks, NetworkSizes, data_encoding
+from ._methods import InferenceMethod
+from ._networks import Networks, NetworkSizes, data_encoding
 
 SOURCE = "Marino (thesis), Fig. 3.9 and Sec. 3.5, 'Additional Inference Iterations & Latent Samples'"
 MINUTES = Minutes(smoke=0.3, small=5.0, paper=3000.0)

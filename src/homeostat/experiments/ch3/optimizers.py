@@ -22,7 +22,8 @@ from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
 from ..kit import Training
 from ._data import DataSet, load_observations
-from ._methods import InferenceMethod, Networks, NetworkSizes
+from ._methods import InferenceMethod
+from ._networks import Networks, NetworkSizes
 from ._optimizers_report import draw_norms, draw_reconstructions, report
 from ._racing import Race, TunedOptimizer, first_order, natural, path_of, race, train_watched
 

@@ -24,10 +24,11 @@ import numpy as np
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
 from ..kit import EVERYWHERE, Training
-from ._coding import CodingCosts, CodingMeasures, costs, measure, train_candidates
+from ._coding import CodingMeasures, measure
 from ._coding_report import ITERATIONS, draw_coding, measure_claims, tabulate_coding
+from ._coding_training import CodingCosts, costs, train_candidates
 from ._data import DataSet, load_observations
-from ._methods import Networks, NetworkSizes
+from ._networks import Networks, NetworkSizes
 
 SOURCE = "thesis, Sec. 8.3, 'Iterative Amortization', with Eqs. 8.2 to 8.5"
 MINUTES = Minutes(smoke=0.6, small=20.0, paper=240.0)

@@ -28,7 +28,8 @@ from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
 from ..kit import Trained, Training, train
 from ._data import DataSet, SplitData, load_observations
-from ._methods import InferenceMethod, Networks, NetworkSizes, update_seconds
+from ._methods import InferenceMethod, update_seconds
+from ._networks import Networks, NetworkSizes
 from ._racing import bounds_along, path_of
 from ._semi import MethodScores, direct_method, refining_methods, report
 

@@ -22,8 +22,10 @@ from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
 from ..kit import Training, train
 from ._data import DataSet, load_observations
-from ._methods import InferenceMethod, Networks, NetworkSizes, data_encoding
-from ._surface import Ascent, Grid, draw_surfaces, gaussian_gaps, point_measures, report_gaps, report_gaussian_gaps
+from ._methods import InferenceMethod
+from ._networks import Networks, NetworkSizes, data_encoding
+from ._surface import Ascent, Grid, gaussian_gaps, point_measures
+from ._surface_report import draw_surfaces, report_gaps, report_gaussian_gaps
 
 SOURCE = "Marino, thesis, chapter 3, Figs. 3.1 and 3.5, with the threshold of 0.05 nats set for this library"
 MINUTES = Minutes(smoke=0.4, small=12.0, paper=600.0)

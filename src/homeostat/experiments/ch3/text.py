@@ -31,9 +31,10 @@ from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
 from ..kit import Published, Training
 from . import _comparison as comparison
-from ._comparison import Entry, Judging, TableRow
+from ._comparison import Entry, TableRow
 from ._data import DataSet, SplitData, load_observations, log_counts, observed, word_counts
-from ._methods import NetworkSizes, data_encoding
+from ._networks import NetworkSizes, data_encoding
+from ._scores import Judging
 
 SOURCE = "Marino (thesis), Table 3.3"
 MINUTES = Minutes(smoke=0.2, small=4.0, paper=2000.0)

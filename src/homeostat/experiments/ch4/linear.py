@@ -23,7 +23,8 @@ from ...inference.filters import VariationalFilter
 from ...runs import AtMost, Claim, Minutes, RunContext
 from ...typing import Key
 from ..kit import EVERYWHERE, Method, SequenceTraining, train
-from ._linear_methods import against_kalman, differences, draw
+from ._linear_methods import against_kalman, differences
+from ._linear_report import draw
 from ._linear_systems import random_systems
 from ._prediction_units import update_engine
 
