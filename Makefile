@@ -40,7 +40,7 @@ check: $(STAMP) ## Check format, lint, types and architecture.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
-	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_shape.py
 
 format: $(STAMP) ## Format the code and mend what can be mended safely.
 	$(BIN)/ruff check --fix --quiet . || true

@@ -9,7 +9,8 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from homeostat.agents import BeliefAgent, BeliefAgentState, rollout
+from homeostat.agents import BeliefAgent, rollout
+from homeostat.agents._belief_agent import BeliefAgentState
 from homeostat.control import ConstantAction, TargetState, active_inference
 from homeostat.core import PlanningContext
 from homeostat.inference.filters import GaussianBelief, Kalman

@@ -20,8 +20,8 @@ from homeostat.environments import (
     check_archive,
     outline,
     render_block,
-    render_blocks,
 )
+from homeostat.environments._archive import render_blocks
 
 HERE = Path(__file__).parent
 

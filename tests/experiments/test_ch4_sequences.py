@@ -17,18 +17,16 @@ from homeostat.experiments.kit import (
     Method,
     Reporting,
     Result,
-    SequenceScores,
     SequenceTask,
     SequenceTraining,
     Training,
     Update,
     UpdateNetwork,
-    even_batch,
     filtering_methods,
     nats_per_step,
     stage_name,
 )
-from homeostat.experiments.kit._sequences import nats_per_step_of_sequences
+from homeostat.experiments.kit._sequences import SequenceScores, even_batch, nats_per_step_of_sequences
 from homeostat.inference import ModelWithFilter, condition_on_first, filtering_descent
 from homeostat.inference.engines import NaturalGradient, ScaledGradient
 from homeostat.inference.filters import SampledHistories, VariationalFilter, srnn_filter

@@ -14,7 +14,8 @@ from jax.flatten_util import ravel_pytree
 
 from homeostat.core import AbstractModel
 from homeostat.distributions import FullGaussian, MonteCarlo
-from homeostat.flows import ConditionalFlow, ConditionalFlowParams, FlowParams, NormalizingFlow
+from homeostat.flows import ConditionalFlow, NormalizingFlow
+from homeostat.flows._coupling import ConditionalFlowParams, FlowParams
 from homeostat.inference import infer
 from homeostat.inference.engines import Gradient
 from homeostat.objectives import Evidence, FreeEnergy

@@ -19,8 +19,8 @@ from homeostat.distributions import (
     FullGaussian,
     FullGaussianParams,
     GaussianMoments,
-    gaussian_divergence,
 )
+from homeostat.distributions._closed_forms import gaussian_divergence
 from homeostat.inference import KeepAll, MergeByDivergence, infer_modes, nearest_offset
 from homeostat.inference.engines import NaturalGradient
 from homeostat.objectives import Evidence, FreeEnergy

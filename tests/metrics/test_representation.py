@@ -18,7 +18,8 @@ from homeostat.distributions import (
     Ladder,
     MonteCarlo,
 )
-from homeostat.metrics import Codes, encode, representation
+from homeostat.metrics import encode, representation
+from homeostat.metrics._representation import Codes
 from homeostat.objectives import Evidence, FreeEnergy
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS

@@ -16,11 +16,11 @@ from homeostat.nn import (
     Features,
     GroupNorm,
     LSTMState,
-    Upsampling,
     VGGDecoder,
     VGGEncoder,
     clipped_leaky_relu,
 )
+from homeostat.nn._images import Upsampling
 from homeostat.results import BadInputError
 from references import lstm_step
 

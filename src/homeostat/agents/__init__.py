@@ -1,6 +1,6 @@
 """Agents, and the verbs that run them in a world."""
 
-from ._belief_agent import BeliefAgent as BeliefAgent, BeliefAgentState as BeliefAgentState
+from ._belief_agent import BeliefAgent as BeliefAgent
 from ._policy_agent import (
     AbstractWarmStart as AbstractWarmStart,
     FromInitial as FromInitial,

@@ -1,5 +1,6 @@
 """Protocols only, no algorithm."""
 
+from ._agent import AbstractAgent as AbstractAgent
 from ._belief import (
     AbstractBelief as AbstractBelief,
     AbstractGaussianBelief as AbstractGaussianBelief,
@@ -9,7 +10,6 @@ from ._belief import (
 )
 from ._check import check_fields as check_fields, check_kind as check_kind, require_key as require_key
 from ._controller import (
-    AbstractAgent as AbstractAgent,
     AbstractController as AbstractController,
     Decision as Decision,
     PlanningContext as PlanningContext,

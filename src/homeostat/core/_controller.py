@@ -1,17 +1,16 @@
-"""A controller turns a belief into an action, an agent an observation; what they must remember between steps is their state."""
+"""A controller turns a belief into an action; what it must remember between steps is its carry."""
 
 import abc
 from typing import Generic, NamedTuple, TypeVar, final
 
 import equinox as eqx
 
-from ..typing import Action, Key, Observation, PyTree
+from ..typing import Action, Key, PyTree
 from ._belief import AbstractBelief
 from ._check import check_fields
 from ._filter import AbstractFilter
 from ._model import AbstractSequentialModel
 
-AgentState = TypeVar("AgentState")
 Carry = TypeVar("Carry")
 
 
@@ -55,15 +54,3 @@ class AbstractController(eqx.Module, Generic[Carry]):
     @abc.abstractmethod
     def act(self, context: PlanningContext, carry: Carry, *, key: Key) -> tuple[Decision, Carry]:
         """Choose an action."""
-
-
-class AbstractAgent(eqx.Module, Generic[AgentState]):
-    """Observes, infers, decides. Learnable numbers (a model, an encoder, critics) are leaves."""
-
-    @abc.abstractmethod
-    def init(self, *, key: Key) -> AgentState:
-        """State at the start of an episode."""
-
-    @abc.abstractmethod
-    def act(self, state: AgentState, observation: Observation, *, key: Key) -> tuple[Decision, AgentState]:
-        """Decide on an action in view of an observation; the state keeps its structure."""

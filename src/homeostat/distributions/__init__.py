@@ -13,7 +13,6 @@ from ._closed_forms import (
     GaussianMoments as GaussianMoments,
     closed_form_divergence as closed_form_divergence,
     fisher_information as fisher_information,
-    gaussian_divergence as gaussian_divergence,
     gaussian_moments as gaussian_moments,
     innermost as innermost,
     is_factorised as is_factorised,
@@ -51,7 +50,6 @@ from ._gaussian import (
 )
 from ._hierarchical import (
     AbstractLevel as AbstractLevel,
-    Descent as Descent,
     Hierarchical as Hierarchical,
     level_divergences as level_divergences,
     split_levels as split_levels,

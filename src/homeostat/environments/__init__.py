@@ -6,7 +6,6 @@ from ._archive import (
     ArchiveReport as ArchiveReport,
     check_archive as check_archive,
     render_block as render_block,
-    render_blocks as render_blocks,
 )
 from ._configurations import (
     AbstractConfigurations as AbstractConfigurations,

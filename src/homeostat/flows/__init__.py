@@ -1,8 +1,3 @@
 """Families from invertible maps."""
 
-from ._coupling import (
-    ConditionalFlow as ConditionalFlow,
-    ConditionalFlowParams as ConditionalFlowParams,
-    FlowParams as FlowParams,
-    NormalizingFlow as NormalizingFlow,
-)
+from ._coupling import ConditionalFlow as ConditionalFlow, NormalizingFlow as NormalizingFlow

@@ -5,10 +5,9 @@ from ._filter import (
     length_mask as length_mask,
     masked as masked,
     predictive_log_likelihood as predictive_log_likelihood,
-    smooth as smooth,
 )
 from ._forecast import forecast as forecast, sample_sequence as sample_sequence
-from ._infer import Posterior as Posterior, Unrolled as Unrolled, infer as infer, unroll as unroll
+from ._infer import Posterior as Posterior, infer as infer
 from ._modes import (
     AbstractMerging as AbstractMerging,
     KeepAll as KeepAll,
@@ -17,13 +16,15 @@ from ._modes import (
     infer_modes as infer_modes,
     nearest_offset as nearest_offset,
 )
+from ._smooth import smooth as smooth
 from ._start import (
     standard_start as standard_start,
     start_at_prediction as start_at_prediction,
     start_at_prior as start_at_prior,
 )
+from ._unroll import Unrolled as Unrolled, unroll as unroll
 from .filters import Filtered as Filtered
-from .learners._baum_welch import StateParts as StateParts, baum_welch as baum_welch
+from .learners._baum_welch import baum_welch as baum_welch
 from .learners._energy_descent import (
     AbstractProblem as AbstractProblem,
     DescentMetrics as DescentMetrics,

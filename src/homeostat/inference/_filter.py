@@ -1,6 +1,4 @@
-"""`filter` and `smooth`: run any filter over a sequence, and find beliefs about every state given all of it."""
-
-from typing import Any
+"""`filter`: run any filter over a sequence."""
 
 import equinox as eqx
 import jax
@@ -10,10 +8,9 @@ import numpy as np
 from jax.core import Tracer
 
 from .._scan import scan
-from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel, AbstractSmoother, FilterInfo, require_key
+from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel, FilterInfo
 from ..distributions import Masked, known_entries
 from ..models.sequential import Measurement, pad_actions, sequence_length
-from ..objectives import PathEvidence
 from ..results import RESULTS, BadInputError
 from ..typing import Action, Array, Bool, Float, Int, Key, Observation, PyTree
 from .filters import AbstractOfflineFilter, Filtered
@@ -216,44 +213,3 @@ def masked(observations: Observation, mask: PyTree) -> Observation:
         observed,
     )
     return Masked(observations, known)
-
-
-@eqx.filter_jit
-def smooth(
-    method: AbstractSmoother,
-    model: AbstractSequentialModel,
-    observations: Observation,
-    actions: Action = None,
-    *,
-    key: Key | None = None,
-    mask: PyTree | None = None,
-    throw: bool = True,
-) -> Any:
-    """p(z_t | x_1, ..., x_T) for every t, exactly or as well as the smoother can. Arguments as for `filter`.
-
-    Args:
-        method: any smoother.
-        model: a model that it takes.
-        observations: x_1, ..., x_T on a leading time axis, or a `Measurement` with its own noise at each time; NaN (or a
-            `Masked`) where missing.
-        actions: a_1, ..., a_{T-1} on a leading time axis, or None.
-        key: for smoothers that draw; exact ones do not.
-        mask: True where observed, as for `filter`; besides NaN.
-        throw: raise if what was found is not finite.
-
-    Returns:
-        The record of the smoother: `Smoothed` for Gaussian ones, `SmoothedStates` for hidden Markov models, `SmoothedPath`
-        for structured ones.
-
-    Raises:
-        BadInputError: the smoother may draw samples and there is no key; the mask does not fit.
-    """
-    if mask is not None:
-        if isinstance(observations, PathEvidence):
-            raise BadInputError(
-                "Expected plain observations with a mask, got a PathEvidence, which has its own: build it from `Masked` ones."
-            )
-        observations = masked(observations, mask)
-    if method.stochastic:
-        key = require_key(key, f"{type(method).__name__} may draw samples")
-    return method.smooth(model, observations, actions, key=key, throw=throw)

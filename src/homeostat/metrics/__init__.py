@@ -42,12 +42,7 @@ from ._references import (
     independent_gaussian_nats as independent_gaussian_nats,
     word_frequencies as word_frequencies,
 )
-from ._representation import (
-    Codes as Codes,
-    encode as encode,
-    posterior_mean as posterior_mean,
-    representation as representation,
-)
+from ._representation import encode as encode, posterior_mean as posterior_mean, representation as representation
 from ._sequence_evaluation import (
     SequenceEvaluation as SequenceEvaluation,
     evaluate_sequences as evaluate_sequences,

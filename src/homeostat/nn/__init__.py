@@ -23,7 +23,6 @@ from ._images import (
     DCGANDecoder as DCGANDecoder,
     DCGANEncoder as DCGANEncoder,
     GroupNorm as GroupNorm,
-    Upsampling as Upsampling,
     VGGDecoder as VGGDecoder,
     VGGEncoder as VGGEncoder,
 )

@@ -39,6 +39,7 @@ from ._path_curvature import (
     PathFisher as PathFisher,
     PathHessian as PathHessian,
 )
+from ._path_energy import PathEnergy as PathEnergy, ReturnInfo as ReturnInfo
 from ._path_free_energy import (
     AbstractPathExpectation as AbstractPathExpectation,
     Neighbours as Neighbours,
@@ -49,12 +50,7 @@ from ._path_free_energy import (
     at_paths as at_paths,
     within as within,
 )
-from ._plan_energy import (
-    AbstractPlanEnergy as AbstractPlanEnergy,
-    PathEnergy as PathEnergy,
-    ReturnInfo as ReturnInfo,
-    forecast_beliefs as forecast_beliefs,
-)
+from ._plan_energy import AbstractPlanEnergy as AbstractPlanEnergy, forecast_beliefs as forecast_beliefs
 from ._weighted import (
     AbstractWeighting as AbstractWeighting,
     Annealing as Annealing,

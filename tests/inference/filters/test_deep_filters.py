@@ -17,13 +17,13 @@ from homeostat.inference.engines import Feedback, Gated, LearnedSGD, ScaledGradi
 from homeostat.inference.filters import (
     FlatReader,
     NormalizedMean,
-    RecurrentState,
     StepContext,
     amortized_variational_filter,
     srnn_filter,
     svg_filter,
     vrnn_filter,
 )
+from homeostat.inference.filters._memory import RecurrentState
 from homeostat.models.sequential import (
     SRNN_MUSIC,
     SRNN_SPEECH,

@@ -8,8 +8,9 @@ import numpyro.distributions as dist
 import pytest
 
 from homeostat.distributions import Masked, Parallel
-from homeostat.inference import ForwardBackward, StateParts, baum_welch, filter, smooth, viterbi
+from homeostat.inference import ForwardBackward, baum_welch, filter, smooth, viterbi
 from homeostat.inference.filters import Forward, Particle
+from homeostat.inference.learners._baum_welch import StateParts
 from homeostat.models.sequential import (
     BernoulliEmissions,
     CategoricalEmissions,

@@ -29,10 +29,10 @@ from homeostat.models.sequential import (
     lorenz_63,
     pendulum,
     pendulum_from_pixels,
-    split_regime,
     stochastic_volatility,
     univariate_growth,
 )
+from homeostat.models.sequential._switching_linear import split_regime
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS
 

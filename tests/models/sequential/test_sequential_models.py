@@ -15,9 +15,9 @@ from homeostat.models.sequential import (
     Periodic,
     StateSpace,
     in_displacement_coordinates,
-    scale_tril_of,
     second_order,
 )
+from homeostat.models.sequential._validation import scale_tril_of
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA, MONTE_CARLO_STANDARD_ERRORS
 

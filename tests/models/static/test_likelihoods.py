@@ -20,8 +20,8 @@ from homeostat.models.static import (
     DiscretizedGaussian,
     Gaussian,
     Multinomial,
-    log_multinomial_coefficient,
 )
+from homeostat.models.static._observations import log_multinomial_coefficient
 from homeostat.results import BadInputError
 from homeostat.testing import assert_zero_mean
 from tolerances import ALGEBRA, AUTODIFF, MONTE_CARLO_STANDARD_ERRORS

@@ -31,10 +31,8 @@ from ._report import (
 from ._sequences import (
     ClipNats as ClipNats,
     Reporting as Reporting,
-    SequenceScores as SequenceScores,
     SequenceTask as SequenceTask,
     compare_filters as compare_filters,
-    even_batch as even_batch,
     nats_per_step as nats_per_step,
     report_filters as report_filters,
 )

@@ -37,12 +37,7 @@ from ._history import History as History
 from ._interacting import InteractingModels as InteractingModels
 from ._joint import AbstractGaussianFilter as AbstractGaussianFilter, JointGaussian as JointGaussian
 from ._kalman import Kalman as Kalman
-from ._memory import (
-    AbstractMemory as AbstractMemory,
-    RecurrentMemory as RecurrentMemory,
-    RecurrentState as RecurrentState,
-    StepContext as StepContext,
-)
+from ._memory import AbstractMemory as AbstractMemory, RecurrentMemory as RecurrentMemory, StepContext as StepContext
 from ._offline import AbstractOfflineFilter as AbstractOfflineFilter, Filtered as Filtered
 from ._particle import Particle as Particle
 from ._propagation import (

@@ -24,8 +24,8 @@ from ...distributions import AbstractExpectation, MonteCarlo
 from ...objectives import AbstractWeighting, Evidence, FreeEnergy, FreeEnergyTerms, Unweighted, Weighted
 from ...results import BadInputError
 from ...typing import Distribution, Key, PyTree, Scalar
-from .._infer import constant
 from .._start import standard_start
+from .._unroll import constant
 from ._energy_descent import AbstractProblem, EnergyDescent, ModelWithEngine, Slope, Weigh
 from ._iteration_loss import (
     AbstractIterationWeights,

@@ -20,7 +20,8 @@ from ...distributions import positive_tria
 from ...models.sequential import LinearDynamics, LinearGaussian, Measurement
 from ...results import BadInputError
 from ...typing import Action, Array, Bool, Float, Int, Scalar
-from .._filter import length_mask, masked, smooth
+from .._filter import length_mask, masked
+from .._smooth import smooth
 from ..filters import Kalman
 from ..smoothers import RauchTungStriebel, Smoothed
 from ._evidence_ascent import Learned, ascend_evidence

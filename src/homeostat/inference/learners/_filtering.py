@@ -25,7 +25,7 @@ from ...objectives import AbstractWeighting, FreeEnergy, FreeEnergyTerms, Unweig
 from ...results import BadInputError
 from ...typing import Array, Bool, Carry, Key, Observation, PyTree, Scalar
 from .._filter import HINT
-from .._infer import constant
+from .._unroll import constant
 from ..filters import VariationalFilter
 from ..filters._offline import length_of
 from ..filters._variational import StepProblem, step_problem

@@ -20,7 +20,7 @@ import jax.random as jr
 from ...core import AbstractEngine, AbstractFamily, AbstractObjective
 from ...objectives import FreeEnergyTerms
 from ...typing import Array, Bool, Distribution, Energy, Key, PyTree, Scalar
-from .._infer import constant, unroll
+from .._unroll import constant, unroll
 
 
 class Posed(NamedTuple):

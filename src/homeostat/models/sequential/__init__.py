@@ -41,11 +41,7 @@ from ._state_emissions import (
     PoissonEmissions as PoissonEmissions,
 )
 from ._state_space import PoissonEmission as PoissonEmission, StateSpace as StateSpace
-from ._switching_linear import (
-    RegimeMixture as RegimeMixture,
-    SwitchingLinear as SwitchingLinear,
-    split_regime as split_regime,
-)
+from ._switching_linear import RegimeMixture as RegimeMixture, SwitchingLinear as SwitchingLinear
 from ._systems import (
     growth_inputs as growth_inputs,
     lorenz_63 as lorenz_63,
@@ -61,7 +57,6 @@ from ._transitions import (
     JumpProcess as JumpProcess,
     TransitionMatrix as TransitionMatrix,
 )
-from ._validation import scale_tril_of as scale_tril_of
 from .deep._deep_markov import DeepMarkov as DeepMarkov, GatedTransition as GatedTransition, deep_markov as deep_markov
 from .deep._densities import (
     OUTPUT_LOG_VARIANCE as OUTPUT_LOG_VARIANCE,

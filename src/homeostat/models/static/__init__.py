@@ -25,11 +25,7 @@ from ._likelihoods import (
     Gaussian as Gaussian,
     Multinomial as Multinomial,
 )
-from ._observations import (
-    BernoulliLikelihood as BernoulliLikelihood,
-    WordCounts as WordCounts,
-    log_multinomial_coefficient as log_multinomial_coefficient,
-)
+from ._observations import BernoulliLikelihood as BernoulliLikelihood, WordCounts as WordCounts
 from ._occluded_sprites import ExplainingAway as ExplainingAway, OccludedSprites as OccludedSprites
 from ._sampling import sample_template as sample_template
 from ._sparse_coding import SparseCoding as SparseCoding, unit_columns as unit_columns
