@@ -39,15 +39,7 @@ from rich.table import Table
 
 from homeostat.distributions import DiagonalGaussian
 from homeostat.inference import EnergyDescent, ModelWithEngine, free_energy_descent
-from homeostat.inference.engines import (
-    BoundLogScale,
-    Data,
-    Direct,
-    Estimate,
-    InferenceGradient,
-    Iterative,
-    Normalized,
-)
+from homeostat.inference.engines import BoundLogScale, Data, Direct, Estimate, InferenceGradient, Iterative, Normalized
 from homeostat.models.static import Bernoulli, latent_gaussian
 from homeostat.nn import MLP
 from homeostat.objectives import Evidence

@@ -42,13 +42,8 @@ from homeostat.inference import (
     predictive_coding_descent,
     variational_em,
 )
-from homeostat.inference.filters import (
-    Kalman,
-)
-from homeostat.models.sequential import (
-    LinearDynamics,
-    StateSpace,
-)
+from homeostat.inference.filters import Kalman
+from homeostat.models.sequential import LinearDynamics, StateSpace
 from homeostat.models.static import (
     Bernoulli,
     FactorAnalysis,

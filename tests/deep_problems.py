@@ -2,23 +2,8 @@
 
 from functools import partial
 
-from homeostat.inference.filters import (
-    deep_markov_filter,
-    srnn_filter,
-    svg_filter,
-    two_timescales_filter,
-    vrnn_filter,
-)
-from homeostat.models.sequential import (
-    SRNNSizes,
-    SVGSizes,
-    VRNNSizes,
-    deep_markov,
-    srnn,
-    svg,
-    two_timescales,
-    vrnn,
-)
+from homeostat.inference.filters import deep_markov_filter, srnn_filter, svg_filter, two_timescales_filter, vrnn_filter
+from homeostat.models.sequential import SRNNSizes, SVGSizes, VRNNSizes, deep_markov, srnn, svg, two_timescales, vrnn
 from homeostat.models.static import ConditionalGaussian
 from homeostat.nn import DCGANDecoder, DCGANEncoder
 

@@ -11,14 +11,7 @@ import optax
 from deep_problems import DEEP_MODELS
 from homeostat.core import AbstractFilter, AbstractLearner, AbstractSequentialModel, AbstractSmoother
 from homeostat.distributions import DiagonalGaussian, FullGaussian, MonteCarlo
-from homeostat.inference import (
-    EnergyDescent,
-    ModelWithFilter,
-    SequenceBatch,
-    StreamBatch,
-    engines,
-    filtering_descent,
-)
+from homeostat.inference import EnergyDescent, ModelWithFilter, SequenceBatch, StreamBatch, engines, filtering_descent
 from homeostat.inference.filters import (
     Ensemble,
     Extended,

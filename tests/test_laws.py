@@ -155,11 +155,7 @@ def catalogued(dictionary, pick):
     [
         (core.AbstractFamily, catalogue.FAMILIES, lambda build: build()),
         (core.AbstractModel, catalogue.MODELS, lambda build: build().model),
-        (
-            core.AbstractSequentialModel,
-            catalogue.MODELS | catalogue.SEQUENTIAL_MODELS,
-            lambda build: build().model,
-        ),
+        (core.AbstractSequentialModel, catalogue.MODELS | catalogue.SEQUENTIAL_MODELS, lambda build: build().model),
         (core.AbstractObjective, catalogue.OBJECTIVES, lambda build: build().objective),
         (core.AbstractEngine, catalogue.ENGINES, lambda build: build(catalogue.FullGaussian(2))),
         (core.AbstractFilter, catalogue.FILTERS, lambda build: build().filter),

@@ -14,9 +14,7 @@ from homeostat.results import BadInputError
 
 EXACT = LatentVariableModel("probabilistic-pca", "exact", latents=1, evaluation_samples=25, random_state=0)
 
-NOT_APPLICABLE = {
-    "check_fit2d_1feature": "a linear factor model needs fewer latent variables than features",
-}
+NOT_APPLICABLE = {"check_fit2d_1feature": "a linear factor model needs fewer latent variables than features"}
 """Checks of scikit-learn that ask for what the model is not, with the reason."""
 
 CHECKS = list(estimator_checks_generator(EXACT, legacy=True, mark=None))

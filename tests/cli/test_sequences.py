@@ -12,12 +12,7 @@ import pytest
 
 from homeostat.cli import main
 from homeostat.cli._fit import read_fit_options
-from homeostat.data import (
-    FullLength,
-    Sequences,
-    holds_sequences,
-    whole_batches,
-)
+from homeostat.data import FullLength, Sequences, holds_sequences, whole_batches
 from homeostat.results import BadInputError
 from homeostat.workflow import SequencesOptions, SequencesTask, read_inputs
 from homeostat.workflow.sequences._describe import describe_sequences

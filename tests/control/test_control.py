@@ -49,10 +49,7 @@ AGENTS = {
     "held action": active_inference(PREFERENCE, ConstantAction(MOVES, 2)),
     "pragmatic and epistemic": active_inference(PREFERENCE, ConstantAction(MOVES, 1), functional=PragmaticEpistemic()),
     "cross-entropy, factored": active_inference(
-        PREFERENCE,
-        Factored(jnp.asarray((-1, 0, 1), jnp.int32), 2, 2),
-        engine=CrossEntropy(64, 8),
-        num_steps=3,
+        PREFERENCE, Factored(jnp.asarray((-1, 0, 1), jnp.int32), 2, 2), engine=CrossEntropy(64, 8), num_steps=3
     ),
     "cross-entropy, Gaussian, cost": ModelPredictive(
         PathEnergy(distance_cost, num_paths=1), CrossEntropy(64, 8), SquashedPlan(2, 3), num_steps=4
@@ -71,8 +68,7 @@ SLOW = {"cross-entropy, Gaussian, cost", "held action"}
 
 
 @pytest.mark.parametrize(
-    "agent",
-    [pytest.param(agent, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, agent in AGENTS.items()],
+    "agent", [pytest.param(agent, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, agent in AGENTS.items()]
 )
 def test_every_engine_reaches_a_target_on_the_shortest_path(agent, key):
     """Five diagonal unit steps are needed; every planner takes them and then stays."""

@@ -16,14 +16,7 @@ import homeostat.data._mnist as mnist
 import homeostat.data._newsgroups as newsgroups
 import homeostat.data._omniglot as omniglot
 import homeostat.data._rcv1 as rcv1
-from homeostat.data import (
-    load_binarized_mnist,
-    load_cifar10,
-    load_mnist,
-    load_newsgroups20,
-    load_omniglot,
-    load_rcv1,
-)
+from homeostat.data import load_binarized_mnist, load_cifar10, load_mnist, load_newsgroups20, load_omniglot, load_rcv1
 from homeostat.results import BadInputError
 
 RANDOM = np.random.default_rng(0)

@@ -216,10 +216,7 @@ def test_weightings_with_a_state_move_it(weighting, batch, key):
 def test_a_ladder_needs_no_other_encoder_and_reaches_the_top_down_prior(batch, key):
     model = the_model()
     descent = free_energy_descent(
-        ModelWithEngine(model, encoder()),
-        Ladder(model.levels),
-        optax.adam(1e-2),
-        expectation=MonteCarlo(4),
+        ModelWithEngine(model, encoder()), Ladder(model.levels), optax.adam(1e-2), expectation=MonteCarlo(4)
     )
     gradient, terms, *_ = slope(descent, batch, key)
     assert isinstance(model.initial(), Hierarchical)

@@ -6,14 +6,7 @@ import jax.random as jr
 import pytest
 
 from homeostat.distributions import positive_tria
-from homeostat.inference import (
-    Parts,
-    RauchTungStriebel,
-    expectation_maximization,
-    filter,
-    smooth,
-    transition_moments,
-)
+from homeostat.inference import Parts, RauchTungStriebel, expectation_maximization, filter, smooth, transition_moments
 from homeostat.inference.filters import Kalman
 from homeostat.models.sequential import (
     BayesianLinearDynamics,

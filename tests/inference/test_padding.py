@@ -9,14 +9,7 @@ import optax
 import pytest
 
 from homeostat.distributions import DiagonalGaussian, Masked, MonteCarlo, Parallel, PathGaussian
-from homeostat.inference import (
-    ForwardBackward,
-    ModelWithFilter,
-    SequenceBatch,
-    filtering_descent,
-    smooth,
-    viterbi,
-)
+from homeostat.inference import ForwardBackward, ModelWithFilter, SequenceBatch, filtering_descent, smooth, viterbi
 from homeostat.inference._filter import masked
 from homeostat.inference.engines import Chain, Direct, Gradient, PathNaturalGradient
 from homeostat.inference.filters import SampledHistories, VariationalFilter

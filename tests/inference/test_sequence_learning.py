@@ -10,13 +10,7 @@ import optax
 import pytest
 
 from homeostat.distributions import Cubature, Delta, DiagonalGaussian, MonteCarlo
-from homeostat.inference import (
-    ModelWithFilter,
-    SequenceBatch,
-    StreamBatch,
-    filter,
-    filtering_descent,
-)
+from homeostat.inference import ModelWithFilter, SequenceBatch, StreamBatch, filter, filtering_descent
 from homeostat.inference.engines import (
     BoundLogScale,
     Data,

@@ -15,15 +15,7 @@ import numpy as np
 import pytest
 
 from homeostat.results import CheckpointError
-from homeostat.train import (
-    JsonLines,
-    load_checkpoint,
-    plain,
-    read_json_lines,
-    save_checkpoint,
-    write_json,
-    write_text,
-)
+from homeostat.train import JsonLines, load_checkpoint, plain, read_json_lines, save_checkpoint, write_json, write_text
 
 
 class Inner(NamedTuple):

@@ -188,11 +188,7 @@ class Memory(AbstractLoader):
 def stopping(path, after, reports):
     """Asks to stop after so many segments."""
     return Checkpointer(
-        path,
-        identity="me",
-        seconds=1000,
-        on_segment=reports.append,
-        stop_requested=lambda: len(reports) == after,
+        path, identity="me", seconds=1000, on_segment=reports.append, stop_requested=lambda: len(reports) == after
     )
 
 

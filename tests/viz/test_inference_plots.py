@@ -3,13 +3,7 @@
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from homeostat.viz import (
-    PathOnSurface,
-    plot_energies,
-    plot_energy_surface,
-    plot_gaps,
-    plot_reconstructions,
-)
+from homeostat.viz import PathOnSurface, plot_energies, plot_energy_surface, plot_gaps, plot_reconstructions
 
 
 def test_surface_marks_its_minimum_and_every_path():

@@ -15,12 +15,7 @@ from ._claims import (
     Claim as Claim,
     relation as relation,
 )
-from ._experiment import (
-    Experiment as Experiment,
-    Minutes as Minutes,
-    ProtocolError as ProtocolError,
-    Scale as Scale,
-)
+from ._experiment import Experiment as Experiment, Minutes as Minutes, ProtocolError as ProtocolError, Scale as Scale
 from ._terminal import AbstractBar as AbstractBar, AbstractTerminal as AbstractTerminal
 
 if TYPE_CHECKING:
@@ -46,16 +41,8 @@ if TYPE_CHECKING:
         quiet_runtime as quiet_runtime,
         version as version,
     )
-    from ._report import (
-        claim_rows as claim_rows,
-        combine_reports as combine_reports,
-        write_report as write_report,
-    )
-    from ._results import (
-        fill_tables as fill_tables,
-        markdown_table as markdown_table,
-        write_results as write_results,
-    )
+    from ._report import claim_rows as claim_rows, combine_reports as combine_reports, write_report as write_report
+    from ._results import fill_tables as fill_tables, markdown_table as markdown_table, write_results as write_results
     from ._summary import number as number, summary_rows as summary_rows
 
 _NAMES = {
@@ -75,12 +62,7 @@ _NAMES = {
     ),
     "_images": ("encode_gif", "encode_png"),
     "_interrupts": ("Interrupts",),
-    "_machine": (
-        "compilation_cache",
-        "precision",
-        "quiet_runtime",
-        "version",
-    ),
+    "_machine": ("compilation_cache", "precision", "quiet_runtime", "version"),
     "_report": ("claim_rows", "combine_reports", "write_report"),
     "_results": ("fill_tables", "markdown_table", "write_results"),
     "_summary": ("number", "summary_rows"),

@@ -12,17 +12,7 @@ from typing import Any
 
 from ._terminal import AbstractTerminal
 
-_PACKAGES = (
-    "jax",
-    "jaxlib",
-    "equinox",
-    "optax",
-    "numpyro",
-    "cuthbert",
-    "gymnasium",
-    "numpy",
-    "matplotlib",
-)
+_PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpyro", "cuthbert", "gymnasium", "numpy", "matplotlib")
 
 
 def version() -> str:

@@ -62,10 +62,7 @@ def write_results(paths: list[Path], file: Path) -> dict[str, Any]:
 def markdown_table(result: dict[str, Any]) -> str:
     """A result, merged or of one run, as a table in Markdown."""
     seeds = result["seed"] if isinstance(result["seed"], list) else [result["seed"]]
-    lines = [
-        "| claim | measured | expected | holds |",
-        "|---|---:|---:|:---:|",
-    ]
+    lines = ["| claim | measured | expected | holds |", "|---|---:|---:|:---:|"]
     for claim in result["claims"]:
         unit = f" {claim['unit']}" if claim["unit"] else ""
         error = "" if claim["stderr"] is None else f" ± {claim['stderr']:.2g}"

@@ -35,9 +35,7 @@ from ._loader import (
     InMemoryLoader as InMemoryLoader,
     StreamingLoader as StreamingLoader,
 )
-from ._loss_descent import (
-    LossDescent as LossDescent,
-)
+from ._loss_descent import LossDescent as LossDescent
 from ._record import (
     JsonLines as JsonLines,
     plain as plain,

@@ -14,13 +14,7 @@ import pytest
 import catalogue
 import references
 from homeostat.distributions import Delta, DiagonalGaussian
-from homeostat.inference import (
-    ModelWithEngine,
-    free_energy_descent,
-    infer,
-    local_gradients,
-    predictive_coding_descent,
-)
+from homeostat.inference import ModelWithEngine, free_energy_descent, infer, local_gradients, predictive_coding_descent
 from homeostat.inference.engines import Chain, ConstantGain, Direct, Gradient, PredictiveCoding
 from homeostat.models.static import (
     Bernoulli,

@@ -10,14 +10,7 @@ import optax
 import pytest
 
 from homeostat.core import AbstractMarkovModel
-from homeostat.distributions import (
-    BlockTridiagonal,
-    FullGaussian,
-    GaussianMoments,
-    Masked,
-    Parallel,
-    natural_markov,
-)
+from homeostat.distributions import BlockTridiagonal, FullGaussian, GaussianMoments, Masked, Parallel, natural_markov
 from homeostat.inference import ModelWithEngine, RauchTungStriebel, filter, smooth, smoothing_descent
 from homeostat.inference.engines import (
     Chain,
@@ -30,12 +23,7 @@ from homeostat.inference.engines import (
     StopGradient,
 )
 from homeostat.inference.filters import VariationalFilter
-from homeostat.inference.smoothers import (
-    Bidirectional,
-    DirectForm,
-    ProductForm,
-    Structured,
-)
+from homeostat.inference.smoothers import Bidirectional, DirectForm, ProductForm, Structured
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, Measurement
 from homeostat.nn import GRU, Dense
 from homeostat.objectives import Neighbours, PathEvidence, PathFreeEnergy, PathHessian, WholePaths, at_paths

@@ -35,12 +35,7 @@ from homeostat.models.sequential import (
     video_density,
     vrnn,
 )
-from homeostat.models.static import (
-    Bernoulli,
-    ConditionalGaussian,
-    LatentGaussian,
-    LearnedLevel,
-)
+from homeostat.models.static import Bernoulli, ConditionalGaussian, LatentGaussian, LearnedLevel
 from homeostat.nn import Features
 from homeostat.results import BadInputError
 from references import lstm_step

@@ -84,9 +84,7 @@ def test_displacement_coordinates_change_nothing_that_is_observed(key):
         mix @ true.initial_mean,
         factor(mix @ true.initial_scale_tril),
         LinearDynamics(
-            mix @ true.dynamics.matrix @ inverse,
-            mix @ true.dynamics.control,
-            factor(mix @ true.dynamics.scale_tril),
+            mix @ true.dynamics.matrix @ inverse, mix @ true.dynamics.control, factor(mix @ true.dynamics.scale_tril)
         ),
         true.emission_matrix @ inverse,
         true.emission_scale_tril,

@@ -10,13 +10,7 @@ import numpyro.distributions as dist
 import pytest
 
 from homeostat.distributions import Hierarchical
-from homeostat.models.static import (
-    Bernoulli,
-    LearnedLevel,
-    Multinomial,
-    Skip,
-    latent_gaussian,
-)
+from homeostat.models.static import Bernoulli, LearnedLevel, Multinomial, Skip, latent_gaussian
 from homeostat.nn import MLP, Dense, HighwayMLP
 from tolerances import ALGEBRA
 

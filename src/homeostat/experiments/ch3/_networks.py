@@ -13,9 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 from ...core import AbstractFamily
 from ...distributions import DiagonalGaussian
-from ...inference import (
-    ModelWithEngine,
-)
+from ...inference import ModelWithEngine
 from ...inference.engines import AbstractEncoding, BoundLogScale, Data, Direct, Feedback, Gated, Iterative
 from ...models.static import LatentGaussian, latent_gaussian
 from ...nn import MLP, HighwayMLP

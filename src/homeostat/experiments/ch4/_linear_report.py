@@ -6,11 +6,7 @@ import numpy as np
 
 from ... import viz
 from ...inference import filter
-from ...inference.filters import (
-    GaussianBelief,
-    Kalman,
-    VariationalFilter,
-)
+from ...inference.filters import GaussianBelief, Kalman, VariationalFilter
 from ...models.sequential import LinearGaussian
 from ...runs import RunContext
 from ...typing import Array, Float, Key

@@ -29,11 +29,7 @@ so that nothing has to be masked."""
 
 
 def sample_template(
-    template: Float[Array, "n n"],
-    similarity: Similarity,
-    *,
-    size: int,
-    extent: float,
+    template: Float[Array, "n n"], similarity: Similarity, *, size: int, extent: float
 ) -> Float[Array, "size size"]:
     """O = STN(gamma, I): the canvas on which the template is moved, bilinearly interpolated, zero outside.
 

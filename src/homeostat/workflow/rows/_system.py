@@ -7,13 +7,7 @@ import jax.random as jr
 from ...core import AbstractEngine, AbstractFamily, AbstractModel
 from ...distributions import Delta, DiagonalGaussian, MonteCarlo
 from ...inference import EnergyDescent, LastIteration, ModelWithEngine, Posterior, free_energy_descent, infer
-from ...objectives import (
-    AbstractWeighting,
-    Evidence,
-    FreeEnergy,
-    Unweighted,
-    Weighted,
-)
+from ...objectives import AbstractWeighting, Evidence, FreeEnergy, Unweighted, Weighted
 from ...results import BadInputError
 from ...typing import Array, Float, Key
 from .._checks import require

@@ -102,12 +102,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         return Outcome(numbers, {"free_energy_nats": np.asarray(scores.free_energy_nats), **arrays})
 
     def sample(
-        self,
-        number: int | None = None,
-        *,
-        key: Key,
-        horizon: int | None = None,
-        actions: np.ndarray | None = None,
+        self, number: int | None = None, *, key: Key, horizon: int | None = None, actions: np.ndarray | None = None
     ) -> Outcome:
         """Sequences drawn from the model, in the unit of the data.
 
