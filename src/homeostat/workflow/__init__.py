@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ._fit import fit as fit
     from ._fitted import AbstractFitted as AbstractFitted, Outcome as Outcome
     from ._load import fit_experiment as fit_experiment, load as load, task_from as task_from, task_of as task_of
-    from ._task import AbstractTask as AbstractTask, Selected as Selected
+    from ._options import AbstractOptions as AbstractOptions
+    from ._task import AbstractTask as AbstractTask, Selected as Selected, make_optimizer as make_optimizer
     from .rows._fitted import FittedRows as FittedRows
     from .rows._task import RowsTask as RowsTask
     from .sequences._fitted import FittedSequences as FittedSequences
@@ -28,7 +29,8 @@ _NAMES = {
     "_fit": ("fit",),
     "_fitted": ("AbstractFitted", "Outcome"),
     "_load": ("fit_experiment", "load", "task_from", "task_of"),
-    "_task": ("AbstractTask", "Selected"),
+    "_options": ("AbstractOptions",),
+    "_task": ("AbstractTask", "Selected", "make_optimizer"),
     "rows._fitted": ("FittedRows",),
     "rows._task": ("RowsTask",),
     "sequences._fitted": ("FittedSequences",),

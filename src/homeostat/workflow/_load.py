@@ -19,9 +19,16 @@ from .sequences import SequencesOptions
 from .sequences._task import SequencesTask
 
 
+TASKS: dict[str, tuple[Any, Any]] = {
+    RowsTask.name: (RowsOptions, RowsTask),
+    SequencesTask.name: (SequencesOptions, SequencesTask),
+}
+"""Options and task by name."""
+
+
 def task_from(options: RowsOptions | SequencesOptions) -> AbstractTask:
     """The task that options belong to."""
-    return RowsTask(options) if isinstance(options, RowsOptions) else SequencesTask(options)
+    return next(task for kind, task in TASKS.values() if isinstance(options, kind))(options)
 
 
 def task_of(data: str, sequence_column: str) -> str:
@@ -57,7 +64,8 @@ def fit_experiment(config: Mapping[str, Any], folder: Path) -> Experiment:
 
 
 def _task(name: str, options: Mapping[str, Any]) -> AbstractTask:
-    return task_from({"rows": RowsOptions, "sequences": SequencesOptions}[name](**options))
+    kind, task = TASKS[name]
+    return task(kind(**options))
 
 
 def load(folder: str | Path) -> Any:
