@@ -18,7 +18,6 @@ from .rows._task import RowsTask
 from .sequences import SequencesOptions
 from .sequences._task import SequencesTask
 
-
 TASKS: dict[str, tuple[Any, Any]] = {
     RowsTask.name: (RowsOptions, RowsTask),
     SequencesTask.name: (SequencesOptions, SequencesTask),
