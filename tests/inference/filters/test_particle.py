@@ -294,7 +294,7 @@ def test_predictions_without_a_mean_are_refused():
         step = step_problem(model, model.init_carry(), None, jnp.ones(1))
         proposed = BootstrapProposal().propose(step.model, step.evidence, key=jr.key(0))
         assert NoLookahead()(step.model, step.evidence, proposed) == 0.0
-        with pytest.raises(BadInputError, match=r"lookahead=NoLookahead\(\), or AtBound"):
+        with pytest.raises(BadInputError, match=r"lookahead=NoLookahead\(\), or BoundScore"):
             AuxiliaryScore()(step.model, step.evidence, proposed)
 
 
