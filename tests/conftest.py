@@ -100,7 +100,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(f"tests/slow.txt names tests that do not exist: {', '.join(sorted(listed - found))}")
 
 
-MOST_BYTES, MOST_MAPS = 1.2e9, 30_000
+MOST_BYTES, MOST_MAPS = 1.1e9, 30_000
 """Resident memory and memory maps from which compiled programs are forgotten.
 
 A program takes some ten maps, Linux allows 65,530 a process, and the compiler ends with a segmentation fault there."""
