@@ -9,7 +9,7 @@ import jax.random as jr
 from ...core import AbstractFilter, AbstractSequentialModel, AbstractSmoother, require_key
 from ...distributions import AbstractRecursion, Sequential
 from ...results import RESULTS, BadInputError
-from ...typing import Action, Array, Float, Scalar
+from ...typing import Action, Array, Float, Key, Observation, Scalar
 from .._filter import Filtered, filter
 from ..filters import AbstractGaussianFilter, GaussianBelief, Kalman
 from ..filters._joint import backward
@@ -68,7 +68,15 @@ class RauchTungStriebel(AbstractSmoother):
     recursion: AbstractRecursion = Sequential()
     joint: AbstractGaussianFilter | None = None
 
-    def smooth(self, model, observations, actions=None, *, key=None, throw=True) -> Smoothed:
+    def smooth(
+        self,
+        model: AbstractSequentialModel,
+        observations: Observation,
+        actions: Action = None,
+        *,
+        key: Key | None = None,
+        throw: bool = True,
+    ) -> Smoothed:
         """Both passes.
 
         Args:

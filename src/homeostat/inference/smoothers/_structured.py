@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ...core import AbstractEngine, AbstractMarkovModel, AbstractSmoother, require_key
+from ...core import AbstractEngine, AbstractMarkovModel, AbstractSequentialModel, AbstractSmoother, require_key
 from ...distributions import (
     AbstractRecursion,
     BlockTridiagonal,
@@ -25,7 +25,7 @@ from ...objectives import (
     within,
 )
 from ...results import BadInputError
-from ...typing import Action, Array, Float
+from ...typing import Action, Array, Float, Key, Observation
 from .._infer import Posterior, infer
 from ..engines import PathNaturalGradient
 from ..filters import GaussianBelief
@@ -87,7 +87,15 @@ class Structured(AbstractSmoother):
     expectation: AbstractPathExpectation = Neighbours()
     recursion: AbstractRecursion = Sequential()
 
-    def smooth(self, model, observations, actions=None, *, key=None, throw=True) -> SmoothedPath:
+    def smooth(
+        self,
+        model: AbstractSequentialModel,
+        observations: Observation | PathEvidence,
+        actions: Action = None,
+        *,
+        key: Key | None = None,
+        throw: bool = True,
+    ) -> SmoothedPath:
         """Run the engine on the free energy of the path.
 
         Args:
