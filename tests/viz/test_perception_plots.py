@@ -95,13 +95,15 @@ def test_comparison_writes_the_numbers_beside_the_points():
     rows = [
         ComparisonRow("one level", "direct", 84.314, 0.05, 84.14),
         ComparisonRow("one level", "iterative", 83.9, 0.04),
+        ComparisonRow("one level", "one seed", 85.0, float("nan")),
     ]
     figure = plot_comparison(rows, xlabel="nats")
     (axis,) = figure.axes
-    assert [text.get_text() for text in axis.texts] == ["84.31 ± 0.05   (84.14)", "83.90 ± 0.04"]
-    np.testing.assert_allclose([c.lines[0].get_xdata()[0] for c in axis.containers], [84.314, 83.9])
+    assert [text.get_text() for text in axis.texts] == ["84.31 ± 0.05   (84.14)", "83.90 ± 0.04", "85.00"]
+    np.testing.assert_allclose([c.lines[0].get_xdata()[0] for c in axis.containers], [84.314, 83.9, 85.0])
     figure.canvas.draw()
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["one level: direct", "one level: iterative"]
+    names = ["one level: direct", "one level: iterative", "one level: one seed"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == names
 
 
 def test_active_units_are_counted_and_sorted():

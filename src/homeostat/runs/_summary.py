@@ -1,5 +1,6 @@
 """The numbers of a fit or an evaluation, in words."""
 
+import math
 from typing import Any
 
 _WORDS = {
@@ -19,7 +20,8 @@ _ERRORS = {"elbo_nats": "elbo_stderr_nats", "log_likelihood_nats": "stderr_nats"
 def number(value: float, error: float | None = None) -> str:
     """A number for reading, with its standard error where it has one."""
     digits = 2 if abs(value) >= 10 else 4
-    return f"{value:.{digits}f}" if error is None else f"{value:.{digits}f} ± {error:.{digits}f}"
+    known = error is not None and math.isfinite(error)
+    return f"{value:.{digits}f} ± {error:.{digits}f}" if known else f"{value:.{digits}f}"
 
 
 def summary_rows(summary: dict[str, Any], unit: str = "row") -> list[tuple[str, str]]:

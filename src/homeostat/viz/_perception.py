@@ -209,10 +209,18 @@ def plot_comparison(rows: Sequence[ComparisonRow], *, xlabel: str, digits: int =
         places.append(place)
         kind = names.index(row.name)
         colour = COLOURS[kind % len(COLOURS)]
+        # One seed has no error.
+        known = np.isfinite(row.stderr)
         axis.errorbar(
-            row.value, place, xerr=2.0 * row.stderr, fmt=MARKERS[kind % len(MARKERS)], color=colour, ms=6, capsize=3
+            row.value,
+            place,
+            xerr=2.0 * row.stderr if known else None,
+            fmt=MARKERS[kind % len(MARKERS)],
+            color=colour,
+            ms=6,
+            capsize=3,
         )
-        text = f"{row.value:.{digits}f} ± {row.stderr:.{digits}f}"
+        text = f"{row.value:.{digits}f}" + (f" ± {row.stderr:.{digits}f}" if known else "")
         if row.published is not None:
             axis.plot(row.published, place, "|", color=INK, ms=12, mew=1.5)
             text += f"   ({row.published:.{digits}f})"
