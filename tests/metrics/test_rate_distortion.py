@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from homeostat.metrics import rate_distortion
+from homeostat.metrics import information_bounds, rate_distortion
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA
 
@@ -37,6 +37,9 @@ def test_frontier_is_the_falling_convex_hull():
     points = rate_distortion(jnp.asarray(BETAS), spread(RATES), spread(DISTORTIONS))
     assert points.frontier.tolist() == [0, 1, 3]
     np.testing.assert_allclose(points.slopes, [-2.5, -0.75], atol=ALGEBRA)
+    assert points.monotone.tolist() == [True, True, True, True, False]
+    np.testing.assert_allclose(points.distortion_at(np.asarray([1.0, 4.0, 20.0])), [9.5, 5.5, 4.0], atol=ALGEBRA)
+    assert points.distortion_at(np.asarray([-1.0]))[0] == np.inf
 
 
 def test_frontier_of_random_points_supports_them_all():
@@ -47,14 +50,21 @@ def test_frontier_of_random_points_supports_them_all():
         vertices = points.frontier
         assert np.all(np.diff(points.rate_nats[vertices]) > 0) and np.all(np.diff(points.slopes) > 0)
         assert np.all(points.slopes < 0)
-        hull = points.rate_nats[vertices], points.distortion_nats[vertices]
         inside = points.rate_nats >= points.rate_nats[vertices[0]]
         assert inside.all()
-        assert np.all(points.distortion_nats >= np.interp(points.rate_nats, *hull, left=np.inf) - ALGEBRA)
+        assert np.all(points.distortion_nats >= points.distortion_at(points.rate_nats) - ALGEBRA)
         # For every weight of the rate, some vertex is best.
         for beta in (0.1, 1.0, 3.0):
             energy = points.distortion_nats + beta * points.rate_nats
             np.testing.assert_allclose(energy[vertices].min(), energy.min(), atol=ALGEBRA)
+        assert np.all(points.monotone[vertices])
+
+
+def test_information_lies_between_its_bounds():
+    points = rate_distortion(jnp.asarray(BETAS), spread(RATES), spread(DISTORTIONS))
+    found = information_bounds(points, entropy_nats=7.5)
+    np.testing.assert_allclose(found.low, [0.0, 0.5, 1.5, 3.5, 2.5], atol=ALGEBRA)
+    np.testing.assert_allclose(found.high, RATES, atol=ALGEBRA)
 
 
 def test_bad_input_is_refused():

@@ -10,6 +10,7 @@ from homeostat.viz import (
     CalibrationSummary,
     ComparisonRow,
     PathOnSurface,
+    RateDistortionSeries,
     SettingCurve,
     plot_active_units,
     plot_bound_by_setting,
@@ -18,6 +19,7 @@ from homeostat.viz import (
     plot_comparison,
     plot_energy_surface,
     plot_gradient_norms,
+    plot_rate_distortion,
     plot_reconstructions_over_iterations,
     plot_samples,
 )
@@ -104,6 +106,20 @@ def test_comparison_writes_the_numbers_beside_the_points():
     figure.canvas.draw()
     names = ["one level: direct", "one level: iterative", "one level: one seed"]
     assert [label.get_text() for label in axis.get_yticklabels()] == names
+
+
+def test_rate_distortion_draws_the_frontier_and_the_best_bound():
+    rate, distortion = np.asarray([2.0, 4.0, 6.0]), np.asarray([7.0, 6.0, 4.0])
+    series = RateDistortionSeries(
+        "models", np.asarray([2.0, 1.0, 0.5]), rate, rate * 0.1, distortion, rate * 0.1, np.asarray([0, 2])
+    )
+    figure = plot_rate_distortion([series])
+    (axis,) = figure.axes
+    lines = {line.get_label(): line.get_xydata() for line in axis.lines}
+    np.testing.assert_allclose(lines["R + D = 9.00, the best bound"].sum(axis=1), 9.0)
+    assert any(np.array_equal(line, [[2.0, 7.0], [6.0, 4.0]]) for line in lines.values())
+    assert [text.get_text() for text in axis.texts] == ["2", "1", "0.5"]
+    figure.canvas.draw()
 
 
 def test_active_units_are_counted_and_sorted():

@@ -34,7 +34,7 @@ from ._likelihood import (
     mean_with_error as mean_with_error,
     perplexity as perplexity,
 )
-from ._rate_distortion import rate_distortion as rate_distortion
+from ._rate_distortion import information_bounds as information_bounds, rate_distortion as rate_distortion
 from ._reference_optimum import Optimum as Optimum, ReferenceOptimum as ReferenceOptimum
 from ._references import (
     independent_bernoulli_nats as independent_bernoulli_nats,

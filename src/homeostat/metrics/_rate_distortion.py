@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..results import BadInputError
-from ..typing import Array, Float, Int
+from ..typing import Array, Bool, Float, Int
 
 
 class RateDistortion(NamedTuple):
@@ -47,6 +47,22 @@ class RateDistortion(NamedTuple):
     def best(self) -> int:
         """Index of the model with the highest bound."""
         return int(np.argmax(self.elbo_nats))
+
+    @property
+    def monotone(self) -> Bool[np.ndarray, " models"]:
+        """Whether no other model is at least as good in both and better in one (the Pareto set; it holds the frontier)."""
+        rate, distortion = self.rate_nats, self.distortion_nats
+        no_worse = (rate[None, :] <= rate[:, None]) & (distortion[None, :] <= distortion[:, None])
+        better = (rate[None, :] < rate[:, None]) | (distortion[None, :] < distortion[:, None])
+        return ~np.any(no_worse & better, axis=1)
+
+    def distortion_at(self, rate_nats: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+        """Least distortion at a rate, by the frontier: its lines between models, and its last value to the right.
+
+        To the left of the first model nothing is known; the value there is infinite.
+        """
+        x, y = self.rate_nats[self.frontier], self.distortion_nats[self.frontier]
+        return np.interp(np.asarray(rate_nats), x, y, left=np.inf)
 
 
 def rate_distortion(
@@ -87,6 +103,27 @@ def rate_distortion(
         frontier,
         np.diff(distortion[frontier]) / np.diff(rate[frontier]),
     )
+
+
+class InformationBounds(NamedTuple):
+    """Bounds on the information I(x; z) that codes carry about the data, in nats."""
+
+    low: Float[np.ndarray, " models"]
+    high: Float[np.ndarray, " models"]
+
+
+def information_bounds(points: RateDistortion, entropy_nats: float) -> InformationBounds:
+    """max(H - D, 0) <= I(x; z) <= R for every model.
+
+    Args:
+        points: models in the plane.
+        entropy_nats: H of the data: log N for the empirical distribution of N different rows. It is seldom known; where it is
+            only bounded from above by a number, the lower bound on the information holds for no data.
+
+    References:
+        Alemi et al., "Fixing a broken ELBO", ICML 2018, Eqs. 3 and 4.
+    """
+    return InformationBounds(np.maximum(entropy_nats - points.distortion_nats, 0.0), points.rate_nats)
 
 
 def _stderr(values: Float[np.ndarray, "models rows"]) -> Float[np.ndarray, " models"]:

@@ -58,8 +58,10 @@ from ._report import (
 )
 from ._representation import (
     CalibrationSummary as CalibrationSummary,
+    RateDistortionSeries as RateDistortionSeries,
     plot_active_units as plot_active_units,
     plot_calibration_summary as plot_calibration_summary,
+    plot_rate_distortion as plot_rate_distortion,
     plot_samples as plot_samples,
 )
 from ._sequences import (

@@ -1,4 +1,4 @@
-"""Plots of what models have learned, from plain arrays: use of latents, samples, calibration."""
+"""Plots of what models have learned, from plain arrays: rate and distortion, use of latents, samples, calibration."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,8 +7,54 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..typing import Bool, Float
+from ..typing import Bool, Float, Int
 from ._style import COLOURS, INK, panels
+
+
+class RateDistortionSeries(NamedTuple):
+    """Models in the plane of rate and distortion, in order of rising rate.
+
+    Attributes:
+        name: what they have in common.
+        betas: weight of the rate in training.
+        rate_nats: mean rate.
+        rate_stderr_nats: its standard error.
+        distortion_nats: mean distortion.
+        distortion_stderr_nats: its standard error.
+        frontier: indices of the models on the convex frontier.
+    """
+
+    name: str
+    betas: Float[np.ndarray, " models"]
+    rate_nats: Float[np.ndarray, " models"]
+    rate_stderr_nats: Float[np.ndarray, " models"]
+    distortion_nats: Float[np.ndarray, " models"]
+    distortion_stderr_nats: Float[np.ndarray, " models"]
+    frontier: Int[np.ndarray, " vertices"]
+
+
+def plot_rate_distortion(series: Sequence[RateDistortionSeries]) -> Figure:
+    """Rate against distortion with bars of two standard errors, frontiers, and the line of the best bound.
+
+    Every point of the dotted line has the bound -(R + D) of the best model; a better bound lies below it.
+    """
+    figure, (axis,) = panels(5.6, 4.4)
+    best = min(float(np.min(np.asarray(one.rate_nats) + np.asarray(one.distortion_nats))) for one in series)
+    highest = max(float(np.max(one.rate_nats)) for one in series)
+    for index, one in enumerate(series):
+        rate, distortion, colour = np.asarray(one.rate_nats), np.asarray(one.distortion_nats), COLOURS[index % 6]
+        bars = 2.0 * np.asarray(one.distortion_stderr_nats), 2.0 * np.asarray(one.rate_stderr_nats)
+        axis.errorbar(rate, distortion, *bars, fmt="o", color=colour, ms=5, capsize=2, label=one.name)
+        axis.plot(rate[one.frontier], distortion[one.frontier], color=colour, lw=1.3)
+        for x, y, beta in zip(rate, distortion, np.asarray(one.betas), strict=True):
+            axis.annotate(f"{beta:g}", (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8, color=colour)
+    limits = axis.get_ylim()
+    ends = np.asarray([-0.02 * highest, 1.08 * highest])
+    axis.plot(ends, best - ends, ":", color=INK, lw=1.2, label=f"R + D = {best:.2f}, the best bound")
+    axis.set(xlim=ends, ylim=limits, xlabel="rate R, nats", ylabel="distortion D, nats")
+    axis.plot([], [], " ", label="numbers: beta")
+    axis.legend(frameon=False, fontsize=8)
+    return figure
 
 
 def plot_active_units(
