@@ -48,7 +48,7 @@ def test_inference_reaches_the_best_policy_and_starts_where_it_is_told(key):
     family, previous = agent.family, state
     np.testing.assert_array_equal(FromPrevious()(family, previous, key=key).loc, previous.loc)
     np.testing.assert_array_equal(FromInitial()(family, previous, key=key).loc, family.init().loc)
-    drawn = jax.vmap(lambda k: FromNoise(0.5)(family, previous, key=k).loc)(jr.split(key, 400))
+    drawn = eqx.filter_jit(jax.vmap(lambda k: FromNoise(0.5)(family, previous, key=k).loc))(jr.split(key, 400))
     np.testing.assert_allclose(np.std(drawn), 0.5, atol=MONTE_CARLO_STANDARD_ERRORS * 0.5 / np.sqrt(1600))
 
 

@@ -1,5 +1,6 @@
 """Families beyond their laws: bounds, supports, floors, and the messages of bad input."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -56,7 +57,7 @@ def test_squashed_gaussian_density_by_quadrature(low, high):
     # Midpoints, because the density vanishes at the ends.
     count = 20_000
     grid = low + (high - low) * (jnp.arange(count) + 0.5) / count
-    density = jnp.exp(jax.vmap(q.log_prob)(grid[:, None]))
+    density = jnp.exp(eqx.filter_jit(jax.vmap(q.log_prob))(grid[:, None]))
     np.testing.assert_allclose(jnp.mean(density) * (high - low), 1.0, rtol=FINITE_DIFFERENCES)
     # By hand: y = atanh(2 (x - low) / (high - low) - 1), p(x) = N(y) dy/dx.
     unit = 2.0 * (np.asarray(grid) - low) / (high - low) - 1.0
@@ -68,13 +69,15 @@ def test_squashed_gaussian_has_an_interval_for_each_variable(key):
     low, high = np.array([-2.0, 0.0]), np.array([1.0, 10.0])
     family = SquashedGaussian(2, low=low, high=high)
     params = DiagonalGaussianParams(jnp.array([0.3, -0.7]), jnp.array([-0.5, 0.2]))
-    samples = jax.vmap(family(params).sample)(jr.split(key, 64))
+    samples = eqx.filter_jit(jax.vmap(family(params).sample))(jr.split(key, 64))
     # p(x) = prod_i N(y_i) dy_i/dx_i with y_i = atanh(2 (x_i - low_i) / (high_i - low_i) - 1).
     unit = 2.0 * (np.asarray(samples) - low) / (high - low) - 1.0
     scale = np.exp(np.asarray(params.log_scale))
     log_normal = scipy.stats.norm(np.asarray(params.loc), scale).logpdf(np.arctanh(unit))
     expected = np.sum(log_normal + np.log(2.0 / (high - low) / (1.0 - unit**2)), axis=1)
-    np.testing.assert_allclose(jax.vmap(family(params).log_prob)(samples), expected, rtol=ALGEBRA, atol=ALGEBRA)
+    np.testing.assert_allclose(
+        eqx.filter_jit(jax.vmap(family(params).log_prob))(samples), expected, rtol=ALGEBRA, atol=ALGEBRA
+    )
     fitted = family.fit(samples, jnp.full(64, 1.0 / 64))
     np.testing.assert_allclose(fitted.loc, np.arctanh(unit).mean(0), atol=ALGEBRA)
     np.testing.assert_allclose(jnp.exp(fitted.log_scale), np.arctanh(unit).std(0), atol=ALGEBRA)
@@ -83,9 +86,9 @@ def test_squashed_gaussian_has_an_interval_for_each_variable(key):
 def test_squashed_gaussian_stays_finite_at_its_edges(key):
     family = SquashedGaussian(1, low=-2.0, high=2.0)
     wide = DiagonalGaussianParams(jnp.zeros(1), jnp.array([5.0]))  # Nearly every sample saturates.
-    samples = jax.vmap(family(wide).sample)(jr.split(key, 256))
+    samples = eqx.filter_jit(jax.vmap(family(wide).sample))(jr.split(key, 256))
     assert float(jnp.max(jnp.abs(samples))) <= 2.0
-    assert bool(jnp.all(jnp.isfinite(jax.vmap(family(wide).log_prob)(samples))))
+    assert bool(jnp.all(jnp.isfinite(eqx.filter_jit(jax.vmap(family(wide).log_prob))(samples))))
     edges = family.fit(jnp.array([[-2.0], [2.0]]), jnp.array([0.5, 0.5]))
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in edges)
 

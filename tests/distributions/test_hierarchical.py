@@ -1,5 +1,6 @@
 """Distributions of several levels: factorisation, conditional divergences, and posteriors that reuse the prior."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -46,8 +47,12 @@ def joint_covariance():
 def test_the_joint_density_is_that_of_the_dense_gaussian(linear_prior, key):
     dense = dist.MultivariateNormal(jnp.zeros(3), joint_covariance())
     points = jr.normal(key, (5, 3))
-    np.testing.assert_allclose(jax.vmap(linear_prior.log_prob)(points), jax.vmap(dense.log_prob)(points), rtol=ALGEBRA)
-    samples = jax.vmap(linear_prior.sample)(jr.split(key, 20_000))
+    np.testing.assert_allclose(
+        eqx.filter_jit(jax.vmap(linear_prior.log_prob))(points),
+        eqx.filter_jit(jax.vmap(dense.log_prob))(points),
+        rtol=ALGEBRA,
+    )
+    samples = eqx.filter_jit(jax.vmap(linear_prior.sample))(jr.split(key, 20_000))
     error = MONTE_CARLO_STANDARD_ERRORS * 2.0 / np.sqrt(20_000)
     np.testing.assert_allclose(jnp.cov(samples.T), joint_covariance(), atol=error)
 
@@ -78,9 +83,9 @@ def test_level_divergences_average_to_the_divergence(linear_prior, kind, key):
     params = DiagonalGaussianParams(jnp.array([0.2, -0.3, 0.5]), jnp.array([-0.5, -0.2, -0.8]))
     q = DiagonalGaussian(3)(params) if kind == "mean field" else Ladder(linear_prior.levels)(params)
     keys = jr.split(key, 20_000)
-    samples = jax.vmap(q.sample)(keys)
-    divergences = jnp.sum(jax.vmap(lambda z: level_divergences(q, linear_prior, z))(samples), axis=1)
-    log_ratio = jax.vmap(lambda z: q.log_prob(z) - linear_prior.log_prob(z))(samples)
+    samples = eqx.filter_jit(jax.vmap(q.sample))(keys)
+    divergences = jnp.sum(eqx.filter_jit(jax.vmap(lambda z: level_divergences(q, linear_prior, z)))(samples), axis=1)
+    log_ratio = eqx.filter_jit(jax.vmap(lambda z: q.log_prob(z) - linear_prior.log_prob(z)))(samples)
     difference = divergences - log_ratio
     assert abs(jnp.mean(difference)) < MONTE_CARLO_STANDARD_ERRORS * jnp.std(difference) / np.sqrt(20_000)
     assert jnp.std(divergences) < jnp.std(log_ratio)
@@ -111,7 +116,11 @@ def test_a_ladder_with_the_likelihood_as_message_is_the_exact_posterior_of_a_lin
     q = Ladder(linear_prior.levels)(params)
     exact = dist.MultivariateNormal(mean, covariance)
     points = jr.normal(jr.key(1), (6, 3))
-    np.testing.assert_allclose(jax.vmap(q.log_prob)(points), jax.vmap(exact.log_prob)(points), rtol=1e3 * ALGEBRA)
+    np.testing.assert_allclose(
+        eqx.filter_jit(jax.vmap(q.log_prob))(points),
+        eqx.filter_jit(jax.vmap(exact.log_prob))(points),
+        rtol=1e3 * ALGEBRA,
+    )
 
 
 def test_misuse_is_refused(linear_prior):

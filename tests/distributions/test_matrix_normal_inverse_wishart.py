@@ -1,5 +1,6 @@
 """Bayesian linear regression against dense formulas, quadrature and Monte Carlo."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -104,7 +105,7 @@ def test_the_predictive_integrates_to_one(prior, data):
     points = (
         jnp.stack(jnp.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2) * spread[None, :] + centre[None, :]
     )
-    density = jnp.exp(jax.vmap(predictive.log_prob)(points)).reshape(line.size, line.size)
+    density = jnp.exp(eqx.filter_jit(jax.vmap(predictive.log_prob))(points)).reshape(line.size, line.size)
     assert jnp.abs(weight @ density @ weight * jnp.prod(spread) - 1.0) < FINITE_DIFFERENCES
 
 
@@ -116,7 +117,7 @@ def test_the_predictive_is_scipys_student(prior):
 
 
 def _samples(belief, key, count):
-    return jax.vmap(lambda k: belief.sample(key=k))(jr.split(key, count))
+    return eqx.filter_jit(jax.vmap(lambda k: belief.sample(key=k)))(jr.split(key, count))
 
 
 def _within(draws, expected):
@@ -150,7 +151,7 @@ def test_the_information_gain_agrees_with_monte_carlo(prior, key, size):
         target = likelihood.sample(k)
         return likelihood.log_prob(target) - prior.predictive(regressors).log_prob(target)
 
-    values = jax.vmap(one)(draws.coefficients, draws.scale_tril, jr.split(jr.key(7), 20_000))
+    values = eqx.filter_jit(jax.vmap(one))(draws.coefficients, draws.scale_tril, jr.split(jr.key(7), 20_000))
     assert _within(values, prior.information_gain(regressors))
 
 
@@ -159,7 +160,7 @@ def test_information_gain_falls_with_data_and_grows_with_novelty(prior, data, ke
     posterior = prior.update_batch(*data)
     assert 0.0 < posterior.information_gain(regressors) < prior.information_gain(regressors)
     assert posterior.information_gain(3.0 * regressors) > posterior.information_gain(regressors)
-    gradient = jax.grad(posterior.information_gain)(regressors)
+    gradient = eqx.filter_jit(eqx.filter_grad(posterior.information_gain))(regressors)
     assert jnp.all(jnp.isfinite(gradient)) and gradient @ regressors > 0.0
 
 

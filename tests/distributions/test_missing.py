@@ -1,5 +1,6 @@
 """Densities of what was observed, and draws of what was not, against closed forms."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -40,7 +41,7 @@ def test_missing_entries_of_a_gaussian_are_drawn_given_the_others(gaussian, valu
     mean = MEAN[1] + gain @ np.asarray(value - MEAN)[SEEN]
     variance = covariance[1, 1] - gain @ covariance[SEEN, 1]
     number = 4_000
-    draws = jax.vmap(lambda k: complete(gaussian, *known_entries(value), key=k))(jr.split(key, number))
+    draws = eqx.filter_jit(jax.vmap(lambda k: complete(gaussian, *known_entries(value), key=k)))(jr.split(key, number))
     assert jnp.all(draws[:, SEEN] == value[None, SEEN])
     assert jnp.abs(jnp.mean(draws[:, 1]) - mean) < MONTE_CARLO_STANDARD_ERRORS * (variance / number) ** 0.5
     ratio = jnp.mean((draws[:, 1] - mean) ** 2) / variance
@@ -63,7 +64,7 @@ def test_independent_entries_are_left_out_with_finite_gradients(name, key):
     drawn = jnp.asarray(build(MEAN).sample(key), float)
     value, observed = known_entries(drawn.at[1].set(jnp.nan))
     expected = jnp.sum(build(MEAN).base_dist.log_prob(drawn)[SEEN])
-    found, gradient = jax.value_and_grad(lambda p: partial_log_prob(build(p), value, observed))(MEAN)
+    found, gradient = eqx.filter_jit(jax.value_and_grad(lambda p: partial_log_prob(build(p), value, observed)))(MEAN)
     assert jnp.abs(found - expected) < ALGEBRA
     assert jnp.all(jnp.isfinite(gradient))
     assert gradient[1] == 0.0

@@ -1,5 +1,6 @@
 """Antialiased images against areas by counting, and their gradients against finite differences."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,7 +46,7 @@ def test_gradients_agree_with_finite_differences(pose):
         return jnp.sum(weights * Antialiased(edge_width=2.0).image(shape, *parameters))
 
     point = jnp.asarray(pose[1:])
-    gradient = jax.grad(score)(point)
+    gradient = eqx.filter_jit(jax.grad(score))(point)
     assert jnp.all(jnp.isfinite(gradient))
     # Slopes differ between cells of the distance table, so the step has to stay within one.
     step = 1e-5
@@ -89,8 +90,11 @@ def test_gradients_are_finite_everywhere(shape):
         return jnp.sum(image * jnp.arange(64.0)[:, None])
 
     for scale in (0.5, 1.0):
-        slopes = jax.vmap(
-            jax.vmap(jax.grad(total, argnums=(0, 1, 2, 3)), in_axes=(None, None, 0, 0)), in_axes=(None, 0, None, None)
+        slopes = eqx.filter_jit(
+            jax.vmap(
+                jax.vmap(jax.grad(total, argnums=(0, 1, 2, 3)), in_axes=(None, None, 0, 0)),
+                in_axes=(None, 0, None, None),
+            )
         )(jnp.asarray(scale), angles, places, places[::-1])
         assert all(bool(jnp.all(jnp.isfinite(slope))) for slope in slopes)
 

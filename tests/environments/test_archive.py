@@ -127,7 +127,7 @@ def test_archive_images_are_drawn_in_place_of_the_renderer(packed):
     # As an argument: closed over, the 377 MB would become a constant of the program.
     seen = eqx.filter_jit(lambda world, latents: jax.vmap(world.render)(latents))(world, latents)
     assert seen.sum() > 0
-    np.testing.assert_array_equal(seen, jax.vmap(own.render)(latents))
+    np.testing.assert_array_equal(seen, eqx.filter_jit(eqx.filter_vmap(own.render))(latents))
     shape, scale, orientation, x, y = np.asarray(latents).T
     index = (((shape * 6 + scale) * 40 + orientation) * 32 + x) * 32 + y
     np.testing.assert_array_equal(np.unpackbits(packed[index], axis=1).reshape(3, 64, 64), seen)

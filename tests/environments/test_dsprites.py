@@ -1,5 +1,6 @@
 """The world of one sprite: laws, starts, goals and what is said about wrong input."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -49,7 +50,7 @@ def test_laws(name, key):
 
 def test_shape_never_changes_and_latents_stay_on_the_lattice(key):
     world = DSprites()
-    states = jax.vmap(lambda k: world.initial(key=k))(jr.split(key, 300))
+    states = eqx.filter_jit(jax.vmap(lambda k: world.initial(key=k)))(jr.split(key, 300))
     walk = jax.jit(lambda state, action: jax.vmap(lambda s, a: world.transition(s, a, key=key))(state, action))
     for step in range(20):
         actions = jr.randint(jr.fold_in(key, step), (300, 4), -1, 2)
@@ -64,7 +65,7 @@ def test_shape_never_changes_and_latents_stay_on_the_lattice(key):
 def test_uniform_starts_cover_every_class_evenly(key):
     count = 12_000
     world = DSprites()
-    starts = np.asarray(jax.vmap(lambda k: world.initial(key=k).latents)(jr.split(key, count)))
+    starts = np.asarray(eqx.filter_jit(jax.vmap(lambda k: world.initial(key=k).latents))(jr.split(key, count)))
     for factor, classes in enumerate(world.grid.num_classes):
         share = np.bincount(starts[:, factor], minlength=classes) / count
         assert len(share) == classes
@@ -108,7 +109,7 @@ def test_latent_preference_is_a_log_probability(key):
     )
     np.testing.assert_allclose(world.reward(state, jnp.zeros(4, int), state), expected, rtol=FLOAT32)
     assert not bool(world.terminal(state))
-    draws = jax.vmap(lambda k: preference.draw(world.grid, on_lattice=True, key=k))(jr.split(key, 4000))
+    draws = eqx.filter_jit(jax.vmap(lambda k: preference.draw(world.grid, on_lattice=True, key=k)))(jr.split(key, 4000))
     share = np.mean(np.asarray(draws)[:, 1] == 5)
     wanted = np.exp(5) / np.exp(np.arange(6.0)).sum()
     assert abs(share - wanted) < MONTE_CARLO_STANDARD_ERRORS * np.sqrt(wanted * (1 - wanted) / 4000)

@@ -2,6 +2,7 @@
 
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -84,7 +85,7 @@ def test_orientation_distance_is_the_shortest_way_round(shape, orientations):
                     ring.append(neighbour)
         latents = jnp.asarray([[shape, 0, k, 0, 0] for k in range(orientations)])
         target = jnp.asarray([shape, 0, goal, 0, 0])
-        differences = jax.vmap(lambda a, target=target: grid.differences(a, target))(latents)
+        differences = eqx.filter_jit(jax.vmap(lambda a, target=target: grid.differences(a, target)))(latents)
         np.testing.assert_array_equal(differences[:, 1], [reached[k] for k in range(orientations)])
 
 
@@ -117,7 +118,7 @@ def test_continuous_motion_is_linear_with_the_given_noise(key):
     motion = ContinuousMotion(gain, noise)
     start, action = jnp.asarray([1, 2.5, 20.0, 15.0, 15.0]), jnp.asarray([0.3, -0.2, 0.5, -1.0])
     keys = jr.split(key, 20_000)
-    after = jax.vmap(lambda k: moved(motion, start, action, SpriteGrid(), k)[0])(keys)
+    after = eqx.filter_jit(jax.vmap(lambda k: moved(motion, start, action, SpriteGrid(), k)[0]))(keys)
     assert jnp.all(after[:, 0] == 1)
     errors = np.asarray(after)[:, 1:] - np.asarray(start)[1:] - gain @ np.asarray(action)
     covariance = noise @ noise.T

@@ -3,6 +3,7 @@
 import zlib
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,7 +96,7 @@ def test_single_precision_draws_the_same_lattice():
     draw = jax.vmap(DSprites().render)
     double = draw(latents)
     with jax.enable_x64(False):
-        single = jax.vmap(DSprites().render)(jnp.asarray(np.asarray(latents)))
+        single = eqx.filter_jit(eqx.filter_vmap(DSprites().render))(jnp.asarray(np.asarray(latents)))
     np.testing.assert_array_equal(np.asarray(single), np.asarray(double))
 
 

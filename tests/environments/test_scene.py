@@ -1,5 +1,6 @@
 """Scenes of several sprites: laws, occlusion, colours, and goals of all sprites together."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -48,7 +49,7 @@ def test_the_nearest_sprite_hides_the_others(key):
 
 def test_depths_and_colours_are_drawn_and_stay(key):
     scene = SpriteScene(3)
-    states = jax.vmap(lambda k: scene.initial(key=k))(jr.split(key, 400))
+    states = eqx.filter_jit(jax.vmap(lambda k: scene.initial(key=k)))(jr.split(key, 400))
     orders = {tuple(order) for order in np.asarray(states.order)}
     assert len(orders) == 6
     known = np.asarray(RAINBOW, np.float32)

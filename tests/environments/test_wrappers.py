@@ -1,5 +1,6 @@
 """Partial observation: what is hidden is hidden, what is seen is unchanged."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -119,7 +120,7 @@ def test_pixel_noise_has_its_moments_and_bounds(key):
     inner = DSprites()
     world = PixelNoise(inner, 0.2)
     state = inner.initial(key=key)
-    seen = jax.vmap(lambda k: world.observation(state, key=k))(jr.split(key, 200))
+    seen = eqx.filter_jit(jax.vmap(lambda k: world.observation(state, key=k)))(jr.split(key, 200))
     noise = np.asarray(seen - inner.picture(state)[None]).ravel()
     count = noise.size
     assert abs(noise.mean()) < MONTE_CARLO_STANDARD_ERRORS * 0.2 / np.sqrt(count)

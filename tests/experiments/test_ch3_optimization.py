@@ -66,14 +66,16 @@ def test_the_optimum_of_a_linear_model_is_its_posterior_mean(linear):
     expected = mode(linear, rows)
     found, height = best_points(linear, rows, jnp.zeros((3, 1, 2)), grid, num_steps=4)
     np.testing.assert_allclose(found, expected, rtol=AUTODIFF, atol=AUTODIFF)
-    joint = jax.vmap(lambda z, x: linear.initial().log_prob(z) + linear.emission(z).log_prob(x))(expected, rows)
+    joint = eqx.filter_jit(jax.vmap(lambda z, x: linear.initial().log_prob(z) + linear.emission(z).log_prob(x)))(
+        expected, rows
+    )
     np.testing.assert_allclose(height, joint, rtol=ALGEBRA)
     # One Newton step from anywhere lands there, because the surface is quadratic.
     one_step, _ = climb(linear, rows, jnp.full((3, 1, 2), -3.0), num_steps=1)
     np.testing.assert_allclose(one_step, expected, rtol=AUTODIFF, atol=AUTODIFF)
     surface = bound_on_grid(linear, rows, grid)
     at = jnp.asarray(grid.points[13])
-    joint = jax.vmap(lambda x: linear.initial().log_prob(at) + linear.emission(at).log_prob(x))(rows)
+    joint = eqx.filter_jit(jax.vmap(lambda x: linear.initial().log_prob(at) + linear.emission(at).log_prob(x)))(rows)
     np.testing.assert_allclose(surface[:, 13], joint, rtol=ALGEBRA)
     assert grid.points[1, 0] > grid.points[0, 0]
     assert grid.points[1, 1] == grid.points[0, 1]
@@ -103,7 +105,9 @@ def test_a_race_takes_the_step_size_that_ends_highest(linear, key):
     assert found.bounds.shape == (4, 61)
     assert float(found.seconds) > 0.0
     family = DiagonalGaussian(2)
-    start = -jax.vmap(lambda x: FreeEnergy(linear, Cubature())(family(family.init()), Evidence(x), key=key))(rows)
+    start = -eqx.filter_jit(
+        jax.vmap(lambda x: FreeEnergy(linear, Cubature())(family(family.init()), Evidence(x), key=key))
+    )(rows)
     # Exact at the start by cubature; measured with samples.
     np.testing.assert_allclose(found.bounds[:, 0].mean(), start.mean(), rtol=0.2)
     assert jnp.all(found.bounds[:, -1] > found.bounds[:, 0])
@@ -158,7 +162,7 @@ def test_krishnan_teaches_the_encoder_by_its_own_estimate_and_the_model_by_the_r
 
         return jnp.mean(jax.vmap(one)(engine[:, -1], batch))
 
-    expected = eqx.filter_grad(mean_energy)(semi.model)
+    expected = eqx.filter_jit(eqx.filter_grad(mean_energy))(semi.model)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=AUTODIFF, atol=AUTODIFF), by_krishnan.model, expected
     )

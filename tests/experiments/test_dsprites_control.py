@@ -3,6 +3,7 @@
 import itertools
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -42,8 +43,8 @@ def test_exploration_stays_inside_the_lattice():
     for scale, x in itertools.product((0, 1, 5), (0, 31)):
         latents = jnp.array([0.0, scale, 7.0, x, 15.0])
         belief = GaussianBelief(SpriteCoordinates().inverse(similarity_of(latents)), jnp.eye(4))
-        actions = jax.vmap(
-            lambda k, b=belief: explore.act(PlanningContext(model, searching.EXACT, b), None, key=k)[0].action
+        actions = eqx.filter_jit(
+            jax.vmap(lambda k, b=belief: explore.act(PlanningContext(model, searching.EXACT, b), None, key=k)[0].action)
         )(jr.split(jr.key(scale), 64))
         after = np.asarray(latents)[None, 1:] + np.asarray(actions)
         assert after[:, 0].min() >= 0 and after[:, 0].max() <= 5
@@ -72,9 +73,11 @@ def settings():
     environment, coordinates = DSprites(), SpriteCoordinates()
     latents = jnp.array([[0, 2, 39, 10, 12], [2, 4, 5, 20, 9]], jnp.int32)
     goals = jnp.array([[0, 4, 2, 13, 12], [2, 1, 2, 18, 13]], jnp.int32)
-    state = jax.vmap(lambda start, goal: environment.initial_at(start, goal, key=jr.key(0)))(latents, goals)
-    locs = jax.vmap(lambda row: coordinates.inverse(similarity_of(row)))(latents)
-    goal_locs = jax.vmap(lambda row: coordinates.inverse(similarity_of(row)))(goals)
+    state = eqx.filter_jit(jax.vmap(lambda start, goal: environment.initial_at(start, goal, key=jr.key(0))))(
+        latents, goals
+    )
+    locs = eqx.filter_jit(jax.vmap(lambda row: coordinates.inverse(similarity_of(row))))(latents)
+    goal_locs = eqx.filter_jit(jax.vmap(lambda row: coordinates.inverse(similarity_of(row))))(goals)
     return reaching.PerceivedTask(state, latents[:, 0], locs, goal_locs)
 
 

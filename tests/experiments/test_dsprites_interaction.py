@@ -1,5 +1,6 @@
 """Exploration from images: what is tracked is as accurate as it says, and nothing is clipped."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -34,8 +35,8 @@ def test_tracking_errors_are_what_the_factors_say(key):
     )
     assert len(ticks) == LENGTH
     assert data.actions.shape == (SEQUENCES, LENGTH - 1, 4)
-    classes = jax.vmap(jax.vmap(lambda z: in_classes(SpriteCoordinates(), z)))(data.values)
-    error = jax.vmap(class_errors)(classes, data.latents)
+    classes = eqx.filter_jit(jax.vmap(jax.vmap(lambda z: in_classes(SpriteCoordinates(), z))))(data.values)
+    error = eqx.filter_jit(jax.vmap(class_errors))(classes, data.latents)
     assert jnp.abs(error).max() < 0.5
     whitened = jnp.linalg.solve(data.scale_trils, (error * jnp.asarray(CLASS_STEP)[None, None, :])[..., None])
     count = SEQUENCES * LENGTH * 4
@@ -54,7 +55,7 @@ def test_explorations_turn_inwards(key):
         for k in jr.split(key, 20):
             assert jnp.all(exploration(low, still, key=k)[inwards] >= 0)
             assert jnp.all(exploration(high, still, key=k)[inwards] <= 0)
-    draws = jax.vmap(lambda k: Spring()(low, still, key=k))(jr.split(key, 2_000))
+    draws = eqx.filter_jit(jax.vmap(lambda k: Spring()(low, still, key=k)))(jr.split(key, 2_000))
     assert jnp.all(jnp.mean(draws, axis=0)[inwards] > 0.5)
     assert jnp.abs(jnp.mean(draws, axis=0)[1]) < MONTE_CARLO_STANDARD_ERRORS * 3.0**-0.5 / 2_000**0.5
     assert jnp.abs(draws).max() <= 1.0

@@ -111,11 +111,11 @@ def test_perception_decodes_shape_and_pose(key):
     found = eqx.filter_jit(
         lambda images: jax.vmap(lambda image, k: perception(image, key=k))(images, jr.split(key, len(images)))
     )(sprites.render(latents))
-    shapes = jax.vmap(lambda posterior: posterior.best_hypothesis)(found)
+    shapes = eqx.filter_jit(jax.vmap(lambda posterior: posterior.best_hypothesis))(found)
     np.testing.assert_array_equal(shapes, latents[:, 0])
     coordinates = SpriteCoordinates()
-    locs = jax.vmap(lambda posterior: posterior.best_params.loc)(found)
-    errors = jax.vmap(lambda z, truth: sprites.decoding_errors(coordinates(z), truth))(locs, latents)
+    locs = eqx.filter_jit(jax.vmap(lambda posterior: posterior.best_params.loc))(found)
+    errors = eqx.filter_jit(jax.vmap(lambda z, truth: sprites.decoding_errors(coordinates(z), truth)))(locs, latents)
     assert bool(jnp.all(sprites.within_tolerance(errors)))
     np.testing.assert_allclose(jnp.sum(jnp.exp(found.log_weights), axis=1), 1.0, atol=tolerances.ALGEBRA)
 
@@ -189,7 +189,7 @@ def test_iterative_training_and_comparison_run_on_all_shapes(key, models):
     ]
     assert max(changes) > 0 and np.isfinite(changes).all()
 
-    images = jax.vmap(lambda row: sprites.render(sprites.latents_at(row)))(train[:, :2])
+    images = eqx.filter_jit(jax.vmap(lambda row: sprites.render(sprites.latents_at(row))))(train[:, :2])
     starts = training.feedforward_starts(perception, images)
     settings = {"num_steps": 8, "chunk": 1, "key": key}
     runs = engines.run_engine(models, images, starts, engines.natural(0.7, 0.1), **settings)

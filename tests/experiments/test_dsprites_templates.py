@@ -1,5 +1,6 @@
 """Helpers of the template and calibration experiments."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,7 @@ def images():
 def test_recentred_images_have_their_centroid_in_the_middle_and_a_common_size():
     pictures = images()
     average = jnp.mean(jnp.sum(pictures, axis=(1, 2)))
-    frames = jax.vmap(lambda image: recentred(image, average, 32))(pictures)
+    frames = eqx.filter_jit(jax.vmap(lambda image: recentred(image, average, 32)))(pictures)
     masses = jnp.sum(frames, axis=(1, 2))
     # Mass is area, so that equal sizes mean equal masses, up to the steps of a binary picture.
     np.testing.assert_allclose(masses[0], masses[1], rtol=0.05)
@@ -35,7 +36,7 @@ def test_recentred_images_have_their_centroid_in_the_middle_and_a_common_size():
 def test_ring_of_poses_goes_around_at_the_blob():
     image = images()[1]
     ring = ring_of_poses(image, jnp.sum(image), SpriteCoordinates(), 8)
-    poses = jax.vmap(SpriteCoordinates())(ring)
+    poses = eqx.filter_jit(eqx.filter_vmap(SpriteCoordinates()))(ring)
     truth = similarity_of(LATENTS[1])
     assert np.all(np.abs(poses.x - truth.x) < 1.0) and np.all(np.abs(poses.y - truth.y) < 1.0)
     np.testing.assert_allclose(np.diff(poses.angle), 2 * np.pi / 8, atol=ALGEBRA)
@@ -81,7 +82,9 @@ def test_scenes_show_the_nearest_object_whole(key):
     for index, order in enumerate(depth_orders()):
         np.testing.assert_array_equal(model_at(models, index).order, order)
     model = model_at(models, 0)
-    z = jax.vmap(model.coordinates.inverse)(jax.vmap(similarity_of)(scene.latents)).ravel()
+    z = eqx.filter_jit(eqx.filter_vmap(model.coordinates.inverse))(
+        eqx.filter_jit(jax.vmap(similarity_of))(scene.latents)
+    ).ravel()
     picture = model.image(z)
     best = min(float(jnp.mean((model_at(models, k).image(z) - scene.image) ** 2)) for k in range(6))
     assert picture.shape == (64, 64, 3) and best < 0.01

@@ -100,9 +100,9 @@ def test_fit_finds_more_than_the_gaussian(key):
     noise = jr.normal(key, (1000, 2))
     bent = jnp.stack([noise[:, 0], 0.3 * noise[:, 1] + noise[:, 0] ** 2], axis=1)
     weights, gaussian = jnp.full(1000, 1e-3), FullGaussian(2)
-    by_gaussian = jnp.mean(jax.vmap(gaussian(gaussian.fit(bent, weights)).log_prob)(bent))
+    by_gaussian = jnp.mean(eqx.filter_jit(jax.vmap(gaussian(gaussian.fit(bent, weights)).log_prob))(bent))
     family = NormalizingFlow(2, width=16, key=key)
-    by_flow = jnp.mean(jax.vmap(family(family.fit(bent, weights)).log_prob)(bent))
+    by_flow = jnp.mean(eqx.filter_jit(jax.vmap(family(family.fit(bent, weights)).log_prob))(bent))
     # The entropy of the truth is 0.85 nats below that of its Gaussian.
     assert by_flow > by_gaussian + 0.5
     shared = conditional(key)
@@ -132,7 +132,7 @@ def test_a_curved_posterior_is_found_where_a_gaussian_falls_short(key):
     observation, judge = jnp.ones(1), FreeEnergy(Banana(), MonteCarlo(4000))
     grid = jnp.linspace(-6.0, 8.0, 801)
     points = jnp.stack(jnp.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
-    energies = jax.vmap(lambda z: judge.pointwise(z, Evidence(observation), key=key))(points)
+    energies = eqx.filter_jit(jax.vmap(lambda z: judge.pointwise(z, Evidence(observation), key=key)))(points)
     exact = -jax.nn.logsumexp(-energies) - 2.0 * jnp.log(grid[1] - grid[0])
 
     def bound(family):
@@ -153,10 +153,10 @@ def test_shared_weights_are_learned_through_the_family(key):
     def energy(flow, params):
         return objective(flow(params), Evidence(jnp.ones(1)), key=key)
 
-    in_weights = ravel_pytree(eqx.filter_grad(energy)(family, params))[0]
+    in_weights = ravel_pytree(eqx.filter_jit(eqx.filter_grad(energy))(family, params))[0]
     assert np.all(np.isfinite(in_weights))
     assert np.mean(np.asarray(in_weights) != 0.0) > 0.5
-    assert np.all(np.asarray(jax.grad(energy, 1)(family, params).context) != 0.0)
+    assert np.all(np.asarray(eqx.filter_jit(jax.grad(energy, 1))(family, params).context) != 0.0)
     other = params._replace(context=-params.context)
     assert family(params).log_prob(jnp.ones(2)) != family(other).log_prob(jnp.ones(2))
 
@@ -182,9 +182,9 @@ def test_another_transformer(key):
 
 def test_distributions_pass_through_transformations(key):
     family, keys = NormalizingFlow(2, num_layers=2, width=4, key=key), jr.split(key, 3)
-    params = jax.vmap(lambda k: moved(family.init(), k))(keys)
+    params = eqx.filter_jit(jax.vmap(lambda k: moved(family.init(), k)))(keys)
     many = jax.jit(jax.vmap(family))(params)
-    values = jax.vmap(lambda q, k: q.sample(k))(many, keys)
+    values = eqx.filter_jit(jax.vmap(lambda q, k: q.sample(k)))(many, keys)
     mapped = jax.jit(jax.vmap(lambda q, x: q.log_prob(x)))(many, values)
     alone = jax.jit(lambda w, x: family(FlowParams(w)).log_prob(x))
     looped = [alone(w, x) for w, x in zip(params.weights, values, strict=True)]

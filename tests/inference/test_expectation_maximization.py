@@ -1,5 +1,6 @@
 """Learning dynamics: EM is exact and monotone, recovers systems, and feeds the Bayesian regression."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -45,7 +46,9 @@ def _start() -> LinearGaussian:
 def _sequences(model, key, sequences=SEQUENCES, time=TIME):
     action_key, sample_key = jr.split(key)
     actions = jr.normal(action_key, (sequences, time - 1, model.dynamics.action_dim))
-    trajectories = jax.vmap(lambda u, k: model.sample(u, key=k))(actions, jr.split(sample_key, sequences))
+    trajectories = eqx.filter_jit(jax.vmap(lambda u, k: model.sample(u, key=k)))(
+        actions, jr.split(sample_key, sequences)
+    )
     return trajectories, actions
 
 
@@ -72,7 +75,9 @@ def test_the_evidence_never_falls(key, parts, missing):
     assert jnp.all(jnp.diff(path) > -ALGEBRA * jnp.abs(path[:-1]))
     assert path[-1] > path[0] + 1.0
     run = lambda x, u: filter(Kalman(), learned.model, x, u, key=key).free_energy_nats  # noqa: E731
-    assert jnp.abs(jnp.sum(jax.vmap(run)(observations, actions)) + path[-1]) < ALGEBRA * jnp.abs(path[-1])
+    assert jnp.abs(jnp.sum(eqx.filter_jit(jax.vmap(run))(observations, actions)) + path[-1]) < ALGEBRA * jnp.abs(
+        path[-1]
+    )
     blocks = {
         "matrix": lambda m: m.dynamics.matrix,
         "control": lambda m: m.dynamics.control,
@@ -100,8 +105,8 @@ def test_converged_em_is_stationary(key):
         run = lambda x, u: filter(Kalman(), model, x, u, key=key, throw=False).free_energy_nats  # noqa: E731
         return -jnp.mean(jax.vmap(run)(observations, actions))
 
-    gradient = jax.grad(evidence)(learned)
-    start_gradient = jax.grad(evidence)(_start())
+    gradient = eqx.filter_jit(jax.grad(evidence))(learned)
+    start_gradient = eqx.filter_jit(jax.grad(evidence))(_start())
     for read in (
         lambda m: m.dynamics.matrix,
         lambda m: m.dynamics.control,
@@ -117,7 +122,7 @@ def test_em_recovers_the_dynamics_from_measurements_with_their_own_noise(key):
     true = _true_model()
     trajectories, actions = _sequences(true, key, 60, 40)
     scales = jr.uniform(jr.key(3), (60, 40, DIM), minval=0.02, maxval=0.6)
-    factors = jax.vmap(jax.vmap(jnp.diag))(scales)
+    factors = eqx.filter_jit(jax.vmap(jax.vmap(jnp.diag)))(scales)
     values = trajectories.states + scales * jr.normal(jr.key(4), scales.shape)
     start = LinearGaussian(jnp.zeros(DIM), 3.0 * jnp.eye(DIM), _start().dynamics, jnp.eye(DIM), jnp.eye(DIM))
     learned = expectation_maximization(
@@ -125,10 +130,10 @@ def test_em_recovers_the_dynamics_from_measurements_with_their_own_noise(key):
     )
     found = learned.model.dynamics
     # The standard errors of a regression on the smoothed latents, widened by what the measurements left unknown of them.
-    smoothed = jax.vmap(lambda x, u: smooth(RauchTungStriebel(), learned.model, x, u))(
+    smoothed = eqx.filter_jit(jax.vmap(lambda x, u: smooth(RauchTungStriebel(), learned.model, x, u)))(
         Measurement(values, factors), actions
     )
-    moments = jax.vmap(transition_moments)(smoothed, actions).pool()
+    moments = eqx.filter_jit(jax.vmap(transition_moments))(smoothed, actions).pool()
     belief = BayesianLinearDynamics.prior(DIM, ACTIONS, offset=True).update_moments(moments.square_root, moments.count)
     spread = jnp.linalg.inv(belief.belief.precision_tril @ belief.belief.precision_tril.T)
     covariance = true.dynamics.scale_tril @ true.dynamics.scale_tril.T
@@ -159,7 +164,10 @@ def test_em_recovers_a_second_order_system_from_positions(key):
     assert jnp.abs(found.control - truth.control).max() < 0.05
     # More evidence than the truth: it is a maximum-likelihood estimate.
     run = lambda x, u: filter(Kalman(), true, x, u, key=key).free_energy_nats  # noqa: E731
-    assert learned.log_evidence_nats[-1] > -jnp.sum(jax.vmap(run)(trajectories.observations, actions)) - 1.0
+    assert (
+        learned.log_evidence_nats[-1]
+        > -jnp.sum(eqx.filter_jit(jax.vmap(run))(trajectories.observations, actions)) - 1.0
+    )
 
 
 def test_em_learns_across_the_seam(key):
@@ -168,7 +176,7 @@ def test_em_learns_across_the_seam(key):
     true = LinearGaussian(jnp.zeros(1), 0.5 * jnp.eye(1), dynamics, jnp.eye(1), 0.05 * jnp.eye(1))
     actions = 1.0 + 0.3 * jr.normal(key, (4, 29, 1))
     run = lambda u, k: true.sample(u, key=k).observations  # noqa: E731
-    cover = jax.vmap(run)(actions, jr.split(key, 4))
+    cover = eqx.filter_jit(jax.vmap(run))(actions, jr.split(key, 4))
     periodic = Periodic([2.0])
     smoother = RauchTungStriebel(Kalman(periodic))
     parts = Parts(matrix=False, control=True, noise=True, emission_noise=True)
@@ -199,7 +207,7 @@ def test_smoothed_moments_are_those_of_posterior_samples(key):
         rows = jnp.concatenate([states[:-1], actions[0], jnp.ones((5, 1)), states[1:]], axis=1)
         return rows.T @ rows
 
-    draws = jax.vmap(draw)(jr.split(jr.key(11), 20_000))
+    draws = eqx.filter_jit(jax.vmap(draw))(jr.split(jr.key(11), 20_000))
     error = jnp.std(draws, axis=0, ddof=1) / 20_000**0.5
     expected = moments.square_root @ moments.square_root.T
     assert moments.count == 5.0
@@ -209,8 +217,10 @@ def test_smoothed_moments_are_those_of_posterior_samples(key):
 def test_moments_pool_over_sequences_and_feed_the_regression(key):
     model = _true_model()
     trajectories, actions = _sequences(model, key)
-    smoothed = jax.vmap(lambda x, u: smooth(RauchTungStriebel(), model, x, u))(trajectories.observations, actions)
-    each = jax.vmap(transition_moments)(smoothed, actions)
+    smoothed = eqx.filter_jit(jax.vmap(lambda x, u: smooth(RauchTungStriebel(), model, x, u)))(
+        trajectories.observations, actions
+    )
+    each = eqx.filter_jit(jax.vmap(transition_moments))(smoothed, actions)
     pooled = each.pool()
     total = jnp.sum(each.square_root @ jnp.swapaxes(each.square_root, 1, 2), axis=0)
     assert jnp.abs(pooled.square_root @ pooled.square_root.T - total).max() < 1e2 * ALGEBRA
@@ -238,13 +248,13 @@ def test_bayesian_dynamics_learn_online_and_know_what_they_know(key):
         return belief.update(*datum), belief(datum[0], datum[1]).log_prob(datum[2])
 
     learned, log_probabilities = jax.lax.scan(step, dynamics, (states[:-1], actions, states[1:]))
-    truth = jax.vmap(lambda z, u, y: true(z, u).log_prob(y))(states[:-1], actions, states[1:])
+    truth = eqx.filter_jit(jax.vmap(lambda z, u, y: true(z, u).log_prob(y)))(states[:-1], actions, states[1:])
     assert jnp.abs(jnp.mean((truth - log_probabilities)[250:])) < 0.05
     expected = learned.expected()
     assert jnp.abs(expected.matrix - true.matrix).max() < 0.1
     assert jnp.abs(expected.control - true.control).max() < 0.1
     assert jnp.abs(expected.offset - true.offset).max() < 0.1
-    draws = jax.vmap(lambda k: learned.sample(key=k))(jr.split(key, 500))
+    draws = eqx.filter_jit(jax.vmap(lambda k: learned.sample(key=k)))(jr.split(key, 500))
     error = jnp.std(draws.matrix, axis=0, ddof=1) / 500**0.5
     assert jnp.all(jnp.abs(jnp.mean(draws.matrix, axis=0) - expected.matrix) < MONTE_CARLO_STANDARD_ERRORS * error)
     near, far = jnp.array([0.1]), jnp.array([30.0])

@@ -54,7 +54,7 @@ def test_padded_sequences_agree_with_short_ones(model, observations, actions, ke
     mask = length_mask(lengths, TIME)
     batch = jnp.where(mask[:, :, None], observations[None], 1e6)
     run = lambda x, m: filter(METHODS[name], model, x, actions, key=key, mask=m)  # noqa: E731
-    padded = jax.vmap(run)(batch, mask)
+    padded = eqx.filter_jit(jax.vmap(run))(batch, mask)
     whole = filter(METHODS[name], model, observations, actions, key=key)
     assert jnp.abs(padded.info.free_energy_nats[1] - whole.info.free_energy_nats).max() < ALGEBRA
     for row, length in enumerate(lengths.tolist()):
@@ -111,7 +111,7 @@ def test_masks_and_lengths_that_do_not_fit_are_refused(model, observations, acti
 
 def test_sampled_sequences_have_the_moments_of_the_joint(key):
     model, actions, number = remembering(), jnp.ones((2, 1)), 4_000
-    drawn = jax.vmap(lambda k: sample_sequence(model, 3, actions, key=k))(jr.split(key, number))
+    drawn = eqx.filter_jit(jax.vmap(lambda k: sample_sequence(model, 3, actions, key=k)))(jr.split(key, number))
     exact = affine_sequence(model, actions, 3)
     for values, mean, roots in (
         (drawn.states, exact.state_mean, exact.state_roots),

@@ -259,7 +259,7 @@ def systems(key, number, time):
         model = LinearGaussian(jnp.zeros(1), jnp.ones((1, 1)), dynamics, gain, noise)
         return Systems(model, model.sample(jnp.zeros((time - 1, 0)), key=sample_key).observations)
 
-    return jax.vmap(one)(jr.split(key, number))
+    return eqx.filter_jit(jax.vmap(one))(jr.split(key, number))
 
 
 class Timid(eqx.Module):

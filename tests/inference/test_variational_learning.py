@@ -34,7 +34,7 @@ class FactorAnalysis(AbstractModel):
 
 def log_evidence(model, data):
     covariance = jnp.outer(model.loading, model.loading) + jnp.exp(2 * model.log_sigma) * jnp.eye(3)
-    return jnp.mean(jax.vmap(dist.MultivariateNormal(model.offset, covariance).log_prob)(data))
+    return jnp.mean(eqx.filter_jit(jax.vmap(dist.MultivariateNormal(model.offset, covariance).log_prob))(data))
 
 
 @pytest.fixture
@@ -111,9 +111,9 @@ def test_a_template_is_learned_from_a_wrong_one(key):
     )
     model = eqx.tree_at(lambda m: m.coordinates, model, coordinates)
     z = jr.normal(key, (24, 4))
-    images = jax.vmap(model.image)(z) + 0.05 * jr.normal(jr.key(1), (24, 24, 24))
+    images = eqx.filter_jit(eqx.filter_vmap(model.image))(z) + 0.05 * jr.normal(jr.key(1), (24, 24, 24))
     family = FullGaussian(4)
-    start = jax.vmap(lambda m: family.from_scale_tril(m, 0.05 * jnp.eye(4)))(z)
+    start = eqx.filter_jit(jax.vmap(lambda m: family.from_scale_tril(m, 0.05 * jnp.eye(4))))(z)
     wrong = eqx.tree_at(lambda m: m.template, model, 0.2 + 0.5 * truth.T)
     learner = variational_em(
         wrong, start, NaturalGradient(rate=0.5), family, optax.adam(0.05),

@@ -87,7 +87,9 @@ def draws(scale: float, shift: float):
 @pytest.mark.parametrize("shift", [0.0, -3_000.0, 3_000.0])
 @pytest.mark.parametrize("chunk", [1, 7, 64, 200, 1_000])
 def test_streaming_equals_all_at_once(key, chunk, shift):
-    log_weights = jax.vmap(draws(0.7, shift))(jax.vmap(lambda i: jr.fold_in(key, i))(jnp.arange(200)))
+    log_weights = eqx.filter_jit(jax.vmap(draws(0.7, shift)))(
+        eqx.filter_jit(jax.vmap(lambda i: jr.fold_in(key, i)))(jnp.arange(200))
+    )
     found = summarize_weights(draws(0.7, shift), key=key, num_samples=200, chunk=chunk)
     weights = np.exp(np.asarray(log_weights - shift))
     expected = np.log(weights.mean()) + shift
@@ -138,7 +140,7 @@ def test_evaluation_of_rows(key):
         batch_size=3,
         chunk=500,
     )
-    known = jax.vmap(lambda x: exact(model, x).evidence_nats)(observations)
+    known = eqx.filter_jit(jax.vmap(lambda x: exact(model, x).evidence_nats))(observations)
     likelihood = found.likelihood
     assert jnp.all(abs(likelihood.log_likelihood_nats - known) < MONTE_CARLO_STANDARD_ERRORS * likelihood.stderr_nats)
     # The correlated posterior is out of the family's reach.

@@ -84,7 +84,9 @@ def test_rates_of_units_add_up_to_those_of_levels(key):
     params = DiagonalGaussianParams(jr.normal(loc_key, (3, 5)), jnp.full((3, 5), -0.5))
     codes = encode(model, family, params, key=draw_key, num_samples=4_000, batch_size=2)
     energy = FreeEnergy(model, MonteCarlo(4_000))
-    rates = jax.vmap(lambda p: energy.terms(family(p), Evidence(jnp.zeros(2)), key=level_key).rates_nats)(params)
+    rates = eqx.filter_jit(
+        jax.vmap(lambda p: energy.terms(family(p), Evidence(jnp.zeros(2)), key=level_key).rates_nats)
+    )(params)
     lower, upper = codes.rates_nats[:, :2].sum(axis=1), codes.rates_nats[:, 2:].sum(axis=1)
     # The top level's prior does not depend on draws; the lower one's mean does, with a variance below 2 a unit.
     np.testing.assert_allclose(upper, rates[:, 1], atol=ALGEBRA)

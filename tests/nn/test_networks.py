@@ -108,7 +108,7 @@ def test_encoder_and_decoder_have_the_shapes_they_say_and_learn_everywhere(key):
     def loss(pair):
         return jnp.sum((pair[1](pair[0](image)) - image) ** 2)
 
-    for leaf in jax.tree.leaves(eqx.filter_grad(loss)((encoder, decoder))):
+    for leaf in jax.tree.leaves(eqx.filter_jit(eqx.filter_grad(loss))((encoder, decoder))):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
 
 
@@ -137,4 +137,4 @@ def test_circular_head_inverts_its_target_and_ignores_length(order):
 
 
 def test_circular_head_has_a_finite_slope_at_the_origin():
-    assert np.isfinite(jax.grad(lambda d: angle_of(d, 2))(jnp.zeros(2))).all()
+    assert np.isfinite(eqx.filter_jit(jax.grad(lambda d: angle_of(d, 2)))(jnp.zeros(2))).all()

@@ -47,7 +47,7 @@ def test_lstm_starts_at_zero_and_learns_where_it_starts(key):
         x = jnp.ones(2)
         return jnp.sum(n(x, n(x, n.init())[1])[0])
 
-    gradient = eqx.filter_grad(after_two)(network)
+    gradient = eqx.filter_jit(eqx.filter_grad(after_two))(network)
     for leaf in jax.tree.leaves(gradient):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
     with pytest.raises(BadInputError, match="at least one layer"):

@@ -231,7 +231,9 @@ def test_image_preference_in_latent_dimension_equals_the_dense_formula(key):
     image = model.emission(jnp.array([0.5, 0.1, 0.4])).base_dist.loc
     density = dist.Normal(image, 0.3).to_event(2)
     preferred = PreferredOutcomes(density).compare(Linearized(), model, belief, key=key)
-    jacobian = np.asarray(jax.jacobian(lambda s: model.emission(s).base_dist.loc.reshape(-1))(belief.mean))
+    jacobian = np.asarray(
+        eqx.filter_jit(jax.jacobian(lambda s: model.emission(s).base_dist.loc.reshape(-1)))(belief.mean)
+    )
     mean = np.asarray(model.emission(belief.mean).base_dist.loc).reshape(-1)
     cov = jacobian @ np.asarray(belief.covariance) @ jacobian.T + 0.16 * np.eye(12)
     np.testing.assert_allclose(
@@ -251,9 +253,9 @@ def test_preferences_that_are_not_gaussian_are_sampled(linear, key):
     heavy = dist.StudentT(5.0, jnp.zeros(4), jnp.ones(4)).to_event(1)
     compare = jax.jit(jax.vmap(lambda k: PreferredOutcomes(heavy).compare(Linearized(), model, belief, key=k)))
     estimates = compare(jr.split(key, 64))
-    states = jax.vmap(lambda k: belief.sample(key=k))(jr.split(jr.key(1), 20_000))
-    outcomes = jax.vmap(lambda s, k: model.emission(s).sample(k))(states, jr.split(jr.key(2), 20_000))
-    values = jax.vmap(heavy.log_prob)(outcomes)
+    states = eqx.filter_jit(jax.vmap(lambda k: belief.sample(key=k)))(jr.split(jr.key(1), 20_000))
+    outcomes = eqx.filter_jit(jax.vmap(lambda s, k: model.emission(s).sample(k)))(states, jr.split(jr.key(2), 20_000))
+    values = eqx.filter_jit(jax.vmap(heavy.log_prob))(outcomes)
     error = np.hypot(float(jnp.std(values)) / np.sqrt(20_000), float(jnp.std(estimates.pragmatic_nats)) / 8.0)
     assert abs(float(jnp.mean(values) - jnp.mean(estimates.pragmatic_nats))) < MONTE_CARLO_STANDARD_ERRORS * error
     information = Linearized().information(model, belief, key=key)
@@ -329,7 +331,7 @@ def test_target_state_uses_the_nearest_branch(key):
     np.testing.assert_allclose(target.log_prob(near), expected, atol=ALGEBRA)
     ignored = TargetState(jnp.array([0.95, 0.0]), jnp.array([jnp.inf, 0.1]))
     np.testing.assert_allclose(ignored.log_prob(near), dist.Normal(0.0, 0.1).log_prob(0.05), atol=ALGEBRA)
-    gradient = jax.grad(ignored.log_prob)(near)
+    gradient = eqx.filter_jit(eqx.filter_grad(ignored.log_prob))(near)
     assert bool(jnp.all(jnp.isfinite(gradient)))
     with pytest.raises(BadInputError, match="above zero"):
         TargetState(jnp.zeros(2), -0.1)
@@ -355,7 +357,7 @@ def test_parameter_information_is_the_average_over_the_belief(key):
     energy = ExpectedFreeEnergy(TargetState(jnp.zeros(3), 1.0), parameters=UncertainDynamics(dynamics))
     prospect = PlanningContext(model, FILTER, belief)
     account = eqx.filter_jit(energy.explain)(actions, prospect, key=key)
-    states = jax.vmap(lambda k: belief.sample(key=k))(jr.split(key, 4_000))
+    states = eqx.filter_jit(jax.vmap(lambda k: belief.sample(key=k)))(jr.split(key, 4_000))
     gains = jax.jit(jax.vmap(lambda s: dynamics.information_gain(s, actions[0])))(states)
     # Cubature is exact to third order; the gain is a logarithm of a quadratic.
     np.testing.assert_allclose(account.terms.parameter_information_nats[0], jnp.mean(gains), rtol=0.05)

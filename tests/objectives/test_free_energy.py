@@ -49,7 +49,7 @@ def test_divergence_without_a_closed_form_shares_the_points(key):
     q = dist.Uniform(-0.5 * jnp.ones(2), 0.5 * jnp.ones(2)).to_event(1)
     value = FreeEnergy(model, MonteCarlo(8))(q, EVIDENCE, key=key)
     points = MonteCarlo(8).points(q, key=key).values
-    errors = jax.vmap(lambda z: -model.emission(z).log_prob(EVIDENCE.observation))(points)
+    errors = eqx.filter_jit(jax.vmap(lambda z: -model.emission(z).log_prob(EVIDENCE.observation)))(points)
     np.testing.assert_allclose(value, jnp.mean(errors) + np.log(4.0), rtol=ALGEBRA)
 
 
@@ -79,7 +79,7 @@ def test_curvature_without_fisher_is_the_hessian(key):
     evidence = Evidence(jnp.array([0.5, 1.0, 2.0]))
     value = jnp.array([0.2, -0.1])
     objective = FreeEnergy(model)
-    hessian = jax.hessian(lambda z: objective.pointwise(z, evidence, key=key))(value)
+    hessian = eqx.filter_jit(jax.hessian(lambda z: objective.pointwise(z, evidence, key=key)))(value)
     np.testing.assert_allclose(objective.curvature(value, evidence, key=key), hessian, rtol=ALGEBRA)
 
 
@@ -111,7 +111,9 @@ def test_importance_weights_at_the_posterior_are_constant(key):
 def test_free_energy_of_a_choice_is_exact(key):
     model, evidence = catalogue.mixture_model((2,)), catalogue.evidence(2)
     points = Enumeration().points(model.initial(), key=key).values
-    joint = jax.vmap(lambda z: model.initial().log_prob(z) + model.emission(z).log_prob(evidence.observation))(points)
+    joint = eqx.filter_jit(
+        jax.vmap(lambda z: model.initial().log_prob(z) + model.emission(z).log_prob(evidence.observation))
+    )(points)
     q = model.initial()
     expected = sum(
         float(jnp.exp(q.log_prob(z)) * (q.log_prob(z) - log_joint)) for z, log_joint in zip(points, joint, strict=True)

@@ -121,5 +121,5 @@ def test_paths_of_discrete_states_are_not_differentiated(key):
         reshaped = dist.TransformedDistribution(q, dist.transforms.ReshapeTransform((3, 1), (3,)))
         return fixed(reshaped, context, key=key)
 
-    slope = jax.grad(of_plans)(family.init())
+    slope = eqx.filter_jit(jax.grad(of_plans))(family.init())
     assert all(jnp.all(jnp.isfinite(leaf)) for leaf in slope)

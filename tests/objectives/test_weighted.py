@@ -1,5 +1,6 @@
 """Weightings of the two terms of a free energy, apart from the bound."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,7 +89,7 @@ def test_each_term_has_its_own_curvature(key):
     """A weighting is linear where it is differentiable; nothing else tells the curvature of the parts apart."""
     free_energy, value, args = FreeEnergy(two_levels(), Cubature()), jnp.array([0.3, -0.4]), evidence()
     whole = free_energy.curvature(value, args, key=key)
-    prior = -jax.hessian(free_energy.model.initial().log_prob)(value)
+    prior = -eqx.filter_jit(jax.hessian(free_energy.model.initial().log_prob))(value)
     for weighting, distortion, rate in (
         (Unweighted(), 1.0, 1.0),
         (Beta(5.0), 1.0, 5.0),

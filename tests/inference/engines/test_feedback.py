@@ -64,7 +64,7 @@ def test_the_gradient_of_a_mean_is_errors_from_below_minus_the_error_above(chain
     observation = jr.normal(key, (PIXELS,))
     objective, family = FreeEnergy(chain, Cubature()), DiagonalGaussian(DIM)
     evidence = Evidence(observation)
-    slope = jax.grad(lambda p: objective(family(p), evidence, key=key))(ESTIMATE).loc
+    slope = eqx.filter_jit(jax.grad(lambda p: objective(family(p), evidence, key=key)))(ESTIMATE).loc
     errors = objective.errors(family(ESTIMATE), evidence, key=key)
     jacobian, weights = chain.decoder.matrix, chain.levels[0].mean.matrix
     low, high = errors.weighted_latent[:LOW], errors.weighted_latent[LOW:]
@@ -106,7 +106,7 @@ def test_one_iteration_from_a_fixed_start_is_a_direct_encoder(single, key):
         return jnp.concatenate([found.weighted_observation, found.weighted_latent])
 
     offset = errors(jnp.zeros(PIXELS))
-    slope = jax.jacobian(errors)(jnp.zeros(PIXELS))
+    slope = eqx.filter_jit(jax.jacobian(errors))(jnp.zeros(PIXELS))
     first, last = network.layers
     absorbed = eqx.tree_at(
         lambda n: (n.layers[0].weight, n.layers[0].bias, n.layers[1].bias),

@@ -105,15 +105,17 @@ def test_precision_stays_positive_on_an_indefinite_energy(family, keep, key):
     engine = NaturalGradient(1.0, 0.5, curvature=Hessian(), keep=keep)
     start = family.from_moments(jnp.array([1.0, 0.1]), 0.01 * jnp.eye(2))
     posterior = infer(Saddle(), engine, family, None, key=key, params=start, num_steps=30, record=True, throw=False)
-    precisions = jax.vmap(lambda p: family.natural(p).precision)(posterior.path)
-    full = jax.vmap(jnp.diag)(precisions) if precisions.ndim == 2 else precisions
+    precisions = eqx.filter_jit(jax.vmap(lambda p: family.natural(p).precision))(posterior.path)
+    full = eqx.filter_jit(jax.vmap(jnp.diag))(precisions) if precisions.ndim == 2 else precisions
     smallest = jnp.linalg.eigvalsh(full)[:, 0]
     assert bool(jnp.all(smallest > 0.0))
     # The guard was needed: on its first step the whole proposal would have left the domain.
-    proposal = jax.hessian(lambda z: Saddle().pointwise(z, None, key=key))(start.loc)
+    proposal = eqx.filter_jit(jax.hessian(lambda z: Saddle().pointwise(z, None, key=key)))(start.loc)
     assert float(jnp.linalg.eigvalsh(proposal)[0]) < 0.0
     # No step removes more than the promised share, in any direction.
-    ratios = jax.vmap(lambda old, new: jnp.linalg.eigvals(jnp.linalg.solve(old, new)).real.min())(full[:-1], full[1:])
+    ratios = eqx.filter_jit(jax.vmap(lambda old, new: jnp.linalg.eigvals(jnp.linalg.solve(old, new)).real.min()))(
+        full[:-1], full[1:]
+    )
     assert float(jnp.min(ratios)) >= keep * (1.0 - AUTODIFF)
 
 

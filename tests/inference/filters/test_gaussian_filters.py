@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -109,7 +110,7 @@ def test_a_continuous_step_is_the_matrix_exponential(case):
     still = dynamics.step(TimedAction(0.0, jnp.ones(1)))
     assert jnp.abs(still.matrix - jnp.eye(2)).max() == 0.0
     assert jnp.abs(still.shift).max() + jnp.abs(still.scale_tril).max() == 0.0
-    gradient = jax.grad(lambda t: jnp.sum(dynamics.step(TimedAction(t)).scale_tril))(0.0)
+    gradient = eqx.filter_jit(jax.grad(lambda t: jnp.sum(dynamics.step(TimedAction(t)).scale_tril)))(0.0)
     assert jnp.isfinite(gradient)
 
 
@@ -206,12 +207,12 @@ def test_extended_and_unscented_steps_are_the_textbook_ones():
     covariance, value = _square(belief.scale_tril), jnp.array([0.4])
     noise = _square(model.emission_scale_tril)
 
-    jacobian = np.asarray(jax.jacobian(lambda z: model.transition(z, action).mean)(belief.loc))
+    jacobian = np.asarray(eqx.filter_jit(jax.jacobian(lambda z: model.transition(z, action).mean))(belief.loc))
     expected = jacobian @ covariance @ jacobian.T + _square(model.transition(belief.loc, action).scale_tril)
     found = Extended().predict(model, belief, action)
     assert jnp.abs(found.loc - model.transition(belief.loc, action).mean).max() < ALGEBRA
     assert jnp.abs(found.covariance - expected).max() < ALGEBRA
-    slope = np.asarray(jax.jacobian(model.emission_mean)(belief.loc))
+    slope = np.asarray(eqx.filter_jit(jax.jacobian(model.emission_mean))(belief.loc))
     innovation = slope @ covariance @ slope.T + noise
     gain = covariance @ slope.T / innovation
     found, info = Extended().update(model, belief, value)
@@ -243,8 +244,8 @@ def test_iterations_end_at_the_mode():
     belief, value = GaussianBelief(jnp.array([0.2, 0.1]), 0.5 * jnp.eye(2)), jnp.array([0.8])
     found, _ = Extended(25).update(model, belief, value)
     log_joint = lambda z: belief.distribution.log_prob(z) + model.emission(z).log_prob(value)  # noqa: E731
-    assert jnp.abs(jax.grad(log_joint)(found.loc)).max() < AUTODIFF
-    assert jnp.abs(jax.grad(log_joint)(Extended().update(model, belief, value)[0].loc)).max() > 0.1
+    assert jnp.abs(eqx.filter_jit(jax.grad(log_joint))(found.loc)).max() < AUTODIFF
+    assert jnp.abs(eqx.filter_jit(jax.grad(log_joint))(Extended().update(model, belief, value)[0].loc)).max() > 0.1
 
 
 def test_counts_enter_with_mean_and_variance(key):
@@ -273,7 +274,7 @@ def test_an_ensemble_approaches_the_exact_filter(case, key):
     exact = filter(Kalman(), case.model, case.observations, case.actions, key=key)
     found = filter(Ensemble(count), case.model, case.observations, case.actions, key=key)
     deviations = jnp.sqrt(jnp.diagonal(exact.beliefs.covariance, axis1=1, axis2=2))
-    means = jax.vmap(lambda belief: belief.mean)(found.beliefs)
+    means = eqx.filter_jit(jax.vmap(lambda belief: belief.mean))(found.beliefs)
     # Members share their moments, so errors of several steps add up: twice those of independent samples are allowed.
     assert jnp.all(jnp.abs(means - exact.beliefs.loc) < 2.0 * MONTE_CARLO_STANDARD_ERRORS * deviations / count**0.5)
     blind = jnp.full(2, jnp.nan)
@@ -354,7 +355,7 @@ def test_a_regime_that_cannot_be_reached_has_finite_derivatives(key):
     stay = TransitionMatrix.from_probabilities(jnp.array([[1.0, 0.0], [1.0, 0.0]]))
     model = SwitchingLinear(jnp.zeros(2), stay, _regimes(key))
     energy = lambda m: filter(InteractingModels(), m, jnp.ones((2, 1)), key=key).free_energy_nats  # noqa: E731
-    slope = jax.grad(energy)(model)
+    slope = eqx.filter_jit(jax.grad(energy))(model)
     assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(slope.regimes))
 
 

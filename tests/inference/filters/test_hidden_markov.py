@@ -1,5 +1,6 @@
 """Forward-backward, Viterbi and Baum-Welch against enumeration of every path and against dynamax."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -119,7 +120,7 @@ def test_dynamax_agrees(model, key):
     values = jr.normal(key, (30, 2))
     found = smooth(ForwardBackward(), model, values)
     with jax.numpy_rank_promotion("allow"):
-        expected = hmm_smoother(INITIAL, CHAIN, jax.vmap(model.log_likelihoods)(values))
+        expected = hmm_smoother(INITIAL, CHAIN, eqx.filter_jit(eqx.filter_vmap(model.log_likelihoods))(values))
     assert jnp.abs(found.beliefs.probabilities - expected.smoothed_probs).max() < ALGEBRA
     assert jnp.abs(found.filtered.beliefs.probabilities - expected.filtered_probs).max() < ALGEBRA
     assert jnp.abs(jnp.sum(found.pairwise, 0) - expected.trans_probs).max() < ALGEBRA
@@ -167,7 +168,7 @@ def test_a_state_that_was_ruled_out_comes_back(key, recursion):
     left_right = single(jnp.array([[0.5, 0.5], [0.0, 1.0]]))
     energy = lambda m: filter(Forward(recursion), m, jnp.array([[10.0], [10.0], [-10.0]], jnp.float32), key=key)  # noqa: E731
     assert jnp.isfinite(energy(left_right).free_energy_nats)
-    slope = jax.grad(lambda m: energy(m).free_energy_nats)(left_right)
+    slope = eqx.filter_jit(jax.grad(lambda m: energy(m).free_energy_nats))(left_right)
     assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(slope.observation))
 
 
@@ -212,7 +213,7 @@ def test_the_evidence_never_falls(model, key, name):
     truth = HiddenMarkov(jnp.zeros(STATES), model.transitions, EMISSIONS[name](model))
     states = jr.randint(key, (4, 12), 0, STATES)
     draw = lambda state, k: truth.emission(state).sample(k).astype(float)  # noqa: E731
-    data = jax.vmap(jax.vmap(draw))(states, jr.split(key, (4, 12)))
+    data = eqx.filter_jit(jax.vmap(jax.vmap(draw)))(states, jr.split(key, (4, 12)))
     data = data.at[0, 3, 0].set(jnp.nan).at[1, 5].set(jnp.nan)
     # A vanishing prior count, so that the evidence is what rises, up to its own size.
     learned = baum_welch(truth, data, num_steps=6, prior_count=0.0 if name == "Gaussian" else 1e-9)

@@ -51,7 +51,7 @@ def problem(key) -> Problem:
         jr.normal(next(keys), (SIZE,)),
     )
     actions = jr.normal(next(keys), (TIME - 1, ACTIONS))
-    noises = jax.vmap(lambda k: _factor(k, SIZE))(jr.split(next(keys), TIME))
+    noises = eqx.filter_jit(jax.vmap(lambda k: _factor(k, SIZE)))(jr.split(next(keys), TIME))
     return Problem(model, model.sample(actions, key=next(keys)).observations, actions, noises)
 
 
@@ -204,7 +204,7 @@ def test_particle_evidence_is_unbiased(problem, key):
     method, repeats = Particle(200), 200
     exact = filter(Kalman(), problem.model, problem.observations, problem.actions, key=key)
     run = lambda k: filter(method, problem.model, problem.observations, problem.actions, key=k)  # noqa: E731
-    estimates = jax.vmap(run)(jr.split(key, repeats))
+    estimates = eqx.filter_jit(jax.vmap(run))(jr.split(key, repeats))
     ratios = jnp.exp(exact.free_energy_nats - jnp.sum(estimates.info.free_energy_nats, axis=1))
     standard_error = jnp.std(ratios, ddof=1) / repeats**0.5
     assert jnp.abs(jnp.mean(ratios) - 1.0) < MONTE_CARLO_STANDARD_ERRORS * standard_error
@@ -214,9 +214,9 @@ def test_particle_evidence_is_unbiased(problem, key):
 def test_particle_means_approach_the_exact_ones(problem, key):
     exact = filter(Kalman(), problem.model, problem.observations, problem.actions, key=key)
     particles = filter(Particle(20_000), problem.model, problem.observations, problem.actions, key=key)
-    means = jax.vmap(lambda b: b.mean)(particles.beliefs)
+    means = eqx.filter_jit(jax.vmap(lambda b: b.mean))(particles.beliefs)
     deviations = jnp.sqrt(jnp.diagonal(exact.beliefs.covariance, axis1=1, axis2=2))
-    sizes = jax.vmap(lambda b: b.effective_size)(particles.beliefs)
+    sizes = eqx.filter_jit(jax.vmap(lambda b: b.effective_size))(particles.beliefs)
     assert jnp.all(sizes > 100.0)
     error = jnp.abs(means - exact.beliefs.loc) / (deviations / jnp.sqrt(sizes)[:, None])
     # Resampling adds to the variance of independent weighted particles; it stays within a factor of four here.
@@ -225,14 +225,14 @@ def test_particle_means_approach_the_exact_ones(problem, key):
 
 def test_a_particle_belief_has_the_moments_of_its_samples(key):
     belief = ParticleBelief(jr.normal(key, (50, 2)), jax.nn.log_softmax(jr.normal(key, (50,))))
-    draws = jax.vmap(lambda k: belief.sample(key=k))(jr.split(key, 4_000))
+    draws = eqx.filter_jit(jax.vmap(lambda k: belief.sample(key=k)))(jr.split(key, 4_000))
     error = jnp.sqrt(jnp.diagonal(belief.covariance) / 4_000)
     assert jnp.all(jnp.abs(jnp.mean(draws, 0) - belief.mean) < MONTE_CARLO_STANDARD_ERRORS * error)
 
 
 def test_a_gaussian_belief_has_the_moments_of_its_samples(key):
     belief = GaussianBelief(jnp.array([1.0, -2.0]), jnp.array([[1.0, 0.0], [0.5, 2.0]]))
-    draws = jax.vmap(lambda k: belief.sample(key=k))(jr.split(key, 4_000))
+    draws = eqx.filter_jit(jax.vmap(lambda k: belief.sample(key=k)))(jr.split(key, 4_000))
     error = jnp.sqrt(jnp.diagonal(belief.covariance) / 4_000)
     assert jnp.all(jnp.abs(jnp.mean(draws, 0) - belief.mean) < MONTE_CARLO_STANDARD_ERRORS * error)
 
@@ -260,7 +260,7 @@ def test_an_angle_is_tracked_across_the_seam(key):
 def test_batches_are_maps_over_the_verb(problem, key):
     observations = jnp.stack([problem.observations, 2.0 * problem.observations])
     run = lambda x: filter(Kalman(), problem.model, x, problem.actions, key=key)  # noqa: E731
-    batched = jax.vmap(run)(observations)
+    batched = eqx.filter_jit(jax.vmap(run))(observations)
     single = run(observations[1])
     assert jnp.abs(batched.beliefs.loc[1] - single.beliefs.loc).max() < ALGEBRA
 

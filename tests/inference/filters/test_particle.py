@@ -106,7 +106,9 @@ def test_better_proposals_waste_fewer_particles(model, data, key):
     values, actions = data
     guided = GuidedParticle(VariationalProposal(EXACT_STEP), num_particles=64)
     sizes = [
-        jnp.mean(jax.vmap(lambda b: b.effective_size)(filter(m, model, values, actions, key=key).beliefs)[:2])
+        jnp.mean(
+            eqx.filter_jit(jax.vmap(lambda b: b.effective_size))(filter(m, model, values, actions, key=key).beliefs)[:2]
+        )
         for m in (Particle(64), guided)
     ]
     assert sizes[1] > 1.2 * sizes[0]
@@ -115,8 +117,10 @@ def test_better_proposals_waste_fewer_particles(model, data, key):
 def test_systematic_resampling_keeps_its_promise(key):
     """Every particle has the floor or the ceiling of n w copies, in expectation n w."""
     log_weights = jnp.log(jnp.array([0.05, 0.0, 0.4, 0.3, 0.25, 0.0]))
-    draws, _, copies = jax.vmap(lambda k: systematic(k, log_weights, jnp.arange(6.0), 10))(jr.split(key, 2_000))
-    counts = jax.vmap(partial(jnp.bincount, length=6))(draws)
+    draws, _, copies = eqx.filter_jit(jax.vmap(lambda k: systematic(k, log_weights, jnp.arange(6.0), 10)))(
+        jr.split(key, 2_000)
+    )
+    counts = eqx.filter_jit(jax.vmap(partial(jnp.bincount, length=6)))(draws)
     expected = 10.0 * jnp.exp(log_weights)
     assert jnp.all((counts >= jnp.floor(expected)[None]) & (counts <= jnp.ceil(expected - 1e-9)[None]))
     error = jnp.std(counts, axis=0) / 2_000**0.5
@@ -163,7 +167,9 @@ def test_degenerate_weights_are_reported_and_never_nan(key, method):
     assert jnp.abs(found.beliefs.log_weights[1] + jnp.log(50.0)).max() < ALGEBRA
     with pytest.raises(RuntimeError, match="No particle can explain"):
         filter(method, Boxed(), values, key=key)
-    gradient = jax.grad(lambda x: filter(method, Boxed(), x, key=key, throw=False).info.free_energy_nats[0])(values)
+    gradient = eqx.filter_jit(
+        jax.grad(lambda x: filter(method, Boxed(), x, key=key, throw=False).info.free_energy_nats[0])
+    )(values)
     assert jnp.all(jnp.isfinite(gradient))
 
 
@@ -207,7 +213,7 @@ def test_the_score_of_resampling_makes_the_gradient_unbiased(model, data, key):
         moved = eqx.tree_at(lambda m: m.dynamics.offset, model, model.dynamics.offset + shift)
         return filter(method, moved, values, actions, key=k, throw=False).free_energy_nats
 
-    exact = jax.grad(lambda s: jnp.exp(-energy(s, Kalman(), key)))(jnp.zeros(DIM))
+    exact = eqx.filter_jit(jax.grad(lambda s: jnp.exp(-energy(s, Kalman(), key))))(jnp.zeros(DIM))
     run = eqx.filter_jit(
         jax.vmap(jax.grad(lambda s, k: jnp.exp(-energy(s, Particle(64, SCORED), k))), in_axes=(None, 0))
     )

@@ -101,7 +101,7 @@ def test_particles_with_a_past_agree_with_the_dense_joint(case, key):
     observations = _holes(case.observations)
     found = filter(Particle(20_000), case.model, observations, case.actions, key=key)
     dense = affine_sequence(case.model, case.actions, TIME)
-    means, sizes = jax.vmap(lambda b: (b.mean, b.effective_size))(found.beliefs)
+    means, sizes = eqx.filter_jit(jax.vmap(lambda b: (b.mean, b.effective_size)))(found.beliefs)
     evidence = 0.0
     for t in range(TIME):
         mean, covariance, log_evidence = dense.condition(observations, t + 1)

@@ -119,7 +119,7 @@ def test_a_nonlinear_model_is_tracked(key):
         states.append(model.transition(states[-1], jnp.zeros(1)).sample(k))
     states = jnp.stack(states)
     noise_keys = jr.split(noise_key, states.shape[0])
-    observations = jax.vmap(lambda z, k: model.emission(z).sample(k))(states, noise_keys)
+    observations = eqx.filter_jit(jax.vmap(lambda z, k: model.emission(z).sample(k)))(states, noise_keys)
     method = VariationalFilter(NaturalGradient(rate=0.7), FullGaussian(DIM), num_steps=10)
     result = filter(method, model, observations, jnp.zeros((30, 1)), key=key)
     spread = jnp.sqrt(jnp.diagonal(result.beliefs.covariance, axis1=1, axis2=2))

@@ -180,13 +180,17 @@ def brute_force(counts):
     grid = np.linspace(-5.0, 7.0, 1_201)
     step = grid[1] - grid[0]
     model = Bent()
-    first = np.exp(np.asarray(jax.vmap(lambda z: model.initial().log_prob(z))(grid[:, None])))
+    first = np.exp(np.asarray(eqx.filter_jit(jax.vmap(lambda z: model.initial().log_prob(z)))(grid[:, None])))
     moved = np.exp(-0.5 * ((grid[None, :] - grid[:, None] - 0.5 * np.sin(grid)[:, None]) / 0.4) ** 2)
     moved /= 0.4 * np.sqrt(2.0 * np.pi)
     likelihoods = [
         np.ones_like(grid)
         if np.isnan(count)
-        else np.exp(np.asarray(jax.vmap(lambda z, c=count: model.emission(z).log_prob(jnp.array([c])))(grid[:, None])))
+        else np.exp(
+            np.asarray(
+                eqx.filter_jit(jax.vmap(lambda z, c=count: model.emission(z).log_prob(jnp.array([c]))))(grid[:, None])
+            )
+        )
         for count in counts
     ]
     forward, backward = [first * likelihoods[0]], [np.ones_like(grid)]
@@ -261,9 +265,9 @@ def sequences(model, key, count=8):
         actions = jr.normal(k, (TIME - 1, 1))
         return model.sample(actions, key=k).observations, actions
 
-    values, actions = jax.vmap(one)(jr.split(key, count))
+    values, actions = eqx.filter_jit(jax.vmap(one))(jr.split(key, count))
     lengths = jnp.arange(count) % 3 + TIME - 2
-    return jax.vmap(PathEvidence.of)(values.at[:, 1, 0].set(jnp.nan), actions, lengths)
+    return eqx.filter_jit(jax.vmap(PathEvidence.of))(values.at[:, 1, 0].set(jnp.nan), actions, lengths)
 
 
 RECOGNITION = {
@@ -378,5 +382,5 @@ def test_a_chain_may_grow(key):
     form = ProductForm.networks(2, 2, depth=0, key=key)
     form = eqx.tree_at(lambda f: f.matrix, form, 2.0 * jnp.eye(2))
     values = jr.normal(key, (60, 2))
-    slope = eqx.filter_grad(lambda f: jnp.sum(f(PathEvidence.of(values, None)).loc))(form)
+    slope = eqx.filter_jit(eqx.filter_grad(lambda f: jnp.sum(f(PathEvidence.of(values, None)).loc)))(form)
     assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(slope))

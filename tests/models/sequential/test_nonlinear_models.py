@@ -1,5 +1,6 @@
 """Nonlinear, switching and counting models, and the ready-made systems, against their formulas."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -56,7 +57,7 @@ def test_noise_of_a_random_walk_grows_with_the_root_of_time():
     noise = Diffusion(jnp.array([[2.0, 0.0], [1.0, 0.0]]), 0.25)
     assert jnp.abs(noise() - 0.5 * noise.scale_tril).max() < ALGEBRA
     assert jnp.abs(noise(TimedAction(4.0)) - 2.0 * noise.scale_tril).max() < ALGEBRA
-    assert jnp.abs(jax.grad(lambda t: jnp.sum(noise(TimedAction(t))))(0.0)) < ALGEBRA
+    assert jnp.abs(eqx.filter_jit(jax.grad(lambda t: jnp.sum(noise(TimedAction(t)))))(0.0)) < ALGEBRA
 
 
 def test_systems_are_their_formulas(key):
@@ -154,7 +155,7 @@ def test_particles_carry_regime_and_state(key):
             exact += weight * np.exp(-info.free_energy_nats - later.free_energy_nats)
     repeats = 60
     run = lambda k: filter(Particle(200), model, values, key=k).info.free_energy_nats  # noqa: E731
-    ratios = jnp.exp(-jnp.sum(jax.vmap(run)(jr.split(key, repeats)), axis=1)) / exact
+    ratios = jnp.exp(-jnp.sum(eqx.filter_jit(jax.vmap(run))(jr.split(key, repeats)), axis=1)) / exact
     error = jnp.std(ratios, ddof=1) / repeats**0.5
     assert jnp.abs(jnp.mean(ratios) - 1.0) < MONTE_CARLO_STANDARD_ERRORS * error
     assert error < 0.1  # The test would otherwise prove nothing.

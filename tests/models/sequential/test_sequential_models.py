@@ -1,5 +1,6 @@
 """Linear dynamics, second-order systems, circles, compositions, and their messages for bad input."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -52,7 +53,7 @@ def test_a_rollout_has_the_noise_of_its_factor(key):
     states = dynamics.rollout(jnp.array([1.0, -1.0]), actions, key=key)
     assert states.shape == (20_001, 2)
     assert jnp.all(states[0] == jnp.array([1.0, -1.0]))
-    noise = states[1:] - jax.vmap(dynamics.mean)(states[:-1], actions)
+    noise = states[1:] - eqx.filter_jit(eqx.filter_vmap(dynamics.mean))(states[:-1], actions)
     covariance = scale_tril @ scale_tril.T
     # Variance of a product of two zero-mean Gaussians: s_ii s_jj + s_ij^2.
     variance = jnp.diagonal(covariance)[:, None] * jnp.diagonal(covariance)[None, :] + covariance**2

@@ -46,7 +46,7 @@ def rows(key):
         state_key, noise_key = jr.split(k)
         return model.emission(model.initial().sample(state_key)).sample(noise_key)
 
-    return jax.vmap(draw)(jr.split(jr.fold_in(key, 1), ROWS))
+    return eqx.filter_jit(jax.vmap(draw))(jr.split(jr.fold_in(key, 1), ROWS))
 
 
 def test_posterior_and_evidence_are_the_dense_formulas(model, rows):
@@ -88,7 +88,7 @@ def test_principal_components_are_scikit_learns(rows):
     oracle = sklearn.decomposition.PCA(FACTORS).fit(stretched)
     np.testing.assert_allclose(model.offset, mean, rtol=ALGEBRA)
     np.testing.assert_allclose(model.covariance(), oracle.get_covariance(), rtol=ALGEBRA, atol=ALGEBRA)
-    evidence = jax.vmap(model.log_evidence)(rows)
+    evidence = eqx.filter_jit(eqx.filter_vmap(model.log_evidence))(rows)
     np.testing.assert_allclose(evidence, oracle.score_samples(np.asarray(rows)), rtol=ALGEBRA)
     lengths = jnp.linalg.norm(model.loadings, axis=0)
     assert lengths[0] > lengths[1]
@@ -96,7 +96,7 @@ def test_principal_components_are_scikit_learns(rows):
 
 def test_principal_components_maximise_the_likelihood(rows):
     model = fit_probabilistic_pca(rows, FACTORS)
-    slopes = eqx.filter_grad(lambda m: jnp.mean(jax.vmap(m.log_evidence)(rows)))(model)
+    slopes = eqx.filter_jit(eqx.filter_grad(lambda m: jnp.mean(jax.vmap(m.log_evidence)(rows))))(model)
     for leaf in jax.tree.leaves(slopes):
         np.testing.assert_allclose(leaf, 0.0, atol=ALGEBRA)
 
@@ -107,7 +107,7 @@ def test_factor_analysis_is_scikit_learns(rows):
     oracle.fit(np.asarray(rows))
     np.testing.assert_allclose(learned.log_evidence_nats[-1], oracle.score(np.asarray(rows)), atol=AUTODIFF)
     np.testing.assert_allclose(learned.model.covariance(), oracle.get_covariance(), atol=AUTODIFF)
-    evidence = jax.vmap(learned.model.log_evidence)(rows)
+    evidence = eqx.filter_jit(eqx.filter_vmap(learned.model.log_evidence))(rows)
     np.testing.assert_allclose(evidence.mean(), learned.log_evidence_nats[-1], rtol=ALGEBRA)
 
 
@@ -136,4 +136,4 @@ def test_fewer_rows_than_components_give_a_proper_model(rows):
     wide = jnp.concatenate([rows[:3], 2.0 * rows[3:6]], axis=1)
     for model in (fit_probabilistic_pca(wide, 4), fit_factor_analysis(wide, 4, num_steps=5).model):
         assert model.loadings.shape == (2 * OBSERVED, 4)
-        assert np.all(np.isfinite(jax.vmap(model.log_evidence)(wide)))
+        assert np.all(np.isfinite(eqx.filter_jit(eqx.filter_vmap(model.log_evidence))(wide)))

@@ -90,7 +90,7 @@ def test_the_precision_of_the_features_is_kept(likelihood, dtype):
 
     for level in (0.0, 40.0, -40.0):
         features = jnp.full(likelihood.num_features, level, dtype)
-        answer, slope = jax.value_and_grad(log_density)(features)
+        answer, slope = eqx.filter_jit(jax.value_and_grad(log_density))(features)
         assert answer.dtype == dtype
         assert np.isfinite(answer)
         assert np.all(np.isfinite(slope))
@@ -103,7 +103,7 @@ def test_bernoulli_takes_fractions(key):
     expected = np.sum(grey * np.log(probability) + (1.0 - grey) * np.log1p(-probability))
     np.testing.assert_allclose(Bernoulli(SHAPE)(logits).log_prob(grey), expected, rtol=ALGEBRA)
     # At logits of zero, where a new decoder starts, the slope is x - 1/2.
-    slope = jax.grad(lambda f: Bernoulli(SHAPE)(f).log_prob(grey))(jnp.zeros(6))
+    slope = eqx.filter_jit(jax.grad(lambda f: Bernoulli(SHAPE)(f).log_prob(grey)))(jnp.zeros(6))
     np.testing.assert_allclose(slope, grey.ravel() - 0.5, atol=ALGEBRA)
 
 
@@ -122,7 +122,9 @@ def test_gaussian_is_scipys(key):
 
 def test_scales_have_a_floor_that_does_not_stop_learning():
     likelihood = Gaussian((2,), -5.0)
-    slope = eqx.filter_grad(lambda module: module(jnp.zeros(2)).log_prob(jnp.ones(2)))(likelihood).log_scale
+    slope = eqx.filter_jit(eqx.filter_grad(lambda module: module(jnp.zeros(2)).log_prob(jnp.ones(2))))(
+        likelihood
+    ).log_scale
     assert slope > 0.0
     scale = np.sqrt(Gaussian((2,), -100.0)(jnp.zeros(2)).variance)
     np.testing.assert_allclose(scale, np.sqrt(1e-5), rtol=ALGEBRA)
@@ -134,14 +136,16 @@ def test_discretized_masses_sum_to_one(key):
     levels = jnp.arange(256)[:, None] / 255.0
     for likelihood in (DiscretizedGaussian((1,)), ConditionalDiscretizedGaussian((1,))):
         distribution = likelihood(features_of(likelihood, key))
-        total = jnp.sum(jnp.exp(jax.vmap(distribution.log_prob)(levels)))
+        total = jnp.sum(jnp.exp(eqx.filter_jit(jax.vmap(distribution.log_prob))(levels)))
         np.testing.assert_allclose(total, 1.0, rtol=ALGEBRA)
 
 
 def test_categorical_masses_sum_to_one(key):
     distribution = CategoricalOutput((2,), 3)(jr.normal(key, (6,)))
     values = jnp.asarray(list(itertools.product(range(3), repeat=2)))
-    np.testing.assert_allclose(jnp.sum(jnp.exp(jax.vmap(distribution.log_prob)(values))), 1.0, rtol=ALGEBRA)
+    np.testing.assert_allclose(
+        jnp.sum(jnp.exp(eqx.filter_jit(jax.vmap(distribution.log_prob))(values))), 1.0, rtol=ALGEBRA
+    )
 
 
 def test_word_counts_are_scipys_multinomial_without_its_coefficient(key):
@@ -174,8 +178,8 @@ def test_a_discretized_decoder_has_a_curvature(key):
     features = jr.normal(key, (6,))
     narrow = DiscretizedGaussian(SHAPE, 0.0, bin_width=1e-3, low=None, high=None)
     value = jnp.full(SHAPE, 0.5)
-    got = jax.hessian(lambda f: narrow(f).log_prob(value))(features)
-    expected = jax.hessian(lambda f: Gaussian(SHAPE, 0.0)(f).log_prob(value))(features)
+    got = eqx.filter_jit(jax.hessian(lambda f: narrow(f).log_prob(value)))(features)
+    expected = eqx.filter_jit(jax.hessian(lambda f: Gaussian(SHAPE, 0.0)(f).log_prob(value)))(features)
     np.testing.assert_allclose(got, expected, atol=AUTODIFF)
 
 

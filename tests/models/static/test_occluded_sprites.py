@@ -1,5 +1,6 @@
 """Several sprites: composition, occlusion, and starts that explain the image away."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,11 +70,11 @@ def test_explaining_away_finds_the_objects(templates, key):
     assert starts.shape == (2, 8)
     family = FullGaussian(8)
     # Few steps: the starts are good.
-    narrow = jax.vmap(lambda z: family.from_scale_tril(z, 0.02 * jnp.eye(8)))(starts)
+    narrow = eqx.filter_jit(jax.vmap(lambda z: family.from_scale_tril(z, 0.02 * jnp.eye(8))))(starts)
     found = infer_modes(
         FreeEnergy(model, Cubature()), NaturalGradient(rate=0.7), family, Evidence(image), narrow, key=key, num_steps=6
     )
-    decoded = jax.vmap(model.coordinates)(found.best_params.loc.reshape(2, 4))
+    decoded = eqx.filter_jit(eqx.filter_vmap(model.coordinates))(found.best_params.loc.reshape(2, 4))
     for k, pose in enumerate(POSES):
         assert abs(decoded.scale[k] - pose[0]) < 0.03
         assert abs(np.angle(np.exp(1j * (float(decoded.angle[k]) - pose[1])))) < 0.1

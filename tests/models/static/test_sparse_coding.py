@@ -28,7 +28,7 @@ def draw(model, key, count):
         state_key, noise_key = jr.split(k)
         return model.emission(model.initial().sample(state_key)).sample(noise_key)
 
-    return jax.vmap(one)(jr.split(key, count))
+    return eqx.filter_jit(jax.vmap(one))(jr.split(key, count))
 
 
 def test_densities_are_scipys(model, key):
@@ -41,7 +41,7 @@ def test_densities_are_scipys(model, key):
 
 def test_the_estimate_is_scikit_learns_lasso(model, key):
     observations = draw(model, jr.fold_in(key, 1), 4)
-    estimate = jax.vmap(lambda x: map_estimate(model, x, tolerance_nats=1e-13))(observations)
+    estimate = eqx.filter_jit(jax.vmap(lambda x: map_estimate(model, x, tolerance_nats=1e-13)))(observations)
     for row, latent in zip(np.asarray(observations), estimate.latent, strict=True):
         # scikit-learn divides the squared error by the number of entries.
         oracle = sklearn.linear_model.Lasso(

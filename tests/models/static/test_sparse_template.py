@@ -2,6 +2,7 @@
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -110,7 +111,7 @@ def test_energy_is_differentiable_in_the_dictionary(model, key):
         return -changed.emission(state).log_prob(image)
 
     direction = jr.normal(key, model.dictionary.shape)
-    gradient = jax.grad(energy)(model.dictionary)
+    gradient = eqx.filter_jit(jax.grad(energy))(model.dictionary)
     step = 1e-5
     up, down = energy(model.dictionary + step * direction), energy(model.dictionary - step * direction)
     # The energy is quadratic in the dictionary, so central differences are exact up to rounding.
