@@ -41,6 +41,7 @@ class Posterior(eqx.Module, Generic[Params]):
         return self.family(self.params)
 
 
+@eqx.filter_jit
 def infer(
     objective: AbstractObjective,
     engine: AbstractEngine,
@@ -57,7 +58,8 @@ def infer(
 ) -> Posterior[Params]:
     """Move the parameters of a distribution downhill on an energy: params_{k+1} = engine.step(params_k).
 
-    Unbatched: for many problems, `eqx.filter_vmap` over `args`, `params` and `key` (with `throw=False`).
+    Compiled once for each kind of problem; numbers that change from call to call must be arrays. Unbatched: for many problems,
+    `eqx.filter_vmap` over `args`, `params` and `key` (with `throw=False`).
 
     Args:
         objective: the energy, in nats.

@@ -164,6 +164,7 @@ class ModePosterior(eqx.Module, Generic[Params]):
         return self.weights @ locs, locs
 
 
+@eqx.filter_jit
 def infer_modes(
     objective: AbstractObjective,
     engine: AbstractEngine,

@@ -34,6 +34,7 @@ class Unrolled(eqx.Module, Generic[Params]):
         return jax.tree.map(lambda leaf: leaf[index], self.path)
 
 
+@eqx.filter_jit
 def unroll(
     objective: AbstractObjective,
     engine: AbstractEngine,
