@@ -2,7 +2,6 @@
 
 from typing import NamedTuple, final
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,5 +52,5 @@ dynamics = LinearDynamics(0.9 * jnp.eye(1), 0.5 * jnp.eye(1), 1e-3 * jnp.eye(1))
 store = LinearGaussian(jnp.zeros(1), jnp.eye(1), dynamics, jnp.eye(1), 1e-3 * jnp.eye(1))
 world = Simulated(store, lambda state, action, after: -jnp.sum((after - goal) ** 2), Bounded((1,), -10, 10))
 for agent, rest in ((Homeostat(goal), 2.0), (Homeostat(goal, integral=0.0), 2.0 * 0.25 / 0.35)):
-    episode = eqx.filter_jit(lambda agent: rollout(world, agent, key=key, num_steps=200))(agent)
+    episode = rollout(world, agent, key=key, num_steps=200)
     np.testing.assert_allclose(jnp.mean(episode.trajectory.observation[100:]), rest, atol=0.01)

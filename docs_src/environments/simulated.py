@@ -2,7 +2,6 @@
 
 import itertools
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -20,7 +19,7 @@ world = Simulated(model, lambda state, action, after: -jnp.sum((after - goal) **
 
 moves = jnp.asarray(list(itertools.product((-1, 0, 1), repeat=2)))
 agent = BeliefAgent(model, Kalman(), active_inference(TargetState(goal, 0.5), ActionSequences(moves)))
-episode = eqx.filter_jit(lambda key: rollout(world, agent, key=key, num_steps=10))(jax.random.key(0))
+episode = rollout(world, agent, key=jax.random.key(0), num_steps=10)
 print(episode.trajectory.reward)
 # The agent comes as near as its moves of whole units and the noise allow.
 assert episode.trajectory.reward[-1] > -2.0

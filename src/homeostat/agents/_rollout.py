@@ -54,6 +54,7 @@ def keep_all(transition: Transition) -> Transition:
     return transition
 
 
+@eqx.filter_jit
 def rollout(
     environment: AbstractEnvironment,
     agent: AbstractAgent,
@@ -68,7 +69,7 @@ def rollout(
 
     Where it begins a new episode then (`AutoReset`), so does the agent.
 
-    Unbatched and traceable: for many episodes `eqx.filter_vmap` over keys (and agents, states), under `eqx.filter_jit`.
+    Compiled once for each kind of world and agent. Unbatched: for many episodes, `eqx.filter_vmap` over keys (and agents, states).
 
     Args:
         environment: the world.
