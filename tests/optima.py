@@ -38,8 +38,9 @@ def optimum(case: Problem) -> Optimum:
     if isinstance(family, PathGaussian):
         return _of_paths(case)
     values, cell = _grid(family)
-    energies = jax.vmap(lambda value: case.objective.pointwise(value, case.args, key=jax.random.key(0)))(values)
+    energies = _energies(case, values)
 
+    @jax.jit
     def terms(params: Any) -> tuple[jax.Array, jax.Array]:
         log_q = jax.vmap(family(params).log_prob)(values)
         weights = cell * jnp.exp(log_q)
@@ -47,6 +48,7 @@ def optimum(case: Problem) -> Optimum:
 
     if isinstance(family, Delta):
 
+        @jax.jit
         def at(params: Any) -> jax.Array:
             return case.objective.pointwise(params.loc, case.args, key=jax.random.key(0))
 
@@ -54,6 +56,7 @@ def optimum(case: Problem) -> Optimum:
         lowest = float(at(type(family.init())(jnp.asarray(exact.mean))))
         return Optimum(at, lowest, at, lowest)
 
+    @jax.jit
     def energy(params: Any) -> jax.Array:
         return sum(terms(params))
 
@@ -64,7 +67,7 @@ def optimum(case: Problem) -> Optimum:
 def marginals(case: Problem) -> Any:
     """Parameters of the marginals of exp(-U) on a categorical support."""
     values, _ = _grid(case.family)
-    energies = jax.vmap(lambda value: case.objective.pointwise(value, case.args, key=jax.random.key(0)))(values)
+    energies = _energies(case, values)
     return case.family.fit(values, jax.nn.softmax(-energies))
 
 
@@ -99,6 +102,11 @@ def _minimum(case: Problem, energy: Callable[[Any], jax.Array], energies: jax.Ar
     return float(jax.jit(lambda: jax.lax.scan(body, (start, optimizer.init(start)), length=500)[1][-1])())
 
 
+def _energies(case: Problem, values: jax.Array) -> jax.Array:
+    """U at every value."""
+    return jax.jit(jax.vmap(lambda value: case.objective.pointwise(value, case.args, key=jax.random.key(0))))(values)
+
+
 def _grid(family: Any) -> tuple[jax.Array, float]:
     """All points of a finite support, or a dense grid of the plane, and the size of its cells."""
     if isinstance(family, Categorical):
@@ -114,6 +122,7 @@ def _of_paths(case: Problem) -> Optimum:
     """The energy of a linear Gaussian path is a quadratic form, whose expectation is exact."""
     family, key = case.family, jax.random.key(0)
 
+    @jax.jit
     def energy(params: Any) -> jax.Array:
         return case.objective(family(params), case.args, key=key)
 
@@ -125,8 +134,8 @@ def _of_paths(case: Problem) -> Optimum:
     def at(vector: jax.Array) -> jax.Array:
         return case.objective.pointwise(unravel(vector), case.args, key=key)
 
-    hessian = np.asarray(jax.hessian(at)(flat))
-    mode = -np.linalg.solve(hessian, np.asarray(jax.grad(at)(jnp.zeros_like(flat))))
+    hessian = np.asarray(jax.jit(jax.hessian(at))(flat))
+    mode = -np.linalg.solve(hessian, np.asarray(jax.jit(jax.grad(at))(jnp.zeros_like(flat))))
     lowest = float(at(jnp.asarray(mode)))
     log_evidence = -lowest + 0.5 * (flat.size * np.log(2.0 * np.pi) - np.linalg.slogdet(hessian)[1])
     return Optimum(energy, float(-log_evidence), expected, lowest)

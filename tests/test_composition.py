@@ -46,7 +46,7 @@ def compose(engine_name, family_name, key):
             start(engine, case, key)
         return
     steps = ITERATIONS.get(engine_name, 1000)
-    posterior = eqx.filter_jit(lambda k: infer(case.objective, engine, family, case.args, key=k, num_steps=steps))(key)
+    posterior = infer(case.objective, engine, family, case.args, key=key, num_steps=steps)
     assert_finite((posterior.params, posterior.energy_nats), f"{engine_name} on {family_name}")
     best, tolerance = optimum(case), DESCENT if family_name in NEARLY else AUTODIFF
     if isinstance(engine, AbstractSamplingEngine):
@@ -88,7 +88,7 @@ def test_star_of_families(family, key):
 def test_star_of_objectives_is_finite(name, key):
     case = catalogue.OBJECTIVES[name]()
     engine = catalogue.ENGINES["cross entropy"](case.family)
-    posterior = eqx.filter_jit(infer)(case.objective, engine, case.family, case.args, key=key, num_steps=STEPS)
+    posterior = infer(case.objective, engine, case.family, case.args, key=key, num_steps=STEPS)
     assert_finite((posterior.params, posterior.energy_nats), name)
 
 
@@ -116,7 +116,7 @@ def test_product_of_engines_and_objectives_is_finite(engine, name, key):
         with pytest.raises(BadInputError, match="Expected a .* family"):
             start(method, case, key)
         return
-    posterior = eqx.filter_jit(infer)(case.objective, method, case.family, case.args, key=key, num_steps=STEPS)
+    posterior = infer(case.objective, method, case.family, case.args, key=key, num_steps=STEPS)
     assert_finite((posterior.params, posterior.energy_nats), f"{engine} on {name}")
 
 
