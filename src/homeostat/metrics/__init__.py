@@ -54,5 +54,4 @@ from ._statistics import (
     pareto_shape as pareto_shape,
     proportion as proportion,
     ratio_with_error as ratio_with_error,
-    tail_length as tail_length,
 )
