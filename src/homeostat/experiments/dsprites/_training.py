@@ -1,6 +1,6 @@
 """How the encoder and the iterative engine are trained: on dreams, on pictures, and over iterations.
 
-Each is a loss of a module for `LossDescent`; pictures and dreams are drawn inside the loss, so that none is seen twice.
+Each is a loss of a module; pictures and dreams are drawn inside the loss, so that none is seen twice.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,14 @@ import optax
 
 from ...distributions import Antithetic, DiagonalGaussianParams
 from ...environments import SYMMETRY_ORDER
-from ...inference import nearest_offset, unroll
+from ...inference import loss_descent, nearest_offset, unroll
 from ...inference.engines import Iterative
 from ...models.static import SpatialTransformer, model_at
 from ...nn import direction_of
 from ...objectives import Evidence, FreeEnergy
-from ...train import FitResult, FullBatch, LossDescent
+from ...train import FitResult, FullBatch
 from ...typing import Array, Int, Key, PyTree, Scalar
-from ._amortized import FAMILY, SpriteEncoder, iterative_engine
+from ._amortized import FAMILY, SpriteEncoder
 from ._engines import over_pictures
 from ._perceive import SpritePerception
 from ._sprites import NUM_SHAPES, Images, latents_at, render
@@ -49,44 +49,37 @@ class Pictures(NamedTuple):
         return jax.vmap(lambda index: render(latents_at(index)))(jnp.take_along_axis(self.train, chosen, axis=1))
 
 
-def descent(module: PyTree, loss: Callable[..., Scalar], rate: float, num_steps: int, clip: float) -> LossDescent:
-    """Adam with a clipped gradient and a rate that falls to zero along a cosine."""
-    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(100, num_steps // 10 + 1), num_steps)
-    return LossDescent(module, loss, optax.chain(optax.clip_by_global_norm(clip), optax.adam(schedule)))
-
-
 def new_encoder(perception: SpritePerception, *, key: Key) -> SpriteEncoder:
     """An untrained encoder."""
     return SpriteEncoder(model_at(perception.models, 0).coordinates, key=key)
 
 
-Fit = Callable[..., FitResult]
-"""`train.fit` or that of a run under a name: `fit(learner, loader, num_steps=..., key=..., every=...)`."""
+class Recipe(NamedTuple):
+    """Of Adam: its highest rate, which falls to zero along a cosine, and the norm to which a gradient is clipped."""
+
+    rate: float
+    clip: float
 
 
-def train_sleep(fit: Fit, perception: SpritePerception, num_steps: int, *, key: Key) -> SpriteEncoder:
-    """The encoder, trained on the models' dreams."""
+SLEEP, WAKE, ITERATIVE = Recipe(2e-3, 1.0), Recipe(3e-4, 100.0), Recipe(2e-3, 100.0)
+
+
+def teach(
+    fit: Callable[..., FitResult],
+    build: Callable[..., PyTree],
+    loss: Callable[..., Scalar],
+    data: PyTree,
+    num_steps: int,
+    recipe: Recipe,
+    *,
+    key: Key,
+) -> PyTree:
+    """What `build` gives after so many steps down a loss; `fit` is `train.fit`, or that of a run under a name."""
     start_key, loop_key = jr.split(key)
-    learner = descent(new_encoder(perception, key=start_key), sleep_loss, 2e-3, num_steps, 1.0)
-    return _run(fit, learner, num_steps, 100, perception.models, loop_key)
-
-
-def train_wake(fit: Fit, pictures: Pictures, encoder: SpriteEncoder, num_steps: int, *, key: Key) -> SpriteEncoder:
-    """The encoder, trained further on pictures."""
-    learner = descent(encoder, wake_loss, 3e-4, num_steps, 100.0)
-    return _run(fit, learner, num_steps, 50, pictures, key)
-
-
-def train_iterative(fit: Fit, pictures: Pictures, num_steps: int, *, num_iterations: int, key: Key) -> Iterative:
-    """The engine of iterative inference, which starts from the encoder or from the feedforward estimate."""
-    start_key, loop_key = jr.split(key)
-    loss = iterative_loss(num_iterations)
-    learner = descent(iterative_engine(key=start_key), loss, 2e-3, num_steps, 100.0)
-    return _run(fit, learner, num_steps, 50, pictures, loop_key)
-
-
-def _run(fit: Fit, learner: LossDescent, num_steps: int, every: int, args: PyTree, key: Key) -> PyTree:
-    return fit(learner, FullBatch(args), num_steps=num_steps, key=key, every=every).state.module
+    schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.rate, min(100, num_steps // 10 + 1), num_steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(recipe.clip), optax.adam(schedule))
+    learner = loss_descent(loss, build(key=start_key), optimizer)
+    return fit(learner, FullBatch(data), num_steps=num_steps, key=loop_key, every=50).state.learned
 
 
 def sleep_loss(encoder: SpriteEncoder, models: SpatialTransformer, *, key: Key, batch: int = 32) -> Scalar:

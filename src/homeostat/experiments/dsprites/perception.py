@@ -1,7 +1,9 @@
 """Sprites perceived: decoding all factors, the amortization gap of an encoder, and how fast engines converge."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -27,7 +29,7 @@ from ._sprites import (
     sprite_models,
     within_tolerance,
 )
-from ._training import Pictures, new_encoder, train_iterative, train_sleep, train_wake
+from ._training import ITERATIVE, SLEEP, WAKE, Pictures, iterative_loss, new_encoder, sleep_loss, teach, wake_loss
 
 SOURCE = "slides 'Inference and learning in an interactive dSprite environment', inference; Marino, thesis, chapter 3"
 MINUTES = Minutes(smoke=1.0, small=5.0, paper=90.0)
@@ -167,17 +169,16 @@ def decode(context: RunContext, perception: SpritePerception, index: Array, *, k
 
 
 def train(config: Config, context: RunContext, pictures: Pictures, *, key: Key) -> tuple[Pictures, Iterative]:
-    """The pictures with their encoder (trained on dreams, then on them), and the engine of iterative amortized inference on top of it."""
-    fit, perception = (lambda name: partial(context.fit, name)), pictures.perception
-    encoder_like = partial(new_encoder, perception, key=jr.key(0))
-    dreamer = context.stage(
-        "sleep", partial(train_sleep, fit("sleep"), perception, config.sleep_steps), key=key, like=encoder_like
-    )
-    wake = partial(train_wake, fit("wake"), pictures, dreamer, config.wake_steps)
-    encoder = context.stage("wake", wake, key=key, like=encoder_like)
+    """The pictures with their encoder (trained on dreams, then on them), and the engine of iterative inference on top of it."""
+    perception = pictures.perception
+
+    def taught(name: str, build: Callable[..., Any], *how: Any) -> Any:
+        one = partial(teach, partial(context.fit, name), build, *how)
+        return context.stage(name, one, key=key, like=partial(build, key=jr.key(0)))
+
+    new = partial(new_encoder, perception)
+    dreamer = taught("sleep", new, sleep_loss, perception.models, config.sleep_steps, SLEEP)
+    encoder = taught("wake", lambda *, key: dreamer, wake_loss, pictures, config.wake_steps, WAKE)
     pictures = pictures._replace(encoder=encoder)
-    iterate = partial(
-        train_iterative, fit("iterative"), pictures, config.iterative_steps, num_iterations=config.num_iterations
-    )
-    engine = context.stage("iterative", iterate, key=key, like=partial(iterative_engine, key=jr.key(0)))
-    return pictures, engine
+    loss = iterative_loss(config.num_iterations)
+    return pictures, taught("iterative", iterative_engine, loss, pictures, config.iterative_steps, ITERATIVE)
