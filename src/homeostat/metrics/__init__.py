@@ -1,7 +1,7 @@
 """Measurements of inference and models."""
 
 from ._amortization_gap import amortization_gap as amortization_gap, share_closed as share_closed, steps_to as steps_to
-from ._calibrate import calibrate as calibrate
+from ._calibrate import CalibrationReport as CalibrationReport, calibrate as calibrate
 from ._calibration import (
     Calibration as Calibration,
     Simulation as Simulation,

@@ -21,7 +21,7 @@ from ...nn import direction_of
 from ...objectives import Evidence, FreeEnergy
 from ...train import FitResult, FullBatch
 from ...typing import Array, Int, Key, PyTree, Scalar
-from ._amortized import FAMILY, SpriteEncoder
+from ._amortized import FAMILY, SpriteEncoder, encoded
 from ._engines import over_pictures
 from ._perceive import SpritePerception
 from ._sprites import NUM_SHAPES, Images, latents_at, render
@@ -115,13 +115,11 @@ def wake_loss(encoder: SpriteEncoder, pictures: Pictures, *, key: Key, batch: in
     picture_key, energy_key = jr.split(key)
     images = pictures.draw(batch, key=picture_key)
 
-    def one(model, shape, image, key):
-        q = FAMILY(encoder.given(shape, image))
-        return FreeEnergy(model, Antithetic(1))(q, Evidence(image), key=key)
+    def one(model, params, image, key):
+        return FreeEnergy(model, Antithetic(1))(FAMILY(params), Evidence(image), key=key)
 
-    shapes = jnp.broadcast_to(jnp.arange(NUM_SHAPES)[:, None], (NUM_SHAPES, batch))
     keys = jr.split(energy_key, (NUM_SHAPES, batch))
-    return jnp.mean(over_pictures(one)(pictures.perception.models, shapes, images, keys))
+    return jnp.mean(over_pictures(one)(pictures.perception.models, encoded(encoder, images), images, keys))
 
 
 def iterative_loss(num_iterations: int, batch: int = 8) -> Callable[..., Scalar]:
@@ -135,13 +133,10 @@ def iterative_loss(num_iterations: int, batch: int = 8) -> Callable[..., Scalar]
         assert pictures.encoder is not None
         picture_key, energy_key = jr.split(key)
         images, half = pictures.draw(batch, key=picture_key), batch // 2
-        by_encoder = jax.vmap(jax.vmap(pictures.encoder))(images[:, :half])
-        own = jnp.arange(NUM_SHAPES)
-        starts = jax.tree.map(
-            lambda leaf, other: jax.lax.stop_gradient(jnp.concatenate([leaf[own, :, own], other], axis=1)),
-            by_encoder,
-            feedforward_starts(pictures.perception, images[:, half:]),
-        )
+        by_encoder = encoded(pictures.encoder, images[:, :half])
+        others = feedforward_starts(pictures.perception, images[:, half:])
+        both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), by_encoder, others)
+        starts = jax.lax.stop_gradient(both)
 
         def one(model, image, start, key):
             unroll_key, last_key = jr.split(key)

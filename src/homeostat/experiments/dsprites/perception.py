@@ -15,14 +15,16 @@ from ...inference.engines import Iterative
 from ...metrics import proportion
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Int, Key
+from ..kit import measure
 from ._amortized import iterative_engine
 from ._perceive import SpritePerception
 from ._perception_measures import compare_ends, race
-from ._perception_report import draw_reconstructions, draw_surface, floats, report_gaps, report_speed
+from ._perception_report import draw_reconstructions, draw_surface, report_gaps, report_speed
 from ._sprites import (
     NUM_SHAPES,
     by_shape,
     decoding_errors,
+    in_classes,
     latents_at,
     render,
     split_configurations,
@@ -123,7 +125,7 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     settings, paths = context.stage(
         "speed", lambda key: race(config, perception, tuning, timed, key=key), key=speed_key
     )
-    report_speed(context, settings, paths, key=boot_key)
+    report_speed(context, paths, key=boot_key)
     draw_reconstructions(config, context, trained, engine, images, key=boot_key)
     draw_surface(config, context, perception, engine, images, settings, key=boot_key)
 
@@ -150,14 +152,14 @@ def decode(context: RunContext, perception: SpritePerception, index: Array, *, k
 
     shapes, locs = context.stage("decode", perceive, key=key)
     coordinates = jax.tree.map(lambda leaf: leaf[0], perception.models.coordinates)
-    errors = jax.vmap(lambda z, truth: decoding_errors(coordinates(z), truth))(locs, latents)
+    errors = decoding_errors(jax.vmap(partial(in_classes, coordinates))(locs), latents)
     right = within_tolerance(errors)
-    context.measure("perception/decoded", *floats(proportion(right)))
-    context.measure("perception/shape", *floats(proportion(shapes == latents[:, 0])))
+    measure(context, "perception/decoded", proportion(right))
+    measure(context, "perception/shape", proportion(shapes == latents[:, 0]))
     rows = []
     for shape, name in enumerate(("square", "ellipse", "heart")):
         own = latents[:, 0] == shape
-        quantiles = [np.quantile(np.asarray(error)[own], [0.5, 0.95]) for error in errors]
+        quantiles = np.quantile(np.asarray(errors)[own], [0.5, 0.95], axis=0).T
         rows.append((name, int(own.sum()), float(right[own].mean()), *(f"{a:.2g} / {b:.2g}" for a, b in quantiles)))
     context.table(
         "decoding",
