@@ -19,6 +19,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,21 @@ from rich.table import Table
 
 from homeostat.core import AbstractEngine
 from homeostat.distributions import AbstractExpectation, Antithetic, Cubature
-from homeostat.experiments.dsprites._amortized import FAMILY, SpriteEncoder, encoded
+from homeostat.experiments.dsprites._amortized import FAMILY, SpriteEncoder, encoded, iterative_engine
 from homeostat.experiments.dsprites._engines import flat, measured_energy
 from homeostat.experiments.dsprites._perceive import SpritePerception
 from homeostat.experiments.dsprites._sprites import by_shape, latents_at, render, split_configurations
 from homeostat.experiments.dsprites._training import (
+    ITERATIVE,
+    SLEEP,
+    WAKE,
     Pictures,
     feedforward_starts,
-    train_iterative,
-    train_sleep,
-    train_wake,
+    iterative_loss,
+    new_encoder,
+    sleep_loss,
+    teach,
+    wake_loss,
 )
 from homeostat.inference import infer
 from homeostat.inference.engines import Gradient, Iterative, NaturalGradient
@@ -70,10 +76,13 @@ class Config:
 def train(config: Config, perception: SpritePerception, rows: jax.Array) -> tuple[SpriteEncoder, Iterative]:
     """An encoder and an iterative engine, as in the experiment but shorter."""
     keys, steps, pictures = jr.split(jr.key(1), 3), config.sleep_steps, Pictures(perception, rows)
-    encoder = train_sleep(fit, perception, steps, key=keys[0])
-    encoder = train_wake(fit, pictures, encoder, max(1, steps // 5), key=keys[1])
+    encoder = teach(fit, partial(new_encoder, perception), sleep_loss, perception.models, steps, SLEEP, key=keys[0])
+    dreamer = lambda *, key: encoder  # noqa: E731
+    encoder = teach(fit, dreamer, wake_loss, pictures, max(1, steps // 5), WAKE, key=keys[1])
     pictures = pictures._replace(encoder=encoder)
-    return encoder, train_iterative(fit, pictures, config.iterative_steps, num_iterations=5, key=keys[2])
+    return encoder, teach(
+        fit, iterative_engine, iterative_loss(5), pictures, config.iterative_steps, ITERATIVE, key=keys[2]
+    )
 
 
 def runner(

@@ -39,6 +39,7 @@ from homeostat.inference import (
     ModelWithEngine,
     engines,
     free_energy_descent,
+    loss_descent,
     predictive_coding_descent,
     variational_em,
 )
@@ -70,7 +71,6 @@ from homeostat.objectives import (
     Weighted,
 )
 from homeostat.testing import Tolerances
-from homeostat.train import LossDescent
 from path_problems import path_problem
 from problems import (
     BoundedModel as BoundedModel,
@@ -346,7 +346,7 @@ LEARNERS: dict[str, Callable[[], LearnerCase]] = {
         ),
         _observations(),
     ),
-    "loss descent": lambda: LearnerCase(LossDescent(jnp.ones(3), _distance, optax.adam(1e-3)), _observations()),
+    "loss descent": lambda: LearnerCase(loss_descent(_distance, jnp.ones(3), optax.adam(1e-3)), _observations()),
     "predictive coding": lambda: LearnerCase(
         predictive_coding_descent(
             linear_model(), optax.adam(1e-3), engines.PredictiveCoding(optax.sgd(0.05)), num_steps=5

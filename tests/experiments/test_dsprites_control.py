@@ -13,10 +13,12 @@ import pytest
 from homeostat.core import PlanningContext
 from homeostat.environments import DSprites, Fovea, PixelNoise
 from homeostat.experiments.dsprites import _reaching as reaching, _searching as searching, control, epistemic
-from homeostat.experiments.dsprites._sprites import CLASS_STEP, similarity_of, sprite_models
-from homeostat.inference.filters import GaussianBelief, ParticleBelief
+from homeostat.experiments.dsprites._interaction import LATTICE_EXPLORATION, Interaction
+from homeostat.experiments.dsprites._learning import regress_online
+from homeostat.experiments.dsprites._sprites import CLASS_STEP, in_classes, similarity_of, sprite_models
+from homeostat.inference.filters import ParticleBelief
 from homeostat.models.sequential import LinearDynamics
-from homeostat.models.static import SpriteCoordinates, model_at
+from homeostat.models.static import SpriteCoordinates
 from homeostat.objectives import NestedMonteCarlo
 from tolerances import ALGEBRA, AUTODIFF, FLOAT32
 
@@ -29,7 +31,9 @@ def test_dynamics_are_learned_from_noisy_interactions(key):
     actions = rng.integers(-1, 2, (30, 12, 4))
     path = np.concatenate([np.zeros((30, 1, 4)), np.cumsum(actions[:, :-1], axis=1)], axis=1) * STEP
     locs = path + rng.standard_normal((30, 1, 4)) + 0.02 * STEP * rng.standard_normal(path.shape)
-    matrix, gain, scale_tril = reaching.learn_dynamics(jnp.asarray(locs), jnp.asarray(actions))
+    data = Interaction(jnp.asarray(locs), jnp.zeros((30, 12, 4, 4)), jnp.asarray(actions[:, :-1], float), jnp.zeros(0))
+    learned = regress_online(data).expected()
+    matrix, gain, scale_tril = learned.matrix, learned.control, learned.scale_tril
     # 330 transitions with noise 0.02 sqrt(2) classes: a coefficient's standard error is 0.002 classes.
     np.testing.assert_allclose(gain / STEP[:, None], np.eye(4), atol=5 * 0.02 * 2**0.5 / (330 * 2 / 3) ** 0.5)
     np.testing.assert_allclose(matrix, np.eye(4), atol=0.01)
@@ -38,14 +42,11 @@ def test_dynamics_are_learned_from_noisy_interactions(key):
 
 def test_exploration_stays_inside_the_lattice():
     """Near an end the action turns around, so that no move is clipped."""
-    still = LinearDynamics(jnp.eye(4), jnp.zeros((4, 4)), jnp.eye(4))
-    explore, model = reaching.Explore(), reaching.sprite_world(still, model_at(sprite_models(), 0))
     for scale, x in itertools.product((0, 1, 5), (0, 31)):
         latents = jnp.array([0.0, scale, 7.0, x, 15.0])
-        belief = GaussianBelief(SpriteCoordinates().inverse(similarity_of(latents)), jnp.eye(4))
-        actions = eqx.filter_jit(
-            jax.vmap(lambda k, b=belief: explore.act(PlanningContext(model, searching.EXACT, b), None, key=k)[0].action)
-        )(jr.split(jr.key(scale), 64))
+        place = in_classes(SpriteCoordinates(), SpriteCoordinates().inverse(similarity_of(latents)))
+        draw = eqx.filter_jit(jax.vmap(lambda k, z=place: LATTICE_EXPLORATION(z, jnp.zeros(4), key=k)))
+        actions = draw(jr.split(jr.key(scale), 64))
         after = np.asarray(latents)[None, 1:] + np.asarray(actions)
         assert after[:, 0].min() >= 0 and after[:, 0].max() <= 5
         assert after[:, 2].min() >= 0 and after[:, 2].max() <= 31

@@ -33,6 +33,7 @@ from .learners._energy_descent import (
     ModelWithEngine as ModelWithEngine,
     Slope as Slope,
     Weigh as Weigh,
+    loss_descent as loss_descent,
 )
 from .learners._evidence_ascent import Learned as Learned
 from .learners._examples import energy_descent as energy_descent, free_energy_descent as free_energy_descent

@@ -1,7 +1,7 @@
 """Measurements of inference and models."""
 
 from ._amortization_gap import amortization_gap as amortization_gap, share_closed as share_closed, steps_to as steps_to
-from ._calibrate import calibrate as calibrate
+from ._calibrate import CalibrationReport as CalibrationReport, calibrate as calibrate
 from ._calibration import (
     Calibration as Calibration,
     Simulation as Simulation,
@@ -54,5 +54,4 @@ from ._statistics import (
     pareto_shape as pareto_shape,
     proportion as proportion,
     ratio_with_error as ratio_with_error,
-    tail_length as tail_length,
 )

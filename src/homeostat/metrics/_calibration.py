@@ -199,13 +199,12 @@ def rank_uniformity(
     counts = rank_counts(ranks, num_draws, num_bins)
     jitter = np.asarray(jr.uniform(key, ranks.shape), np.float64)
     positions = (np.asarray(ranks, np.float64) + jitter) / (num_draws + 1)
-    return RankUniformity(
-        np.asarray(stats.chisquare(counts, axis=0).pvalue),
-        np.asarray([stats.kstest(column, "uniform").pvalue for column in positions.T]),
-    )
+    return RankUniformity(np.asarray(stats.chisquare(counts, axis=0).pvalue), uniformity(positions))
 
 
-def uniformity(probabilities: Float[Array, "simulations quantities"]) -> Float[np.ndarray, " quantities"]:
+def uniformity(
+    probabilities: Float[Array, "simulations quantities"] | Float[np.ndarray, "simulations quantities"],
+) -> Float[np.ndarray, " quantities"]:
     """Kolmogorov-Smirnov p-values of numbers that should be uniform on [0, 1]."""
     from scipy import stats
 

@@ -135,18 +135,7 @@ def evaluate(
         likelihood = log_likelihood(model, q, observation, key=weights_key, num_samples=num_samples, chunk=chunk)
         return Evaluation(posterior.params, terms, likelihood, posterior.result != RESULTS.successful)
 
-    return map_rows(evaluate_row, observations, key, min(batch_size, count_rows(observations)))
-
-
-def count_rows(observations: PyTree) -> int:
-    """The common number of rows of a tree of arrays."""
-    counts = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(observations)}
-    if len(counts) != 1 or 0 in counts:
-        raise BadInputError(
-            f"Expected observations with one common, positive number of rows, got {sorted(counts)}: for a single "
-            f"observation, add a leading axis."
-        )
-    return counts.pop()
+    return map_rows(evaluate_row, observations, key, batch_size)
 
 
 def map_rows(function, observations: PyTree, key: Key, batch_size: int) -> PyTree:
@@ -154,7 +143,14 @@ def map_rows(function, observations: PyTree, key: Key, batch_size: int) -> PyTre
 
     The last batch is filled with copies of the first row, whose results are dropped: a shorter batch would be compiled anew.
     """
-    num_rows = count_rows(observations)
+    counts = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(observations)}
+    if len(counts) != 1 or 0 in counts:
+        raise BadInputError(
+            f"Expected observations with one common, positive number of rows, got {sorted(counts)}: for a single "
+            f"observation, add a leading axis."
+        )
+    (num_rows,) = counts
+    batch_size = min(batch_size, num_rows)
     padded = -(-num_rows // batch_size) * batch_size
     chosen = jnp.where(jnp.arange(padded) < num_rows, jnp.arange(padded), 0)
     filled = jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], observations)
@@ -205,7 +201,7 @@ def bound_path(
         )
         return -jax.lax.map(lambda params: measured(family(params), evidence, key=measure_key), path)
 
-    return jax.lax.map(one, (rows, jr.split(key, rows.shape[0])), batch_size=min(batch_size, rows.shape[0]))
+    return map_rows(one, rows, key, batch_size)
 
 
 def estimates(

@@ -23,7 +23,7 @@ from ..distributions import FullGaussian
 from ..inference import infer
 from ..objectives import Evidence, FreeEnergy
 from ..typing import Array, Distribution, Float, Key, Observation, Params
-from ._evaluate import count_rows, map_rows
+from ._evaluate import map_rows
 from ._likelihood import mean_with_error
 from ._reference_optimum import Optimum, ReferenceOptimum
 from ._statistics import Estimated, pareto_shape
@@ -158,7 +158,7 @@ def inference_gaps(
         log_weights = _common_log_weights(model, measured, evidence, measure_key, num_samples, chunk)
         return _compare(log_weights, optimum, richer)
 
-    return map_rows(gaps_of_row, observations, key, min(batch_size, count_rows(observations)))
+    return map_rows(gaps_of_row, observations, key, batch_size)
 
 
 def _unravel(family: AbstractFamily, flat: Float[Array, " p"]):

@@ -17,8 +17,8 @@ import jax.random as jr
 from ..core import AbstractModel
 from ..objectives import Evidence, FreeEnergy
 from ..results import BadInputError
-from ..typing import Array, Bool, Distribution, Float, Int, Key, Observation, Scalar
-from ._statistics import FEWEST_DRAWS, Estimated, shape_of_tail, tail_length
+from ..typing import Array, Distribution, Float, Int, Key, Observation, Scalar
+from ._statistics import FEWEST_DRAWS, Estimated, pareto_shape
 
 
 class LikelihoodEstimate(NamedTuple):
@@ -52,11 +52,10 @@ def log_likelihood(
     chunk: int = 250,
     prior: Distribution | None = None,
 ) -> LikelihoodEstimate:
-    """Importance-weighted estimate of log p(x) for one observation, in memory that does not grow with the samples.
+    """Importance-weighted estimate of log p(x) for one observation.
 
-    Samples are drawn and weighed `chunk` at a time; a running log-sum-exp, running moments and the largest log weights
-    (which the Pareto fit needs) are all that is kept. Sample s has the key `fold_in(key, s)`, so the result does not depend
-    on `chunk`, apart from rounding.
+    Samples are drawn and weighed `chunk` at a time, and only their weights are kept. Sample s has the key
+    `fold_in(key, s)`, so the result does not depend on `chunk`, apart from rounding.
 
     Args:
         model: gives p(z) and p(x | z).
@@ -64,7 +63,7 @@ def log_likelihood(
         observation: x.
         key: random key.
         num_samples: S.
-        chunk: samples in memory at once.
+        chunk: samples worked on at once.
         prior: in place of the model's own.
 
     Raises:
@@ -84,17 +83,6 @@ def log_likelihood(
     return summarize_weights(log_weight, key=key, num_samples=num_samples, chunk=chunk)
 
 
-class _Running(NamedTuple):
-    """Running summary of importance weights. Weights are relative to the largest one, so that none overflows."""
-
-    count: Scalar
-    largest: Float[Array, " tail_plus_one"]
-    mean: Scalar
-    squares: Scalar
-    log_mean: Scalar
-    log_squares: Scalar
-
-
 def summarize_weights(
     log_weight: Callable[[Key], Scalar], *, key: Key, num_samples: int, chunk: int
 ) -> LikelihoodEstimate:
@@ -104,70 +92,31 @@ def summarize_weights(
         log_weight: `log_weight(key)` draws one; all keys come from `key` by `fold_in` with the sample's number.
         key: random key.
         num_samples: S, at least two.
-        chunk: draws in memory at once.
+        chunk: draws worked on at once.
     """
     if num_samples < 2 or chunk < 1:
         raise BadInputError(
             f"Expected at least two samples and chunks of at least one, got num_samples={num_samples} and chunk={chunk}."
         )
     num_chunks = -(-num_samples // chunk)
-    # Equal chunks, so that the last one wastes next to nothing.
+    # Equal chunks: a shorter last one would be compiled anew.
     size = -(-num_samples // num_chunks)
-    kept = tail_length(num_samples) + 1 if num_samples >= FEWEST_DRAWS else 1
-    dtype = jax.eval_shape(log_weight, key).dtype
-
-    def body(running: _Running, start: Int[Array, ""]) -> tuple[_Running, None]:
-        numbers = start + jnp.arange(size)
-        keys = jax.vmap(lambda number: jr.fold_in(key, number))(numbers)
-        return _merge(running, jax.vmap(log_weight)(keys), numbers < num_samples), None
-
-    zero = jnp.zeros((), dtype)
-    empty = _Running(zero, jnp.full(kept, -jnp.inf, dtype), zero, zero, zero, zero)
-    running, _ = jax.lax.scan(body, empty, size * jnp.arange(num_chunks))
-    relative = running.squares / (num_samples * (num_samples - 1.0)) / running.mean**2
-    share = running.mean**2 / (running.mean**2 + running.squares / num_samples)
-    k = shape_of_tail(running.largest[::-1]) if num_samples >= FEWEST_DRAWS else jnp.full((), jnp.nan, dtype)
+    numbers = jnp.arange(num_chunks * size)
+    drawn = jax.lax.map(lambda number: log_weight(jr.fold_in(key, number)), numbers, batch_size=size)
+    log_weights = drawn[:num_samples]
+    largest = jnp.max(log_weights)
+    # Relative to the largest one, so that none overflows.
+    shift = jnp.where(jnp.isfinite(largest), largest, 0.0)
+    weights = jnp.exp(log_weights - shift)
+    mean, root = jnp.mean(weights), jnp.sqrt(float(num_samples))
     return LikelihoodEstimate(
-        jnp.log(running.mean) + _finite_or_zero(running.largest[0]),
-        jnp.sqrt(relative),
-        k,
-        num_samples * share,
-        running.log_mean,
-        jnp.sqrt(running.log_squares / (num_samples * (num_samples - 1.0))),
+        jnp.log(mean) + shift,
+        jnp.std(weights, ddof=1) / mean / root,
+        pareto_shape(log_weights) if num_samples >= FEWEST_DRAWS else jnp.full((), jnp.nan, mean.dtype),
+        jnp.sum(weights) ** 2 / jnp.sum(weights**2),
+        jnp.mean(log_weights),
+        jnp.std(log_weights, ddof=1) / root,
     )
-
-
-def _merge(running: _Running, log_weights: Float[Array, " chunk"], valid: Bool[Array, " chunk"]) -> _Running:
-    """Add a chunk. Means and sums of squared deviations are merged by Chan's rule, which does not cancel."""
-    log_weights = jnp.where(valid, log_weights, -jnp.inf)
-    largest = jax.lax.top_k(jnp.concatenate([running.largest, log_weights]), running.largest.shape[0])[0]
-    top, former = _finite_or_zero(largest[0]), running.largest[0]
-    # Before the first positive weight there is nothing to rescale, and the difference would be infinite.
-    shrink = jnp.where(jnp.isfinite(former), jnp.exp(jnp.minimum(former - top, 0.0)), 0.0)
-    scaled = running._replace(mean=running.mean * shrink, squares=running.squares * shrink**2)
-    count = jnp.sum(valid, dtype=log_weights.dtype)
-    mean, squares = _pooled(scaled.count, scaled.mean, scaled.squares, jnp.exp(log_weights - top), valid, count)
-    log_mean, log_squares = _pooled(running.count, running.log_mean, running.log_squares, log_weights, valid, count)
-    return _Running(running.count + count, largest, mean, squares, log_mean, log_squares)
-
-
-def _pooled(
-    old_count: Scalar,
-    old_mean: Scalar,
-    old_squares: Scalar,
-    values: Float[Array, " chunk"],
-    valid: Bool[Array, " chunk"],
-    count: Scalar,
-) -> tuple[Scalar, Scalar]:
-    """Mean and sum of squared deviations of the old values and the valid new ones together."""
-    mean = jnp.sum(jnp.where(valid, values, 0.0)) / count
-    squares = jnp.sum(jnp.where(valid, (values - mean) ** 2, 0.0))
-    total, shift = old_count + count, mean - old_mean
-    return old_mean + shift * count / total, old_squares + squares + shift**2 * old_count * count / total
-
-
-def _finite_or_zero(value: Scalar) -> Scalar:
-    return jnp.where(jnp.isfinite(value), value, 0.0)
 
 
 def bits_per_dimension(

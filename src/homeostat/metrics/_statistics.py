@@ -83,15 +83,6 @@ FEWEST_DRAWS = 25
 """Fewer draws leave fewer than five in the tail, too few for a fit."""
 
 
-def tail_length(num_draws: int) -> int:
-    """How many of the largest weights make the tail, min(S / 5, 3 sqrt(S)) of S draws, rounded up.
-
-    References:
-        Vehtari et al., "Pareto smoothed importance sampling", JMLR 25 (2024), Sec. 2.
-    """
-    return int(np.ceil(min(0.2 * num_draws, 3.0 * np.sqrt(num_draws))))
-
-
 def pareto_shape(log_weights: Float[Array, " draws"]) -> Scalar:
     """k of a generalised Pareto distribution fitted to the largest importance weights.
 
@@ -109,16 +100,9 @@ def pareto_shape(log_weights: Float[Array, " draws"]) -> Scalar:
     num = log_weights.shape[0]
     if num < FEWEST_DRAWS:
         raise BadInputError(f"Expected at least {FEWEST_DRAWS} draws to fit a tail, got {num}.")
-    return shape_of_tail(jnp.sort(log_weights)[-tail_length(num) - 1 :])
-
-
-def shape_of_tail(largest: Float[Array, " tail_plus_one"]) -> Scalar:
-    """`pareto_shape` from the largest log weights alone.
-
-    Args:
-        largest: the tail in rising order, after the largest log weight that does not belong to it any more.
-    """
-    tail = largest.shape[0] - 1
+    # min(S / 5, 3 sqrt(S)) of S weights make the tail, rounded up; the one before it is where the tail begins.
+    tail = int(np.ceil(min(0.2 * num, 3.0 * np.sqrt(num))))
+    largest = jnp.sort(log_weights)[-tail - 1 :]
     weights = jnp.exp(largest - largest[-1])
     excess = weights[1:] - weights[0]
     # Weights that are equal but for rounding have no tail. Without a floor at what rounding can tell apart, the fit would be

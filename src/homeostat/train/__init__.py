@@ -35,7 +35,6 @@ from ._loader import (
     InMemoryLoader as InMemoryLoader,
     StreamingLoader as StreamingLoader,
 )
-from ._loss_descent import LossDescent as LossDescent
 from ._record import (
     JsonLines as JsonLines,
     plain as plain,

@@ -4,7 +4,6 @@ Pictures come as [shapes, n, size, size]; every engine infers q(z | x, shape) un
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,7 +20,7 @@ from ...distributions import (
     FullGaussian,
     FullGaussianParams,
 )
-from ...inference import infer
+from ...inference import Posterior, infer
 from ...inference.engines import Gradient, Iterative, NaturalGradient
 from ...models.static import SpatialTransformer
 from ...objectives import Evidence, FreeEnergy
@@ -33,58 +32,29 @@ Tuned = eqx.Partial
 """Makes an engine from settings that are arrays, so that other settings need no new compilation."""
 
 
-def natural(rate: float | Array, momentum: float | Array) -> Tuned:
-    """Natural gradient."""
-    return _tuned(_natural, rate, momentum)
-
-
-def adam(rate: float | Array) -> Tuned:
-    """Adam on mean and log standard deviation."""
-    return _tuned(_adam, rate)
-
-
-def descent(rate: float | Array) -> Tuned:
-    """Plain gradient descent on mean and log standard deviation."""
-    return _tuned(_descent, rate)
-
-
-def learned(engine: Iterative) -> Tuned:
-    """An engine of iterative amortized inference."""
-    return Tuned(_itself, engine)
-
-
-def _tuned(make: Callable[..., AbstractEngine], *settings: float | Array) -> Tuned:
+def tuned(make: Callable[..., AbstractEngine], *settings: float | Array) -> Tuned:
+    """One of `natural`, `adam` and `descent` at its settings."""
     return Tuned(make, *(jnp.asarray(setting, float) for setting in settings))
 
 
-def _natural(rate: Scalar, momentum: Scalar) -> AbstractEngine:
+def natural(rate: Scalar, momentum: Scalar) -> AbstractEngine:
+    """Natural gradient."""
     return NaturalGradient(rate=lambda count: rate, momentum=lambda count: momentum)
 
 
-def _adam(rate: Scalar) -> AbstractEngine:
+def adam(rate: Scalar) -> AbstractEngine:
+    """Adam on mean and log standard deviation."""
     return Gradient(optax.adam(rate))
 
 
-def _descent(rate: Scalar) -> AbstractEngine:
+def descent(rate: Scalar) -> AbstractEngine:
+    """Plain gradient descent on mean and log standard deviation."""
     return Gradient(optax.sgd(rate))
 
 
-def _itself(engine: AbstractEngine) -> AbstractEngine:
+def learned(engine: Iterative) -> AbstractEngine:
+    """Iterative amortized inference as it was trained: `Tuned(learned, engine)`."""
     return engine
-
-
-class Runs(NamedTuple):
-    """Inference on every picture.
-
-    Attributes:
-        params: final parameters, [shapes, n].
-        path_nats: energy before each step as the engine measured it.
-        path: parameters before each step.
-    """
-
-    params: PyTree
-    path_nats: Float[Array, "shapes n steps"]
-    path: PyTree
 
 
 def run_engine(
@@ -97,8 +67,8 @@ def run_engine(
     chunk: int,
     key: Key,
     family: AbstractGaussianFamily = FAMILY,
-) -> Runs:
-    """One engine on all pictures from given starts, [shapes, n], on cubature points.
+) -> PyTree:
+    """One engine on all pictures from given starts, on cubature points: `infer`'s posteriors with their paths, [shapes, n].
 
     `chunk` pictures of each shape are worked on at a time; calls with the same chunk share one compiled program.
     """
@@ -106,36 +76,38 @@ def run_engine(
 
 
 @eqx.filter_jit
-def _run(models, images, starts, tuned, num_steps, key, family) -> Runs:
+def _run(models, images, starts, tuned, num_steps, key, family) -> Posterior:
     engine = tuned()
 
     def one(model, image, start, key):
-        posterior = infer(
-            FreeEnergy(model, Cubature()), engine, family, Evidence(image), key=key, params=start, num_steps=num_steps,
-            record=True, throw=False,
-        )  # fmt: skip
-        return Runs(posterior.params, posterior.path_nats, posterior.path)
+        objective, evidence = FreeEnergy(model, Cubature()), Evidence(image)
+        return infer(
+            objective, engine, family, evidence, key=key, params=start, num_steps=num_steps, record=True, throw=False
+        )
 
     return over_pictures(one)(models, images, starts, jr.split(key, images.shape[:2]))
 
 
 def measured_energy(
-    models: SpatialTransformer, images: Images, params: PyTree, *, chunk: int, key: Key
+    models: SpatialTransformer,
+    images: Images,
+    params: PyTree,
+    *,
+    chunk: int,
+    key: Key,
+    family: AbstractGaussianFamily = FAMILY,
 ) -> Float[Array, "shapes n"]:
     """Free energy in nats by 128 antithetic points from one key.
 
     The same standard-normal points serve every engine and every picture, so that differences between engines are no noise.
-    `params` are of the diagonal or of the full family.
     """
-    if isinstance(params, DiagonalGaussianParams):
-        params = widened(params)
-    return in_chunks(lambda rows: _measure(models, *rows, key), (images, params), chunk)
+    return in_chunks(lambda rows: _measure(models, *rows, key, family), (images, params), chunk)
 
 
 @eqx.filter_jit
-def _measure(models, images, params: FullGaussianParams, key):
+def _measure(models, images, params, key, family):
     def one(model, image, params):
-        return FreeEnergy(model, Antithetic(64))(FullGaussian(4)(params), Evidence(image), key=key)
+        return FreeEnergy(model, Antithetic(64))(family(params), Evidence(image), key=key)
 
     return over_pictures(one)(models, images, params)
 

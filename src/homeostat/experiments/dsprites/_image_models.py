@@ -12,12 +12,12 @@ import jax.random as jr
 import optax
 
 from ...distributions import Antithetic, DiagonalGaussian, FullGaussian, MonteCarlo
-from ...inference import ModelWithEngine, free_energy_descent, infer
+from ...inference import ModelWithEngine, free_energy_descent
 from ...inference.engines import Direct, NaturalGradient
 from ...inference.filters import ObservationFeatures
-from ...models.static import Gaussian, LatentGaussian, SparseTemplate, StandardLevel, model_at
+from ...metrics import evaluate, log_likelihood
+from ...models.static import Gaussian, LatentGaussian, SparseTemplate, StandardLevel, model_at, stack_models
 from ...nn import ConvolutionalDecoder, ConvolutionalEncoder, FlatImage
-from ...objectives import Evidence, FreeEnergy, ImportanceWeighted
 from ...runs import RunContext
 from ...train import InMemoryLoader
 from ...typing import Array, Float, Key
@@ -35,19 +35,14 @@ class ImageBounds(NamedTuple):
 
 
 @eqx.filter_jit
-def importance_weighted(model_of, family, params, images, num_samples: int, *, key: Key) -> Float[Array, " images"]:
-    """Importance-weighted bounds with the inferred q as proposals, image by image.
-
-    `model_of` is a model, or a pair of stacked models and the choice for each image.
-    """
+def importance_weighted(models, family, params, images, num_samples: int, *, key: Key) -> Float[Array, " images"]:
+    """Importance-weighted bounds with the inferred q as proposals, image by image, of a model for each."""
 
     def weigh(args):
         model, p, image, key = args
-        model = model_of if model is None else model_at(model_of[0], model)
-        return ImportanceWeighted(model, num_samples)(family(p), Evidence(image), key=key)
+        return -log_likelihood(model, family(p), image, key=key, num_samples=num_samples).log_likelihood_nats
 
-    choice = model_of[1] if isinstance(model_of, tuple) else None
-    return jax.lax.map(weigh, (choice, params, images, jr.split(key, images.shape[0])))
+    return jax.lax.map(weigh, (models, params, images, jr.split(key, images.shape[0])))
 
 
 def bounds_of_given(images: Float[Array, "n 64 64"], num_weighted: int, *, key: Key) -> ImageBounds:
@@ -71,27 +66,22 @@ def bounds_of_given(images: Float[Array, "n 64 64"], num_weighted: int, *, key: 
     *_, residual = perceive(sprite_models(), images, jr.split(fit_key, num))
     models = sprite_models(float(jnp.sqrt(jnp.mean(residual))))
     free_energy, shapes, params, _ = perceive(models, images, jr.split(infer_key, num))
-    weighted = importance_weighted((models, shapes), FullGaussian(4), params, images, num_weighted, key=weigh_key)
+    chosen = model_at(models, shapes)
+    weighted = importance_weighted(chosen, FullGaussian(4), params, images, num_weighted, key=weigh_key)
     # One shape's part of the sum over shapes bounds the whole.
     return ImageBounds(free_energy, weighted + jnp.log(3.0))
 
 
-class DictionarySettings(NamedTuple):
-    """How a dictionary is learned; fields as in the experiment's options."""
-
-    cells: int
-    num_atoms: int
-    num_rounds: int
-    num_updates: int
-    num_weighted: int
-
-
 def learn_dictionary(
-    settings: DictionarySettings,
     context: RunContext,
     images: Float[Array, "n 64 64"],
     held_out: Float[Array, "m 64 64"],
     *,
+    cells: int,
+    num_atoms: int,
+    num_rounds: int,
+    num_updates: int,
+    num_weighted: int,
     key: Key,
 ) -> tuple[SparseTemplate, Float[Array, "m d"], ImageBounds]:
     """Learn mean, dictionary, noise and sparsity from images of all shapes, and explain held-out images.
@@ -100,10 +90,10 @@ def learn_dictionary(
         The learned model, the mean pose and weights of each held-out image, and bounds.
     """
     average = jnp.mean(jnp.sum(images, axis=(1, 2)))
-    frames = jax.vmap(lambda image: recentred(image, average, settings.cells))(images)
+    frames = jax.vmap(lambda image: recentred(image, average, cells))(images)
     mean = jnp.mean(frames, axis=0)
     # The first atoms are pictures less their mean, so that single atoms already explain something.
-    atoms = frames[: settings.num_atoms] - mean[None]
+    atoms = frames[:num_atoms] - mean[None]
     model = SparseTemplate(mean, atoms, log_sigma=jnp.log(0.3), log_width=jnp.log(0.3)).normalised()
 
     def candidates(model, image):
@@ -117,14 +107,15 @@ def learn_dictionary(
     model = alternate(
         "sparse", context, model, images, candidates,
         lambda m: (m.mean, m.dictionary, m.log_sigma, m.log_width), normalised, engine=engine, rate=0.02,
-        num_rounds=settings.num_rounds, num_updates=settings.num_updates, key=key, first=10, num_steps=8,
+        num_rounds=num_rounds, num_updates=num_updates, key=key, first=10, num_steps=8,
     )  # fmt: skip
     params, free_energy = explain_stage(
         "sparse-held-out", context, model, held_out, candidates, key=key, engine=engine, num_steps=16, num_starts=3
     )
 
     def weigh(key: Key) -> Float[Array, " images"]:
-        return importance_weighted(model, FullGaussian(model.dim), params, held_out, settings.num_weighted, key=key)
+        each = model_at(stack_models((model,)), jnp.zeros(held_out.shape[0], int))
+        return importance_weighted(each, FullGaussian(model.dim), params, held_out, num_weighted, key=key)
 
     return model, params.loc, ImageBounds(free_energy, context.stage("sparse-weighted", weigh, key=key))
 
@@ -157,18 +148,16 @@ def train_autoencoder(
         every=max(1, num_updates // 20),
     ).state.learned  # fmt: skip
 
-    def bounds(key):
-        infer_key, weigh_key = jr.split(key)
-        objective = FreeEnergy(learned.model, MonteCarlo(16))
-
-        def one(args):
-            image, key = args
-            found = infer(objective, learned.engine, family, Evidence(image), key=key, throw=False)
-            return found.params, found.energy_nats
-
-        keys = jr.split(infer_key, held_out.shape[0])
-        params, energy = eqx.filter_jit(lambda args: jax.lax.map(one, args))((held_out, keys))
-        weighted = importance_weighted(learned.model, family, params, held_out, num_weighted, key=weigh_key)
-        return ImageBounds(energy, weighted)
+    def bounds(key: Key) -> ImageBounds:
+        found = evaluate(
+            learned.model,
+            learned.engine,
+            family,
+            held_out,
+            key=key,
+            num_samples=num_weighted,
+            expectation=MonteCarlo(16),
+        )
+        return ImageBounds(-found.elbo_nats, -found.likelihood.log_likelihood_nats)
 
     return context.stage("autoencoder-bounds", bounds, key=key)

@@ -1,6 +1,5 @@
 """Interaction data from images: exploration that stays off the bounds, see, estimate and act; the true dynamics of the worlds."""
 
-from collections.abc import Callable
 from typing import NamedTuple, final
 
 import equinox as eqx
@@ -8,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
+from ...agents import rollout
+from ...core import AbstractAgent, Decision
 from ...environments import AbstractSpriteWorld
-from ...models.sequential import LinearDynamics, Measurement, second_order
+from ...models.sequential import LinearDynamics, Measurement, Periodic, second_order
 from ...models.static import SpatialTransformer, SpriteCoordinates, model_at
-from ...typing import Array, Float, Int, Key, PyTree
+from ...typing import Array, Float, Int, Key
 from ._sprites import CLASS_STEP, LAST_CLASS, NUM_SHAPES, in_classes
-from ._tracking import locate, rough_pose, track
+from ._tracking import TRACKING_STEPS, locate, rough_pose, track
 
 # Explorations map an estimated place (class units) and speed (class units a step) to an action at random that keeps the sprite
 # away from the ends of scale and position: a clipped move is no linear dynamics. Which way an action moves is taken as known.
@@ -40,6 +41,10 @@ class Reversal(eqx.Module):
         margins = jnp.asarray(self.margins, place.dtype)
         low = jnp.isfinite(last) & (place < margins)
         return jnp.where(low, jnp.abs(action), jnp.where(place > last - margins, -jnp.abs(action), action))
+
+
+LATTICE_EXPLORATION = Reversal((0.5,) * 4, whole=True)
+"""Of whole moves, which have no noise."""
 
 
 @final
@@ -83,6 +88,28 @@ class Interaction(NamedTuple):
         return Measurement(self.values, self.scale_trils)
 
 
+@final
+class Tracker(AbstractAgent[Array]):
+    """Tracks a sprite of known shape from frame to frame, and acts at random; its state is the last estimate of z."""
+
+    sprite: SpatialTransformer
+    exploration: Reversal | Spring
+    num_steps: int = eqx.field(static=True)
+
+    def init(self, *, key: Key) -> Float[Array, "4"]:
+        return jnp.zeros(4)
+
+    def act(self, state: Array, observation: Float[Array, "64 64"], *, key: Key) -> tuple[Decision, Array]:
+        # Scale and place start from the bright pixels, the angle, which they do not tell, from the estimate before.
+        start = rough_pose(self.sprite, observation).at[1].set(state[1])
+        measurement = track(self.sprite, observation, start, self.num_steps)
+        # A frame in which the steps diverged is not finite: it counts as missing, and tracking goes on after it.
+        estimate = jnp.where(jnp.all(jnp.isfinite(measurement.value)), measurement.value, state)
+        place, past = (in_classes(self.sprite.coordinates, z) for z in (estimate, state))
+        return Decision(self.exploration(place, place - past, key=key), measurement), estimate
+
+
+@eqx.filter_jit
 def explore(
     world: AbstractSpriteWorld,
     exploration: Reversal | Spring,
@@ -90,81 +117,30 @@ def explore(
     *,
     num_sequences: int,
     length: int,
+    num_steps: int = TRACKING_STEPS,
     key: Key,
-    tick: Callable[[], None] = lambda: None,
 ) -> Interaction:
-    """Sequences with all shapes in turn: see, estimate, act at random, `length` times.
+    """Sequences with all shapes in turn: see, estimate (by so many steps of the engine), act at random, `length` times.
 
-    The first frame is perceived from nothing but its shape; each later one from the angle before it. A loop
-    over compiled steps, not one compiled loop: the step that tracks is then compiled once for all worlds. `tick` is called after
-    every frame.
+    The first frame is perceived from nothing but its shape; each later one from the angle before it.
     """
-    shapes = jnp.arange(num_sequences) % NUM_SHAPES
-    sprites = model_at(models, shapes)
-    start_key, first_key, *keys = jr.split(key, length + 2)
-    state = _begin(world, shapes, start_key)
-    image = _see(world, state, first_key)
-    estimate = before = locate(sprites, image, shapes)
-    records = []
-    for step_key in keys:
-        see_key, act_key = jr.split(step_key)
-        image = _see(world, state, see_key)
-        # Scale and place start from the bright pixels, the angle, which they do not tell, from the estimate before.
-        start = rough_pose(sprites, image).at[:, 1].set(estimate[:, 1])
-        measurement = track(sprites, image, start)
-        # A frame in which the steps diverged is not finite: it counts as missing, and tracking goes on after it.
-        lost = ~jnp.all(jnp.isfinite(measurement.value), axis=1, keepdims=True)
-        before, estimate = estimate, jnp.where(lost, estimate, measurement.value)
-        state, record = _act(world, exploration, sprites, state, measurement, estimate, before, act_key)
-        records.append(record)
-        tick()
-    measurements, actions, latents = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *records)
-    return Interaction(measurements.value, measurements.scale_tril, actions[:, :-1], latents)
 
-
-@eqx.filter_jit
-def _begin(world: AbstractSpriteWorld, shapes: Int[Array, " n"], key: Key) -> PyTree:
-    """States with whole configurations in the middle half of every range."""
-
-    def one(shape, one_key):
-        place_key, world_key = jr.split(one_key)
+    def one(shape: Int[Array, ""], key: Key) -> Interaction:
+        place_key, world_key, see_key, run_key = jr.split(key, 4)
+        # Whole configurations in the middle half of every range.
         low, high = jnp.asarray([1, 0, 8, 8]), jnp.asarray([5, world.grid.orientations, 24, 24])
         latents = jnp.concatenate([shape[None], jr.randint(place_key, (4,), low, high)]).astype(jnp.int32)
-        return world.initial_at(latents, key=world_key)
+        state, sprite = world.initial_at(latents, key=world_key), model_at(models, shape)
+        first = locate(sprite, world.observation(state, key=see_key), shape, num_steps)
+        found, actions, latents = rollout(
+            world, Tracker(sprite, exploration, num_steps), key=run_key, num_steps=length, state=state, agent_state=first,
+            keep=lambda step: (step.decision.info, step.decision.action, world.latents(step.state)),
+        ).trajectory  # fmt: skip
+        # Angles are measured within one turn, as if each frame had been looked at by itself.
+        values = Periodic(SpriteCoordinates().periods).wrap(found.value)
+        return Interaction(values, found.scale_tril, actions[:-1].astype(first.dtype), latents)
 
-    return jax.vmap(one)(shapes, jr.split(key, shapes.shape[0]))
-
-
-@eqx.filter_jit
-def _see(world: AbstractSpriteWorld, states: PyTree, key: Key) -> Float[Array, "n 64 64"]:
-    num = jax.tree.leaves(states)[0].shape[0]
-    return jax.vmap(lambda state, k: world.observation(state, key=k))(states, jr.split(key, num))
-
-
-@eqx.filter_jit
-def _act(
-    world: AbstractSpriteWorld,
-    exploration: Reversal | Spring,
-    sprites: SpatialTransformer,
-    states: PyTree,
-    measurements: Measurement,
-    estimates: Float[Array, "n 4"],
-    before: Float[Array, "n 4"],
-    key: Key,
-) -> tuple[PyTree, tuple[Measurement, Array, Array]]:
-    """Choose and carry out the actions; what is remembered of the frame is returned beside the next states."""
-    coordinates = sprites.coordinates
-
-    def one(state, value, previous, offset, gain, one_key):
-        act_key, move_key = jr.split(one_key)
-        place = in_classes(SpriteCoordinates(offset, gain), value)
-        speed = place - in_classes(SpriteCoordinates(offset, gain), previous)
-        action = exploration(place, speed, key=act_key)
-        return world.transition(state, action, key=move_key), action
-
-    keys = jr.split(key, before.shape[0])
-    after, actions = jax.vmap(one)(states, estimates, before, coordinates.offset, coordinates.gain, keys)
-    return after, (measurements, actions.astype(before.dtype), jax.vmap(world.latents)(states))
+    return jax.vmap(one)(jnp.arange(num_sequences) % NUM_SHAPES, jr.split(key, num_sequences))
 
 
 def true_first_order(gain: Float[Array, "4 4"], noise: Float[Array, "4 4"]) -> LinearDynamics:

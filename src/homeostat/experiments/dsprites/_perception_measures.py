@@ -29,6 +29,7 @@ from ._engines import (
     natural,
     over_pictures,
     run_engine,
+    tuned,
     widened,
 )
 from ._perceive import SpritePerception
@@ -54,27 +55,32 @@ DESCENT_RATES = (1e-6, 3e-6, 1e-5, 3e-5)
 NATURAL_SETTINGS = ((0.25, 0.25), (0.25, 0.5), (0.5, 0.1), (0.5, 0.3), (0.75, 0.1), (0.75, 0.25))
 """Candidate rates, and pairs (alpha, beta), among which the training images choose."""
 
+ENCODER, ITERATIVE, REFERENCE = "encoder (direct)", "encoder, then iterative amortized", "best of all long Adam runs"
+
 SLOW_RATE, SLOW_MOMENTUM = 0.2, 0.5
 """Shown beside the chosen settings: what momentum does when the rate must be small."""
 
 
 def compare_ends(
     sizes: PerceptionSizes, context: RunContext, pictures: Pictures, engine: Iterative, images: Images, *, key: Key
-) -> dict[str, Float[Array, " n"]]:
-    """Free energy in nats that each engine, and the reference "adam", reaches on each image, on the same points."""
+) -> tuple[tuple[str, Float[Array, " n"]], ...]:
+    """Free energy in nats that each engine, and the reference, reaches on each image, on the same points."""
     perception, chunk = pictures.perception, sizes.chunk
     models = perception.models
     run_key, measure_key, start_key, adam_key = jr.split(key, 4)
     direct, feedforward = encoded(pictures.encoder, images), feedforward_starts(perception, images)
-    iterative, steps = (learned(engine), sizes.num_test_iterations), (natural(0.7, 0.0), sizes.natural_steps)
+    iterative, steps = (
+        (Tuned(learned, engine), sizes.num_test_iterations),
+        (tuned(natural, 0.7, 0.0), sizes.natural_steps),
+    )
 
-    def reached(params):
-        return flat(measured_energy(models, images, params, chunk=chunk, key=measure_key))
+    def reached(params, family=FAMILY):
+        return flat(measured_energy(models, images, params, chunk=chunk, key=measure_key, family=family))
 
     def after(starts, contender, family=FAMILY):
-        tuned, num_steps = contender
-        runs = run_engine(models, images, starts, tuned, num_steps=num_steps, chunk=chunk, key=run_key, family=family)
-        return reached(runs.params)
+        engine, num_steps = contender
+        runs = run_engine(models, images, starts, engine, num_steps=num_steps, chunk=chunk, key=run_key, family=family)
+        return reached(runs.params, family)
 
     starts = random_starts(perception, images, sizes.adam_runs, key=start_key)
     with context.progress("reference optimum", total=images.shape[1]) as bar:
@@ -85,20 +91,21 @@ def compare_ends(
             return jax.block_until_ready(ends)
 
         best = in_chunks(reference, (images, starts, jr.split(adam_key, images.shape[:2])), chunk)
-    return {
-        "encoder": reached(direct),
-        "iterative": after(direct, iterative),
-        "iterative_feedforward": after(feedforward, iterative),
-        "natural": after(feedforward, steps),
-        "natural_encoder": after(direct, steps),
-        "natural_full": after(widened(direct), steps, FullGaussian(4)),
-        "adam": reached(best),
-    }
+    # Pairs, because a stage keeps no order of a dict.
+    return (
+        (ENCODER, reached(direct)),
+        (ITERATIVE, after(direct, iterative)),
+        ("feedforward start, then iterative amortized", after(feedforward, iterative)),
+        ("feedforward start, then natural gradient", after(feedforward, steps)),
+        ("encoder, then natural gradient", after(direct, steps)),
+        ("encoder, then natural gradient, full covariance", after(widened(direct), steps, FullGaussian(4))),
+        (REFERENCE, reached(best)),
+    )
 
 
 def race(
     sizes: PerceptionSizes, perception: SpritePerception, tuning: Images, timed: Images, *, key: Key
-) -> tuple[Float[Array, "4"], dict[str, Float[Array, "n steps"]]]:
+) -> tuple[Float[Array, "4"], tuple[tuple[str, Float[Array, "n steps"]], ...]]:
     """Energies before each step from the same feedforward start.
 
     Returns:
@@ -106,9 +113,9 @@ def race(
     """
     models, short = perception.models, sizes.natural_steps
 
-    def paths(images, tuned: Tuned, steps):
+    def paths(images, engine: Tuned, steps):
         starts = feedforward_starts(perception, images)
-        return flat(run_engine(models, images, starts, tuned, num_steps=steps, chunk=sizes.chunk, key=key).path_nats)
+        return flat(run_engine(models, images, starts, engine, num_steps=steps, chunk=sizes.chunk, key=key).path_nats)
 
     def choose(contenders, steps):
         tried = jnp.stack([paths(tuning, contender, steps) for contender in contenders])
@@ -119,22 +126,23 @@ def race(
         return contenders[int(jnp.argmin(jnp.mean(passage, axis=1) + 1e-4 * excess))]
 
     # The optimum of a training image is taken as the least energy of a natural-gradient run.
-    level = jnp.min(paths(tuning, natural(0.5, 0.0), short), axis=1) + 1.0
-    quick = choose([natural(*pair) for pair in NATURAL_SETTINGS], short)
-    first_order = [
-        choose([make(rate) for rate in rates], sizes.timed_steps)
+    level = jnp.min(paths(tuning, tuned(natural, 0.5, 0.0), short), axis=1) + 1.0
+    quick = choose([tuned(natural, *pair) for pair in NATURAL_SETTINGS], short)
+    fast_adam, fast_descent = (
+        choose([tuned(make, rate) for rate in rates], sizes.timed_steps)
         for make, rates in ((adam, ADAM_RATES), (descent, DESCENT_RATES))
-    ]
-    found = {
-        "momentum": paths(timed, quick, short),
-        "no_momentum": paths(timed, natural(quick.args[0], 0.0), short),
-        "newton": paths(timed, natural(1.0, 0.0), short),
-        "slow_momentum": paths(timed, natural(SLOW_RATE, SLOW_MOMENTUM), short),
-        "slow": paths(timed, natural(SLOW_RATE, 0.0), short),
-        "adam": paths(timed, first_order[0], sizes.timed_steps),
-        "descent": paths(timed, first_order[1], sizes.timed_steps),
-    }
-    return jnp.stack([setting for one in (quick, *first_order) for setting in one.args]), found
+    )
+    settings = [float(setting) for one in (quick, fast_adam, fast_descent) for setting in one.args]
+    pairs = settings[:2], (settings[0], 0.0), (1.0, 0.0), (SLOW_RATE, SLOW_MOMENTUM), (SLOW_RATE, 0.0)
+    found = (
+        *(
+            (f"natural gradient, alpha = {pair[0]:g}, beta = {pair[1]:g}", paths(timed, tuned(natural, *pair), short))
+            for pair in pairs
+        ),
+        (f"Adam, rate {settings[2]:g}", paths(timed, fast_adam, sizes.timed_steps)),
+        (f"gradient descent, rate {settings[3]:g}", paths(timed, fast_descent, sizes.timed_steps)),
+    )
+    return jnp.asarray(settings), found
 
 
 @eqx.filter_jit

@@ -13,29 +13,24 @@ from ...objectives import Evidence, FreeEnergy
 from ...runs import RunContext
 from ...typing import Array, Float, Key
 from ...viz import PathOnSurface, plot_energies, plot_energy_surface, plot_gaps, plot_reconstructions
+from ..kit import measure
 from ._amortized import encoded
-from ._engines import adam, descent, learned, natural, run_engine
+from ._engines import Tuned, adam, descent, flat, learned, natural, run_engine, tuned
 from ._perceive import SpritePerception
-from ._perception_measures import SLOW_MOMENTUM, SLOW_RATE, PerceptionSizes
+from ._perception_measures import ENCODER, ITERATIVE, REFERENCE, PerceptionSizes
 from ._sprites import HEART, Images
 from ._training import Pictures, feedforward_starts
 
 
-def report_gaps(context: RunContext, energies: dict[str, Float[Array, " n"]], *, key: Key) -> None:
-    """Measure the share of the encoder's gap that is closed, and tabulate all gaps."""
-    names = {
-        "encoder": "encoder (direct)",
-        "iterative": "encoder, then iterative amortized",
-        "iterative_feedforward": "feedforward start, then iterative amortized",
-        "natural": "feedforward start, then natural gradient",
-        "natural_encoder": "encoder, then natural gradient",
-        "natural_full": "encoder, then natural gradient, full covariance",
-    }
-    gaps = {name: amortization_gap(energies[name], energies["adam"], key=key) for name in names}
-    closed = {name: share_closed(gaps["encoder"].nats, gap.nats, key=key) for name, gap in gaps.items()}
-    context.measure("perception/gap-closed", *floats(closed["iterative"]))
+def report_gaps(context: RunContext, ends: tuple[tuple[str, Float[Array, " n"]], ...], *, key: Key) -> None:
+    """Measure the share of the encoder's gap that is closed, and tabulate all gaps; `ends` as `compare_ends` gives them."""
+    energies = dict(ends)
+    best = energies.pop(REFERENCE)
+    gaps = {name: amortization_gap(reached, best, key=key) for name, reached in energies.items()}
+    closed = {name: share_closed(gaps[ENCODER].nats, gap.nats, key=key) for name, gap in gaps.items()}
+    measure(context, "perception/gap-closed", closed[ITERATIVE])
     rows = [
-        (names[name], _printed(gap.mean_nats), _printed(gap.median_nats), float(np.quantile(gap.nats, 0.9)),
+        (name, _printed(gap.mean_nats), _printed(gap.median_nats), float(np.quantile(gap.nats, 0.9)),
          _printed(closed[name]))
         for name, gap in gaps.items()
     ]  # fmt: skip
@@ -43,46 +38,35 @@ def report_gaps(context: RunContext, energies: dict[str, Float[Array, " n"]], *,
         "gaps",
         ("engine", "mean gap (nats)", "median gap (nats)", "90 % quantile (nats)", "share of the encoder's closed"),
         rows,
-        caption=f"Amortization gaps on {len(energies['adam'])} held-out images against the best of all long Adam runs with a "
+        caption=f"Amortization gaps on {len(best)} held-out images against the best of all long Adam runs with a "
         "diagonal covariance. A full covariance may go below that reference (negative gaps).",
     )
     context.figure(
         "gaps",
-        plot_gaps({names[name]: np.asarray(gap.nats) for name, gap in gaps.items()}),
+        plot_gaps({name: np.asarray(gap.nats) for name, gap in gaps.items()}),
         caption="Amortization gap of every image, by engine, in nats; gaps below 0.01 nats (negative ones too) are in the "
         "leftmost bin. The black line is the median.",
     )
 
 
-def report_speed(
-    context: RunContext, settings: Float[Array, "4"], paths: dict[str, Float[Array, "n steps"]], *, key: Key
-) -> None:
-    """Measure the ratio of steps, and tabulate them."""
-    alpha, beta, adam, descent = (float(value) for value in settings)
-    names = {
-        "momentum": f"natural gradient, alpha = {alpha:g}, beta = {beta:g}",
-        "no_momentum": f"natural gradient, alpha = {alpha:g}, beta = 0",
-        "newton": "natural gradient, alpha = 1, beta = 0",
-        "slow_momentum": f"natural gradient, alpha = {SLOW_RATE:g}, beta = {SLOW_MOMENTUM:g}",
-        "slow": f"natural gradient, alpha = {SLOW_RATE:g}, beta = 0",
-        "adam": f"Adam, rate {adam:g}",
-        "descent": f"gradient descent, rate {descent:g}",
-    }
-    clean = {name: jnp.where(jnp.isnan(paths[name]), jnp.inf, paths[name]) for name in names}
+def report_speed(context: RunContext, paths: tuple[tuple[str, Float[Array, "n steps"]], ...], *, key: Key) -> None:
+    """Measure the ratio of steps, and tabulate them; `paths` as `race` gives them."""
+    clean = {name: jnp.where(jnp.isnan(path), jnp.inf, path) for name, path in paths}
     best = jnp.min(jnp.stack([jnp.min(path, axis=1) for path in clean.values()]), axis=0)
     passages = {name: steps_to(path, best + 1.0) for name, path in clean.items()}
+    quickest, *_, of_adam, _ = passages.values()
 
-    def against(name):
+    def against(passage):
         # From the second energy on: an image that starts within a nat counts as one step for both.
-        steps = jax.tree.map(lambda count: jnp.maximum(count, 1.0), (passages["momentum"].steps, passages[name].steps))
+        steps = jax.tree.map(lambda count: jnp.maximum(count, 1.0), (quickest.steps, passage.steps))
         return bootstrap(lambda pair: jnp.median(pair[0]) / jnp.median(pair[1]), steps, key=key)
 
     rows = [
-        (names[name], _printed(bootstrap(jnp.median, passage.steps, key=key)), float(passage.reached.mean()),
-         _printed(against(name)))
+        (name, _printed(bootstrap(jnp.median, passage.steps, key=key)), float(passage.reached.mean()),
+         _printed(against(passage)))
         for name, passage in passages.items()
     ]  # fmt: skip
-    context.measure("perception/steps-ratio", *floats(against("adam")))
+    measure(context, "perception/steps-ratio", against(of_adam))
     context.table(
         "steps",
         ("engine", "median steps to 1 nat", "share that arrived", "natural gradient with momentum / this"),
@@ -93,15 +77,10 @@ def report_speed(
     )
     context.figure(
         "speed",
-        plot_energies({names[name]: np.asarray(path - best[:, None]) for name, path in clean.items()}),
+        plot_energies({name: np.asarray(path - best[:, None]) for name, path in clean.items()}),
         caption="Free energy above the least one that any engine found, from the same feedforward start: median and middle "
         "half of the held-out images (floor 0.001 nats).",
     )
-
-
-def floats(estimated: Estimated) -> tuple[float, float]:
-    """Value and standard error as Python numbers."""
-    return float(estimated.value), float(estimated.stderr)
 
 
 def _printed(estimated: Estimated) -> str:
@@ -123,25 +102,24 @@ def draw_reconstructions(
     perception, images = pictures.perception, images[:, : sizes.chunk]
     models = perception.models
     contenders = (
-        (encoded(pictures.encoder, images), learned(engine), sizes.num_test_iterations),
-        (feedforward_starts(perception, images), natural(0.7, 0.0), sizes.natural_steps),
+        (encoded(pictures.encoder, images), Tuned(learned, engine), sizes.num_test_iterations),
+        (feedforward_starts(perception, images), tuned(natural, 0.7, 0.0), sizes.natural_steps),
     )
     told, notes = [], []
-    for starts, tuned, num_steps in contenders:
-        run = run_engine(models, images, starts, tuned, num_steps=num_steps, chunk=sizes.chunk, key=key)
+    for starts, chosen, num_steps in contenders:
+        run = run_engine(models, images, starts, chosen, num_steps=num_steps, chunk=sizes.chunk, key=key)
         told.append(_told(models, run.path.loc[:, :, : _SHOWN_STEPS + 1])[:, :1])
         notes.append(run.path_nats[:, :1, : _SHOWN_STEPS + 1])
     # Engines below one another within each shape.
     shown = np.repeat(np.asarray(images[:, :1]), len(contenders), axis=1)
     told, notes = np.concatenate(told, axis=1), np.concatenate(notes, axis=1)
-    rows = shown.shape[0] * shown.shape[1]
     context.figure(
         "reconstructions",
         plot_reconstructions(
-            shown.reshape(rows, *shown.shape[2:]),
-            told.reshape(rows, *told.shape[2:]),
+            flat(shown),
+            flat(told),
             titles=["start", *(f"step {step}" for step in range(1, _SHOWN_STEPS + 1))],
-            notes=notes.reshape(rows, -1),
+            notes=flat(notes),
         ),
         caption="Held-out images and the model's image at the mean of q over iterations; white is agreement, red is told but "
         "not seen, blue is seen but not told; below each, the free energy in nats. For each shape, the first row is "
@@ -167,11 +145,11 @@ def draw_surface(
     """The energy surface over angle and x with each engine's path."""
     images = images[:, : sizes.chunk]
     model, image = model_at(perception.models, HEART), images[HEART, 0]
-    chosen, steps = natural(settings[0], settings[1]), sizes.natural_steps
+    chosen, steps = tuned(natural, settings[0], settings[1]), sizes.natural_steps
     starts = feedforward_starts(perception, images)
 
-    def run(tuned, num_steps):
-        return run_engine(perception.models, images, starts, tuned, num_steps=num_steps, chunk=sizes.chunk, key=key)
+    def run(contender, num_steps):
+        return run_engine(perception.models, images, starts, contender, num_steps=num_steps, chunk=sizes.chunk, key=key)
 
     # The optimum, by a long run from the feedforward start.
     best = run(chosen, steps).params.loc[HEART, 0]
@@ -179,9 +157,9 @@ def draw_surface(
     displaced = best.at[ANGLE].add(0.08).at[X].add(0.12)
     starts = starts._replace(loc=starts.loc.at[HEART, 0].set(displaced))
     contenders = {
-        "gradient descent": (descent(settings[3]), sizes.timed_steps),
-        "Adam": (adam(settings[2]), sizes.timed_steps),
-        "iterative amortized": (learned(engine), sizes.num_test_iterations),
+        "gradient descent": (tuned(descent, settings[3]), sizes.timed_steps),
+        "Adam": (tuned(adam, settings[2]), sizes.timed_steps),
+        "iterative amortized": (Tuned(learned, engine), sizes.num_test_iterations),
         f"natural gradient, alpha = {float(settings[0]):g}, beta = {float(settings[1]):g}": (chosen, steps),
     }
     gain, offset = np.asarray(model.coordinates.gain), np.asarray(model.coordinates.offset)

@@ -1,8 +1,8 @@
-"""Agents that bring a sprite to a goal from pixels: perception, dynamics learned by watching, and episodes."""
+"""Agents that bring a sprite to a goal from pixels: perception, and episodes."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, final
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,16 +13,15 @@ import numpyro.distributions as dist
 
 from ...agents import BeliefAgent, rollout
 from ...control import TargetState
-from ...core import AbstractBelief, AbstractController, AbstractVectorBelief, Decision, PlanningContext
+from ...core import AbstractController
 from ...distributions import FullGaussian, MeanPoint
 from ...environments import DSprites, SpriteState
 from ...inference.engines import NaturalGradient
 from ...inference.filters import GaussianBelief, VariationalFilter
-from ...models.sequential import BayesianLinearDynamics, LinearDynamics, StateSpace
+from ...models.sequential import LinearDynamics, StateSpace
 from ...models.static import SpatialTransformer, SpriteCoordinates, model_at
 from ...objectives import EFETerms
 from ...typing import Array, Float, Int, Key
-from ._interaction import Reversal
 from ._perceive import SpritePerception
 from ._sprites import CLASS_STEP, angle_period, class_errors, in_classes
 
@@ -65,43 +64,6 @@ class ReachingEpisodes(NamedTuple):
     plans: Float[Array, "n time horizon 4"]
 
 
-def _mean(belief: AbstractBelief) -> Array:
-    """Expected state, of a belief about a vector."""
-    assert isinstance(belief, AbstractVectorBelief)
-    return belief.mean
-
-
-@final
-class Explore(AbstractController[None]):
-    """Random actions, turned around where the estimate is within half a class of the end of a factor.
-
-    Clipped moves would be no linear dynamics; the ends of scale and position are taken as known.
-    """
-
-    def init(self) -> None:
-        return None
-
-    def act(self, context: PlanningContext, carry: None, *, key: Key) -> tuple[Decision, None]:
-        place = in_classes(SpriteCoordinates(), _mean(context.belief))
-        action = Reversal((0.5,) * 4, whole=True)(place, jnp.zeros_like(place), key=key)
-        return Decision(action.astype(jnp.int32), ()), None
-
-
-def perception_filter(num_steps: int) -> VariationalFilter:
-    """Predict with the dynamics, correct by natural gradient on the image (Gauss-Newton at the mean)."""
-    return VariationalFilter(NaturalGradient(rate=1.0, expectation=MeanPoint()), FullGaussian(4), num_steps=num_steps)
-
-
-def sprite_world(dynamics: LinearDynamics, sprite: SpatialTransformer) -> StateSpace:
-    """The agent's model: linear dynamics of the pose, and the image of a sprite of known shape."""
-    return StateSpace(dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1), dynamics, sprite)
-
-
-def wide_belief(loc: Float[Array, "4"]) -> GaussianBelief:
-    """A belief one class wide: the first frame is counted by the filter, perception only says where to start."""
-    return GaussianBelief(loc, jnp.diag(jnp.asarray(CLASS_STEP, loc.dtype)))
-
-
 @eqx.filter_jit
 def look(perception: SpritePerception, num: int, *, key: Key) -> PerceivedTask:
     """Draw episodes, and perceive the first frame and the goal's image of each."""
@@ -113,51 +75,6 @@ def look(perception: SpritePerception, num: int, *, key: Key) -> PerceivedTask:
     shapes = jax.vmap(lambda posterior: posterior.best_hypothesis)(seen)
     locs = jax.vmap(lambda posterior: posterior.best_params.loc)(seen)
     return PerceivedTask(state, shapes[:num], locs[:num], locs[num:])
-
-
-@eqx.filter_jit
-def explore(
-    models: SpatialTransformer, seen: PerceivedTask, *, filter_steps: int, length: int, key: Key
-) -> tuple[Float[Array, "sequences time 4"], Int[Array, "sequences time 4"]]:
-    """Inferred poses and actions of sprites under random actions, without any idea of what actions do."""
-    still = LinearDynamics(jnp.eye(4), jnp.zeros((4, 4)), jnp.diag(jnp.asarray(CLASS_STEP)))
-
-    def one(seen, key):
-        agent = BeliefAgent(
-            sprite_world(still, model_at(models, seen.shape)), perception_filter(filter_steps), Explore()
-        )
-        return rollout(
-            DSprites(), agent, key=key, num_steps=length, state=seen.state,
-            agent_state=agent.init_at(wide_belief(seen.loc)),
-            keep=lambda step: (_mean(step.decision.info.belief), step.decision.action),
-        ).trajectory  # fmt: skip
-
-    return jax.vmap(one)(seen, jr.split(key, seen.shape.shape[0]))
-
-
-@jax.jit
-def learn_dynamics(
-    locs: Float[Array, "sequences time 4"], actions: Int[Array, "sequences time 4"]
-) -> tuple[Float[Array, "4 4"], Float[Array, "4 4"], Float[Array, "4 4"]]:
-    """Posterior means of A, B and L by conjugate regression on the inferred poses.
-
-    Without dynamics the tracker starts a whole class away from each new frame, and in about one frame in a hundred it gets
-    stuck there. Transitions whose residual exceeds six robust standard deviations of a first fit are left out of the second.
-    """
-    prior = BayesianLinearDynamics.prior(4, 4, coefficient_scale=1e3, noise_scale=0.01)
-    before, after, actions = (leaf.reshape(-1, 4) for leaf in (locs[:, :-1], locs[:, 1:], actions[:, :-1]))
-    regressors = jax.vmap(prior.regressors)(before, actions)
-    rows = jnp.concatenate([regressors, after], axis=1)
-
-    def fit(weights):
-        belief = prior.belief.update_moments((jnp.sqrt(weights)[:, None] * rows).T, jnp.sum(weights))
-        return BayesianLinearDynamics(belief, 4)
-
-    residual = jnp.abs(after - regressors @ fit(jnp.ones(rows.shape[0], rows.dtype)).belief.mean.T)
-    # The median of |r| is 0.6745 standard deviations of a Gaussian.
-    scale = jnp.median(residual, axis=0) / 0.6745
-    dynamics = fit(jnp.all(residual < 6.0 * scale[None, :], axis=1).astype(rows.dtype)).expected()
-    return dynamics.matrix, dynamics.control, dynamics.scale_tril
 
 
 def target(loc: Float[Array, "4"], shape: Int[Array, ""], tolerance: float) -> TargetState:
@@ -180,7 +97,10 @@ def play(
     key: Key,
 ) -> ReachingEpisodes:
     """All episodes at once, in one compiled scan; `agent` builds the controller of an episode from its preference."""
-    environment, filter = DSprites(), perception_filter(filter_steps)
+    environment, prior = DSprites(), dist.Normal(jnp.zeros(4), jnp.ones(4)).to_event(1)
+    # Predicts with the dynamics, corrects by natural gradient on the image (Gauss-Newton at the mean).
+    engine = NaturalGradient(rate=1.0, expectation=MeanPoint())
+    filter = VariationalFilter(engine, FullGaussian(4), num_steps=filter_steps)
 
     def keep(step):
         account, belief = step.decision.info.control.explanation, step.decision.info.belief
@@ -190,10 +110,12 @@ def play(
 
     def one(seen, goal, key):
         controller = agent(target(goal, seen.shape, tolerance))
-        actor = BeliefAgent(sprite_world(dynamics, model_at(models, seen.shape)), filter, controller)
+        actor = BeliefAgent(StateSpace(prior, dynamics, model_at(models, seen.shape)), filter, controller)
+        # One class wide: the first frame is counted by the filter, perception only says where to start.
+        belief = GaussianBelief(seen.loc, jnp.diag(jnp.asarray(CLASS_STEP, seen.loc.dtype)))
         episode = rollout(
             environment, actor, key=key, num_steps=int(1.3 * LONGEST), state=seen.state,
-            agent_state=actor.init_at(wide_belief(seen.loc)), keep=keep,
+            agent_state=actor.init_at(belief), keep=keep,
         )  # fmt: skip
         latents, distance, *rest = episode.trajectory
         latents = jnp.concatenate([latents, episode.state.latents[None]])

@@ -11,7 +11,7 @@ import optax
 
 from ...core import AbstractEngine
 from ...distributions import Antithetic, Cubature, FullGaussian, FullGaussianParams
-from ...inference import IndexedData, infer, variational_em
+from ...inference import IndexedData, KeepAll, infer_modes, variational_em
 from ...inference.engines import NaturalGradient
 from ...models.static import SparseTemplate, SpatialTransformer, SpriteCoordinates, stack_models
 from ...objectives import Evidence, FreeEnergy
@@ -64,20 +64,17 @@ def explain(
         _, best = jax.lax.top_k(-energies, num_starts)
         family = FullGaussian(points.shape[1])
 
-        def phase(params, model):
-            objective = FreeEnergy(model, Cubature())
-            end = infer(
-                objective, engine, family, evidence, key=key, params=params, num_steps=(num_steps + 1) // 2, throw=False
-            )
-            return end.params, end.energy_nats
+        def phase(starts, model):
+            found = infer_modes(
+                FreeEnergy(model, Cubature()), engine, family, evidence, starts, key=key,
+                num_steps=(num_steps + 1) // 2, merging=KeepAll(), throw=False,
+            )  # fmt: skip
+            return found.params, found.energy_nats
 
-        def from_start(z):
-            # A tenth of a pixel or so: narrow enough to stay in the basin where the start lies.
-            params = family.from_scale_tril(z, 0.02 * jnp.eye(z.shape[0], dtype=z.dtype))
-            params, (_, energy) = jax.lax.scan(phase, params, both)
-            return params, jnp.where(jnp.isfinite(energy), energy, jnp.inf)
-
-        ends, energy = jax.vmap(from_start)(points[best])
+        # A tenth of a pixel or so: narrow enough to stay in the basin where the start lies.
+        narrow = 0.02 * jnp.eye(points.shape[1], dtype=points.dtype)
+        starts = jax.vmap(lambda z: family.from_scale_tril(z, narrow))(points[best])
+        ends, (_, energy) = jax.lax.scan(phase, starts, both)
         chosen = jnp.argmin(energy)
         return jax.tree.map(lambda leaf: leaf[chosen], ends), energy[chosen]
 

@@ -1,6 +1,6 @@
 """How the encoder and the iterative engine are trained: on dreams, on pictures, and over iterations.
 
-Each is a loss of a module for `LossDescent`; pictures and dreams are drawn inside the loss, so that none is seen twice.
+Each is a loss of a module; pictures and dreams are drawn inside the loss, so that none is seen twice.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,14 @@ import optax
 
 from ...distributions import Antithetic, DiagonalGaussianParams
 from ...environments import SYMMETRY_ORDER
-from ...inference import nearest_offset, unroll
+from ...inference import loss_descent, nearest_offset, unroll
 from ...inference.engines import Iterative
 from ...models.static import SpatialTransformer, model_at
 from ...nn import direction_of
 from ...objectives import Evidence, FreeEnergy
-from ...train import FitResult, FullBatch, LossDescent
+from ...train import FitResult, FullBatch
 from ...typing import Array, Int, Key, PyTree, Scalar
-from ._amortized import FAMILY, SpriteEncoder, iterative_engine
+from ._amortized import FAMILY, SpriteEncoder, encoded
 from ._engines import over_pictures
 from ._perceive import SpritePerception
 from ._sprites import NUM_SHAPES, Images, latents_at, render
@@ -49,44 +49,37 @@ class Pictures(NamedTuple):
         return jax.vmap(lambda index: render(latents_at(index)))(jnp.take_along_axis(self.train, chosen, axis=1))
 
 
-def descent(module: PyTree, loss: Callable[..., Scalar], rate: float, num_steps: int, clip: float) -> LossDescent:
-    """Adam with a clipped gradient and a rate that falls to zero along a cosine."""
-    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(100, num_steps // 10 + 1), num_steps)
-    return LossDescent(module, loss, optax.chain(optax.clip_by_global_norm(clip), optax.adam(schedule)))
-
-
 def new_encoder(perception: SpritePerception, *, key: Key) -> SpriteEncoder:
     """An untrained encoder."""
     return SpriteEncoder(model_at(perception.models, 0).coordinates, key=key)
 
 
-Fit = Callable[..., FitResult]
-"""`train.fit` or that of a run under a name: `fit(learner, loader, num_steps=..., key=..., every=...)`."""
+class Recipe(NamedTuple):
+    """Of Adam: its highest rate, which falls to zero along a cosine, and the norm to which a gradient is clipped."""
+
+    rate: float
+    clip: float
 
 
-def train_sleep(fit: Fit, perception: SpritePerception, num_steps: int, *, key: Key) -> SpriteEncoder:
-    """The encoder, trained on the models' dreams."""
+SLEEP, WAKE, ITERATIVE = Recipe(2e-3, 1.0), Recipe(3e-4, 100.0), Recipe(2e-3, 100.0)
+
+
+def teach(
+    fit: Callable[..., FitResult],
+    build: Callable[..., PyTree],
+    loss: Callable[..., Scalar],
+    data: PyTree,
+    num_steps: int,
+    recipe: Recipe,
+    *,
+    key: Key,
+) -> PyTree:
+    """What `build` gives after so many steps down a loss; `fit` is `train.fit`, or that of a run under a name."""
     start_key, loop_key = jr.split(key)
-    learner = descent(new_encoder(perception, key=start_key), sleep_loss, 2e-3, num_steps, 1.0)
-    return _run(fit, learner, num_steps, 100, perception.models, loop_key)
-
-
-def train_wake(fit: Fit, pictures: Pictures, encoder: SpriteEncoder, num_steps: int, *, key: Key) -> SpriteEncoder:
-    """The encoder, trained further on pictures."""
-    learner = descent(encoder, wake_loss, 3e-4, num_steps, 100.0)
-    return _run(fit, learner, num_steps, 50, pictures, key)
-
-
-def train_iterative(fit: Fit, pictures: Pictures, num_steps: int, *, num_iterations: int, key: Key) -> Iterative:
-    """The engine of iterative inference, which starts from the encoder or from the feedforward estimate."""
-    start_key, loop_key = jr.split(key)
-    loss = iterative_loss(num_iterations)
-    learner = descent(iterative_engine(key=start_key), loss, 2e-3, num_steps, 100.0)
-    return _run(fit, learner, num_steps, 50, pictures, loop_key)
-
-
-def _run(fit: Fit, learner: LossDescent, num_steps: int, every: int, args: PyTree, key: Key) -> PyTree:
-    return fit(learner, FullBatch(args), num_steps=num_steps, key=key, every=every).state.module
+    schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.rate, min(100, num_steps // 10 + 1), num_steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(recipe.clip), optax.adam(schedule))
+    learner = loss_descent(loss, build(key=start_key), optimizer)
+    return fit(learner, FullBatch(data), num_steps=num_steps, key=loop_key, every=50).state.learned
 
 
 def sleep_loss(encoder: SpriteEncoder, models: SpatialTransformer, *, key: Key, batch: int = 32) -> Scalar:
@@ -122,13 +115,11 @@ def wake_loss(encoder: SpriteEncoder, pictures: Pictures, *, key: Key, batch: in
     picture_key, energy_key = jr.split(key)
     images = pictures.draw(batch, key=picture_key)
 
-    def one(model, shape, image, key):
-        q = FAMILY(encoder.given(shape, image))
-        return FreeEnergy(model, Antithetic(1))(q, Evidence(image), key=key)
+    def one(model, params, image, key):
+        return FreeEnergy(model, Antithetic(1))(FAMILY(params), Evidence(image), key=key)
 
-    shapes = jnp.broadcast_to(jnp.arange(NUM_SHAPES)[:, None], (NUM_SHAPES, batch))
     keys = jr.split(energy_key, (NUM_SHAPES, batch))
-    return jnp.mean(over_pictures(one)(pictures.perception.models, shapes, images, keys))
+    return jnp.mean(over_pictures(one)(pictures.perception.models, encoded(encoder, images), images, keys))
 
 
 def iterative_loss(num_iterations: int, batch: int = 8) -> Callable[..., Scalar]:
@@ -142,13 +133,10 @@ def iterative_loss(num_iterations: int, batch: int = 8) -> Callable[..., Scalar]
         assert pictures.encoder is not None
         picture_key, energy_key = jr.split(key)
         images, half = pictures.draw(batch, key=picture_key), batch // 2
-        by_encoder = jax.vmap(jax.vmap(pictures.encoder))(images[:, :half])
-        own = jnp.arange(NUM_SHAPES)
-        starts = jax.tree.map(
-            lambda leaf, other: jax.lax.stop_gradient(jnp.concatenate([leaf[own, :, own], other], axis=1)),
-            by_encoder,
-            feedforward_starts(pictures.perception, images[:, half:]),
-        )
+        by_encoder = encoded(pictures.encoder, images[:, :half])
+        others = feedforward_starts(pictures.perception, images[:, half:])
+        both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), by_encoder, others)
+        starts = jax.lax.stop_gradient(both)
 
         def one(model, image, start, key):
             unroll_key, last_key = jr.split(key)

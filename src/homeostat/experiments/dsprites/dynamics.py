@@ -6,6 +6,7 @@ unwrapped by the filters. `paper` is the same at larger size; the slides give no
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +15,34 @@ import numpy as np
 from ...environments import AbstractSpriteWorld, Antialiased, ContinuousMotion, DSprites, SecondOrderMotion
 from ...environments.wrappers import PixelNoise
 from ...inference import Parts
-from ...models.sequential import LinearDynamics, Periodic, in_displacement_coordinates
-from ...models.static import SpriteCoordinates, stack_models
+from ...models.sequential import LinearDynamics, in_displacement_coordinates
+from ...models.static import SpriteCoordinates
 from ...runs import AtLeast, AtMost, Between, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
 from ...viz import plot_evidence, plot_matrices
-from ._dynamics_report import draw_forecast, measure_losses, tabulate_scores
-from ._interaction import Interaction, Reversal, Spring, explore, true_first_order, true_second_order
-from ._learning import evidence, first_guess, forecast, learn, model_of, regress, regress_online, score
+from ._interaction import (
+    LATTICE_EXPLORATION,
+    Interaction,
+    Reversal,
+    Spring,
+    explore,
+    true_first_order,
+    true_second_order,
+)
+from ._learning import (
+    draw_forecast,
+    evidence,
+    first_guess,
+    forecast,
+    learn,
+    linear,
+    model_of,
+    regress,
+    regress_online,
+    report_scores,
+)
 from ._sprites import CLASS_STEP, class_errors, in_classes
-from ._tracking import tracking_models
+from ._tracking import LATTICE_SIGMA, tracking_models
 
 SOURCE = "slides 'Inference and learning in an interactive dSprite environment', representing latent state dynamics"
 MINUTES = Minutes(smoke=0.3, small=2.0, paper=10.0)
@@ -51,9 +70,6 @@ ACCELERATION, JITTER, DAMPING = 0.25, 0.02, 0.1
 """B and L of the world with velocity, diagonal, in classes, and the share of velocity lost a step."""
 PIXEL_NOISE = 0.15
 """Standard deviation of the noise on the images of both, which is also the models' sigma."""
-LATTICE_SIGMA = 0.3
-"""Sigma for the noise-free binary images of the lattice, where it stands for the staircase edges: with it, tracking errors
-are as large as the posterior says."""
 
 
 @dataclass(frozen=True)
@@ -89,23 +105,23 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     noisy = lambda motion: PixelNoise(DSprites(motion=motion, renderer=Antialiased()), PIXEL_NOISE)  # noqa: E731
     continuous = noisy(ContinuousMotion(np.asarray(GAIN), np.asarray(NOISE)))
-    data = _explore(config, context, "continuous", continuous, Reversal((1.0, 0.0, 2.0, 2.0)), PIXEL_NOISE, key)
-    train, test = _split(config, data)
+    train, test = _explore(config, context, "continuous", continuous, Reversal((1.0, 0.0, 2.0, 2.0)), PIXEL_NOISE, key)
     true = true_first_order(jnp.asarray(GAIN), jnp.asarray(NOISE))
-    fit = context.stage("learn", lambda key: learn(first_guess(), train, Parts(), config.em_steps), key=key)
-    found = LinearDynamics(*fit.dynamics)
-    bayes, online = regress(model_of(found), train), regress_online(train)
+    fit = learn(context, "learn", first_guess(), train, Parts(), config.em_steps, key=key)
+    found, bayes, online = linear(fit.model), regress(fit.model, train), regress_online(train)
     candidates = {"true": true, "EM": found, "Bayesian": bayes.expected(), "Bayesian, online": online.expected()}
-    scores = score(stack_models(tuple(model_of(d) for d in candidates.values())), test, config.horizon, key=key)
-    measure_losses(context, scores, 1, ("dynamics/one-step", "dynamics/ten-step"))
-    measure_losses(context, scores, 2, ("dynamics/one-step-bayes", "dynamics/ten-step-bayes"))
-    tabulate_scores(context, "continuous", tuple(candidates), scores, config.horizon)
+    claims = {
+        "EM": ("dynamics/one-step", "dynamics/ten-step"),
+        "Bayesian": ("dynamics/one-step-bayes", "dynamics/ten-step-bayes"),
+    }
+    models = {of: model_of(each) for of, each in candidates.items()}
+    report_scores(context, "continuous", models, test, config.horizon, claims, key=key)
     gains = jax.vmap(bayes.information_gain)(train.values[0, :-1], train.actions[0])
     context.note("information", f"After {config.num_train * (config.length - 1)} transitions, one more is expected to teach "
                  f"{float(jnp.mean(gains)):.4f} nats about A, B and L.")  # fmt: skip
-    paths = {"continuous": fit.evidence_nats}
-    levels = {"continuous": float(evidence(model_of(true), train, key=key))}
-    draw_forecast(context, "continuous", model_of(found), test, PIXEL_NOISE, key=key)
+    paths = {"continuous": fit.log_evidence_nats / train.values[..., 0].size}
+    levels = {"continuous": evidence(model_of(true), train, key=key)}
+    draw_forecast(context, "continuous", fit.model, test, PIXEL_NOISE, key=key)
     matrices = {
         "A": (np.asarray(true.matrix), np.asarray(found.matrix)),
         "B (classes)": tuple(np.asarray(d.control) / np.asarray(CLASS_STEP)[:, None] for d in (true, found)),
@@ -127,18 +143,15 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
 
 def _lattice(config: Config, context: RunContext, key: Key) -> None:
     """Whole moves without noise: the true density is no density, so forecasts are judged by the class they name."""
-    data = _explore(config, context, "lattice", DSprites(), Reversal((0.5,) * 4, whole=True), LATTICE_SIGMA, key)
-    train, test = _split(config, data)
-    fit = context.stage("learn-lattice", lambda key: learn(first_guess(), train, Parts(), config.em_steps), key=key)
-    model = model_of(LinearDynamics(*fit.dynamics))
+    train, test = _explore(config, context, "lattice", DSprites(), LATTICE_EXPLORATION, LATTICE_SIGMA, key)
+    model = learn(context, "learn-lattice", first_guess(), train, Parts(), config.em_steps, key=key).model
     seen = config.length - 1 - config.horizon
-    last = jax.vmap(lambda *sequence: forecast(model, *sequence, seen, key=key).loc[-1])
-    predicted = last(test.values, test.scale_trils, test.actions)
+    predicted = jax.vmap(lambda sequence: forecast(model, sequence, seen, key=key).loc[-1])(test)
     classes = jax.vmap(lambda z: in_classes(SpriteCoordinates(), z))(predicted)
     error = np.abs(class_errors(classes, test.latents[:, -1]))
     right = np.all(error < 0.5, axis=1)
     context.measure("dynamics/lattice", right.mean(), stderr=right.std() / right.size**0.5)
-    control = np.asarray(fit.dynamics[1]) / np.asarray(CLASS_STEP)[:, None]
+    control = np.asarray(linear(model).control) / np.asarray(CLASS_STEP)[:, None]
     context.note(
         "lattice",
         f"On the lattice, the learned B differs from one class an action by at most "
@@ -151,31 +164,25 @@ def _second_order(
     config: Config, context: RunContext, world: AbstractSpriteWorld, key: Key
 ) -> tuple[Float[Array, " steps"], float]:
     """Sprites with velocity, of which only positions are seen; returns the evidence path and the true model's evidence."""
-    data = _explore(config, context, "velocity", world, Spring(), PIXEL_NOISE, key)
-    train, test = _split(config, data)
+    train, test = _explore(config, context, "velocity", world, Spring(), PIXEL_NOISE, key)
     step, eye, zero = jnp.asarray(CLASS_STEP), jnp.eye(4), jnp.zeros((4, 4))
     guess = LinearDynamics(
         jnp.block([[eye, eye], [zero, 0.5 * eye]]), jnp.zeros((8, 4)), jnp.diag(0.3 * jnp.concatenate([step, step]))
     )
     initial = (jnp.zeros(8), jnp.diag(jnp.concatenate([jnp.ones(4), 0.3 * step])))
-    parts = Parts(initial=True)
-    fit = context.stage(
-        "learn-velocity", lambda key: learn(model_of(guess, initial), train, parts, config.second_order_steps), key=key
-    )
-    found = model_of(LinearDynamics(*fit.dynamics), fit.initial)
+    parts, steps = Parts(initial=True), config.second_order_steps
+    fit = learn(context, "learn-velocity", model_of(guess, initial), train, parts, steps, key=key)
     # The world starts at rest, which its model may know; 1e-3 classes a step stand for it.
     rest = (jnp.zeros(8), jnp.diag(jnp.concatenate([jnp.ones(4), 1e-3 * step])))
     true = model_of(true_second_order(ACCELERATION * eye, JITTER * eye, DAMPING), rest)
-    learned, truth = (in_displacement_coordinates(model).dynamics for model in (found, true))
-    assert isinstance(learned, LinearDynamics) and isinstance(truth, LinearDynamics)
+    learned, truth = (linear(in_displacement_coordinates(model)) for model in (fit.model, true))
     # In classes, so that a factor's unit does not decide how much its errors count.
     units = jnp.concatenate([step, step])
     a, b = ((d.matrix * units[None, :] / units[:, None], d.control / units[:, None]) for d in (learned, truth))
     errors = [float(jnp.linalg.norm(x - y) / jnp.linalg.norm(y)) for x, y in zip(a, b, strict=True)]
     context.measure("dynamics/second-order", max(errors))
-    scores = score(stack_models((true, found)), test, config.horizon, key=key)
-    measure_losses(context, scores, 1, (None, "dynamics/second-order-ten-step"))
-    tabulate_scores(context, "velocity", ("true", "EM"), scores, config.horizon)
+    models, claims = {"true": true, "EM": fit.model}, {"EM": (None, "dynamics/second-order-ten-step")}
+    report_scores(context, "velocity", models, test, config.horizon, claims, key=key)
     context.note(
         "velocity", f"Relative errors of the learned second-order system: A {errors[0]:.4f}, B {errors[1]:.4f}."
     )
@@ -183,8 +190,8 @@ def _second_order(
         "matrices-velocity", plot_matrices({"A (classes)": (b[0], a[0]), "B (classes)": (b[1], a[1])}),
         caption="The world with velocity, in coordinates in which the hidden half is the expected displacement of one step.",
     )  # fmt: skip
-    draw_forecast(context, "velocity", found, test, PIXEL_NOISE, key=key)
-    return fit.evidence_nats, float(evidence(true, train, key=key))
+    draw_forecast(context, "velocity", fit.model, test, PIXEL_NOISE, key=key)
+    return fit.log_evidence_nats / train.values[..., 0].size, evidence(true, train, key=key)
 
 
 def _explore(
@@ -195,19 +202,10 @@ def _explore(
     exploration: Reversal | Spring,
     sigma: float,
     key: Key,
-) -> Interaction:
-    def build(key):
-        with context.progress(f"explore ({name})", total=config.length) as bar:
-            data = explore(
-                world, exploration, tracking_models(sigma), num_sequences=config.num_train + config.num_held_out,
-                length=config.length, key=key, tick=bar.advance,
-            )  # fmt: skip
-        # Angles are measured within one turn, as if each frame had been looked at by itself.
-        return data._replace(values=Periodic(SpriteCoordinates().periods).wrap(data.values))
-
-    return jax.tree.map(jnp.asarray, context.stage(f"explore-{name}", build, key=key))
-
-
-def _split(config: Config, data: Interaction) -> tuple[Interaction, Interaction]:
-    train = jax.tree.map(lambda leaf: leaf[: config.num_train], data)
-    return train, jax.tree.map(lambda leaf: leaf[config.num_train :], data)
+) -> tuple[Interaction, Interaction]:
+    """Sequences to learn from, and others to test on."""
+    num, length = config.num_train, config.length
+    total = num + config.num_held_out
+    build = partial(explore, world, exploration, tracking_models(sigma), num_sequences=total, length=length)
+    data = jax.tree.map(jnp.asarray, context.stage(f"explore-{name}", build, key=key))
+    return jax.tree.map(lambda leaf: leaf[:num], data), jax.tree.map(lambda leaf: leaf[num:], data)

@@ -1,7 +1,9 @@
 """Sprites perceived: decoding all factors, the amortization gap of an encoder, and how fast engines converge."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,21 +15,23 @@ from ...inference.engines import Iterative
 from ...metrics import proportion
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Int, Key
+from ..kit import measure
 from ._amortized import iterative_engine
 from ._perceive import SpritePerception
 from ._perception_measures import compare_ends, race
-from ._perception_report import draw_reconstructions, draw_surface, floats, report_gaps, report_speed
+from ._perception_report import draw_reconstructions, draw_surface, report_gaps, report_speed
 from ._sprites import (
     NUM_SHAPES,
     by_shape,
     decoding_errors,
+    in_classes,
     latents_at,
     render,
     split_configurations,
     sprite_models,
     within_tolerance,
 )
-from ._training import Pictures, new_encoder, train_iterative, train_sleep, train_wake
+from ._training import ITERATIVE, SLEEP, WAKE, Pictures, iterative_loss, new_encoder, sleep_loss, teach, wake_loss
 
 SOURCE = "slides 'Inference and learning in an interactive dSprite environment', inference; Marino, thesis, chapter 3"
 MINUTES = Minutes(smoke=1.0, small=5.0, paper=90.0)
@@ -121,7 +125,7 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     settings, paths = context.stage(
         "speed", lambda key: race(config, perception, tuning, timed, key=key), key=speed_key
     )
-    report_speed(context, settings, paths, key=boot_key)
+    report_speed(context, paths, key=boot_key)
     draw_reconstructions(config, context, trained, engine, images, key=boot_key)
     draw_surface(config, context, perception, engine, images, settings, key=boot_key)
 
@@ -148,14 +152,14 @@ def decode(context: RunContext, perception: SpritePerception, index: Array, *, k
 
     shapes, locs = context.stage("decode", perceive, key=key)
     coordinates = jax.tree.map(lambda leaf: leaf[0], perception.models.coordinates)
-    errors = jax.vmap(lambda z, truth: decoding_errors(coordinates(z), truth))(locs, latents)
+    errors = decoding_errors(jax.vmap(partial(in_classes, coordinates))(locs), latents)
     right = within_tolerance(errors)
-    context.measure("perception/decoded", *floats(proportion(right)))
-    context.measure("perception/shape", *floats(proportion(shapes == latents[:, 0])))
+    measure(context, "perception/decoded", proportion(right))
+    measure(context, "perception/shape", proportion(shapes == latents[:, 0]))
     rows = []
     for shape, name in enumerate(("square", "ellipse", "heart")):
         own = latents[:, 0] == shape
-        quantiles = [np.quantile(np.asarray(error)[own], [0.5, 0.95]) for error in errors]
+        quantiles = np.quantile(np.asarray(errors)[own], [0.5, 0.95], axis=0).T
         rows.append((name, int(own.sum()), float(right[own].mean()), *(f"{a:.2g} / {b:.2g}" for a, b in quantiles)))
     context.table(
         "decoding",
@@ -167,17 +171,16 @@ def decode(context: RunContext, perception: SpritePerception, index: Array, *, k
 
 
 def train(config: Config, context: RunContext, pictures: Pictures, *, key: Key) -> tuple[Pictures, Iterative]:
-    """The pictures with their encoder (trained on dreams, then on them), and the engine of iterative amortized inference on top of it."""
-    fit, perception = (lambda name: partial(context.fit, name)), pictures.perception
-    encoder_like = partial(new_encoder, perception, key=jr.key(0))
-    dreamer = context.stage(
-        "sleep", partial(train_sleep, fit("sleep"), perception, config.sleep_steps), key=key, like=encoder_like
-    )
-    wake = partial(train_wake, fit("wake"), pictures, dreamer, config.wake_steps)
-    encoder = context.stage("wake", wake, key=key, like=encoder_like)
+    """The pictures with their encoder (trained on dreams, then on them), and the engine of iterative inference on top of it."""
+    perception = pictures.perception
+
+    def taught(name: str, build: Callable[..., Any], *how: Any) -> Any:
+        one = partial(teach, partial(context.fit, name), build, *how)
+        return context.stage(name, one, key=key, like=partial(build, key=jr.key(0)))
+
+    new = partial(new_encoder, perception)
+    dreamer = taught("sleep", new, sleep_loss, perception.models, config.sleep_steps, SLEEP)
+    encoder = taught("wake", lambda *, key: dreamer, wake_loss, pictures, config.wake_steps, WAKE)
     pictures = pictures._replace(encoder=encoder)
-    iterate = partial(
-        train_iterative, fit("iterative"), pictures, config.iterative_steps, num_iterations=config.num_iterations
-    )
-    engine = context.stage("iterative", iterate, key=key, like=partial(iterative_engine, key=jr.key(0)))
-    return pictures, engine
+    loss = iterative_loss(config.num_iterations)
+    return pictures, taught("iterative", iterative_engine, loss, pictures, config.iterative_steps, ITERATIVE)

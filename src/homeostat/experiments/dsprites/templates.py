@@ -14,7 +14,8 @@ from ...models.static import SpatialTransformer, model_at
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Int, Key
 from ...viz import plot_bounds, plot_learned_template, plot_scenes, plot_sparse_templates
-from ._image_models import DictionarySettings, bounds_of_given, learn_dictionary, train_autoencoder
+from ..kit import mean_and_error, measure
+from ._image_models import bounds_of_given, learn_dictionary, train_autoencoder
 from ._scenes import COLOURS, draw_scene, explain_scene, scene_errors, scene_models
 from ._sprites import HEART, latents_at, render, split_configurations, sprite_templates
 from ._starts import recentred, ring_of_poses
@@ -137,8 +138,10 @@ def compare_models(
     """Bounds of given templates, a learned dictionary and an autoencoder on the same held-out images."""
     draw, num_weighted = jax.jit(render), config.num_weighted
     given = context.stage("given", lambda key: bounds_of_given(held_out, num_weighted, key=key), key=key)
-    settings = DictionarySettings(config.cells, config.num_atoms, config.num_rounds, config.num_updates, num_weighted)
-    model, states, sparse = learn_dictionary(settings, context, draw(pool[: config.num_mixed]), held_out, key=key)
+    model, states, sparse = learn_dictionary(
+        context, draw(pool[: config.num_mixed]), held_out, cells=config.cells, num_atoms=config.num_atoms,
+        num_rounds=config.num_rounds, num_updates=config.num_updates, num_weighted=num_weighted, key=key,
+    )  # fmt: skip
     shown = states[:8]
     pictures = (
         model.mean, model.dictionary, held_out[:8], jax.vmap(lambda z: model.template(z[4:]))(shown),
@@ -174,8 +177,7 @@ def compare_models(
         caption="Importance-weighted bounds of the held-out images, in nats; lower is better.",
     )
     for claim, more, less in (("baseline", 2, 0), ("sparse", 2, 1), ("sparse-given", 1, 0)):
-        value, stderr = mean_with_error(jnp.asarray(weighted[more] - weighted[less]))
-        context.measure(f"templates/{claim}", float(value), stderr=float(stderr))
+        measure(context, f"templates/{claim}", mean_and_error(weighted[more] - weighted[less]))
 
 
 def explain_scenes(config: Config, context: RunContext, *, key: Key) -> None:

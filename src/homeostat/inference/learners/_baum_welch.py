@@ -15,11 +15,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ...distributions import Masked, known_entries
 from ...models.sequential import AbstractEmissions, HiddenMarkov
 from ...results import BadInputError
 from ...typing import Action, Array, Bool, Int, Observation, Scalar
-from .._filter import length_mask
+from .._filter import length_mask, masked
 from ..smoothers import ForwardBackward, SmoothedStates
 from ._evidence_ascent import Learned, ascend_evidence
 
@@ -85,7 +84,9 @@ def baum_welch(
     lengths = jnp.full(count, time) if lengths is None else lengths
     # Out here, because lengths can be refused only while their values are known.
     mask = length_mask(lengths, time)
-    improve = eqx.Partial(_improve, _within(observations, mask), actions, mask, parts, float(prior_count), smoother)
+    improve = eqx.Partial(
+        _improve, jax.vmap(masked)(observations, mask), actions, mask, parts, float(prior_count), smoother
+    )
     return ascend_evidence(improve, model, num_steps, throw)
 
 
@@ -103,17 +104,6 @@ def _improve(
     smoothed = jax.vmap(lambda x, a: smoother.smooth(model, x, a, throw=False), in_axes=in_axes)(observations, actions)
     updated = _maximise(model, smoothed, observations, actions, mask, parts, prior_count)
     return updated, -jnp.sum(smoothed.filtered.info.free_energy_nats)
-
-
-def _within(observations: Observation, mask: Bool[Array, "sequences time"]) -> Masked:
-    """Observations of which nothing beyond the end of a sequence is observed."""
-    value, observed = known_entries(observations)
-
-    def cut(leaf: Array, seen: Array) -> Array:
-        return seen & mask.reshape(*mask.shape, *(1,) * (leaf.ndim - 2))
-
-    everything = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), value)
-    return Masked(value, jax.tree.map(cut, value, everything if observed is None else observed))
 
 
 def _maximise(

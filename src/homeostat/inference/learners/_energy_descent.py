@@ -228,6 +228,31 @@ class EnergyDescent(AbstractLearner[EnergyDescentState, Any]):
         return EnergyDescentState(learned, optimizer, weighting, carry, state.step, failure), metrics
 
 
+@final
+class AnyLoss(AbstractProblem):
+    """A loss that a function makes of what is learned and a batch."""
+
+    loss: Callable[..., Scalar] = eqx.field(static=True)
+
+    def slope(self, learned: Any, carry: None, batch: Any, weigh: Weigh, *, key: Key) -> Slope:
+        value, gradient = eqx.filter_value_and_grad(self.loss)(learned, batch, key=key)
+        terms = FreeEnergyTerms(value, jnp.zeros(0, value.dtype))
+        return Slope(gradient, terms, weigh(terms))
+
+
+def loss_descent(
+    loss: Callable[..., Scalar], learned: PyTree, optimizer: optax.GradientTransformation
+) -> EnergyDescent:
+    """A learner that descends any loss, for what is taught by something other than inference.
+
+    Args:
+        loss: `loss(learned, batch, key=key)`, a scalar in nats.
+        learned: where learning starts.
+        optimizer: for every learnable leaf.
+    """
+    return EnergyDescent(learned, AnyLoss(loss), optimizer)
+
+
 def _like(new: Array, old: Array) -> Array:
     """In the type of before: what is carried may come in another than the model draws it in."""
     return new if new.dtype == old.dtype else new.astype(old.dtype)

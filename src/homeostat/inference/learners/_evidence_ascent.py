@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ..._scan import scan
 from ...results import RESULTS
-from ...typing import Array, Bool, Float, PyTree, Scalar
+from ...typing import Array, Bool, Float, Scalar
 
 Model = TypeVar("Model")
 
@@ -27,18 +27,13 @@ class Learned(eqx.Module, Generic[Model]):
     log_evidence_nats: Float[Array, " steps"]
 
 
-def _unchecked(model: PyTree) -> Bool[Array, ""]:
-    """Nothing but the evidence has to be finite."""
-    return jnp.ones((), bool)
-
-
 @eqx.filter_jit
 def ascend_evidence(
     improve: Callable[[Any], tuple[Any, Scalar]],
     model: Model,
     num_steps: int,
     throw: bool,
-    finite: Callable[[Any], Bool[Array, ""]] = _unchecked,
+    finite: Callable[[Any], Bool[Array, ""]] = lambda model: jnp.ones((), bool),
 ) -> Learned[Model]:
     """Steps of EM from a model on, `improve(model) -> (better model, log p(observations) under the given one)`.
 
