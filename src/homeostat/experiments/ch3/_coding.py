@@ -13,12 +13,12 @@ import optax
 
 from ...core import AbstractModel
 from ...distributions import Delta, DeltaParams, DiagonalGaussian, MonteCarlo
-from ...inference import infer
 from ...inference.engines import PredictiveCoding
-from ...metrics import bound_path
+from ...metrics import bound_path, estimates
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Float, Key
 from ._coding_training import Candidates, encode_rows
+from ._surface import log_joint
 
 RULES: dict[str, Callable[..., optax.GradientTransformation]] = {
     "plain": optax.sgd,
@@ -53,15 +53,9 @@ class CodingMeasures(NamedTuple):
 
 
 def measure(
-    candidates: Candidates,
-    validation: Float[Array, "n size"],
-    test: Float[Array, "m size"],
-    rates: Sequence[float],
-    iterations: Sequence[int],
-    *,
-    optimum_steps: int,
-    key: Key,
-) -> CodingMeasures:
+    candidates: Candidates, validation: Float[Array, "n size"], test: Float[Array, "m size"], rates: Sequence[float],
+    iterations: Sequence[int], *, optimum_steps: int, key: Key,
+) -> CodingMeasures:  # fmt: skip
     """Choose rates on validation rows and measure everything on test rows."""
     model, dim = candidates.model, candidates.model.initial().event_shape[0]
     steps, moments = max(iterations), np.asarray(iterations)
@@ -75,12 +69,11 @@ def measure(
         table = np.nan_to_num(means, nan=np.inf)  # what has diverged is not chosen
         choice = np.argmin(table, axis=0)
         paths = {c: path(test, *settings[c]) for c in np.unique(choice)}
-        energies = np.stack([paths[c][0][:, m] for m, c in enumerate(choice)], axis=1)
-        return table, energies, jnp.stack([paths[c][1][:, m] for m, c in enumerate(choice)], axis=1)
+        energies, points = (jnp.stack([paths[c][of][:, m] for m, c in enumerate(choice)], axis=1) for of in (0, 1))
+        return table, np.asarray(energies), points
 
-    zero = lambda rows: jnp.zeros((len(rows), dim), rows.dtype)  # noqa: E731
-    first = lambda rows: encode_rows(candidates.encoder, rows)  # noqa: E731
-    table, coding, points = chosen(zero, steps)
+    first = partial(encode_rows, candidates.encoder)
+    table, coding, points = chosen(lambda rows: jnp.zeros((len(rows), dim), rows.dtype), steps)
     _, forward, _ = chosen(first, steps - 1)
     reported = partial(bound_path, model, rows=test, num_steps=steps, key=key)
     points_of = partial(reported, family=Delta(dim), expectation=MonteCarlo(1))
@@ -100,25 +93,15 @@ def measure(
 
 @eqx.filter_jit
 def coding_path(
-    model: AbstractModel,
-    rows: Float[Array, "rows size"],
-    starts: Float[Array, "rows d"],
-    rate: Array | optax.Schedule,
-    rule: Callable[..., optax.GradientTransformation],
-    num_steps: int,
-) -> tuple[Float[Array, "rows moments"], Float[Array, "rows moments d"]]:
+    model: AbstractModel, rows: Float[Array, "rows size"], starts: Float[Array, "rows d"], rate: Array | optax.Schedule,
+    rule: Callable[..., optax.GradientTransformation], num_steps: int,
+) -> tuple[Float[Array, "rows moments"], Float[Array, "rows moments d"]]:  # fmt: skip
     """Energies and points of predictive coding before the first step and after each."""
-    objective, family = FreeEnergy(model), Delta(starts.shape[1])
-    engine = PredictiveCoding(rule(rate))
+    run = partial(estimates, model, PredictiveCoding(rule(rate)), Delta(starts.shape[1]), num_steps=num_steps)
 
     def one(row: Array, start: Array) -> tuple[Array, Array]:
-        found = infer(
-            objective, engine, family, Evidence(row), key=jr.key(0), params=DeltaParams(start), num_steps=num_steps,
-            record=True, throw=False,
-        )  # fmt: skip
-        energies = jnp.concatenate([found.path_nats, found.energy_nats[None]])
-        points = jax.tree.map(lambda path, end: jnp.concatenate([path, end[None]]), found.path, found.params)
-        return energies, points.loc
+        points = run(Evidence(row), key=jr.key(0), start=DeltaParams(start)).loc
+        return -jax.vmap(lambda z: log_joint(model, z, row))(points), points
 
     return jax.vmap(one)(rows, starts)
 

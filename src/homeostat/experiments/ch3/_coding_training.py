@@ -1,9 +1,8 @@
 """Encoders trained on sparse codes, and what their training costs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, final
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,20 +18,10 @@ from ...inference.engines import Direct, Estimate, LogGradient, PredictiveCoding
 from ...metrics import take_turns
 from ...objectives import Evidence, FreeEnergy
 from ...runs import RunContext
-from ...typing import Array, Float, Key, PyTree
-from ..kit import Training, only, train
+from ...typing import Any, Array, Float, Key, PyTree
+from ..kit import Training, train
 from ._methods import InferenceMethod
 from ._networks import Networks, data_encoding
-
-
-@final
-@dataclass(frozen=True)
-class FixedModel(Training):
-    """Training of an engine beside a model that stays as it is."""
-
-    def optimizer(self) -> optax.GradientTransformation:
-        """Adam for the engine, nothing for the model."""
-        return only(lambda learned: learned.engine, super().optimizer())
 
 
 class Candidates(NamedTuple):
@@ -54,37 +43,29 @@ class Candidates(NamedTuple):
 
 
 def train_candidates(
-    context: RunContext,
-    seed: int,
-    networks: Networks,
-    trainings: tuple[Training, Training],
-    num_iterations: int,
-    *,
-    key: Key,
-) -> Candidates:
+    context: RunContext, seed: int, networks: Networks, trainings: tuple[Training, Training], num_iterations: int, *, key: Key
+) -> Candidates:  # fmt: skip
     """Train a model, fix it, and train every engine on it; `trainings` of the model and of the engines."""
-    data, dim, key = networks.data, sum(networks.sizes.latents), jr.fold_in(key, seed)
-    first = InferenceMethod("model", networks.with_direct).method(data, trainings[0])
-    model = train(context, f"model-{seed}", first, data.train, key=key).learned.model
-    fixed = FixedModel(**vars(trainings[1]))
+    data, key = networks.data, jr.fold_in(key, seed)
 
-    def on_model(
-        name: str, engine: Callable[..., AbstractEngine], family: AbstractFamily, steps: int
-    ) -> AbstractEngine:
-        def build(*, key: Key) -> ModelWithEngine:
-            return ModelWithEngine(model, engine(key=key, family=family))
+    def learn(name: str, method: InferenceMethod, training: Training) -> ModelWithEngine:
+        return train(context, f"{name}-{seed}", method.method(training), data.train, key=key).learned
 
-        method = InferenceMethod(name, build, steps, family=family).method(data, fixed)
-        return train(context, f"{name}-{seed}", method, data.train, key=key).learned.engine
+    model = learn("model", InferenceMethod("model", networks, networks.direct), trainings[0]).model
 
+    def on_model(name: str, engine: Callable[..., AbstractEngine], family: AbstractFamily, num_steps: int) -> Any:
+        method = InferenceMethod(name, networks, engine, num_steps, q=family, model=model)
+        return learn(name, method, trainings[1]).engine
+
+    points, gaussians = Delta(networks.dim), DiagonalGaussian(networks.dim)
     by_gradient = partial(networks.iterative, (Estimate(), LogGradient()))
     by_both = partial(networks.iterative, (Estimate(), LogGradient(), data_encoding(data)))
     return Candidates(
         model,
-        on_model("encoder", networks.direct, Delta(dim), 1),  # pyright: ignore[reportArgumentType]
-        on_model("gradient", by_gradient, Delta(dim), num_iterations),
-        on_model("data", by_both, Delta(dim), num_iterations),
-        on_model("gaussian", by_gradient, DiagonalGaussian(dim), num_iterations),
+        on_model("encoder", networks.direct, points, 1),
+        on_model("gradient", by_gradient, points, num_iterations),
+        on_model("data", by_both, points, num_iterations),
+        on_model("gaussian", by_gradient, gaussians, num_iterations),
     )
 
 
@@ -107,33 +88,32 @@ class CodingCosts(NamedTuple):
     seconds: Float[np.ndarray, "4 iterations"]
 
 
-def costs(candidates: Candidates, rows: Float[Array, "n size"], iterations: Sequence[int]) -> CodingCosts:
+def costs(candidates: Candidates, rows: Float[Array, "n size"], iterations: Sequence[int], *, key: Key) -> CodingCosts:
     """Count and time."""
-    model, dim = candidates.model, candidates.model.initial().event_shape[0]
+    model, encoder, gradient, data, _ = candidates
+    dim = model.initial().event_shape[0]
 
     @eqx.filter_jit
     def run(engine: AbstractEngine, rows: Array, starts: Array, num_steps: int) -> Array:
         def one(row: Array, start: Array) -> Array:
             return infer(
-                FreeEnergy(model), engine, Delta(dim), Evidence(row), key=jr.key(0), params=DeltaParams(start),
-                num_steps=num_steps, throw=False,
+                FreeEnergy(model), engine, Delta(dim), Evidence(row), key=key, params=DeltaParams(start), num_steps=num_steps,
+                throw=False,
             ).params.loc  # fmt: skip
 
         return jax.vmap(one)(rows, starts)
 
-    coding = PredictiveCoding(optax.sgd(0.01))
-    starts = jnp.zeros((len(rows), dim), rows.dtype)
+    coding, starts = PredictiveCoding(optax.sgd(0.01)), jnp.zeros((len(rows), dim), rows.dtype)
     tasks = (
         lambda k: run(coding, rows, starts, k),
-        lambda k: run(coding, rows, encode_rows(candidates.encoder, rows), k - 1),
-        lambda k: run(candidates.gradient, rows, starts, k),
-        lambda k: run(candidates.data, rows, starts, k),
+        lambda k: run(coding, rows, encode_rows(encoder, rows), k - 1),
+        lambda k: run(gradient, rows, starts, k),
+        lambda k: run(data, rows, starts, k),
     )
     # The least of many: what else the machine does can only add to it.
     seconds = [[take_turns([partial(task, k)], 15).min() for k in iterations] for task in tasks]
-    step = 2 * _matrix_entries(model)
-    encoder, gradient, data = map(_matrix_entries, (candidates.encoder, candidates.gradient, candidates.data))
-    adds = [[k * step, encoder + (k - 1) * step, k * (step + gradient), k * (step + data)] for k in iterations]
+    step, once, by_gradient, by_both = map(_matrix_entries, ((model, model), encoder, gradient, data))
+    adds = [[k * step, once + (k - 1) * step, k * (step + by_gradient), k * (step + by_both)] for k in iterations]
     return CodingCosts(np.asarray(adds, float).T, np.asarray(seconds))
 
 

@@ -129,7 +129,7 @@ class Trial(NamedTuple):
     @property
     def cell(self) -> str:
         """Mean and error of the bound, for tables."""
-        return printed(mean_and_error(self.bound_nats), 2)
+        return printed(self.bound_nats, 2)
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -142,19 +142,20 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     @cache  # both parts share settings, and a model is trained once
     def trial(inputs: Inputs | None, iterations: int, samples: int) -> Trial:
         name = f"direct-{samples}" if inputs is None else f"{inputs.value}-{iterations}-{samples}"
-        build = networks.with_direct if inputs is None else partial(networks.with_iterative, inputs.encodings(data))
-        method = InferenceMethod(name, build, iterations, MonteCarlo(samples))
-        learned = train(context, name, method.method(data, config.training), data.train, key=key).learned
+        engine = networks.direct if inputs is None else partial(networks.iterative, inputs.encodings(data))
+        method = InferenceMethod(name, networks, engine, iterations, MonteCarlo(samples))
+        learned = train(context, name, method.method(config.training), data.train, key=key).learned
 
         def score(key: Key) -> Float[np.ndarray, "2 rows"]:
             bounds = method.bounds(learned, rows, key=jr.key(2), num_samples=1)
             return np.asarray(bounds[:, [0, -1]]).T
 
-        before, after = context.stage(f"{name}-bound", score, key=key)
-        return Trial(np.asarray(before), np.asarray(after), count_weights(lambda: learned.engine))
+        return Trial(
+            *map(np.asarray, context.stage(f"{name}-bound", score, key=key)), count_weights(lambda: learned.engine)
+        )
 
     def compare(claim: str, better: Trial, worse: Trial) -> None:
-        measure(context, f"iterations/{claim}", mean_and_error(better.bound_nats - worse.bound_nats))
+        measure(context, f"iterations/{claim}", better.bound_nats - worse.bound_nats)
 
     direct = trial(None, 1, 1)
     grid = {inputs: [trial(inputs, n, 1) for n in config.iterations] for inputs in config.inputs}
@@ -171,10 +172,10 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     compare("samples-direct-one", sampled[-1], same[0])
     compare("samples-direct-same", sampled[-1], same[-1])
     first, last = (sampled[k].bound_nats - same[k].bound_nats for k in (0, -1))
-    measure(context, "iterations/samples-widen", mean_and_error(last - first))
+    measure(context, "iterations/samples-widen", last - first)
     show_samples(context, config, sampled, same)
     gains = [one.bound_nats - one.before_nats for found in (*grid.values(), sampled) for one in found]
-    measure(context, "iterations/inference", mean_and_error(min(gains, key=np.mean)))
+    measure(context, "iterations/inference", min(gains, key=np.mean))
 
 
 def _curve(name: str, found: Sequence[Trial], reference: Trial) -> SettingCurve:
@@ -206,8 +207,8 @@ def show_samples(context: RunContext, config: Config, sampled: list[Trial], same
     rows = [(name, *(one.cell for one in found)) for name, found in named.items()]
     caption = (
         f"Bound on log p(x) of {config.num_rows} validation images, nats, for models trained with several samples; "
+        + ("standard errors over images.")
     )
-    caption += "standard errors over images."
     context.table("samples", ("inference", *(f"{n} samples" for n in config.samples)), rows, caption=caption)
     figure = plot_bound_by_setting(
         config.samples, [_curve(name, found, same[0]) for name, found in named.items()],

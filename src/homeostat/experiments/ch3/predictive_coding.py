@@ -117,7 +117,7 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
         )
         found.append(context.stage(f"measure-{seed}", stage, key=key))
         if seed == 0:
-            spent = context.stage("costs", lambda key, c=candidates: costs(c, timed, ITERATIONS), key=key)
+            spent = context.stage("costs", partial(costs, candidates, timed, ITERATIONS), key=key)
     all_ = CodingMeasures(*(np.stack(parts) for parts in zip(*found, strict=True)))
     spent = CodingCosts(*map(np.asarray, spent))
     measure_claims(context, all_, spent)

@@ -15,7 +15,9 @@ digits, 32 latents, 128 units, 2,000 updates and 3 seeds; `paper` digits and new
 """
 
 from dataclasses import dataclass
+from functools import partial
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -24,14 +26,15 @@ import optax
 from ...distributions import MonteCarlo
 from ...inference import ModelWithEngine
 from ...inference.engines import Chain, Gradient
+from ...metrics import bound_path
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
-from ..kit import Trained, Training, train
-from ._data import DataSet, SplitData, load_observations
+from .. import kit
+from ..kit import Method, Training
+from ._data import DataSet, load_observations
 from ._methods import InferenceMethod, update_seconds
 from ._networks import Networks, NetworkSizes
-from ._racing import bounds_along, path_of
-from ._semi import MethodScores, direct_method, refining_methods, report
+from ._semi import MethodScores, refining_methods, report
 
 SOURCE = "Marino, thesis, chapter 3, Sec. 3.3 and Table 3.3, against Krishnan et al. (2018) and Kim et al. (2018)"
 MINUTES = Minutes(smoke=0.4, small=7.0, paper=900.0)
@@ -107,50 +110,40 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
 
 def compare(config: Config, context: RunContext, dataset: DataSet, *, key: Key, asserted: bool) -> None:
     """All methods on one data set."""
-    data = load_observations(dataset)
-    time_key, test_key, rate_key = jr.split(key, 3)
-    expectation = MonteCarlo(config.num_samples)
-
-    def stage_of(method: InferenceMethod, part: str | int) -> str:
-        words = "".join(c if c.isalnum() else " " for c in method.name).lower().split()
-        return "-".join((dataset, *words, str(part)))
-
-    def learn(method: InferenceMethod) -> list[Trained]:
-        trained_by = method.method(data, config.training, config.every)
-        keys = [jr.fold_in(key, seed) for seed in range(config.num_seeds)]
-        return [train(context, stage_of(method, n), trained_by, data.train, key=k) for n, k in enumerate(keys)]
-
+    data, expectation = load_observations(dataset), MonteCarlo(config.num_samples)
     networks = Networks(data, config.sizes)
-    direct = direct_method(networks, expectation)
-    trained = {direct.name: learn(direct)}
-    rates = choose_rates(config, context, data, dataset, trained[direct.name][0].learned, key=rate_key)
-    refining = refining_methods(
-        networks, expectation, num_iterations=config.num_iterations, rate=rates[0], rate_through=rates[1]
-    )
-    chosen = (direct, *(one for one in refining if config.through or one.passes <= config.num_iterations + 1))
-    trained |= {method.name: learn(method) for method in chosen[1:]}
-
-    def clock(key: Key) -> Float[Array, " methods"]:
-        return jnp.asarray(update_seconds(data, chosen, config.training, key=key, updates=5, repeats=5))
-
-    seconds = context.stage(f"{dataset}-seconds", clock, key=time_key) if config.timed else [m.passes for m in chosen]
-    # Test rows are looked at here, after every choice.
+    time_key, test_key, rate_key = jr.split(key, 3)
     rows = data.prepared(data.test, config.num_test, key=test_key)
 
-    def judge(method: InferenceMethod) -> Float[Array, "seeds moments"]:
-        num_steps = 1 if method.num_steps == 1 else config.test_steps
-        # Not the stage's key: every model meets the same random numbers.
-        bounds = lambda one: method.bounds(one.learned, rows, num_steps=num_steps, key=test_key)  # noqa: E731
-        paths = lambda key: jnp.mean(jnp.stack([bounds(one) for one in trained[method.name]]), axis=1)  # noqa: E731
-        return context.stage(stage_of(method, "test"), paths, key=test_key)
+    def learn(*methods: InferenceMethod) -> tuple[kit.Result, ...]:
+        known = {one.name: one for one in methods}
 
-    found = {}
-    for method, each in zip(chosen, seconds, strict=True):
-        models = trained[method.name]
-        curves = -np.stack([one.free_energy_nats for one in models])
-        found[method.name] = MethodScores(
-            method, float(each), np.asarray(judge(method)), np.asarray(models[0].steps), curves
+        def score(method: Method, learned: ModelWithEngine, *, key: Key) -> Float[Array, " moments"]:
+            one = known[method.name]
+            num_steps = 1 if one.num_steps == 1 else config.test_steps
+            # Not the stage's key: every model meets the same random numbers.
+            return jnp.mean(one.bounds(learned, rows, num_steps=num_steps, key=test_key), axis=0)
+
+        trained_by = [one.method(config.training, config.every) for one in methods]
+        num_seeds = config.num_seeds
+        return kit.compare(context, dataset, trained_by, data.train, score, num_seeds=num_seeds, key=key).results
+
+    direct = InferenceMethod("direct", networks, networks.direct, 1, expectation)
+    results = learn(direct)
+    search = partial(choose_rates, config, direct, results[0].learned)
+    rates = context.stage(f"{dataset}-rates", search, key=rate_key)
+    refining = refining_methods(networks, expectation, config.num_iterations, rates)
+    chosen = (direct, *(one for one in refining if config.through or one.passes <= config.num_iterations + 1))
+    results += learn(*chosen[1:])
+    clock = partial(update_seconds, chosen, config.training, updates=5, repeats=5)
+    seconds = context.stage(f"{dataset}-seconds", clock, key=time_key) if config.timed else [m.passes for m in chosen]
+    found = {
+        method.name: MethodScores(
+            method, float(each), result.scores, np.asarray(result.trained[0].steps),
+            -np.stack([one.free_energy_nats for one in result.trained]),
         )
+        for method, result, each in zip(chosen, results, seconds, strict=True)
+    }  # fmt: skip
     report(
         context, dataset, found, rates, asserted=asserted, timed=config.timed,
         caption=f"{config.training.num_steps} updates, {config.num_seeds} seeds (standard errors over seeds), "
@@ -158,23 +151,21 @@ def compare(config: Config, context: RunContext, dataset: DataSet, *, key: Key, 
     )  # fmt: skip
 
 
-def choose_rates(
-    config: Config, context: RunContext, data: SplitData, dataset: DataSet, pilot: ModelWithEngine, *, key: Key
-) -> tuple[float, float]:
+def choose_rates(config: Config, direct: InferenceMethod, pilot: ModelWithEngine, *, key: Key) -> tuple[float, float]:
     """Step sizes with the highest bound after refinement on training rows: for Krishnan's steps and for Kim's."""
+    data = direct.networks.data
     rows = data.prepared(data.train, config.num_tuning, key=key)
 
-    def refine(setting: Array) -> Chain:
-        return Chain((pilot.engine, Gradient(optax.sgd(setting))), (1,))
+    @eqx.filter_jit
+    def refined(rate: Array) -> Float[Array, " moments"]:
+        engine = Chain((pilot.engine, Gradient(optax.sgd(rate))), (1,))
+        bounds = bound_path(
+            pilot.model, engine, direct.family, rows, num_steps=config.num_iterations, key=key,
+            training_expectation=direct.expectation,
+        )  # fmt: skip
+        return jnp.mean(bounds, axis=0)
 
-    def search(key: Key) -> tuple[float, float]:
-        moments = jnp.asarray([config.num_iterations, 1 + config.num_iterations // 2])
-        arguments, found = (pilot.model, MonteCarlo(config.num_samples)), []
-        for rate in config.rates:
-            path = path_of(arguments, (refine, jnp.asarray(rate)), rows, key, config.num_iterations)
-            found.append(jnp.mean(bounds_along(pilot.model, path[:, moments], rows, key, 8), axis=0))
-        bounds = np.nan_to_num(np.asarray(jnp.stack(found)), nan=-np.inf)
-        plain, through = (config.rates[int(index)] for index in np.argmax(bounds, axis=0))
-        return plain, through
-
-    return context.stage(f"{dataset}-rates", search, key=key)
+    bounds = np.nan_to_num([refined(jnp.asarray(rate)) for rate in config.rates], nan=-np.inf)
+    ends = bounds[:, [config.num_iterations, 1 + config.num_iterations // 2]]
+    plain, through = (config.rates[int(index)] for index in np.argmax(ends, axis=0))
+    return plain, through

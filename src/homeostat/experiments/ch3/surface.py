@@ -12,6 +12,7 @@ of 32 at the authors' rate; `paper` the authors' 512 units and 100,000 updates (
 from dataclasses import dataclass
 from functools import partial
 
+import jax
 import jax.random as jr
 
 from ...core import AbstractFamily
@@ -20,11 +21,11 @@ from ...inference import ModelWithEngine
 from ...inference.engines import Estimate, LogGradient
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import Training, train
+from ..kit import Method, Training, compare
 from ._data import DataSet, load_observations
 from ._methods import InferenceMethod
 from ._networks import Networks, NetworkSizes, data_encoding
-from ._surface import Ascent, Grid, gaussian_gaps, point_measures
+from ._surface import Ascent, Grid, PointBounds, gaussian_gaps, point_measures
 from ._surface_report import draw_surfaces, report_gaps, report_gaussian_gaps
 
 SOURCE = "Marino, thesis, chapter 3, Figs. 3.1 and 3.5, with the threshold of 0.05 nats set for this library"
@@ -110,37 +111,38 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     networks, encodings = Networks(data, config.sizes), (Estimate(), LogGradient(), data_encoding(data))
     engines = {"direct": networks.direct, "iterative": partial(networks.iterative, encodings)}
     steps = {"direct": 1, "iterative": config.num_iterations}
-
-    def learn(family: AbstractFamily, num_samples: int, trainings: dict[str, Training], suffix: str = ""):
-        """Train a model beside each engine; both models start from the same weights."""
-        learned: dict[str, ModelWithEngine] = {}
-        for name, engine in engines.items():
-            build = partial(networks.with_engine, partial(engine, family=family))
-            method = InferenceMethod(name, build, steps[name], MonteCarlo(num_samples), family)
-            trained_by = method.method(data, trainings[name])
-            learned[name] = train(context, name + suffix, trained_by, data.train, key=train_key).learned
-        return learned
-
-    points = learn(Delta(2), 1, {"direct": config.direct, "iterative": config.iterative})
     ascent, grid = Ascent(config.ascent_rates, config.ascent_steps), Grid(config.grid_extent, config.grid_cells)
-    found = {}
-    for name, each in points.items():
+
+    def learn(name: str, family: AbstractFamily, num_samples: int, trainings: tuple[Training, Training], score):
+        """Train a model beside each engine, and score it."""
+        methods = {
+            engine: InferenceMethod(engine, networks, build, steps[engine], MonteCarlo(num_samples), family)
+            for engine, build in engines.items()
+        }
+        trained_by = [each.method(training) for each, training in zip(methods.values(), trainings, strict=True)]
+
+        def scored(method: Method, learned: ModelWithEngine, *, key: Key):
+            # Not the stage's key: both models meet the same random numbers.
+            return score(methods[method.name], learned, key=measure_key)
+
+        return compare(context, name, trained_by, data.train, scored, num_seeds=1, key=train_key).results
+
+    def bounds(method: InferenceMethod, learned: ModelWithEngine, *, key: Key) -> PointBounds:
         # Iterative inference goes on for twice as long as in training.
-        num_steps = steps[name] * (2 if name == "iterative" else 1)
-        bounds = partial(
-            point_measures, each, rows, num_steps=num_steps, num_trained=steps[name], ascent=ascent, grid=grid,
-            newton_steps=config.newton_steps,
+        num_steps = method.num_steps * (2 if method.name == "iterative" else 1)
+        return point_measures(
+            learned, rows, num_steps=num_steps, num_trained=method.num_steps, ascent=ascent, grid=grid,
+            newton_steps=config.newton_steps, key=key,
         )  # fmt: skip
-        found[name] = context.stage(f"bounds-{name}", bounds, key=measure_key)
+
+    points = learn("points", Delta(2), 1, (config.direct, config.iterative), bounds)
+    found = {each.name: jax.tree.map(lambda leaf: leaf[0], each.scores) for each in points}
     report_gaps(context, found, num_iterations=config.num_iterations, ascent=ascent)
-    models, shown = {name: each.model for name, each in points.items()}, rows[: config.num_drawn]
+    models, shown = {each.name: each.learned.model for each in points}, rows[: config.num_drawn]
     draw_surfaces(
         context, models, shown, found, num_iterations=config.num_iterations, ascent=ascent, grid_cells=grid.cells
     )
     if config.num_gaussian:
-        some, trainings = rows[: config.num_gaussian], dict.fromkeys(engines, config.gaussian)
-        gaps = {}
-        for name, each in learn(DiagonalGaussian(2), config.gaussian_samples, trainings, "-gaussian").items():
-            gap = partial(gaussian_gaps, each, some, num_steps=steps[name], num_samples=config.gaussian_samples)
-            gaps[name] = context.stage(f"gaps-gaussian-{name}", gap, key=measure_key)
-        report_gaussian_gaps(context, gaps)
+        gaps = partial(gaussian_gaps, rows[: config.num_gaussian])
+        gaussians = learn("gaussian", DiagonalGaussian(2), config.gaussian_samples, (config.gaussian,) * 2, gaps)
+        report_gaussian_gaps(context, {each.name: each.scores[0] for each in gaussians})
