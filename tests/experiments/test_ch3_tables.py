@@ -156,12 +156,12 @@ def test_pace_and_scores(topics, key):
     seconds = update_seconds(methods, Training(4, 8), key=key, updates=2, repeats=3)
     # The same plan is timed once, so that equal samples cannot give different budgets.
     assert seconds[0] == seconds[1] > 0.0
-    found = scored(methods[0], build(key=key), Judging(1, 6, 5, 30), key=key)
+    found = scored(Judging(1, 6, 5, 30), methods[0], build(key=key), key=key)
     assert found.log_likelihood_nats.shape == found.bound_nats.shape == found.pareto_k.shape == (5,)
     # An untrained decoder says about the same of every document: near the uniform distribution over words.
     words = topics.test[:5].sum(axis=1)
     uniform = Entry(SIZES).num_samples * -words * np.log(200.0)
     assert np.all(np.abs(found.log_likelihood_nats - uniform) < 0.5 * np.abs(uniform))
     assert np.mean(found.log_likelihood_nats - found.bound_nats) > 0.0
-    other = scored(methods[0], build(key=key), Judging(1, 6, 5, 30), key=jr.key(1))
+    other = scored(Judging(1, 6, 5, 30), methods[0], build(key=key), key=jr.key(1))
     assert np.any(other.log_likelihood_nats != found.log_likelihood_nats)

@@ -1,18 +1,58 @@
-"""Claims, tables and figures of predictive coding against iterative inference."""
+"""Costs, claims, tables and figures of predictive coding against iterative inference."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
+from ...inference.engines import PredictiveCoding
+from ...metrics import take_turns
 from ...runs import RunContext
-from ...typing import Float
+from ...typing import Array, Float, Key, PyTree
 from ...viz import BoundCurve, plot_bound_by_setting, plot_bound_progress
 from ..kit import mean_and_error, printed, setting_curve
-from ._coding import RULES, CodingMeasures
-from ._coding_training import CodingCosts
+from ._coding import ITERATIONS, RULES, Candidates, CodingMeasures, encoded, follow
 
-ITERATIONS = (1, 2, 4, 8)
-"""Where costs are timed and tables are filled."""
+
+class CodingCosts(NamedTuple):
+    """What inference costs: predictive coding, it after a feedforward pass, iterative inference by gradients, and with data.
+
+    Attributes:
+        multiply_adds: in weight matrices, for one observation. A step of predictive coding is one pass of predictions down
+            and one of errors up; an iteration of iterative inference is the same two passes and the update network.
+        seconds: least wall-clock time for the rows at once.
+    """
+
+    multiply_adds: Float[np.ndarray, "4 iterations"]
+    seconds: Float[np.ndarray, "4 iterations"]
+
+
+def costs(candidates: Candidates, rows: Float[Array, "n size"], *, key: Key) -> CodingCosts:
+    """Count and time."""
+    model, encoder, gradient, data, _ = candidates
+    coding, starts = PredictiveCoding(optax.sgd(0.01)), jnp.zeros((len(rows), *model.initial().event_shape), rows.dtype)
+    run = partial(follow, model)
+    tasks = (
+        lambda k: run(coding, rows, starts, k),
+        lambda k: run(coding, rows, encoded(encoder, rows), k - 1),
+        lambda k: run(gradient, rows, starts, k),
+        lambda k: run(data, rows, starts, k),
+    )
+    # The least of many: what else the machine does can only add to it.
+    seconds = [[take_turns([partial(task, k)], 15).min() for k in ITERATIONS] for task in tasks]
+    step, once, by_gradient, by_both = map(_matrix_entries, ((model, model), encoder, gradient, data))
+    adds = [[k * step, once + (k - 1) * step, k * (step + by_gradient), k * (step + by_both)] for k in ITERATIONS]
+    return CodingCosts(np.asarray(adds, float).T, np.asarray(seconds))
+
+
+def _matrix_entries(tree: PyTree) -> int:
+    """Multiply-adds of one pass through dense layers."""
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)) if leaf.ndim == 2)
 
 
 def _by_method(all_: CodingMeasures) -> dict[str, Float[np.ndarray, "seeds moments"]]:

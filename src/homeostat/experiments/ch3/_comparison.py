@@ -19,14 +19,13 @@ import jax.random as jr
 import numpy as np
 
 from ...distributions import MonteCarlo
-from ...inference import ModelWithEngine
 from ...inference.engines import AbstractEncoding
 from ...runs import RunContext
 from ...typing import Bool, Float, Key
 from .. import kit
-from ..kit import Column, Comparison, Method, Result
+from ..kit import Column, Comparison, Result
 from ._data import DataSet, SplitData
-from ._methods import Entry, InferenceMethod, Judging, RowScores, scored, update_seconds
+from ._methods import Entry, InferenceMethod, Judging, RowScores, compare, scored, update_seconds
 from ._networks import Networks
 
 SEGMENT = 100
@@ -142,14 +141,8 @@ def compare_row(context: RunContext, table: Table, row: TableRow, *, key: Key) -
     more = SEGMENT * max(1, round(entry.training.num_steps * seconds[2] / seconds[1] / SEGMENT))
     context.say(f"{row.name}: {1e3 * seconds[1]:.1f} ms a direct update, {1e3 * seconds[2]:.1f} ms an iterative one")
     trainings = (entry.training, replace(entry.training, num_steps=more), entry.training)
-    methods = [kind.method(training, SEGMENT) for kind, training in zip(kinds, trainings, strict=True)]
-    by_name = {kind.name: kind for kind in kinds}
-
-    def score(method: Method, learned: ModelWithEngine, *, key: Key) -> RowScores:
-        return scored(by_name[method.name], learned, table.judging, key=key)
-
-    num_seeds = table.judging.num_seeds
-    found = kit.compare(context, row.name, methods, table.data.train, score, num_seeds=num_seeds, key=key)
+    judge, num_seeds = partial(scored, table.judging), table.judging.num_seeds
+    found = compare(context, row.name, kinds, trainings, judge, num_seeds=num_seeds, key=key, every=SEGMENT)
     outcome, claim = TableOutcome(found, seconds), f"{table.name}/{kit.stage_name(row.name)}"
     measure_leads(context, claim, outcome, table.by_likelihood)
     for name in ("direct", "iterative") if table.claimed else ():

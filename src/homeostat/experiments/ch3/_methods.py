@@ -30,8 +30,10 @@ from ...inference import (
     free_energy_descent,
 )
 from ...objectives import FreeEnergy
-from ...typing import Array, Float, Key
-from ..kit import Method, Training, only
+from ...runs import RunContext
+from ...typing import Any, Array, Float, Key
+from .. import kit
+from ..kit import Comparison, Method, Training, only
 from ._networks import Networks, NetworkSizes
 
 
@@ -96,6 +98,21 @@ class InferenceMethod(NamedTuple):
         )  # fmt: skip
 
 
+def compare(
+    context: RunContext, name: str, methods: Sequence[InferenceMethod], trainings: Sequence[Training],
+    score: Callable[..., Any], *, num_seeds: int, key: Key, every: int = 100,
+) -> Comparison:  # fmt: skip
+    """`kit.compare` for ways to infer: `score(method, learned, key=...)` gets the `InferenceMethod`."""
+    known = {one.name: one for one in methods}
+    trained_by = [one.method(training, every) for one, training in zip(methods, trainings, strict=True)]
+
+    def scored(method: Method, learned: ModelWithEngine, *, key: Key) -> Any:
+        return score(known[method.name], learned, key=key)
+
+    rows = methods[0].networks.data.train
+    return kit.compare(context, name, trained_by, rows, scored, num_seeds=num_seeds, key=key)
+
+
 def update_seconds(
     methods: Sequence[InferenceMethod], training: Training, *, key: Key, updates: int, repeats: int
 ) -> Float[np.ndarray, " methods"]:
@@ -147,7 +164,7 @@ class RowScores(NamedTuple):
     validation_nats: Float[np.ndarray, "*seeds"]
 
 
-def scored(method: InferenceMethod, learned: ModelWithEngine, judging: Judging, *, key: Key) -> RowScores:
+def scored(judging: Judging, method: InferenceMethod, learned: ModelWithEngine, *, key: Key) -> RowScores:
     """Likelihoods of the test rows and the mean bound of the validation rows."""
     weights_key, bound_key = jr.split(key)
     data = method.networks.data

@@ -108,16 +108,9 @@ class Race(NamedTuple):
 
 
 def race(
-    model: AbstractModel,
-    contender: TunedOptimizer,
-    tuning: Float[Array, "rows size"],
-    rows: Float[Array, "rows size"],
-    *,
-    key: Key,
-    num_steps: int,
-    expectation: AbstractExpectation,
-    num_samples: int,
-) -> Race:
+    model: AbstractModel, contender: TunedOptimizer, tuning: Float[Array, "rows size"], rows: Float[Array, "rows size"],
+    *, key: Key, num_steps: int, expectation: AbstractExpectation, num_samples: int,
+) -> Race:  # fmt: skip
     """Choose the setting with the highest mean final bound on `tuning`, then run it on `rows` and take the time.
 
     Training rows are as many as validation rows, so that one program serves both. The method sees q by `expectation`; bounds are
@@ -161,15 +154,9 @@ class Watched(NamedTuple):
 
 
 def train_watched(
-    context: RunContext,
-    method: InferenceMethod,
-    training: Training,
-    rows: Float[Array, "n size"],
-    *,
-    num_looks: int,
-    num_samples: int,
-    key: Key,
-) -> Watched:
+    context: RunContext, method: InferenceMethod, training: Training, rows: Float[Array, "n size"], *, num_looks: int,
+    num_samples: int, key: Key,
+) -> Watched:  # fmt: skip
     """Train in parts, and measure mean gradient norms on `rows` after each, with `num_samples` samples."""
     num_steps, loader = training.num_steps // num_looks, InMemoryLoader(method.networks.data.train, training.batch_size)
 

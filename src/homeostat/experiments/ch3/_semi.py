@@ -13,7 +13,7 @@ from ...inference import AllIterations, FirstIteration, LastIteration
 from ...inference.engines import Chain, Estimate, Gradient, InferenceGradient, Normalized, StopGradient
 from ...runs import RunContext
 from ...typing import Array, Float, Key
-from ..kit import measure, printed, setting_curve
+from ..kit import Result, measure, printed, setting_curve
 from ._data import DataSet
 from ._methods import InferenceMethod
 from ._networks import Networks, data_encoding
@@ -60,26 +60,28 @@ def refining_methods(
 
 
 class MethodScores(NamedTuple):
-    """One method over seeds: mean bounds of test rows before inference and after each step, and of training batches by segment.
+    """One method over seeds, scored by mean bounds of test rows before inference and after each step.
 
-    `seconds` are those of one training update, or decoder passes where updates were not timed; `steps` are updates done at the
-    end of each segment.
+    `seconds` are those of one training update, or decoder passes where updates were not timed.
     """
 
     method: InferenceMethod
     seconds: float
-    test: Float[np.ndarray, "seeds moments"]
-    steps: Float[np.ndarray, " segments"]
-    training: Float[np.ndarray, "seeds segments"]
+    result: Result
+
+    @property
+    def times(self) -> Float[np.ndarray, " segments"]:
+        """Seconds of training at the end of each segment."""
+        return self.seconds * np.asarray(self.result.trained[0].steps)
 
     @property
     def end(self) -> Float[np.ndarray, " seeds"]:
         """Test bound after as many steps as in training."""
-        return self.test[:, self.method.num_steps]
+        return self.result.scores[:, self.method.num_steps]
 
     def training_at(self, times: Float[np.ndarray, " times"]) -> Float[np.ndarray, "seeds times"]:
-        """Training curves at given times, interpolated."""
-        return np.stack([np.interp(times, self.seconds * self.steps, curve) for curve in self.training])
+        """Bounds of training batches at given times, interpolated between segments."""
+        return np.stack([np.interp(times, self.times, -one.free_energy_nats) for one in self.result.trained])
 
 
 def report(
@@ -91,7 +93,7 @@ def report(
     `rates` are step sizes of refinement, Krishnan's and Kim's.
     """
     # The time at which the shortest training of the refining methods ends.
-    horizon = min(one.seconds * float(one.steps[-1]) for one in found.values() if one.method.num_steps > 1)
+    horizon = min(float(one.times[-1]) for one in found.values() if one.method.num_steps > 1)
     at_time = {name: one.training_at(np.asarray([horizon]))[:, 0] for name, one in found.items()}
     behind = {name: found["iterative"].end - one.end for name, one in found.items()}
     if asserted:
@@ -115,7 +117,7 @@ def report(
         f"{rates[1]:g} (Kim et al.).",
     )  # fmt: skip
     scale = 1e3 if timed else 1.0
-    first = max(one.seconds * one.steps[0] for one in found.values())
+    first = max(one.times[0] for one in found.values())
     times = np.unique(np.round(scale * np.geomspace(min(first, horizon), horizon, 8)).astype(int))
     context.figure(
         f"{dataset}-training",
@@ -131,8 +133,8 @@ def report(
     context.figure(
         f"{dataset}-steps",
         viz.plot_bound_by_setting(
-            settings, [setting_curve(name, one.test[:, settings]) for name, one in found.items() if one.method.num_steps > 1],
-            xlabel="steps in testing", reference=setting_curve("direct", found["direct"].test[:, 1:]),
+            settings, [setting_curve(name, one.result.scores[:, settings]) for name, one in found.items() if one.method.num_steps > 1],
+            xlabel="steps in testing", reference=setting_curve("direct", found["direct"].result.scores[:, 1:]),
         ),
         caption=f"Test bound against the number of steps in testing; trained with {num_iterations} (iterative and "
         f"Krishnan et al.) and {1 + num_iterations // 2} (Kim et al.), the encoder counted as the first. Bars: two "

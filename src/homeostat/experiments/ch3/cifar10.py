@@ -25,7 +25,7 @@ from ...inference.engines import Estimate, InferenceGradient, Normalized
 from ...metrics import bits_per_dimension, independent_gaussian_nats
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Float, Key
-from ..kit import EVERYWHERE, Published, Training
+from ..kit import EVERYWHERE, Published, Training, at, scales
 from ._comparison import ImageConfig, Table, TableRow, nats, run_images
 from ._data import DataSet, load_observations, with_densities
 from ._methods import Entry, Judging
@@ -60,27 +60,23 @@ CLAIMS = (
 class Config(ImageConfig):
     """Options of this experiment."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            training = Training(2_000, 32, 3e-3)
-            return cls(
-                DataSet.sprites, Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), training, 2),
-                Entry(NetworkSizes((8, 4), 0, 32, 1, 32, 1), training, 2), 1, Judging(1, 32, 32, 20),
-            )  # fmt: skip
-        if scale == "paper":
-            # 2,000 epochs of 50,000 images; 0.999^2000 = 0.135.
-            training = Training(781_250, 128, 1e-4, 0.135)
-            return cls(
-                DataSet.cifar10, Entry(NetworkSizes((1_024,), 0, 2_048, 3, 2_048, 1), training, 5, 10, 10),
-                Entry(NetworkSizes((1_024, 512), 0, 2_048, 3, 2_048, 1), training, 5, 10, 10), 2, Judging(),
-            )  # fmt: skip
-        training = Training(400, 64, 5e-4)
-        return cls(
-            DataSet.cifar10, Entry(NetworkSizes((64,), 0, 128, 2, 128, 1), training),
-            Entry(NetworkSizes((64, 32), 0, 128, 2, 128, 1), training), 2, Judging(3, 500, 300, 300),
-        )  # fmt: skip
+    for_scale = scales(
+        smoke=at(
+            DataSet.sprites, Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), Training(2_000, 32, 3e-3), 2),
+            Entry(NetworkSizes((8, 4), 0, 32, 1, 32, 1), Training(2_000, 32, 3e-3), 2), 1, Judging(1, 32, 32, 20),
+        ),
+        small=at(
+            DataSet.cifar10, Entry(NetworkSizes((64,), 0, 128, 2, 128, 1), Training(400, 64, 5e-4)),
+            Entry(NetworkSizes((64, 32), 0, 128, 2, 128, 1), Training(400, 64, 5e-4)), 2, Judging(3, 500, 300, 300),
+        ),
+        # 2,000 epochs of 50,000 images; 0.999^2000 = 0.135.
+        paper=at(
+            DataSet.cifar10,
+            Entry(NetworkSizes((1_024,), 0, 2_048, 3, 2_048, 1), Training(781_250, 128, 1e-4, 0.135), 5, 10, 10),
+            Entry(NetworkSizes((1_024, 512), 0, 2_048, 3, 2_048, 1), Training(781_250, 128, 1e-4, 0.135), 5, 10, 10),
+            2, Judging(),
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:

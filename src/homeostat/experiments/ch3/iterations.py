@@ -21,18 +21,20 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
 from ...distributions import MonteCarlo
+from ...inference import ModelWithEngine
 from ...inference.engines import AbstractEncoding, Estimate, LogGradient, PredictionErrors
 from ...metrics import count_weights
 from ...runs import AtLeast, Claim, Minutes, RunContext
-from ...typing import Float, Key
+from ...typing import Array, Float, Key
 from ...viz import SettingCurve, plot_bound_by_setting
-from ..kit import EVERYWHERE, Training, mean_and_error, measure, printed, train
+from ..kit import EVERYWHERE, Training, at, mean_and_error, measure, printed, scales
 from ._data import DataSet, SplitData, load_observations
-from ._methods import InferenceMethod
+from ._methods import InferenceMethod, compare
 from ._networks import Networks, NetworkSizes, data_encoding
 
 SOURCE = "Marino (thesis), Fig. 3.9 and Sec. 3.5, 'Additional Inference Iterations & Latent Samples'"
@@ -103,20 +105,16 @@ class Config:
     num_rows: int = 1_000
     """Validation images (count)."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                DataSet.sprites, NetworkSizes((8,), 0, 32, 1, 32, 1), Training(200, 32, 3e-3), (2,), (1,), (Inputs.gradients_data,),
-                2, 64,
-            )  # fmt: skip
-        if scale == "paper":
-            return cls(
-                DataSet.mnist, NetworkSizes(), Training(400_000, 64, 2e-4), (2, 5, 10, 16), (1, 5, 10, 20), tuple(Inputs),
-                5, 10_000,
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            DataSet.sprites, NetworkSizes((8,), 0, 32, 1, 32, 1), Training(200, 32, 3e-3), (2,), (1,), (Inputs.gradients_data,),
+            2, 64,
+        ),
+        paper=at(
+            DataSet.mnist, NetworkSizes(), Training(400_000, 64, 2e-4), (2, 5, 10, 16), (1, 5, 10, 20), tuple(Inputs),
+            5, 10_000,
+        ),
+    )  # fmt: skip
 
 
 class Trial(NamedTuple):
@@ -139,38 +137,34 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     # The same pixels and the same noise for every model: differences are then those of the models.
     rows = data.prepared(data.validation, config.num_rows, key=jr.key(1))
 
+    def score(method: InferenceMethod, learned: ModelWithEngine, *, key: Key) -> Float[Array, "2 rows"]:
+        return method.bounds(learned, rows, key=jr.key(2), num_samples=1)[:, jnp.asarray([0, -1])].T
+
     @cache  # both parts share settings, and a model is trained once
     def trial(inputs: Inputs | None, iterations: int, samples: int) -> Trial:
         name = f"direct-{samples}" if inputs is None else f"{inputs.value}-{iterations}-{samples}"
         engine = networks.direct if inputs is None else partial(networks.iterative, inputs.encodings(data))
         method = InferenceMethod(name, networks, engine, iterations, MonteCarlo(samples))
-        learned = train(context, name, method.method(config.training), data.train, key=key).learned
+        (found,) = compare(context, "model", [method], [config.training], score, num_seeds=1, key=key).results
+        return Trial(*found.scores[0], count_weights(lambda: found.learned.engine))
 
-        def score(key: Key) -> Float[np.ndarray, "2 rows"]:
-            bounds = method.bounds(learned, rows, key=jr.key(2), num_samples=1)
-            return np.asarray(bounds[:, [0, -1]]).T
-
-        return Trial(
-            *map(np.asarray, context.stage(f"{name}-bound", score, key=key)), count_weights(lambda: learned.engine)
-        )
-
-    def compare(claim: str, better: Trial, worse: Trial) -> None:
+    def measure_lead(claim: str, better: Trial, worse: Trial) -> None:
         measure(context, f"iterations/{claim}", better.bound_nats - worse.bound_nats)
 
     direct = trial(None, 1, 1)
     grid = {inputs: [trial(inputs, n, 1) for n in config.iterations] for inputs in config.inputs}
     for inputs, found in grid.items():
-        compare(f"more-{inputs.value.replace('_', '-')}", found[-1], found[0])
+        measure_lead(f"more-{inputs.value.replace('_', '-')}", found[-1], found[0])
     if Inputs.errors in grid and Inputs.gradients in grid:
-        compare("errors-early", grid[Inputs.errors][0], grid[Inputs.gradients][0])
+        measure_lead("errors-early", grid[Inputs.errors][0], grid[Inputs.gradients][0])
     least = min((found[-1] for found in grid.values()), key=lambda one: one.bound_nats.mean())
-    compare("against-direct", least, direct)
+    measure_lead("against-direct", least, direct)
     show_iterations(context, config, grid, direct)
     same = [trial(None, 1, n) for n in config.samples]
     sampled = [trial(Inputs.gradients_data, config.sample_iterations, n) for n in config.samples]
-    compare("samples", sampled[-1], sampled[0])
-    compare("samples-direct-one", sampled[-1], same[0])
-    compare("samples-direct-same", sampled[-1], same[-1])
+    measure_lead("samples", sampled[-1], sampled[0])
+    measure_lead("samples-direct-one", sampled[-1], same[0])
+    measure_lead("samples-direct-same", sampled[-1], same[-1])
     first, last = (sampled[k].bound_nats - same[k].bound_nats for k in (0, -1))
     measure(context, "iterations/samples-widen", last - first)
     show_samples(context, config, sampled, same)

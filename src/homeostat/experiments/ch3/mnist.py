@@ -22,7 +22,7 @@ from ...inference.engines import Estimate, LogGradient, PredictionErrors
 from ...metrics import independent_bernoulli_nats
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import EVERYWHERE, Published, Training
+from ..kit import EVERYWHERE, Published, Training, at, scales
 from ._comparison import ImageConfig, Table, TableRow, run_images
 from ._data import DataSet, load_observations
 from ._methods import Entry, Judging
@@ -56,26 +56,21 @@ CLAIMS = (
 class Config(ImageConfig):
     """Options of this experiment."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            training = Training(1_000, 32, 3e-3)
-            return cls(
-                DataSet.sprites, Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), training, 2),
-                Entry(NetworkSizes((8, 4), 8, 32, 1, 32, 1), training, 2), 1, Judging(1, 32, 32, 20),
-            )  # fmt: skip
-        if scale == "paper":
-            # 2,000 epochs of 50,000 images; 0.999^2000 = 0.135.
-            single, double = Training(1_562_500, 64, 2e-4, 0.135), Training(390_625, 256, 2e-4, 0.135)
-            return cls(
-                DataSet.mnist, Entry(NetworkSizes(), single, 5, 10, 1), Entry(NetworkSizes((64, 32), 64), double), 2, Judging()
-            )  # fmt: skip
-        training = Training(1_000, 64, 1e-3)
-        return cls(
-            DataSet.mnist, Entry(NetworkSizes((64,), 0, 256, 2, 256, 2), training),
-            Entry(NetworkSizes((64, 32), 64, 256, 2, 256, 2), training), 2, Judging(3, 1_000, 500, 500),
-        )  # fmt: skip
+    for_scale = scales(
+        smoke=at(
+            DataSet.sprites, Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), Training(1_000, 32, 3e-3), 2),
+            Entry(NetworkSizes((8, 4), 8, 32, 1, 32, 1), Training(1_000, 32, 3e-3), 2), 1, Judging(1, 32, 32, 20),
+        ),
+        small=at(
+            DataSet.mnist, Entry(NetworkSizes((64,), 0, 256, 2, 256, 2), Training(1_000, 64, 1e-3)),
+            Entry(NetworkSizes((64, 32), 64, 256, 2, 256, 2), Training(1_000, 64, 1e-3)), 2, Judging(3, 1_000, 500, 500),
+        ),
+        # 2,000 epochs of 50,000 images; 0.999^2000 = 0.135.
+        paper=at(
+            DataSet.mnist, Entry(NetworkSizes(), Training(1_562_500, 64, 2e-4, 0.135), 5, 10, 1),
+            Entry(NetworkSizes((64, 32), 64), Training(390_625, 256, 2e-4, 0.135)), 2, Judging(),
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:

@@ -21,7 +21,7 @@ from ...distributions import MonteCarlo
 from ...inference.engines import AbstractEncoding, Estimate, InferenceGradient, LogGradient, Normalized
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import Training, stage_name
+from ..kit import Training, at, scales, stage_name
 from ._data import DataSet, load_observations
 from ._methods import InferenceMethod
 from ._networks import Networks, NetworkSizes
@@ -90,20 +90,16 @@ class Config:
     num_drawn: int = 8
     """Examples whose reconstructions are drawn (count)."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                dataset=DataSet.sprites, sizes=NetworkSizes((4,), 0, 32, 1, 32, 1), training=Training(150, 32, 2e-3, 0.1),
-                num_snapshots=2, num_examples=16, num_steps=60, natural_steps=0, num_drawn=4,
-            )  # fmt: skip
-        if scale == "paper":
-            return cls(
-                sizes=NetworkSizes(), training=Training(100_000, 64, 2e-4, 0.05), num_samples=10, num_snapshots=50,
-                num_examples=1_000, num_steps=2_000, natural_steps=300,
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            dataset=DataSet.sprites, sizes=NetworkSizes((4,), 0, 32, 1, 32, 1), training=Training(150, 32, 2e-3, 0.1),
+            num_snapshots=2, num_examples=16, num_steps=60, natural_steps=0, num_drawn=4,
+        ),
+        paper=at(
+            sizes=NetworkSizes(), training=Training(100_000, 64, 2e-4, 0.05), num_samples=10, num_snapshots=50,
+            num_examples=1_000, num_steps=2_000, natural_steps=300,
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:

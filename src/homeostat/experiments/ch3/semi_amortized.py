@@ -29,10 +29,9 @@ from ...inference.engines import Chain, Gradient
 from ...metrics import bound_path
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
-from .. import kit
-from ..kit import Method, Training
+from ..kit import Result, Training, at, scales
 from ._data import DataSet, load_observations
-from ._methods import InferenceMethod, update_seconds
+from ._methods import InferenceMethod, compare, update_seconds
 from ._networks import Networks, NetworkSizes
 from ._semi import MethodScores, refining_methods, report
 
@@ -85,48 +84,42 @@ class Config:
     every: int = 100
     """Updates over which a point of a training curve is averaged (count)."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                datasets=(DataSet.sprites,), sizes=NetworkSizes((4,), 0, 32, 1, 32, 1), training=Training(60, 32, 2e-3, 1.0),
-                num_iterations=2, num_seeds=1, num_tuning=16, num_test=32, test_steps=4, every=30, through=False,
-                timed=False,
-            )  # fmt: skip
-        if scale == "paper":
-            return cls(
-                datasets=(DataSet.mnist, DataSet.newsgroups), sizes=NetworkSizes(), training=Training(100_000, 64, 2e-4, 1.0),
-                num_test=10_000, num_tuning=1_000, every=1_000,
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            datasets=(DataSet.sprites,), sizes=NetworkSizes((4,), 0, 32, 1, 32, 1), training=Training(60, 32, 2e-3, 1.0),
+            num_iterations=2, num_seeds=1, num_tuning=16, num_test=32, test_steps=4, every=30, through=False,
+            timed=False,
+        ),
+        paper=at(
+            datasets=(DataSet.mnist, DataSet.newsgroups), sizes=NetworkSizes(), training=Training(100_000, 64, 2e-4, 1.0),
+            num_test=10_000, num_tuning=1_000, every=1_000,
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     for index, dataset in enumerate(config.datasets):
-        compare(config, context, dataset, key=jr.fold_in(key, index), asserted=index == 0)
+        compare_on(config, context, dataset, key=jr.fold_in(key, index), asserted=index == 0)
 
 
-def compare(config: Config, context: RunContext, dataset: DataSet, *, key: Key, asserted: bool) -> None:
+def compare_on(config: Config, context: RunContext, dataset: DataSet, *, key: Key, asserted: bool) -> None:
     """All methods on one data set."""
     data, expectation = load_observations(dataset), MonteCarlo(config.num_samples)
     networks = Networks(data, config.sizes)
     time_key, test_key, rate_key = jr.split(key, 3)
     rows = data.prepared(data.test, config.num_test, key=test_key)
 
-    def learn(*methods: InferenceMethod) -> tuple[kit.Result, ...]:
-        known = {one.name: one for one in methods}
+    def score(method: InferenceMethod, learned: ModelWithEngine, *, key: Key) -> Float[Array, " moments"]:
+        num_steps = 1 if method.num_steps == 1 else config.test_steps
+        # Not the stage's key: every model meets the same random numbers.
+        return jnp.mean(method.bounds(learned, rows, num_steps=num_steps, key=test_key), axis=0)
 
-        def score(method: Method, learned: ModelWithEngine, *, key: Key) -> Float[Array, " moments"]:
-            one = known[method.name]
-            num_steps = 1 if one.num_steps == 1 else config.test_steps
-            # Not the stage's key: every model meets the same random numbers.
-            return jnp.mean(one.bounds(learned, rows, num_steps=num_steps, key=test_key), axis=0)
-
-        trained_by = [one.method(config.training, config.every) for one in methods]
-        num_seeds = config.num_seeds
-        return kit.compare(context, dataset, trained_by, data.train, score, num_seeds=num_seeds, key=key).results
+    def learn(*methods: InferenceMethod) -> tuple[Result, ...]:
+        trainings, num_seeds = [config.training] * len(methods), config.num_seeds
+        return compare(
+            context, dataset, methods, trainings, score, num_seeds=num_seeds, key=key, every=config.every
+        ).results  # fmt: skip
 
     direct = InferenceMethod("direct", networks, networks.direct, 1, expectation)
     results = learn(direct)
@@ -137,15 +130,9 @@ def compare(config: Config, context: RunContext, dataset: DataSet, *, key: Key, 
     results += learn(*chosen[1:])
     clock = partial(update_seconds, chosen, config.training, updates=5, repeats=5)
     seconds = context.stage(f"{dataset}-seconds", clock, key=time_key) if config.timed else [m.passes for m in chosen]
-    found = {
-        method.name: MethodScores(
-            method, float(each), result.scores, np.asarray(result.trained[0].steps),
-            -np.stack([one.free_energy_nats for one in result.trained]),
-        )
-        for method, result, each in zip(chosen, results, seconds, strict=True)
-    }  # fmt: skip
+    scores = (MethodScores(*each) for each in zip(chosen, map(float, seconds), results, strict=True))
     report(
-        context, dataset, found, rates, asserted=asserted, timed=config.timed,
+        context, dataset, {one.method.name: one for one in scores}, rates, asserted=asserted, timed=config.timed,
         caption=f"{config.training.num_steps} updates, {config.num_seeds} seeds (standard errors over seeds), "
         f"{config.num_test} test examples.", num_iterations=config.num_iterations, test_steps=config.test_steps,
     )  # fmt: skip

@@ -21,9 +21,9 @@ from ...inference import ModelWithEngine
 from ...inference.engines import Estimate, LogGradient
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import Method, Training, compare
+from ..kit import Training, at, scales
 from ._data import DataSet, load_observations
-from ._methods import InferenceMethod
+from ._methods import InferenceMethod, compare
 from ._networks import Networks, NetworkSizes, data_encoding
 from ._surface import Ascent, Grid, PointBounds, gaussian_gaps, point_measures
 from ._surface_report import draw_surfaces, report_gaps, report_gaussian_gaps
@@ -84,23 +84,18 @@ class Config:
     newton_steps: int = 20
     """Newton steps from each starting point (count)."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            quick = Training(150, 32, 2e-3, 0.1)
-            return cls(
-                dataset=DataSet.sprites, sizes=NetworkSizes((2,), 0, 32, 1, 32, 1), direct=quick, iterative=quick,
-                gaussian=quick, num_examples=32, num_gaussian=0, num_drawn=1, ascent_steps=100, grid_cells=61,
-                newton_steps=10,
-            )  # fmt: skip
-        if scale == "paper":
-            long = Training(100_000, 64, 2e-4, 0.02)
-            return cls(
-                sizes=NetworkSizes((2,)), direct=long, iterative=long, gaussian=long, num_examples=1_000, num_gaussian=256,
-                ascent_steps=5_000, grid_cells=401,
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            dataset=DataSet.sprites, sizes=NetworkSizes((2,), 0, 32, 1, 32, 1), direct=Training(150, 32, 2e-3, 0.1),
+            iterative=Training(150, 32, 2e-3, 0.1), gaussian=Training(150, 32, 2e-3, 0.1), num_examples=32, num_gaussian=0,
+            num_drawn=1, ascent_steps=100, grid_cells=61, newton_steps=10,
+        ),
+        paper=at(
+            sizes=NetworkSizes((2,)), direct=Training(100_000, 64, 2e-4, 0.02), iterative=Training(100_000, 64, 2e-4, 0.02),
+            gaussian=Training(100_000, 64, 2e-4, 0.02), num_examples=1_000, num_gaussian=256, ascent_steps=5_000,
+            grid_cells=401,
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -115,17 +110,16 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
 
     def learn(name: str, family: AbstractFamily, num_samples: int, trainings: tuple[Training, Training], score):
         """Train a model beside each engine, and score it."""
-        methods = {
-            engine: InferenceMethod(engine, networks, build, steps[engine], MonteCarlo(num_samples), family)
+        methods = [
+            InferenceMethod(engine, networks, build, steps[engine], MonteCarlo(num_samples), family)
             for engine, build in engines.items()
-        }
-        trained_by = [each.method(training) for each, training in zip(methods.values(), trainings, strict=True)]
+        ]
 
-        def scored(method: Method, learned: ModelWithEngine, *, key: Key):
+        def scored(method: InferenceMethod, learned: ModelWithEngine, *, key: Key):
             # Not the stage's key: both models meet the same random numbers.
-            return score(methods[method.name], learned, key=measure_key)
+            return score(method, learned, key=measure_key)
 
-        return compare(context, name, trained_by, data.train, scored, num_seeds=1, key=train_key).results
+        return compare(context, name, methods, trainings, scored, num_seeds=1, key=train_key).results
 
     def bounds(method: InferenceMethod, learned: ModelWithEngine, *, key: Key) -> PointBounds:
         # Iterative inference goes on for twice as long as in training.

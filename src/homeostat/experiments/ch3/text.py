@@ -29,7 +29,7 @@ from ...nn import LayerNorm
 from ...results import BadInputError
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
-from ..kit import EVERYWHERE, Published, Training, least_lead
+from ..kit import EVERYWHERE, Published, Training, at, least_lead, scales
 from ._comparison import Table, TableRow, compare_row, measure_leads, tabulate
 from ._data import DataSet, SplitData, load_observations, log_counts, observed, word_counts
 from ._methods import Entry, Judging
@@ -80,20 +80,16 @@ class Config:
     reporting: Judging = Judging(3, 500, 500, 500)
     """How models are judged."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                Texts.topics,
-                Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), Training(300, 32, 3e-3), 2),
-                reporting=Judging(1, 32, 32, 20),
-            )
-        if scale == "paper":
-            return cls(
-                Texts.rcv1, Entry(NetworkSizes((100,)), Training(310_000, 256, 2e-4), 5), reporting=Judging(num_test=10_000)
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            Texts.topics,
+            Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), Training(300, 32, 3e-3), 2),
+            reporting=Judging(1, 32, 32, 20),
+        ),
+        paper=at(
+            Texts.rcv1, Entry(NetworkSizes((100,)), Training(310_000, 256, 2e-4), 5), reporting=Judging(num_test=10_000)
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -145,4 +141,4 @@ def _load(texts: Texts, context: RunContext) -> tuple[SplitData, bool]:
     except BadInputError as problem:
         context.note("data", f"RCV1 is not at hand, 20 Newsgroups stands in for it: {problem}")
         return load_observations(DataSet.newsgroups), False
-    return word_counts(*observed(splits)), True
+    return word_counts(observed(splits)), True

@@ -14,8 +14,10 @@ from ._method import (
     Result as Result,
     Trained as Trained,
     Training as Training,
+    at as at,
     compare as compare,
     only as only,
+    scales as scales,
     stage_name as stage_name,
     train as train,
 )

@@ -191,3 +191,18 @@ def compare(
 def stage_name(*parts: str | int) -> str:
     """Letters and digits of the parts, joined by hyphens."""
     return "-".join(re.sub(r"\W+", "-", str(part)).strip("-") for part in parts)
+
+
+def at(*values: Any, **options: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments of `Config` at one scale, for `scales`."""
+    return values, options
+
+
+def scales(**given: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+    """Makes `Config.for_scale` of the values of each scale; a scale that is not given has the defaults."""
+
+    def for_scale(cls: Callable[..., Any], scale: str) -> Any:
+        values, options = given.get(scale, at())
+        return cls(*values, **options)
+
+    return classmethod(for_scale)

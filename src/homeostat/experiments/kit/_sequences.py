@@ -160,15 +160,9 @@ def nats_per_step_of_sequences(result: Result) -> Float[np.ndarray, " seeds"]:
 
 
 def report_filters(
-    context: RunContext,
-    found: Sequence[Comparison],
-    *,
-    unit: str,
-    caption: str,
-    digits: int = 2,
-    per: float = 1.0,
+    context: RunContext, found: Sequence[Comparison], *, unit: str, caption: str, digits: int = 2, per: float = 1.0,
     published: Published | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """The table of all comparisons, and the same as a picture; free energies per step are divided by `per`, such as pixels."""
     all_steps = lambda result: nats_per_step(result) / per  # noqa: E731
     columns = (
