@@ -35,25 +35,22 @@ class TunedOptimizer(NamedTuple):
     settings: tuple[float, ...] = ()
 
 
-def first_order(momentum: float = 0.9) -> tuple[TunedOptimizer, ...]:
-    """The gradient-based optimizers of Fig. 3.6, each with a grid of step sizes."""
+def optimizers(expectation: AbstractExpectation) -> tuple[TunedOptimizer, ...]:
+    """The optimizers of Fig. 3.6, each with a grid of step sizes.
+
+    Natural gradient works in the diagonal family, with the Fisher information at the same points as everybody else's gradients.
+    Its curvature costs one forward pass for each latent and point, so a step is dearer than a gradient step by about the number
+    of latents over three; only the diagonal is used.
+    """
     fine = (0.003, 0.01, 0.03, 0.1, 0.3)
     coarse = (0.0003, 0.001, 0.003, 0.01, 0.03)
     return (
         TunedOptimizer("Adam", lambda rate: Gradient(optax.adam(rate)), fine),
         TunedOptimizer("RMSprop", lambda rate: Gradient(optax.rmsprop(rate)), fine),
         TunedOptimizer("SGD", lambda rate: Gradient(optax.sgd(rate)), coarse),
-        TunedOptimizer("SGD, momentum", lambda rate: Gradient(optax.sgd(rate, momentum)), coarse),
+        TunedOptimizer("SGD, momentum", lambda rate: Gradient(optax.sgd(rate, 0.9)), coarse),
+        TunedOptimizer("natural gradient", lambda rate: NaturalGradient(rate, 0.0, expectation), (0.05, 0.1, 0.2)),
     )
-
-
-def natural(expectation: AbstractExpectation) -> TunedOptimizer:
-    """Natural gradient in the diagonal family, with the Fisher information at the same points as everybody else's gradients.
-
-    Its curvature costs one forward pass for each latent and point, so a step is dearer than a gradient step by about the number
-    of latents over three; only the diagonal is used.
-    """
-    return TunedOptimizer("natural gradient", lambda rate: NaturalGradient(rate, 0.0, expectation), (0.05, 0.1, 0.2))
 
 
 @eqx.filter_jit

@@ -26,7 +26,7 @@ from ._data import DataSet, load_observations
 from ._methods import InferenceMethod
 from ._networks import Networks, NetworkSizes
 from ._optimizers_report import draw_reconstructions, report, report_norms
-from ._racing import TunedOptimizer, along, first_order, mean_gradient_norm, natural, path_of, race, train_watched
+from ._racing import Race, TunedOptimizer, along, mean_gradient_norm, optimizers, path_of, race, train_watched
 
 SOURCE = "Marino, thesis, chapter 3, Figs. 3.6 to 3.8; the factor of 10 and the tolerance of 1 nat are this library's"
 MINUTES = Minutes(smoke=0.5, small=15.0, paper=900.0)
@@ -116,20 +116,19 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
         key=train_key,
     )  # fmt: skip
     model, engine = watched.learned.model, watched.learned.engine
-    contenders = [(one, config.num_steps) for one in (TunedOptimizer("iterative", engine), *first_order())]
-    if config.natural_steps:
-        contenders.append((natural(expectation), config.natural_steps))
     races = {}
-    for contender, num_steps in contenders:
+    for contender in (TunedOptimizer("iterative", engine), *optimizers(expectation)):
+        num_steps = config.natural_steps if contender.name == "natural gradient" else config.num_steps
 
-        def raced(contender: TunedOptimizer = contender, num_steps: int = num_steps, *, key: Key):
+        def raced(contender: TunedOptimizer = contender, num_steps: int = num_steps, *, key: Key) -> Race:
             # Not the stage's key: all methods meet the same random numbers.
             return race(
                 model, contender, tuning, rows, key=race_key, num_steps=num_steps, expectation=expectation,
                 num_samples=config.reported_samples,
             )  # fmt: skip
 
-        races[contender.name] = context.stage(stage_name(contender.name).lower(), raced, key=race_key)
+        if num_steps:
+            races[contender.name] = context.stage(stage_name(contender.name).lower(), raced, key=race_key)
     report(context, races, num_iterations=config.num_iterations, num_samples=config.num_samples)
     path = path_of(model, expectation, engine, rows, race_key, config.num_iterations)
     drawn = jax.tree.map(lambda leaf: leaf[: config.num_drawn], path)

@@ -12,7 +12,6 @@ from ._method import (
     Comparison as Comparison,
     Method as Method,
     Result as Result,
-    Trained as Trained,
     Training as Training,
     at as at,
     compare as compare,
