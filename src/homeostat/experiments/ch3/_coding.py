@@ -13,15 +13,15 @@ import optax
 
 from ...core import AbstractEngine, AbstractFamily, AbstractModel
 from ...distributions import Delta, DeltaParams, DiagonalGaussian, MonteCarlo
+from ...inference import infer
 from ...inference.engines import Direct, Estimate, LogGradient, PredictiveCoding
-from ...metrics import bound_path, estimates
+from ...metrics import bound_path
 from ...objectives import Evidence, FreeEnergy
 from ...runs import RunContext
 from ...typing import Any, Array, Float, Key
 from ..kit import Training, train
 from ._methods import InferenceMethod
 from ._networks import Networks, data_encoding
-from ._surface import log_joint
 
 ITERATIONS = (1, 2, 4, 8)
 """Where costs are timed and tables are filled."""
@@ -143,28 +143,34 @@ def measure(
 @eqx.filter_jit
 def follow(
     model: AbstractModel, engine: AbstractEngine, rows: Float[Array, "rows size"], starts: Float[Array, "rows d"], num_steps: int
-) -> Float[Array, "rows moments d"]:  # fmt: skip
-    """Points before the first step of an engine and after each."""
-    run = partial(estimates, model, engine, Delta(starts.shape[1]), num_steps=num_steps, key=jr.key(0))
-    return jax.vmap(lambda row, start: run(Evidence(row), start=DeltaParams(start)).loc)(rows, starts)
+) -> tuple[Float[Array, "rows moments"], Float[Array, "rows moments d"]]:  # fmt: skip
+    """Energies and points before the first step of an engine and after each."""
+    objective, family = FreeEnergy(model), Delta(starts.shape[1])
+
+    def one(row: Array, start: Array) -> tuple[Array, Array]:
+        found = infer(
+            objective, engine, family, Evidence(row), key=jr.key(0), params=DeltaParams(start), num_steps=num_steps,
+            record=True, throw=False,
+        )  # fmt: skip
+        energies = jnp.concatenate([found.path_nats, found.energy_nats[None]])
+        return energies, jnp.concatenate([found.path.loc, found.params.loc[None]])
+
+    return jax.vmap(one)(rows, starts)
 
 
 @eqx.filter_jit
 def coding_path(
-    model: AbstractModel, rows: Float[Array, "rows size"], starts: Float[Array, "rows d"], rate: Array | optax.Schedule,
+    model: AbstractModel, rows: Array, starts: Float[Array, "rows d"], rate: Array | optax.Schedule,
     rule: Callable[..., optax.GradientTransformation], num_steps: int,
 ) -> tuple[Float[Array, "rows moments"], Float[Array, "rows moments d"]]:  # fmt: skip
-    """Energies and points of predictive coding before the first step and after each."""
-    points = follow(model, PredictiveCoding(rule(rate)), rows, starts, num_steps)
-    energies = jax.vmap(lambda row, path: -jax.vmap(lambda z: log_joint(model, z, row))(path))(rows, points)
-    return energies, points
+    """`follow` predictive coding; one program serves every rate."""
+    return follow(model, PredictiveCoding(rule(rate)), rows, starts, num_steps)
 
 
 @eqx.filter_jit
 def _optimum(model: AbstractModel, rows: Array, starts: Array, num_steps: int) -> Float[Array, " rows"]:
     """The least energy that a long optimisation meets, from the encoder's point and from zero."""
     rate = optax.cosine_decay_schedule(0.1, num_steps, alpha=1e-3)
-
     least = lambda start: coding_path(model, rows, start, rate, optax.adam, num_steps)[0].min(axis=1)  # noqa: E731
     return jnp.minimum(least(starts), least(jnp.zeros_like(starts)))
 

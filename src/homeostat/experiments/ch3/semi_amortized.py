@@ -144,7 +144,7 @@ def choose_rates(config: Config, direct: InferenceMethod, pilot: ModelWithEngine
     rows = data.prepared(data.train, config.num_tuning, key=key)
 
     @eqx.filter_jit
-    def refined(rate: Array) -> Float[Array, " moments"]:
+    def refined(pilot: ModelWithEngine, rate: Array) -> Float[Array, " moments"]:
         engine = Chain((pilot.engine, Gradient(optax.sgd(rate))), (1,))
         bounds = bound_path(
             pilot.model, engine, direct.family, rows, num_steps=config.num_iterations, key=key,
@@ -152,7 +152,7 @@ def choose_rates(config: Config, direct: InferenceMethod, pilot: ModelWithEngine
         )  # fmt: skip
         return jnp.mean(bounds, axis=0)
 
-    bounds = np.nan_to_num([refined(jnp.asarray(rate)) for rate in config.rates], nan=-np.inf)
+    bounds = np.nan_to_num([refined(pilot, jnp.asarray(rate)) for rate in config.rates], nan=-np.inf)
     ends = bounds[:, [config.num_iterations, 1 + config.num_iterations // 2]]
     plain, through = (config.rates[int(index)] for index in np.argmax(ends, axis=0))
     return plain, through
