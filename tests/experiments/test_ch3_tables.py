@@ -15,16 +15,8 @@ from homeostat.experiments.ch3._comparison import EQUAL_TIME, Table, TableOutcom
 from homeostat.experiments.ch3._data import DataSet, load_observations
 from homeostat.experiments.ch3._methods import Entry, InferenceMethod, Judging, RowScores, scored, update_seconds
 from homeostat.experiments.ch3._networks import Networks, NetworkSizes
-from homeostat.experiments.kit import (
-    Comparison,
-    Method,
-    Result,
-    Trained,
-    Training,
-    difference,
-    least_lead,
-    mean_and_error,
-)
+from homeostat.experiments.kit import Comparison, Method, Result, Training, difference, least_lead, mean_and_error
+from homeostat.experiments.kit._method import Trained
 from homeostat.inference.engines import Feedback
 from homeostat.metrics import count_weights
 from homeostat.objectives import Errors, Evidence

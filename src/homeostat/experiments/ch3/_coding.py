@@ -153,7 +153,8 @@ def follow(
             record=True, throw=False,
         )  # fmt: skip
         energies = jnp.concatenate([found.path_nats, found.energy_nats[None]])
-        return energies, jnp.concatenate([found.path.loc, found.params.loc[None]])
+        points = jax.tree.map(lambda path, end: jnp.concatenate([path, end[None]]), found.path, found.params)
+        return energies, points.loc
 
     return jax.vmap(one)(rows, starts)
 
