@@ -1,6 +1,7 @@
 """Inference as optimisation: optima that are known, races whose winner is known, and gradients that must not flow."""
 
 from dataclasses import replace
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -13,9 +14,9 @@ import pytest
 from homeostat.distributions import Cubature, DiagonalGaussian, MonteCarlo
 from homeostat.experiments.ch3 import _optimizers_report as passage, _racing as racing
 from homeostat.experiments.ch3._data import SplitData, binarize, centred, dequantize
-from homeostat.experiments.ch3._methods import update_seconds
+from homeostat.experiments.ch3._methods import InferenceMethod, update_seconds
 from homeostat.experiments.ch3._networks import Networks, NetworkSizes, data_encoding
-from homeostat.experiments.ch3._semi import direct_method, refining_methods
+from homeostat.experiments.ch3._semi import refining_methods
 from homeostat.experiments.ch3._surface import Grid, best_points, bound_on_grid, climb
 from homeostat.experiments.kit import Training
 from homeostat.inference import Weigh
@@ -111,9 +112,10 @@ def test_a_race_takes_the_step_size_that_ends_highest(linear, key):
     # Exact at the start by cubature; measured with samples.
     np.testing.assert_allclose(found.bounds[:, 0].mean(), start.mean(), rtol=0.2)
     assert jnp.all(found.bounds[:, -1] > found.bounds[:, 0])
-    path = racing.path_of((linear, Cubature()), (contender.engine, jnp.asarray(0.02)), rows, key, 400)
-    np.testing.assert_allclose(path[:, -1, :2], mode(linear, rows), atol=FLOAT32)
-    norms = racing.mean_gradient_norms(linear, path[:, ::400], rows, key, 64)
+    path = racing.path_of(linear, Cubature(), (contender.engine, jnp.asarray(0.02)), rows, key, 400)
+    np.testing.assert_allclose(path.loc[:, -1], mode(linear, rows), atol=FLOAT32)
+    ends = jax.tree.map(lambda leaf: leaf[:, ::400], path)
+    norms = racing.along(racing.mean_gradient_norm, linear, ends, rows, key, 64)
     assert jnp.all(norms[:, 1] < norms[:, 0])
 
 
@@ -125,8 +127,14 @@ def first_of(engine):
     return engine.engines[0]
 
 
-def gradients(method, data, batch, key):
-    learner = replace(method.learner(data, Training(10, 4, 1e-3), key=key), prepare=None)
+def direct_method(data, expectation):
+    networks = Networks(data, SIZES)
+    return InferenceMethod("direct", networks, networks.direct, 1, expectation)
+
+
+def gradients(method, batch, key):
+    learned = eqx.filter_jit(method.build)(key=key)
+    learner = replace(method.method(Training(10, 4, 1e-3)).learner(learned), prepare=None)
     weigh = Weigh(learner.weighting, None)
     found = eqx.filter_jit(learner.problem.slope)(learner.learned, None, batch, weigh, key=key)
     return learner.learned, found.gradient
@@ -134,48 +142,39 @@ def gradients(method, data, batch, key):
 
 def test_krishnan_teaches_the_encoder_by_its_own_estimate_and_the_model_by_the_refined_one(data, key):
     batch = data.prepared(data.train, 4, key=key)
-    refining = {
-        method.name: method
-        for method in refining_methods(
-            Networks(data, SIZES), Cubature(), num_iterations=3, rate=0.05, rate_through=0.05
-        )
-    }
-    direct, krishnan, kim = (
-        direct_method(Networks(data, SIZES), Cubature()),
-        *(refining[n] for n in refining if "semi" in n),
-    )
-    learned, by_direct = gradients(direct, data, batch, key)
-    semi, by_krishnan = gradients(krishnan, data, batch, key)
+    refining = {method.name: method for method in refining_methods(Networks(data, SIZES), Cubature(), 3, (0.05, 0.05))}
+    direct, krishnan, kim = (direct_method(data, Cubature()), *(refining[n] for n in refining if "semi" in n))
+    learned, by_direct = gradients(direct, batch, key)
+    semi, by_krishnan = gradients(krishnan, batch, key)
     # All start from the same weights.
     assert eqx.tree_equal(learned.model, semi.model)
     assert eqx.tree_equal(learned.engine, first_of(semi.engine))
     encoder = first_of(by_krishnan.engine)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=AUTODIFF, atol=AUTODIFF), encoder, by_direct.engine)
     # The model's gradient is that at the refined estimates, held fixed.
-    engine = racing.path_of((semi.model, Cubature()), semi.engine, batch, key, krishnan.num_steps)
+    path = racing.path_of(semi.model, Cubature(), semi.engine, batch, key, krishnan.num_steps)
+    ends = jax.tree.map(lambda leaf: leaf[:, -1], path)
     family = DiagonalGaussian(2)
 
     def mean_energy(model):
-        def one(flat, x):
-            q = family(type(family.init())(*jnp.split(flat, 2)))
-            return FreeEnergy(model, Cubature())(q, Evidence(x), key=key)
+        def one(params, x):
+            return FreeEnergy(model, Cubature())(family(params), Evidence(x), key=key)
 
-        return jnp.mean(jax.vmap(one)(engine[:, -1], batch))
+        return jnp.mean(jax.vmap(one)(ends, batch))
 
     expected = eqx.filter_jit(eqx.filter_grad(mean_energy))(semi.model)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=AUTODIFF, atol=AUTODIFF), by_krishnan.model, expected
     )
     # Through the refinement, the encoder gets another gradient.
-    _, by_kim = gradients(kim, data, batch, key)
+    _, by_kim = gradients(kim, batch, key)
     other = jax.tree.leaves(first_of(by_kim.engine))[0]
     assert jnp.all(jnp.isfinite(other))
     assert float(jnp.max(jnp.abs(other - jax.tree.leaves(encoder)[0]))) > AUTODIFF
 
 
 def test_updates_are_timed(data, key):
-    method = direct_method(Networks(data, SIZES), MonteCarlo(1))
-    found = update_seconds(data, (method,), Training(10, 4, 1e-3), key=key, updates=2, repeats=2)
+    found = update_seconds((direct_method(data, MonteCarlo(1)),), Training(10, 4, 1e-3), key=key, updates=2, repeats=2)
     assert found.shape == (1,)
     assert found[0] > 0.0
 
@@ -199,7 +198,8 @@ def test_networks_fit_their_inputs_and_start_from_equal_models(data, key):
     encodings = (Estimate(), LogGradient(), InferenceGradient(), WeightedErrors(), data_encoding(data))
     networks = Networks(data, SIZES)
     assert networks.encoding_size(encodings, 4) == 4 + 8 + 4 + (6 + 2) + 6
-    direct, iterative = networks.with_direct(key=key), networks.with_iterative(encodings, key=key)
+    engines = (networks.direct, partial(networks.iterative, encodings))
+    direct, iterative = (InferenceMethod("", networks, engine).build(key=key) for engine in engines)
     assert eqx.tree_equal(direct.model, iterative.model)
     assert isinstance(direct.engine, Direct)
     assert isinstance(iterative.engine, Iterative)

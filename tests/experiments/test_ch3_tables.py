@@ -11,12 +11,12 @@ import optax
 import pytest
 
 from homeostat.experiments.ch3 import cifar10, iterations, mnist, text
-from homeostat.experiments.ch3._comparison import Entry, lead_over_no_latents
+from homeostat.experiments.ch3._comparison import EQUAL_TIME, Table, TableOutcome, nats
 from homeostat.experiments.ch3._data import DataSet, load_observations
-from homeostat.experiments.ch3._methods import InferenceMethod, update_seconds
+from homeostat.experiments.ch3._methods import Entry, InferenceMethod, Judging, RowScores, scored, update_seconds
 from homeostat.experiments.ch3._networks import Networks, NetworkSizes
-from homeostat.experiments.ch3._scores import EQUAL_TIME, Judging, RowScores, TableOutcome, nats, scored
-from homeostat.experiments.kit import Comparison, Method, Result, Trained, Training, difference, mean_and_error
+from homeostat.experiments.kit import Comparison, Method, Result, Training, difference, least_lead, mean_and_error
+from homeostat.experiments.kit._method import Trained
 from homeostat.inference.engines import Feedback
 from homeostat.metrics import count_weights
 from homeostat.objectives import Errors, Evidence
@@ -46,7 +46,7 @@ def outcome() -> TableOutcome:
     }
     nothing = Trained(None, jnp.zeros(0), jnp.zeros(0))
     results = [
-        Result(Method(name, lambda *, key: None, lambda learned: learned, Training(10, 8)), each, 5, nothing)
+        Result(Method(name, lambda *, key: None, lambda learned: learned, Training(10, 8)), each, 5, (nothing, nothing))
         for name, each in found.items()
     ]
     return TableOutcome(Comparison("one level", tuple(results)), (0.1, 0.1, 0.4))
@@ -74,7 +74,8 @@ def test_leads_and_their_errors():
     alone = mean_and_error(np.array([2.0]))
     assert alone[0] == 2.0 and np.isnan(alone[1])
     # The worst seed of the worst model: direct, first seed, 100 nats.
-    np.testing.assert_allclose(lead_over_no_latents([outcome()], 150.0), 50.0, atol=ALGEBRA)
+    figure = Table("mnist", None, Judging()).by_likelihood
+    np.testing.assert_allclose(least_lead([outcome().comparison], figure, [150.0]), 50.0, atol=ALGEBRA)
 
 
 def test_figures_are_those_of_the_tables():
@@ -139,19 +140,20 @@ def test_inputs_read_what_they_say(topics, inputs, extra):
 
 
 def test_pace_and_scores(topics, key):
-    build = Networks(topics, SIZES).with_direct
+    networks = Networks(topics, SIZES)
+    methods = [InferenceMethod(name, networks, networks.direct) for name in ("direct", "longer")]
+    build = methods[0].build
     # Encoder 200-8-6 with a gated layer: projection, layer and gate of 200 x 8; decoder 3-8-200.
     assert count_weights(partial(build, key=key)) == 3 * 8 * 201 + 6 * 9 + 8 * 4 + 200 * 9
-    methods = (InferenceMethod("direct", build), InferenceMethod("longer", build))
-    seconds = update_seconds(topics, methods, Training(4, 8), key=key, updates=2, repeats=3)
+    seconds = update_seconds(methods, Training(4, 8), key=key, updates=2, repeats=3)
     # The same plan is timed once, so that equal samples cannot give different budgets.
     assert seconds[0] == seconds[1] > 0.0
-    found = scored(methods[0], build(key=key), topics, Judging(1, 6, 5, 30), key=key)
+    found = scored(Judging(1, 6, 5, 30), methods[0], build(key=key), key=key)
     assert found.log_likelihood_nats.shape == found.bound_nats.shape == found.pareto_k.shape == (5,)
     # An untrained decoder says about the same of every document: near the uniform distribution over words.
     words = topics.test[:5].sum(axis=1)
     uniform = Entry(SIZES).num_samples * -words * np.log(200.0)
     assert np.all(np.abs(found.log_likelihood_nats - uniform) < 0.5 * np.abs(uniform))
     assert np.mean(found.log_likelihood_nats - found.bound_nats) > 0.0
-    other = scored(methods[0], build(key=key), topics, Judging(1, 6, 5, 30), key=jr.key(1))
+    other = scored(Judging(1, 6, 5, 30), methods[0], build(key=key), key=jr.key(1))
     assert np.any(other.log_likelihood_nats != found.log_likelihood_nats)

@@ -15,8 +15,7 @@ from homeostat import viz
 from homeostat.distributions import FullGaussian
 from homeostat.experiments import Registry
 from homeostat.experiments.ch4 import linear, nonlinear, parallel, smoother
-from homeostat.experiments.ch4._linear_methods import difference
-from homeostat.experiments.ch4._linear_report import one_step
+from homeostat.experiments.ch4._linear_methods import difference, one_step
 from homeostat.experiments.ch4._linear_systems import dense_joint, random_system
 from homeostat.experiments.ch4._prediction_units import (
     InPredictionUnits,

@@ -121,7 +121,7 @@ def test_methods_share_the_model_and_differ_in_the_filter(task, key):
 
 def test_results_weigh_steps_or_sequences():
     scores = SequenceScores(np.array([[10.0, 90.0]]), np.array([[10, 30]]), np.array([2.0]))
-    result = Result(Method("baseline", srnn_filter, filtering_descent, Training()), scores, 1, None)
+    result = Result(Method("baseline", srnn_filter, filtering_descent, Training()), scores, 1, ())
     np.testing.assert_allclose(nats_per_step(result), [2.5])
     np.testing.assert_allclose(nats_per_step_of_sequences(result), [2.0])
 

@@ -21,7 +21,7 @@ def test_claims_are_made_from_one_table():
     )
     near = TABLE.figure_claim("x/own", "bound", "first", "own", within=0.5)
     assert (near.metric, near.expected, near.scales) == ("bound (6.92)", Between(6.42, 7.42), ("paper",))
-    assert TABLE.of("second", "new") is None and TABLE.of("third", "own") is None and TABLE.of("second", "own") == 3.19
+    assert TABLE.row("second") == {"own": 3.19} and TABLE.row("third") == {}
     with pytest.raises(KeyError):
         TABLE.lead("second", "own", "new")
 

@@ -1,4 +1,4 @@
-"""Predictive coding beside iterative inference: one trained model, several ways to infer on it, and what each costs."""
+"""Predictive coding beside iterative inference: one trained model and several ways to infer on it."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,14 +11,20 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from ...core import AbstractModel
+from ...core import AbstractEngine, AbstractFamily, AbstractModel
 from ...distributions import Delta, DeltaParams, DiagonalGaussian, MonteCarlo
 from ...inference import infer
-from ...inference.engines import PredictiveCoding
+from ...inference.engines import Direct, Estimate, LogGradient, PredictiveCoding
 from ...metrics import bound_path
 from ...objectives import Evidence, FreeEnergy
-from ...typing import Array, Float, Key
-from ._coding_training import Candidates, encode_rows
+from ...runs import RunContext
+from ...typing import Any, Array, Float, Key
+from ..kit import Training, train
+from ._methods import InferenceMethod
+from ._networks import Networks, data_encoding
+
+ITERATIONS = (1, 2, 4, 8)
+"""Where costs are timed and tables are filled."""
 
 RULES: dict[str, Callable[..., optax.GradientTransformation]] = {
     "plain": optax.sgd,
@@ -26,6 +32,49 @@ RULES: dict[str, Callable[..., optax.GradientTransformation]] = {
     "Adam": optax.adam,
 }
 """What predictive coding makes a step of: the rate times the errors' balance, or that with a memory."""
+
+
+class Candidates(NamedTuple):
+    """A model and engines that were trained on it while it was fixed.
+
+    Attributes:
+        model: trained with a direct encoder and a Gaussian q, which is none of those compared.
+        encoder: feedforward, to points.
+        gradient: iterative, to points; reads estimate and gradient.
+        data: iterative, to points; reads the observation as well.
+        gaussian: iterative, to Gaussians; reads estimate and gradient.
+    """
+
+    model: AbstractModel
+    encoder: Direct
+    gradient: AbstractEngine
+    data: AbstractEngine
+    gaussian: AbstractEngine
+
+
+def train_candidates(
+    context: RunContext, seed: int, networks: Networks, trainings: tuple[Training, Training], num_iterations: int, *, key: Key
+) -> Candidates:  # fmt: skip
+    """Train a model, fix it, and train every engine on it; `trainings` of the model and of the engines."""
+    data, key = networks.data, jr.fold_in(key, seed)
+
+    def learn(
+        name: str, engine: Any, family: AbstractFamily | None, num_steps: int, model: AbstractModel | None
+    ) -> Any:
+        method = InferenceMethod(name, networks, engine, num_steps, q=family, model=model)
+        trained_by = method.method(trainings[0 if model is None else 1])
+        return train(context, f"{name}-{seed}", trained_by, data.train, key=key).learned
+
+    model, dim = learn("model", networks.direct, None, 1, None).model, networks.dim
+    by_gradient = partial(networks.iterative, (Estimate(), LogGradient()))
+    by_both = partial(networks.iterative, (Estimate(), LogGradient(), data_encoding(data)))
+    return Candidates(
+        model,
+        learn("encoder", networks.direct, Delta(dim), 1, model).engine,
+        learn("gradient", by_gradient, Delta(dim), num_iterations, model).engine,
+        learn("data", by_both, Delta(dim), num_iterations, model).engine,
+        learn("gaussian", by_gradient, DiagonalGaussian(dim), num_iterations, model).engine,
+    )
 
 
 class CodingMeasures(NamedTuple):
@@ -53,18 +102,12 @@ class CodingMeasures(NamedTuple):
 
 
 def measure(
-    candidates: Candidates,
-    validation: Float[Array, "n size"],
-    test: Float[Array, "m size"],
-    rates: Sequence[float],
-    iterations: Sequence[int],
-    *,
-    optimum_steps: int,
-    key: Key,
-) -> CodingMeasures:
+    candidates: Candidates, validation: Float[Array, "n size"], test: Float[Array, "m size"], rates: Sequence[float], *,
+    optimum_steps: int, key: Key,
+) -> CodingMeasures:  # fmt: skip
     """Choose rates on validation rows and measure everything on test rows."""
     model, dim = candidates.model, candidates.model.initial().event_shape[0]
-    steps, moments = max(iterations), np.asarray(iterations)
+    steps, moments = max(ITERATIONS), np.asarray(ITERATIONS)
     # As an array, so that one program serves every rate.
     settings = [(rule, jnp.asarray(rate, test.dtype)) for rule in RULES.values() for rate in rates]
 
@@ -75,12 +118,11 @@ def measure(
         table = np.nan_to_num(means, nan=np.inf)  # what has diverged is not chosen
         choice = np.argmin(table, axis=0)
         paths = {c: path(test, *settings[c]) for c in np.unique(choice)}
-        energies = np.stack([paths[c][0][:, m] for m, c in enumerate(choice)], axis=1)
-        return table, energies, jnp.stack([paths[c][1][:, m] for m, c in enumerate(choice)], axis=1)
+        energies, points = (jnp.stack([paths[c][of][:, m] for m, c in enumerate(choice)], axis=1) for of in (0, 1))
+        return table, np.asarray(energies), points
 
-    zero = lambda rows: jnp.zeros((len(rows), dim), rows.dtype)  # noqa: E731
-    first = lambda rows: encode_rows(candidates.encoder, rows)  # noqa: E731
-    table, coding, points = chosen(zero, steps)
+    first = partial(encoded, candidates.encoder)
+    table, coding, points = chosen(lambda rows: jnp.zeros((len(rows), dim), rows.dtype), steps)
     _, forward, _ = chosen(first, steps - 1)
     reported = partial(bound_path, model, rows=test, num_steps=steps, key=key)
     points_of = partial(reported, family=Delta(dim), expectation=MonteCarlo(1))
@@ -99,17 +141,11 @@ def measure(
 
 
 @eqx.filter_jit
-def coding_path(
-    model: AbstractModel,
-    rows: Float[Array, "rows size"],
-    starts: Float[Array, "rows d"],
-    rate: Array | optax.Schedule,
-    rule: Callable[..., optax.GradientTransformation],
-    num_steps: int,
-) -> tuple[Float[Array, "rows moments"], Float[Array, "rows moments d"]]:
-    """Energies and points of predictive coding before the first step and after each."""
+def follow(
+    model: AbstractModel, engine: AbstractEngine, rows: Float[Array, "rows size"], starts: Float[Array, "rows d"], num_steps: int
+) -> tuple[Float[Array, "rows moments"], Float[Array, "rows moments d"]]:  # fmt: skip
+    """Energies and points before the first step of an engine and after each."""
     objective, family = FreeEnergy(model), Delta(starts.shape[1])
-    engine = PredictiveCoding(rule(rate))
 
     def one(row: Array, start: Array) -> tuple[Array, Array]:
         found = infer(
@@ -124,14 +160,20 @@ def coding_path(
 
 
 @eqx.filter_jit
+def coding_path(
+    model: AbstractModel, rows: Array, starts: Float[Array, "rows d"], rate: Array | optax.Schedule,
+    rule: Callable[..., optax.GradientTransformation], num_steps: int,
+) -> tuple[Float[Array, "rows moments"], Float[Array, "rows moments d"]]:  # fmt: skip
+    """`follow` predictive coding; one program serves every rate."""
+    return follow(model, PredictiveCoding(rule(rate)), rows, starts, num_steps)
+
+
+@eqx.filter_jit
 def _optimum(model: AbstractModel, rows: Array, starts: Array, num_steps: int) -> Float[Array, " rows"]:
     """The least energy that a long optimisation meets, from the encoder's point and from zero."""
     rate = optax.cosine_decay_schedule(0.1, num_steps, alpha=1e-3)
-
-    def end(start: Array) -> Array:
-        return coding_path(model, rows, start, rate, optax.adam, num_steps)[0].min(axis=1)
-
-    return jnp.minimum(end(starts), end(jnp.zeros_like(starts)))
+    least = lambda start: coding_path(model, rows, start, rate, optax.adam, num_steps)[0].min(axis=1)  # noqa: E731
+    return jnp.minimum(least(starts), least(jnp.zeros_like(starts)))
 
 
 @eqx.filter_jit
@@ -154,3 +196,9 @@ def _laplace_bounds(
         return jax.lax.map(bound, path)
 
     return jax.lax.map(one, (rows, points, jr.split(key, len(rows))), batch_size=min(64, len(rows)))
+
+
+@eqx.filter_jit
+def encoded(encoder: Direct, rows: Float[Array, "rows size"]) -> Float[Array, "rows d"]:
+    """Points of the feedforward pass."""
+    return jax.vmap(lambda row: encoder.encoder(Evidence(row)))(rows)

@@ -1,30 +1,69 @@
-"""Claims, tables and figures of predictive coding against iterative inference."""
+"""Costs, claims, tables and figures of predictive coding against iterative inference."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
+from ...inference.engines import PredictiveCoding
+from ...metrics import take_turns
 from ...runs import RunContext
-from ...typing import Float
-from ...viz import BoundCurve, SettingCurve, plot_bound_by_setting, plot_bound_progress
-from ..kit import mean_and_error, printed
-from ._coding import RULES, CodingMeasures
-from ._coding_training import CodingCosts
+from ...typing import Array, Float, Key, PyTree
+from ...viz import BoundCurve, plot_bound_by_setting, plot_bound_progress
+from ..kit import mean_and_error, printed, setting_curve
+from ._coding import ITERATIONS, RULES, Candidates, CodingMeasures, encoded, follow
 
-ITERATIONS = (1, 2, 4, 8)
-"""Where costs are timed and tables are filled."""
+
+class CodingCosts(NamedTuple):
+    """What inference costs: predictive coding, it after a feedforward pass, iterative inference by gradients, and with data.
+
+    Attributes:
+        multiply_adds: in weight matrices, for one observation. A step of predictive coding is one pass of predictions down
+            and one of errors up; an iteration of iterative inference is the same two passes and the update network.
+        seconds: least wall-clock time for the rows at once.
+    """
+
+    multiply_adds: Float[np.ndarray, "4 iterations"]
+    seconds: Float[np.ndarray, "4 iterations"]
+
+
+def costs(candidates: Candidates, rows: Float[Array, "n size"], *, key: Key) -> CodingCosts:
+    """Count and time."""
+    model, encoder, gradient, data, _ = candidates
+    coding, starts = PredictiveCoding(optax.sgd(0.01)), jnp.zeros((len(rows), *model.initial().event_shape), rows.dtype)
+    run = partial(follow, model)
+    tasks = (
+        lambda k: run(coding, rows, starts, k),
+        lambda k: run(coding, rows, encoded(encoder, rows), k - 1),
+        lambda k: run(gradient, rows, starts, k),
+        lambda k: run(data, rows, starts, k),
+    )
+    # The least of many: what else the machine does can only add to it.
+    seconds = [[take_turns([partial(task, k)], 15).min() for k in ITERATIONS] for task in tasks]
+    step, once, by_gradient, by_both = map(_matrix_entries, ((model, model), encoder, gradient, data))
+    adds = [[k * step, once + (k - 1) * step, k * (step + by_gradient), k * (step + by_both)] for k in ITERATIONS]
+    return CodingCosts(np.asarray(adds, float).T, np.asarray(seconds))
+
+
+def _matrix_entries(tree: PyTree) -> int:
+    """Multiply-adds of one pass through dense layers."""
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)) if leaf.ndim == 2)
 
 
 def _by_method(all_: CodingMeasures) -> dict[str, Float[np.ndarray, "seeds moments"]]:
     """Mean energies of test rows."""
-    names = (
-        "predictive coding",
-        "feedforward, then predictive coding",
-        "iterative (gradients)",
-        "iterative (gradients, data)",
-    )
-    parts = (all_.coding, all_.forward, all_.gradient, all_.data)
-    return {name: part.mean(axis=1) for name, part in zip(names, parts, strict=True)}
+    parts = {
+        "predictive coding": all_.coding,
+        "feedforward, then predictive coding": all_.forward,
+        "iterative (gradients)": all_.gradient,
+        "iterative (gradients, data)": all_.data,
+    }
+    return {name: part.mean(axis=1) for name, part in parts.items()}
 
 
 def measure_claims(context: RunContext, all_: CodingMeasures, spent: CodingCosts) -> None:
@@ -56,7 +95,7 @@ def measure_claims(context: RunContext, all_: CodingMeasures, spent: CodingCosts
         f"One iteration costs {one[0]:,.0f} multiply-adds with predictive coding (one pass down, one up), {one[2]:,.0f} with "
         f"iterative inference that reads gradients and {one[3]:,.0f} with one that reads the observation too; the feedforward "
         f"pass costs {one[1]:,.0f}. Eight iterations of predictive coding pay for {affordable} of iterative inference with "
-        f"gradients in multiply-adds and for {timely} in time. The optimum lies at {printed(mean_and_error(optimum), 2)} nats.",
+        f"gradients in multiply-adds and for {timely} in time. The optimum lies at {printed(optimum, 2)} nats.",
     )
 
 
@@ -69,7 +108,7 @@ def tabulate_coding(
         for place, k in enumerate(ITERATIONS):
             passes, updates = 2 * (k - (index == 1)), (0, 1, k, k)[index]
             millions, ms = 1e-6 * spent.multiply_adds[index, place], 1e3 * spent.seconds[index, place]
-            energy = printed(mean_and_error(energies[:, k]), 2)
+            energy = printed(energies[:, k], 2)
             rows.append((name, k, energy, passes, updates, round(float(millions), 2), round(float(ms), 2)))
     context.table(
         "energies",
@@ -81,7 +120,7 @@ def tabulate_coding(
     bounds = [part.mean(axis=1) for part in (all_.bound_coding, all_.bound_gaussian)]
     context.table(
         "bounds", ("iterations", "predictive coding (nats)", "iterative (nats)"),
-        [(k, *(printed(mean_and_error(of[:, place]), 2) for of in bounds)) for place, k in enumerate(ITERATIONS)],
+        [(k, *(printed(of[:, place], 2) for of in bounds)) for place, k in enumerate(ITERATIONS)],
         caption="Free energy of Gaussian q on test rows, mean ± standard error over seeds.",
     )  # fmt: skip
     tried = all_.validation[..., 8].mean(axis=0)
@@ -99,8 +138,8 @@ def draw_coding(
     """Energies over iterations and time, and bounds over iterations."""
     optimum, moments, curves = all_.optimum.mean(axis=1)[:, None], np.arange(max(ITERATIONS) + 1), []
     for (name, energies), seconds in zip(_by_method(all_).items(), spent.seconds, strict=True):
-        mean, stderr = _columns(optimum - energies)
-        curves.append(BoundCurve(name, mean, stderr, np.interp(moments, (0, *ITERATIONS), (0.0, *seconds))))
+        times = np.interp(moments, (0, *ITERATIONS), (0.0, *seconds))
+        curves.append(BoundCurve(*setting_curve(name, optimum - energies), times))
     figure = plot_bound_progress(curves, best_nats=0.0, trained_steps=num_trained, floor_nats=0.1)
     by_step, by_time = figure.axes
     by_step.set_xticks((0, *ITERATIONS), labels=[str(k) for k in (0, *ITERATIONS)])
@@ -117,14 +156,9 @@ def draw_coding(
         "wall-clock time. Bands are two standard errors over seeds.",
     )  # fmt: skip
     named = {"predictive coding, curvature": all_.bound_coding, "iterative": all_.bound_gaussian}
-    settings = [SettingCurve(name, *_columns(-part.mean(axis=1))) for name, part in named.items()]
+    settings = [setting_curve(name, -part.mean(axis=1)) for name, part in named.items()]
     context.figure(
         "bounds", plot_bound_by_setting(ITERATIONS, settings, xlabel="iterations"),
         caption="Bound on log p(x): Gaussians about the points of predictive coding, with the scales that their curvature "
         "gives, and iterative inference of Gaussians.",
     )  # fmt: skip
-
-
-def _columns(values: Float[np.ndarray, "seeds n"]) -> np.ndarray:
-    """Mean and standard error of each column."""
-    return np.stack([mean_and_error(column) for column in values.T], axis=1)

@@ -1,4 +1,4 @@
-"""Direct against iterative inference with the same generative model, as in Tables 3.1 to 3.3: training, budgets, report.
+"""Direct against iterative inference with the same generative model, as in Tables 3.1 to 3.3: training, budgets, scores, report.
 
 Three models are trained for each seed:
 
@@ -13,137 +13,168 @@ Test rows are read by the final likelihoods and by nothing else.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import jax.random as jr
 import numpy as np
 
 from ...distributions import MonteCarlo
-from ...inference import ModelWithEngine
 from ...inference.engines import AbstractEncoding
 from ...runs import RunContext
-from ...typing import Key
+from ...typing import Bool, Float, Key
 from .. import kit
-from ..kit import Method, OfSeeds, Training
-from ._data import SplitData
-from ._methods import InferenceMethod, update_seconds
-from ._networks import Networks, NetworkSizes
-from ._scores import EQUAL_TIME, Figure, Judging, RowScores, TableOutcome, by_bound, by_likelihood, nats, scored
+from ..kit import Column, Comparison, Result
+from ._data import DataSet, SplitData
+from ._methods import Entry, InferenceMethod, Judging, RowScores, compare, scored, update_seconds
+from ._networks import Networks
 
 SEGMENT = 100
 """Updates in a compiled segment of training."""
+EQUAL_TIME = "direct, equal time"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One pair of rows of a table: a generative model, and how it is learned with each kind of inference."""
+class ImageConfig:
+    """Options of the tables of images."""
 
-    sizes: NetworkSizes = NetworkSizes()
-    """Of the networks."""
-    training: Training = Training(100_000, 64, 2e-4)
-    """Of the iterative model, and of the direct one at an equal number of updates."""
-    num_iterations: int = 5
-    """Iterations of iterative inference (count)."""
-    num_samples: int = 1
-    """Samples of q at each iteration, and of direct inference at equal time (count)."""
-    direct_samples: int = 1
-    """Samples of q of direct inference at an equal number of updates (count)."""
+    data: DataSet
+    """What is observed: pictures."""
+    one_level: Entry
+    """The model of one level."""
+    two_levels: Entry
+    """The model of two levels."""
+    num_models: int
+    """1 leaves the model of two levels out (count)."""
+    reporting: Judging
+    """How models are judged."""
 
 
 class TableRow(NamedTuple):
-    """A generative model by its name, for instance "one level", its data, sizes and training, and inputs of the update network.
+    """A generative model by its name, for instance "one level", its sizes and training, and inputs of the update network.
 
     With `highway`, the generative model's hidden layers have highway connections.
     """
 
     name: str
-    data: SplitData
     entry: Entry
     encodings: Sequence[AbstractEncoding]
     highway: bool = False
 
 
-def measure_leads(context: RunContext, claim: str, outcome: TableOutcome, figure: OfSeeds) -> None:
-    """By how much iterative inference is below direct inference, for both budgets."""
-    shown = outcome.shown
-    for name, budget in (("direct", "updates"), (EQUAL_TIME, "time")):
-        kit.measure_lead(context, f"{claim}-{budget}", shown.of(name), shown.of("iterative"), figure)
+def nats(log_likelihood_nats: Float[np.ndarray, "seeds rows"]) -> Float[np.ndarray, " seeds"]:
+    """-log p(x), mean over rows."""
+    return -np.mean(log_likelihood_nats, axis=1)
 
 
-def compare_row(
-    context: RunContext,
-    group: str,
-    case: TableRow,
-    judging: Judging,
-    figure: Figure,
-    *,
-    key: Key,
-    comparable: bool = True,
-) -> TableOutcome:
-    """Train and score every model of a row, resumable model by model, and measure its claims `group/row-...`.
+@final
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What all rows of a table share.
 
-    The thesis' figures themselves are claimed where they are comparable.
+    Attributes:
+        name: of the experiment, in claims.
+        data, judging: what is observed, and how models are judged.
+        unit: of the figures.
+        figure: from log-likelihoods (or bounds) of test rows to the figure of each seed; lower is better.
+        digits: of a figure, after the decimal point.
+        published: figures of the source, to be shown beside.
+        claimed: whether figures of the source are comparable, and so claimed.
     """
-    entry, data = case.entry, case.data
-    networks = Networks(data, entry.sizes, case.highway)
-    direct, iterative = networks.with_direct, partial(networks.with_iterative, case.encodings)
-    samples = MonteCarlo(entry.num_samples)
+
+    name: str
+    data: SplitData
+    judging: Judging
+    unit: str = "nats"
+    figure: Callable[[Float[np.ndarray, "seeds rows"]], Float[np.ndarray, " seeds"]] = nats
+    digits: int = 2
+    published: kit.Published | None = None
+    claimed: bool = True
+
+    def by_likelihood(self, result: Result) -> Float[np.ndarray, " seeds"]:
+        """The figure of a result from its log-likelihoods."""
+        return self.figure(result.scores.log_likelihood_nats)
+
+    def by_bound(self, result: Result) -> Float[np.ndarray, " seeds"]:
+        """The figure of a result from its bounds."""
+        return self.figure(result.scores.bound_nats)
+
+
+class TableOutcome(NamedTuple):
+    """One row of a table: direct, direct for longer, and iterative, scored by `RowScores`; seconds of an update of each."""
+
+    comparison: Comparison
+    seconds: tuple[float, ...]
+
+    @property
+    def longer_is_better(self) -> Bool[np.ndarray, " seeds"]:
+        """Whether validation prefers the longer direct training."""
+        direct, longer, _ = self.comparison.results
+        return longer.scores.validation_nats >= direct.scores.validation_nats
+
+    @property
+    def shown(self) -> Comparison:
+        """Direct at equal updates, direct at equal time, and iterative.
+
+        Direct inference at equal time is, of each seed's two models, the one that validation prefers.
+        """
+        direct, longer, iterative = self.comparison.results
+        use = self.longer_is_better
+        choose = lambda a, b: np.where(use.reshape(-1, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
+        scores = RowScores(*map(choose, longer.scores, direct.scores))
+        timed = longer._replace(method=replace(longer.method, name=EQUAL_TIME), scores=scores)
+        return Comparison(self.comparison.name, (direct, timed, iterative))
+
+
+def compare_row(context: RunContext, table: Table, row: TableRow, *, key: Key) -> TableOutcome:
+    """Train and score every model of a row, resumable model by model, and measure its claims `table/row-...`."""
+    entry, networks = row.entry, Networks(table.data, row.entry.sizes, row.highway)
+    iterative, samples = partial(networks.iterative, row.encodings), MonteCarlo(entry.num_samples)
     kinds = (
-        InferenceMethod("direct", direct, 1, MonteCarlo(entry.direct_samples)),
-        InferenceMethod("longer", direct, 1, samples),
-        InferenceMethod("iterative", iterative, entry.num_iterations, samples),
+        InferenceMethod("direct", networks, networks.direct, 1, MonteCarlo(entry.direct_samples)),
+        InferenceMethod("longer", networks, networks.direct, 1, samples),
+        InferenceMethod("iterative", networks, iterative, entry.num_iterations, samples),
     )
     # Measured once in the life of a run: a resumed one keeps its budget.
-    pace = lambda key: update_seconds(data, kinds, entry.training, key=key, updates=10, repeats=7)  # noqa: E731
-    seconds = tuple(float(each) for each in context.stage(kit.stage_name(case.name, "pace"), pace, key=key))
+    pace = partial(update_seconds, kinds, entry.training, updates=10, repeats=7)
+    seconds = tuple(float(each) for each in context.stage(kit.stage_name(row.name, "pace"), pace, key=key))
     # Whole segments, because a shorter last one would be a program of its own.
     more = SEGMENT * max(1, round(entry.training.num_steps * seconds[2] / seconds[1] / SEGMENT))
-    context.say(f"{case.name}: {1e3 * seconds[1]:.1f} ms a direct update, {1e3 * seconds[2]:.1f} ms an iterative one")
+    context.say(f"{row.name}: {1e3 * seconds[1]:.1f} ms a direct update, {1e3 * seconds[2]:.1f} ms an iterative one")
     trainings = (entry.training, replace(entry.training, num_steps=more), entry.training)
-    methods = [kind.method(data, training, SEGMENT) for kind, training in zip(kinds, trainings, strict=True)]
-    by_name = {kind.name: kind for kind in kinds}
-
-    def score(method: Method, learned: ModelWithEngine, *, key: Key) -> RowScores:
-        return scored(by_name[method.name], learned, data, judging, key=key)
-
-    found = kit.compare(context, case.name, methods, data.train, score, num_seeds=judging.num_seeds, key=key)
-    outcome, claim = TableOutcome(found, seconds), f"{group}/{kit.stage_name(case.name)}"
-    measure_leads(context, claim, outcome, by_likelihood(figure))
-    for name in ("direct", "iterative") if comparable else ():
-        kit.measure_figure(context, f"{claim}-{name}", found.of(name), by_likelihood(figure))
+    judge, num_seeds = partial(scored, table.judging), table.judging.num_seeds
+    found = compare(context, row.name, kinds, trainings, judge, num_seeds=num_seeds, key=key, every=SEGMENT)
+    outcome, claim = TableOutcome(found, seconds), f"{table.name}/{kit.stage_name(row.name)}"
+    measure_leads(context, claim, outcome, table.by_likelihood)
+    for name in ("direct", "iterative") if table.claimed else ():
+        kit.measure_figure(context, f"{claim}-{name}", found.of(name), table.by_likelihood)
     return outcome
 
 
-def lead_over_no_latents(outcomes: Sequence[TableOutcome], reference: float, figure: Figure = nats) -> float:
-    """The least lead of any trained model over a model without latents."""
-    comparisons = [outcome.comparison for outcome in outcomes]
-    return kit.least_lead(comparisons, by_likelihood(figure), [reference] * len(comparisons))
+def measure_leads(context: RunContext, claim: str, outcome: TableOutcome, figure: kit.OfSeeds) -> None:
+    """By how much iterative inference is below direct inference, for both budgets."""
+    direct, timed, iterative = outcome.shown.results
+    for budget, each in (("updates", direct), ("time", timed)):
+        kit.measure_lead(context, f"{claim}-{budget}", each, iterative, figure)
 
 
-def compare_images(
-    context: RunContext, group: str, cases: Sequence[TableRow], judging: Judging, figure: Figure,
-    independent_nats: Callable[..., float], *, key: Key,
-) -> tuple[list[TableOutcome], float]:  # fmt: skip
-    """All rows of a table of images, and nats of independent pixels, learned on the first 10,000 training images."""
-    outcomes = [compare_row(context, group, case, judging, figure, key=key) for case in cases]
-    data = cases[0].data
+def run_images(
+    context: RunContext, table: Table, rows: Sequence[TableRow], independent_nats: Callable[..., float],
+    told: Callable[[float], str], *, caption: str, key: Key,
+) -> None:  # fmt: skip
+    """A table of images beside independent pixels, learned on the first 10,000 training images; `told` says their nats."""
+    outcomes, data = [compare_row(context, table, row, key=key) for row in rows], table.data
     train = data.prepared(data.train, 10_000, key=jr.key(2))
-    test = data.prepared(data.test, judging.num_test, key=jr.key(0))
+    test = data.prepared(data.test, table.judging.num_test, key=jr.key(0))
     reference = independent_nats(np.asarray(train), np.asarray(test))
-    context.measure(f"{group}/no-latents", lead_over_no_latents(outcomes, reference))
-    return outcomes, reference
+    comparisons, in_nats = [each.comparison for each in outcomes], replace(table, figure=nats).by_likelihood
+    least = kit.least_lead(comparisons, in_nats, [reference] * len(comparisons))
+    context.measure(f"{table.name}/no-latents", least)
+    context.note("no-latents", told(reference))
+    tabulate(context, table, outcomes, caption=caption)
 
 
 def tabulate(
-    context: RunContext,
-    outcomes: Sequence[TableOutcome],
-    figure: Figure,
-    *,
-    unit: str,
-    caption: str,
-    digits: int = 2,
-    published: kit.Published | None = None,
-    also_bound: bool = False,
+    context: RunContext, table: Table, outcomes: Sequence[TableOutcome], *, caption: str, also_bound: bool = False
 ) -> None:
     """The table of all comparisons, and the same as a picture; with figures from the bound as well, if so."""
     comparisons, pace = [outcome.shown for outcome in outcomes], {}
@@ -158,16 +189,16 @@ def tabulate(
             )
     updates = lambda result: result.method.training.num_steps  # noqa: E731
     columns = (
-        kit.Column("weights", lambda result: result.weights),
-        kit.Column("updates", updates),
-        kit.Column("ms an update", lambda result: 1e3 * pace[id(result)]),
-        kit.Column("minutes", lambda result: updates(result) * pace[id(result)] / 60.0),
-        kit.Column(unit, by_likelihood(figure), digits),
-        kit.Column(f"{unit}, from the bound", by_bound(figure), digits),
-        kit.Column("share of rows with Pareto k < 0.7", lambda result: float(np.mean(result.scores.pareto_k < 0.7))),
+        Column("weights", lambda result: result.weights),
+        Column("updates", updates),
+        Column("ms an update", lambda result: 1e3 * pace[id(result)]),
+        Column("minutes", lambda result: updates(result) * pace[id(result)] / 60.0),
+        Column(table.unit, table.by_likelihood, table.digits),
+        Column(f"{table.unit}, from the bound", table.by_bound, table.digits),
+        Column("share of rows with Pareto k < 0.7", lambda result: float(np.mean(result.scores.pareto_k < 0.7))),
     )
-    figures = {"": by_likelihood(figure)} | ({", bound": by_bound(figure)} if also_bound else {})
+    figures = {"": table.by_likelihood} | ({", bound": table.by_bound} if also_bound else {})
     kit.report(
-        context, comparisons, columns, figures, heads=("model", "inference"), unit=unit, caption=caption, digits=digits,
-        published=published,
+        context, comparisons, columns, figures, heads=("model", "inference"), unit=table.unit, caption=caption,
+        digits=table.digits, published=table.published,
     )  # fmt: skip

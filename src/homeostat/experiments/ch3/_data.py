@@ -80,17 +80,17 @@ def load_observations(dataset: DataSet) -> SplitData:
     """
     match dataset:
         case DataSet.mnist:
-            return binary_images(*observed(load_mnist()))
+            return binary_images(observed(load_mnist()))
         case DataSet.omniglot:
-            return binary_images(*observed(load_omniglot()))
+            return binary_images(observed(load_omniglot()))
         case DataSet.cifar10:
-            return with_densities(binary_images(*observed(load_cifar10())))
+            return with_densities(binary_images(observed(load_cifar10())))
         case DataSet.newsgroups:
-            return word_counts(*(rows.astype(np.uint16) for rows in observed(load_newsgroups20())))
+            return word_counts(observed(load_newsgroups20()))
         case DataSet.sprites:
-            return binary_images(*_sprites())
+            return binary_images(_sprites())
         case DataSet.topics:
-            return word_counts(*_topics())
+            return word_counts(_topics())
 
 
 def observed(splits: Splits) -> list[np.ndarray]:
@@ -98,10 +98,10 @@ def observed(splits: Splits) -> list[np.ndarray]:
     return [np.asarray(part.observations) for part in (splits.train, splits.validation, splits.test)]
 
 
-def binary_images(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> SplitData:
+def binary_images(parts: list[np.ndarray]) -> SplitData:
     """Grey images, binarised."""
-    flat = [rows.reshape(len(rows), -1) for rows in (train, validation, test)]
-    return SplitData(*flat, train.shape[1:], Bernoulli((flat[0].shape[1],)), binarize, centred)
+    flat = [rows.reshape(len(rows), -1) for rows in parts]
+    return SplitData(*flat, parts[0].shape[1:], Bernoulli(flat[0].shape[1:]), binarize, centred)
 
 
 def with_densities(data: SplitData) -> SplitData:
@@ -110,10 +110,10 @@ def with_densities(data: SplitData) -> SplitData:
     return replace(data, likelihood=likelihood, prepare=dequantize)
 
 
-def word_counts(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> SplitData:
+def word_counts(parts: list[np.ndarray]) -> SplitData:
     """Documents as counts of words."""
-    words = train.shape[1]
-    return SplitData(train, validation, test, (words,), Multinomial(words), as_counts, log_counts)
+    shape = parts[0].shape[1:]
+    return SplitData(*(rows.astype(np.uint16) for rows in parts), shape, Multinomial(*shape), as_counts, log_counts)
 
 
 def binarize(rows: Array, *, key: Key) -> Float[Array, "rows size"]:
@@ -171,4 +171,4 @@ def _topics() -> list[np.ndarray]:
     probabilities = mixtures @ topics
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     counts = np.stack([generator.multinomial(n, p) for n, p in zip(lengths, probabilities, strict=True)])
-    return np.split(counts.astype(np.uint16), (1_024, 1_280))
+    return np.split(counts, (1_024, 1_280))

@@ -6,31 +6,32 @@ import numpy as np
 
 from ... import viz
 from ...core import AbstractModel
+from ...distributions import DiagonalGaussianParams
 from ...runs import RunContext
-from ...typing import Array, Float, Key
-from ..kit import mean_and_error, printed
+from ...typing import Array, Float
+from ..kit import measure, printed, setting_curve
 from ._data import SplitData
-from ._racing import Race, Watched, mean_gradient_norms
+from ._racing import Race, Watched
 
 
 def report(context: RunContext, races: dict[str, Race], *, num_iterations: int, num_samples: int) -> None:
     """Measure the claims about bounds, tabulate, and draw bounds against iterations and time (Fig. 3.6)."""
     races = {name: Race(*map(np.asarray, found)) for name, found in races.items()}
     ours = races["iterative"].bounds
-    rivals = {name: found for name, found in races.items() if name != "iterative"}
     # The best optimizer is chosen where step sizes are, on training rows.
-    best = max(rivals, key=lambda name: float(rivals[name].tuned_nats))
-    theirs = rivals[best].bounds
-    context.measure("optimizers/final", *mean_and_error(ours[:, -1] - theirs[:, -1]))
-    context.measure("optimizers/fewer-iterations", *iterations_ratio(ours, theirs, seed=0))
-    context.measure("optimizers/stable", *mean_and_error(ours[:, num_iterations] - ours[:, -1]))
+    best = max(races.keys() - {"iterative"}, key=lambda name: float(races[name].tuned_nats))
+    theirs = races[best].bounds
+    measure(context, "optimizers/final", ours[:, -1] - theirs[:, -1])
+    measure(context, "optimizers/fewer-iterations", iterations_ratio(ours, theirs, seed=0))
+    measure(context, "optimizers/stable", ours[:, num_iterations] - ours[:, -1])
     rows = []
     for name, found in races.items():
         bounds, seconds, level = found.bounds, float(found.seconds), final_level(found.bounds)
         passages = [first_passage(each.mean(axis=0), level) for each in (bounds, ours)]
+        told = (int(passage) if np.isfinite(passage) else "never" for passage in passages)
         rows.append((
             name, "none" if name == "iterative" else f"{float(found.setting):g}", bounds.shape[1] - 1,
-            printed(mean_and_error(bounds[:, -1]), 2), *map(_or_never, passages), 1e3 * seconds, passages[0] * seconds,
+            printed(bounds[:, -1], 2), *told, 1e3 * seconds, passages[0] * seconds,
         ))  # fmt: skip
     context.table(
         "race",
@@ -42,79 +43,53 @@ def report(context: RunContext, races: dict[str, Race], *, num_iterations: int, 
         "Natural gradient uses the Fisher information of the likelihood, diagonal family.",
     )  # fmt: skip
     highest = max(races, key=lambda name: races[name].bounds.mean(axis=0).max())
-    bounds, curves = races[highest].bounds, []
+    bounds = races[highest].bounds
     reference = bounds[:, int(np.argmax(bounds.mean(axis=0)))]
-    for name, found in races.items():
-        bounds = found.bounds
-        # Errors of differences: how hard an example is concerns all methods alike.
-        below = reference[:, None] - bounds
-        seconds = float(found.seconds) * np.arange(bounds.shape[1])
-        error = below.std(axis=0, ddof=1) / len(bounds) ** 0.5
-        curves.append(viz.BoundCurve(name, bounds.mean(axis=0), error, seconds))
+    # Errors of differences: how hard an example is concerns all methods alike.
+    curves = [
+        viz.BoundCurve(*setting_curve(name, found.bounds - reference[:, None]), found.seconds * np.arange(found.bounds.shape[1]))
+        for name, found in races.items()
+    ]  # fmt: skip
     context.figure(
-        "progress",
-        viz.plot_bound_progress(curves, best_nats=float(reference.mean()), trained_steps=num_iterations),
+        "progress", viz.plot_bound_progress(curves, best_nats=0.0, trained_steps=num_iterations),
         caption=f"Mean bound on {len(reference)} validation examples below the best mean that any method reached "
         f"({reference.mean():.2f} nats, {highest}), against iterations and wall-clock time. Bands: two standard errors of the "
         "paired difference.",
-    )
+    )  # fmt: skip
 
 
 def draw_reconstructions(
-    context: RunContext,
-    data: SplitData,
-    model: AbstractModel,
-    path: Float[Array, "n moments k"],
-    rows: Float[Array, "m size"],
+    context: RunContext, data: SplitData, model: AbstractModel, path: DiagonalGaussianParams, rows: Array
 ) -> None:
-    """Fig. 3.7: means of the data along inference."""
-    moments = [k for k in (0, 1, 2, 3, 4, 6, 8, 12, 16) if k < path.shape[1]]
-    dim = path.shape[2] // 2
-
-    @jax.jit
-    def reconstruct(loc: Float[Array, "n moments d"]) -> Float[Array, "n moments size"]:
-        return jax.vmap(jax.vmap(lambda z: model.emission(z).mean))(loc)
-
-    shown = np.asarray(reconstruct(path[:, jnp.asarray(moments), :dim])).reshape(len(path), len(moments), *data.shape)
-    seen = np.asarray(rows[: len(path)]).reshape(-1, *data.shape)
+    """Fig. 3.7: means of the data under the model along inference on the first rows, as many as there are paths."""
+    num, length, _ = path.loc.shape
+    moments = [k for k in (0, 1, 2, 3, 4, 6, 8, 12, 16) if k < length]
+    mean = jax.jit(jax.vmap(jax.vmap(lambda z: model.emission(z).mean)))(path.loc[:, jnp.asarray(moments)])
+    shown, seen = np.asarray(mean).reshape(num, -1, *data.shape), np.asarray(rows[:num]).reshape(num, *data.shape)
     context.figure(
         "reconstructions", viz.plot_reconstructions_over_iterations(seen, shown, iterations=moments),
         caption="Means of the data under the model at the posterior's mean, by iteration; right: the binarised example.",
     )  # fmt: skip
 
 
-def draw_norms(
-    context: RunContext,
-    model: AbstractModel,
-    watched: Watched,
-    path: Float[Array, "n moments k"],
-    rows: Float[Array, "n size"],
-    *,
-    num_samples: int,
-    key: Key,
-) -> None:
-    """Fig. 3.8 and the claim about gradient norms."""
+def report_norms(context: RunContext, watched: Watched, norms: Float[Array, "rows moments"], num_samples: int) -> None:
+    """Fig. 3.8 and the claim about gradient norms; `norms` along inference on validation examples, after training."""
     label = "norm of the gradient of the mean, nats per unit"
     context.figure(
         "gradient-norms",
         viz.plot_gradient_norms(np.asarray(watched.steps), np.asarray(watched.norms), ylabel=label),
         caption=f"Gradient of the bound with respect to the posterior's means during training, by iteration of inference; "
-        f"mean over {len(rows)} validation examples, {num_samples} samples.",
+        f"mean over {len(norms)} validation examples, {num_samples} samples.",
     )
-    norm_path = np.asarray(mean_gradient_norms(model, path, rows, key, num_samples))
+    norm_path = np.asarray(norms)
     falls = np.diff(norm_path.mean(axis=0)[1:]) < 0.0
     share = float(falls.mean())
     context.measure("optimizers/gradient-falls", share, (share * (1.0 - share) / len(falls)) ** 0.5)
     context.table(
-        "norms",
-        ("iterations done", "mean norm (nats per unit)"),
-        [(moment, printed(mean_and_error(norm_path[:, moment]))) for moment in range(norm_path.shape[1])],
+        "norms", ("iterations done", "mean norm (nats per unit)"),
+        [(moment, printed(column)) for moment, column in enumerate(norm_path.T)],
         caption="Gradient of the bound with respect to the posterior's means after training, on validation examples.",
-    )
-
-
-def _or_never(iterations: float) -> int | str:
-    return int(iterations) if np.isfinite(iterations) else "never"
+    )  # fmt: skip
 
 
 def first_passage(curve_nats: np.ndarray, level_nats: float) -> float:

@@ -7,13 +7,13 @@ import numpy as np
 import optax
 
 from ... import viz
-from ...core import AbstractEngine
+from ...core import AbstractEngine, AbstractFamily
 from ...distributions import AbstractExpectation
 from ...inference import AllIterations, FirstIteration, LastIteration
 from ...inference.engines import Chain, Estimate, Gradient, InferenceGradient, Normalized, StopGradient
 from ...runs import RunContext
-from ...typing import Array, Float
-from ..kit import mean_and_error, measure, printed
+from ...typing import Array, Float, Key
+from ..kit import Result, measure, printed, setting_curve
 from ._data import DataSet
 from ._methods import InferenceMethod
 from ._networks import Networks, data_encoding
@@ -26,18 +26,13 @@ def unrolled(estimate: Array) -> Array:
     return estimate
 
 
-def direct_method(networks: Networks, expectation: AbstractExpectation) -> InferenceMethod:
-    """A variational autoencoder."""
-    return InferenceMethod("direct", networks.with_direct, 1, expectation)
-
-
 def refining_methods(
-    networks: Networks, expectation: AbstractExpectation, *, num_iterations: int, rate: float, rate_through: float
+    networks: Networks, expectation: AbstractExpectation, num_iterations: int, rates: tuple[float, float]
 ) -> tuple[InferenceMethod, ...]:
     """Iterative inference, learned in both ways, and two kinds of semi-amortized inference, at equal decoder passes.
 
-    With `num_iterations` K, iterative inference makes K + 1 passes in an update. Refinement takes K - 1 steps of size `rate` for
-    learning in the manner of Krishnan et al., and K // 2 of size `rate_through` for that of Kim et al.
+    With `num_iterations` K, iterative inference makes K + 1 passes in an update. Refinement takes K - 1 steps of the first of
+    `rates` for learning in the manner of Krishnan et al., and K // 2 of the second for that of Kim et al.
 
     References:
         Krishnan, Liang and Hoffman, "On the challenges of learning with inference networks on sparse, high-dimensional data",
@@ -46,16 +41,16 @@ def refining_methods(
     """
     encodings = (Normalized(Estimate(), 2), Normalized(InferenceGradient(), 2), data_encoding(networks.data))
     # Made once: a rebuilt optimizer would be another structure for checkpoints.
-    plain, through = optax.sgd(rate), optax.sgd(rate_through)
+    plain, through = map(optax.sgd, rates)
 
-    def semi(gradient: AbstractEngine) -> partial:
-        return partial(networks.with_engine, lambda *, key: Chain((networks.direct(key=key), gradient), (1,)))
+    def semi(gradient: AbstractEngine, *, family: AbstractFamily, key: Key) -> Chain:
+        return Chain((networks.direct(family=family, key=key), gradient), (1,))
 
-    def method(name, build, num_steps, passes, engine_weights=AllIterations()):
-        return InferenceMethod(name, build, num_steps, expectation, engine_weights=engine_weights, passes=passes)
+    def method(name, engine, num_steps, passes, engine_weights=AllIterations()):
+        return InferenceMethod(name, networks, engine, num_steps, expectation, None, engine_weights, passes)
 
-    steps_through, iterative = num_iterations // 2, partial(networks.with_iterative, encodings)
-    krishnan, kim = semi(StopGradient(Gradient(plain))), semi(Gradient(through))
+    steps_through, iterative = num_iterations // 2, partial(networks.iterative, encodings)
+    krishnan, kim = partial(semi, StopGradient(Gradient(plain))), partial(semi, Gradient(through))
     return (
         method("iterative", iterative, num_iterations, num_iterations + 1),
         method("iterative, unrolled", partial(iterative, detach=unrolled), num_iterations, 2 * num_iterations),
@@ -65,62 +60,56 @@ def refining_methods(
 
 
 class MethodScores(NamedTuple):
-    """One method over seeds: mean bounds of test rows before inference and after each step, and of training batches by segment.
+    """One method over seeds, scored by mean bounds of test rows before inference and after each step.
 
-    `seconds` are those of one training update, or decoder passes where updates were not timed; `steps` are updates done at the
-    end of each segment.
+    `seconds` are those of one training update, or decoder passes where updates were not timed.
     """
 
     method: InferenceMethod
     seconds: float
-    test: Float[np.ndarray, "seeds moments"]
-    steps: Float[np.ndarray, " segments"]
-    training: Float[np.ndarray, "seeds segments"]
+    result: Result
+
+    @property
+    def times(self) -> Float[np.ndarray, " segments"]:
+        """Seconds of training at the end of each segment."""
+        return self.seconds * np.asarray(self.result.trained[0].steps)
 
     @property
     def end(self) -> Float[np.ndarray, " seeds"]:
         """Test bound after as many steps as in training."""
-        return self.test[:, self.method.num_steps]
+        return self.result.scores[:, self.method.num_steps]
 
     def training_at(self, times: Float[np.ndarray, " times"]) -> Float[np.ndarray, "seeds times"]:
-        """Training curves at given times, interpolated."""
-        return np.stack([np.interp(times, self.seconds * self.steps, curve) for curve in self.training])
+        """Bounds of training batches at given times, interpolated between segments."""
+        return np.stack([np.interp(times, self.times, -one.free_energy_nats) for one in self.result.trained])
 
 
 def report(
-    context: RunContext,
-    dataset: DataSet,
-    found: dict[str, MethodScores],
-    rates: tuple[float, float],
-    *,
-    asserted: bool,
-    timed: bool,
-    caption: str,
-    num_iterations: int,
-    test_steps: int,
-) -> None:
+    context: RunContext, dataset: DataSet, found: dict[str, MethodScores], rates: tuple[float, float], *,
+    asserted: bool, timed: bool, caption: str, num_iterations: int, test_steps: int,
+) -> None:  # fmt: skip
     """Measure the claims, tabulate, and draw bounds against the time of training and against steps in testing.
 
     `rates` are step sizes of refinement, Krishnan's and Kim's.
     """
     # The time at which the shortest training of the refining methods ends.
-    horizon = min(one.seconds * float(one.steps[-1]) for one in found.values() if one.method.num_steps > 1)
+    horizon = min(float(one.times[-1]) for one in found.values() if one.method.num_steps > 1)
     at_time = {name: one.training_at(np.asarray([horizon]))[:, 0] for name, one in found.items()}
-    behind = {name: mean_and_error(found["iterative"].end - one.end) for name, one in found.items()}
+    behind = {name: found["iterative"].end - one.end for name, one in found.items()}
     if asserted:
         measure(context, "semi_amortized/direct", behind["direct"])
         measure(context, "semi_amortized/krishnan", behind[KRISHNAN])
     if asserted and KIM in found:
         better = max((KRISHNAN, KIM), key=lambda name: at_time[name].mean())
         measure(context, "semi_amortized/kim", behind[KIM])
-        measure(context, "semi_amortized/equal-time", mean_and_error(at_time["iterative"] - at_time[better]))
+        measure(context, "semi_amortized/equal-time", at_time["iterative"] - at_time[better])
     context.table(
         f"{dataset}-methods",
         ("method", "steps", "decoder passes in an update", "milliseconds an update", "test bound (nats)",
          "iterative minus this (nats)", "training bound at equal time (nats)"),
         [
             (name, one.method.num_steps, one.method.passes, f"{1e3 * one.seconds:.2f}" if timed else "not timed",
-             printed(mean_and_error(one.end), 2), printed(behind[name], 2), printed(mean_and_error(at_time[name]), 2))
+             printed(one.end, 2), printed(behind[name], 2), printed(at_time[name], 2))
             for name, one in found.items()
         ],
         caption=f"{dataset}: {caption} Equal time is {horizon:.3g} {'s' if timed else 'decoder passes'} of "
@@ -128,12 +117,12 @@ def report(
         f"{rates[1]:g} (Kim et al.).",
     )  # fmt: skip
     scale = 1e3 if timed else 1.0
-    first = max(one.seconds * one.steps[0] for one in found.values())
+    first = max(one.times[0] for one in found.values())
     times = np.unique(np.round(scale * np.geomspace(min(first, horizon), horizon, 8)).astype(int))
     context.figure(
         f"{dataset}-training",
         viz.plot_bound_by_setting(
-            times.tolist(), [_curve(name, one.training_at(times / scale)) for name, one in found.items()],
+            times.tolist(), [setting_curve(name, one.training_at(times / scale)) for name, one in found.items()],
             xlabel="milliseconds of training" if timed else "decoder passes in training",
             ylabel="bound on log p(x) of training batches, nats",
         ),
@@ -144,16 +133,10 @@ def report(
     context.figure(
         f"{dataset}-steps",
         viz.plot_bound_by_setting(
-            settings, [_curve(name, one.test[:, settings]) for name, one in found.items() if one.method.num_steps > 1],
-            xlabel="steps in testing", reference=_curve("direct", found["direct"].test[:, 1:]),
+            settings, [setting_curve(name, one.result.scores[:, settings]) for name, one in found.items() if one.method.num_steps > 1],
+            xlabel="steps in testing", reference=setting_curve("direct", found["direct"].result.scores[:, 1:]),
         ),
         caption=f"Test bound against the number of steps in testing; trained with {num_iterations} (iterative and "
         f"Krishnan et al.) and {1 + num_iterations // 2} (Kim et al.), the encoder counted as the first. Bars: two "
         "standard errors over seeds.",
     )  # fmt: skip
-
-
-def _curve(name: str, values: Float[np.ndarray, "seeds settings"]) -> viz.SettingCurve:
-    """Mean and standard error over seeds; the error is drawn as zero where there is one seed only."""
-    mean, error = np.stack([mean_and_error(column) for column in values.T], axis=1)
-    return viz.SettingCurve(name, mean, np.nan_to_num(error))

@@ -15,12 +15,13 @@ import numpy as np
 import optax
 
 from ...core import AbstractModel
-from ...distributions import Delta, DeltaParams, DiagonalGaussian, DiagonalGaussianParams, MonteCarlo
+from ...distributions import Delta, MonteCarlo
 from ...inference import ModelWithEngine
 from ...inference.engines import Gradient
-from ...metrics import ReferenceOptimum, estimates
+from ...metrics import ReferenceOptimum, estimates, inference_gaps
 from ...objectives import Evidence, FreeEnergy
 from ...typing import Array, Float, Key, Scalar
+from ._methods import InferenceMethod
 
 NUM_STARTS = 4
 """Best local maxima of the grid from which Newton's method starts."""
@@ -45,6 +46,11 @@ class Grid(NamedTuple):
         """All points, the first coordinate fastest."""
         vertical, horizontal = np.meshgrid(self.side, self.side, indexing="ij")
         return np.stack([horizontal.ravel(), vertical.ravel()], axis=-1)
+
+
+def log_joint(model: AbstractModel, z: Float[Array, "2"], observation: Float[Array, " size"]) -> Scalar:
+    """log p(x, z), the bound of a point estimate."""
+    return model.emission(z).log_prob(observation) + model.initial().log_prob(z)
 
 
 @eqx.filter_jit
@@ -81,14 +87,10 @@ def climb(
     model: AbstractModel, rows: Float[Array, "n size"], starts: Float[Array, "n k 2"], *, num_steps: int
 ) -> tuple[Float[Array, "n 2"], Float[Array, " n"]]:
     """The best maximum that Newton's method climbs to from `starts` alone, and its height in nats."""
-    objective = FreeEnergy(model)
 
     def best(pair: tuple[Array, Array]) -> tuple[Array, Scalar]:
         observation, places = pair
-        evidence = Evidence(observation)
-
-        def energy(z: Float[Array, "2"]) -> Scalar:
-            return objective.pointwise(z, evidence, key=jr.key(0))
+        energy = lambda z: -log_joint(model, z, observation)  # noqa: E731
 
         def newton(z: Array, _: None) -> tuple[Array, None]:
             gradient, curvature = jax.grad(energy)(z), jax.hessian(energy)(z)
@@ -136,69 +138,41 @@ class PointBounds(NamedTuple):
 
 
 def point_measures(
-    learned: ModelWithEngine,
-    rows: Float[Array, "n size"],
-    *,
-    num_steps: int,
-    num_trained: int,
-    ascent: Ascent,
-    grid: Grid,
-    newton_steps: int,
-    key: Key,
-) -> PointBounds:
+    learned: ModelWithEngine, rows: Float[Array, "n size"], *, num_steps: int, num_trained: int, ascent: Ascent, grid: Grid,
+    newton_steps: int, key: Key,
+) -> PointBounds:  # fmt: skip
     """The optimum, the engine's path and gradient ascent, for every row on one model.
 
     After `num_trained` of its `num_steps` steps, as many as in training, the maximum nearest to the engine is looked for.
     """
+    model = learned.model
 
     @eqx.filter_jit
     def paths(learned: ModelWithEngine, rows: Array, keys: Array):
         def one(observation, key):
-            evidence = Evidence(observation)
-            run = partial(estimates, learned.model, family=Delta(2), evidence=evidence, key=key)
+            run = partial(estimates, learned.model, family=Delta(2), evidence=Evidence(observation), key=key)
             path = run(engine=learned.engine, num_steps=num_steps).loc
             climbed = jax.vmap(lambda rate: run(engine=Gradient(optax.sgd(rate)), num_steps=ascent.num_steps).loc)(
                 jnp.asarray(ascent.rates)
             )
-            heights = jax.vmap(lambda z: point_bounds(learned.model, z, evidence))(climbed)
-            return path, climbed, point_bounds(learned.model, path, evidence), heights
+            height = jax.vmap(lambda z: log_joint(learned.model, z, observation))
+            return path, height(path), climbed, jax.vmap(height)(climbed)
 
         return jax.lax.map(lambda pair: one(*pair), (rows, keys), batch_size=32)
 
-    path, climbed, path_nats, climbed_nats = paths(learned, rows, jr.split(key, len(rows)))
+    path, path_nats, climbed, climbed_nats = paths(learned, rows, jr.split(key, len(rows)))
     starts = jnp.concatenate([path[:, -1:], climbed[:, :, -1]], axis=1)
-    optimum, optimum_nats = best_points(learned.model, rows, starts, grid, num_steps=newton_steps)
-    _, local_nats = climb(learned.model, rows, path[:, num_trained : num_trained + 1], num_steps=newton_steps)
-    return PointBounds(optimum, optimum_nats, local_nats, path, path_nats, climbed, climbed_nats)
+    optimum = best_points(model, rows, starts, grid, num_steps=newton_steps)
+    _, local_nats = climb(model, rows, path[:, num_trained : num_trained + 1], num_steps=newton_steps)
+    return PointBounds(*optimum, local_nats, path, path_nats, climbed, climbed_nats)
 
 
-def point_bounds(
-    model: AbstractModel, points: Float[Array, "moments 2"], evidence: Evidence
-) -> Float[Array, " moments"]:
-    """log p(x, z) of points."""
-    objective, family = FreeEnergy(model), Delta(2)
-    return -jax.vmap(lambda z: objective(family(DeltaParams(z)), evidence, key=jr.key(0)))(points)
-
-
-@eqx.filter_jit
 def gaussian_gaps(
-    learned: ModelWithEngine, rows: Float[Array, "n size"], *, num_steps: int, num_samples: int, key: Key
+    rows: Float[Array, "n size"], method: InferenceMethod, learned: ModelWithEngine, *, key: Key
 ) -> Float[Array, " n"]:
-    """Bound of the best Gaussian that long optimisation finds minus bound of the engine's, which sees `num_samples`, in nats."""
-    family = DiagonalGaussian(2)
-    search = ReferenceOptimum(2, 300, 0.05, MonteCarlo(8), 10, MonteCarlo(128))
-    measured = FreeEnergy(learned.model, MonteCarlo(512))
-
-    def gap(pair: tuple[Array, Key]) -> Array:
-        evidence = Evidence(pair[0])
-        infer_key, search_key, measure_key = jr.split(pair[1], 3)
-        path = estimates(
-            learned.model, learned.engine, family, evidence, num_steps=num_steps, key=infer_key,
-            expectation=MonteCarlo(num_samples),
-        )  # fmt: skip
-        end = jax.tree.map(lambda leaf: leaf[-1], path)
-        optimum = search(learned.model, family, evidence, first=end, key=search_key).flat
-        best = measured(family(DiagonalGaussianParams(*jnp.split(optimum, 2))), evidence, key=measure_key)
-        return measured(family(end), evidence, key=measure_key) - best
-
-    return jax.lax.map(gap, (rows, jr.split(key, len(rows))), batch_size=8)
+    """Bound of the best Gaussian that long optimisation finds minus bound of the engine's, in nats."""
+    return inference_gaps(
+        learned.model, learned.engine, method.family, rows, key=key, num_steps=method.num_steps, num_samples=512,
+        long_run=ReferenceOptimum(2, 300, 0.05, MonteCarlo(8), 10, MonteCarlo(128)),
+        objective=FreeEnergy(learned.model, method.expectation), batch_size=8,
+    ).amortization_nats  # fmt: skip

@@ -9,29 +9,28 @@ from ...core import AbstractModel
 from ...metrics import bootstrap
 from ...runs import RunContext
 from ...typing import Array, Float
-from ..kit import mean_and_error, measure, printed
+from ..kit import measure, printed
 from ._surface import Ascent, Grid, PointBounds, bound_on_grid
 
 
 def report_gaps(context: RunContext, found: dict[str, PointBounds], *, num_iterations: int, ascent: Ascent) -> None:
     """Measure the claims and tabulate gaps."""
-    found = {name: PointBounds(*map(np.asarray, each)) for name, each in found.items()}
     direct, iterative = found["direct"], found["iterative"]
     path, steps = iterative.path_nats, num_iterations
     direct_gap, gap = direct.optimum_nats - direct.path_nats[:, -1], iterative.optimum_nats - path[:, steps]
     # The best rate is that whose end is highest on the direct model.
     climbed = direct.ascent_nats[:, np.nanargmax(direct.ascent_nats[:, :, -1].mean(axis=0)), -1]
-    measure(context, "surface/iterative-gap", mean_and_error(gap))
+    measure(context, "surface/iterative-gap", gap)
     median = bootstrap(jnp.median, jnp.asarray(gap), key=jr.key(0))
     measure(context, "surface/iterative-gap-median", (np.median(gap), median.stderr))
-    measure(context, "surface/direct-gap-larger", mean_and_error(direct_gap - gap))
-    measure(context, "surface/remains", mean_and_error(path[:, steps] - path[:, 2 * steps]))
-    measure(context, "surface/ascent-above-direct", mean_and_error(climbed - direct.path_nats[:, -1]))
+    measure(context, "surface/direct-gap-larger", direct_gap - gap)
+    measure(context, "surface/remains", path[:, steps] - path[:, 2 * steps])
+    measure(context, "surface/ascent-above-direct", climbed - direct.path_nats[:, -1])
 
     def row(name: str, model: str, gaps: np.ndarray, local: np.ndarray | None = None) -> tuple:
         """`local` are gaps to the nearest maximum."""
-        told = "not measured" if local is None else printed(mean_and_error(local))
-        return name, model, printed(mean_and_error(gaps)), float(np.median(gaps)), float(np.mean(gaps <= 0.05)), told
+        told = "not measured" if local is None else printed(local)
+        return name, model, printed(gaps), float(np.median(gaps)), float(np.mean(gaps <= 0.05)), told
 
     rows = [row("direct", "its own", direct_gap, direct.local_nats - direct.path_nats[:, -1])]
     for moment in sorted({1, 2, 4, 8, steps, 2 * steps}):
@@ -54,20 +53,16 @@ def report_gaps(context: RunContext, found: dict[str, PointBounds], *, num_itera
 
 
 def draw_surfaces(
-    context: RunContext,
-    models: dict[str, AbstractModel],
-    shown: Float[Array, "n size"],
-    found: dict[str, PointBounds],
-    *,
-    num_iterations: int,
-    ascent: Ascent,
-    grid_cells: int,
-) -> None:
+    context: RunContext, models: dict[str, AbstractModel], shown: Float[Array, "n size"], found: dict[str, PointBounds], *,
+    num_iterations: int, ascent: Ascent, grid_cells: int,
+) -> None:  # fmt: skip
     """Figs. 3.1 and 3.5 for the first few validation examples."""
     # Every place at first, then one in twenty.
     marks = np.unique(np.append(np.arange(20), np.arange(20, ascent.num_steps + 1, 20)))
     for name, model in models.items():
-        bounds = PointBounds(*map(np.asarray, found[name]))
+        bounds, direct = found[name], name == "direct"
+        own = "direct" if direct else f"iterative, {num_iterations} iterations"
+        what = "the direct estimate" if direct else "the path of iterative inference"
         # Training decides on which scale the latents live.
         places = np.abs(np.concatenate([bounds.optimum, bounds.path[:, -1]]))
         grid = Grid(1.5 * float(np.quantile(places, 0.99)), grid_cells)
@@ -75,33 +70,19 @@ def draw_surfaces(
         kept = np.flatnonzero(bounds.ascent_nats[:, :, -1].mean(axis=0) > bounds.ascent_nats[:, :, 0].mean(axis=0))
         for example in range(len(shown)):
             ascents = [
-                viz.PathOnSurface(
-                    f"gradient ascent, rate {ascent.rates[index]:g}", bounds.ascent[example, index, marks]
-                )
-                for index in kept
+                viz.PathOnSurface(f"gradient ascent, rate {ascent.rates[k]:g}", bounds.ascent[example, k, marks])
+                for k in kept
             ]
-            direct = name == "direct"
-            own = viz.PathOnSurface(
-                "direct" if direct else f"iterative, {num_iterations} iterations",
-                bounds.path[example, : 2 if direct else num_iterations + 1],
-            )
-            paths, single = (ascents, [own]) if direct else ([*ascents, own], [])
-            what = "the direct estimate" if direct else "the path of iterative inference"
-            labels = ("first latent", "second latent")
+            path = [viz.PathOnSurface(own, bounds.path[example, : 2 if direct else num_iterations + 1])]
+            figure = viz.plot_energy_surface(
+                grid.side, grid.side, -surface[example], *((ascents, path) if direct else ([*ascents, *path], [])),
+                labels=("first latent", "second latent"), optimum="highest bound of the grid",
+            )  # fmt: skip
             context.figure(
-                f"surface-{name}-{example}",
-                viz.plot_energy_surface(
-                    grid.side,
-                    grid.side,
-                    -surface[example],
-                    paths,
-                    single,
-                    labels=labels,
-                    optimum="highest bound of the grid",
-                ),
+                f"surface-{name}-{example}", figure,
                 caption=f"Bound over two latents for one validation example, gradient ascent ({ascent.num_steps} steps; rates "
                 f"at which it diverges are left out), and {what}.",
-            )
+            )  # fmt: skip
 
 
 def report_gaussian_gaps(context: RunContext, gaps: dict[str, Float[Array, " n"]]) -> None:
@@ -109,7 +90,7 @@ def report_gaussian_gaps(context: RunContext, gaps: dict[str, Float[Array, " n"]
     context.table(
         "gaussian",
         ("engine", "mean gap (nats)", "share within 0.05 nats"),
-        [(name, printed(mean_and_error(gap)), float(np.mean(np.asarray(gap) <= 0.05))) for name, gap in gaps.items()],
+        [(name, printed(gap), float(np.mean(np.asarray(gap) <= 0.05))) for name, gap in gaps.items()],
         caption=f"The same with a diagonal Gaussian posterior: gaps to the best of long optimisations in the same family on "
         f"{len(gaps['direct'])} validation examples, by 512 samples that are the same for both. Each engine on its own model.",
     )

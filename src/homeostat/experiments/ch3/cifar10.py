@@ -16,6 +16,7 @@ samples for 10,000 with 5,000. At `smoke`, rendered sprites stand for photograph
 
 from dataclasses import dataclass
 from functools import partial
+from typing import final
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,12 +25,11 @@ from ...inference.engines import Estimate, InferenceGradient, Normalized
 from ...metrics import bits_per_dimension, independent_gaussian_nats
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Float, Key
-from ..kit import Published, Training
-from . import _comparison as comparison
-from ._comparison import Entry, TableRow
+from ..kit import EVERYWHERE, Published, Training, at, scales
+from ._comparison import ImageConfig, Table, TableRow, nats, run_images
 from ._data import DataSet, load_observations, with_densities
+from ._methods import Entry, Judging
 from ._networks import NetworkSizes, data_encoding
-from ._scores import Judging
 
 SOURCE = "Marino (thesis), Table 3.2"
 MINUTES = Minutes(smoke=0.2, small=8.0, paper=6000.0)
@@ -39,83 +39,73 @@ PUBLISHED = Published(
 _LEAD = "-log p(x) of direct inference minus that of iterative inference, test images"
 _FIGURE = "-log p(x), test images"
 _BITS = "bits per dimension"
+# A tenth of a bit on either side: other noise at the ends, another start of inference, other hierarchies.
+_near = partial(PUBLISHED.figure_claim, within=0.1)
 CLAIMS = (
     Claim("cifar10/one-level-updates", SOURCE, f"{_LEAD}, one level, equal updates", _BITS, AtLeast(0.0)),
     Claim("cifar10/one-level-time", SOURCE, f"{_LEAD}, one level, equal wall-clock", _BITS, AtLeast(0.0)),
     Claim("cifar10/two-levels-updates", SOURCE, f"{_LEAD}, two levels, equal updates", _BITS, AtLeast(0.0)),
     Claim("cifar10/two-levels-time", SOURCE, f"{_LEAD}, two levels, equal wall-clock", _BITS, AtLeast(0.0)),
     Claim("cifar10/no-latents", SOURCE, "least lead of a trained model over independent Gaussian pixels", "nats",
-          AtLeast(0.0), scales=("smoke", "small", "paper")),
-    # A tenth of a bit on either side: other noise at the ends, another start of inference, other hierarchies.
-    PUBLISHED.figure_claim("cifar10/one-level-direct", f"{_FIGURE}, one level, direct", "one level", "direct", within=0.1),
-    PUBLISHED.figure_claim("cifar10/one-level-iterative", f"{_FIGURE}, one level, iterative", "one level", "iterative", within=0.1),
-    PUBLISHED.figure_claim("cifar10/two-levels-direct", f"{_FIGURE}, two levels, direct", "two levels", "direct", within=0.1),
-    PUBLISHED.figure_claim("cifar10/two-levels-iterative", f"{_FIGURE}, two levels, iterative", "two levels", "iterative", within=0.1),
+          AtLeast(0.0), scales=EVERYWHERE),
+    _near("cifar10/one-level-direct", f"{_FIGURE}, one level, direct", "one level", "direct"),
+    _near("cifar10/one-level-iterative", f"{_FIGURE}, one level, iterative", "one level", "iterative"),
+    _near("cifar10/two-levels-direct", f"{_FIGURE}, two levels, direct", "two levels", "direct"),
+    _near("cifar10/two-levels-iterative", f"{_FIGURE}, two levels, iterative", "two levels", "iterative"),
 )  # fmt: skip
 
 
+@final
 @dataclass(frozen=True)
-class Config:
-    """Options of this experiment; the defaults are those of `small`."""
+class Config(ImageConfig):
+    """Options of this experiment."""
 
-    data: DataSet = DataSet.cifar10
-    """What is observed: pictures with grey levels or colours."""
-    one_level: Entry = Entry(NetworkSizes((64,), 0, 128, 2, 128, 1), Training(400, 64, 5e-4))
-    """The model of one level."""
-    two_levels: Entry = Entry(NetworkSizes((64, 32), 0, 128, 2, 128, 1), Training(400, 64, 5e-4))
-    """The model of two levels."""
-    num_models: int = 2
-    """1 leaves the model of two levels out (count)."""
-    reporting: Judging = Judging(3, 500, 300, 300)
-    """How models are judged."""
-
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            training = Training(2_000, 32, 3e-3)
-            return cls(
-                DataSet.sprites, Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), training, 2),
-                Entry(NetworkSizes((8, 4), 0, 32, 1, 32, 1), training, 2), 1, Judging(1, 32, 32, 20),
-            )  # fmt: skip
-        if scale == "paper":
-            # 2,000 epochs of 50,000 images; 0.999^2000 = 0.135.
-            training = Training(781_250, 128, 1e-4, 0.135)
-            return cls(
-                DataSet.cifar10, Entry(NetworkSizes((1_024,), 0, 2_048, 3, 2_048, 1), training, 5, 10, 10),
-                Entry(NetworkSizes((1_024, 512), 0, 2_048, 3, 2_048, 1), training, 5, 10, 10), 2, Judging(),
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            DataSet.sprites, Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), Training(2_000, 32, 3e-3), 2),
+            Entry(NetworkSizes((8, 4), 0, 32, 1, 32, 1), Training(2_000, 32, 3e-3), 2), 1, Judging(1, 32, 32, 20),
+        ),
+        small=at(
+            DataSet.cifar10, Entry(NetworkSizes((64,), 0, 128, 2, 128, 1), Training(400, 64, 5e-4)),
+            Entry(NetworkSizes((64, 32), 0, 128, 2, 128, 1), Training(400, 64, 5e-4)), 2, Judging(3, 500, 300, 300),
+        ),
+        # 2,000 epochs of 50,000 images; 0.999^2000 = 0.135.
+        paper=at(
+            DataSet.cifar10,
+            Entry(NetworkSizes((1_024,), 0, 2_048, 3, 2_048, 1), Training(781_250, 128, 1e-4, 0.135), 5, 10, 10),
+            Entry(NetworkSizes((1_024, 512), 0, 2_048, 3, 2_048, 1), Training(781_250, 128, 1e-4, 0.135), 5, 10, 10),
+            2, Judging(),
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
-    data = with_densities(load_observations(config.data))
+    data, reporting = with_densities(load_observations(config.data)), config.reporting
     context.note("data", f"{len(data.train)} training, {len(data.validation)} validation and {len(data.test)} test images; "
                  "CIFAR-10 officially has 50,000 to learn and choose from, and 10,000 to test on.")  # fmt: skip
     # The authors' inputs: the gradients of mu and log sigma are normalised each by itself.
     inputs = (Estimate(), Normalized(InferenceGradient(), 2), data_encoding(data))
-    reporting, figure = config.reporting, partial(bits, size=data.size)
-    cases = (
-        TableRow("one level", data, config.one_level, inputs, highway=True),
-        TableRow("two levels", data, config.two_levels, inputs, highway=True),
-    )
-    outcomes, reference = comparison.compare_images(
-        context, "cifar10", cases[: config.num_models], reporting, figure, independent_gaussian_nats, key=key
-    )
-    told = float(bits(-np.full((1, 1), reference), data.size)[0])
-    context.note(
-        "no-latents", f"Independent Gaussian pixels with the training images' moments score {told:.3f} {_BITS}."
-    )
-    comparison.tabulate(
-        context, outcomes, figure, unit=_BITS, digits=3, published=PUBLISHED if config.data is DataSet.cifar10 else None,
+    rows = [
+        TableRow(name, entry, inputs, highway=True)
+        for name, entry in (("one level", config.one_level), ("two levels", config.two_levels))
+    ]
+    figure, published = partial(bits, size=data.size), PUBLISHED if config.data is DataSet.cifar10 else None
+
+    def told(reference: float) -> str:
+        score = float(figure(np.full((1, 1), -reference))[0])
+        return f"Independent Gaussian pixels with the training images' moments score {score:.3f} {_BITS}."
+
+    run_images(
+        context, Table("cifar10", data, reporting, _BITS, figure, 3, published), rows[: config.num_models],
+        independent_gaussian_nats, told,
         caption=f"-log p(x) of {len(data.test[: reporting.num_test])} test images, {reporting.num_importance} importance-weighted samples each; "
         f"mean and standard error over {reporting.num_seeds} seeds. In brackets, the thesis' figures, from longer "
-        "training of larger networks on all images.",
+        "training of larger networks on all images.", key=key,
     )  # fmt: skip
 
 
 def bits(log_likelihood_nats: Float[np.ndarray, "seeds rows"], size: int) -> Float[np.ndarray, " seeds"]:
     """Bits per dimension, mean over rows."""
-    mean = jnp.asarray(comparison.nats(log_likelihood_nats))
+    mean = jnp.asarray(nats(log_likelihood_nats))
     return np.asarray(bits_per_dimension(mean, size, log_bin_nats=float(np.log(256.0))))

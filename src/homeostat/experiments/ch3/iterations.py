@@ -21,18 +21,20 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
 from ...distributions import MonteCarlo
+from ...inference import ModelWithEngine
 from ...inference.engines import AbstractEncoding, Estimate, LogGradient, PredictionErrors
 from ...metrics import count_weights
 from ...runs import AtLeast, Claim, Minutes, RunContext
-from ...typing import Float, Key
+from ...typing import Array, Float, Key
 from ...viz import SettingCurve, plot_bound_by_setting
-from ..kit import EVERYWHERE, Training, mean_and_error, measure, printed, train
+from ..kit import EVERYWHERE, Training, at, mean_and_error, measure, printed, scales
 from ._data import DataSet, SplitData, load_observations
-from ._methods import InferenceMethod
+from ._methods import InferenceMethod, compare
 from ._networks import Networks, NetworkSizes, data_encoding
 
 SOURCE = "Marino (thesis), Fig. 3.9 and Sec. 3.5, 'Additional Inference Iterations & Latent Samples'"
@@ -103,20 +105,16 @@ class Config:
     num_rows: int = 1_000
     """Validation images (count)."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                DataSet.sprites, NetworkSizes((8,), 0, 32, 1, 32, 1), Training(200, 32, 3e-3), (2,), (1,), (Inputs.gradients_data,),
-                2, 64,
-            )  # fmt: skip
-        if scale == "paper":
-            return cls(
-                DataSet.mnist, NetworkSizes(), Training(400_000, 64, 2e-4), (2, 5, 10, 16), (1, 5, 10, 20), tuple(Inputs),
-                5, 10_000,
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            DataSet.sprites, NetworkSizes((8,), 0, 32, 1, 32, 1), Training(200, 32, 3e-3), (2,), (1,), (Inputs.gradients_data,),
+            2, 64,
+        ),
+        paper=at(
+            DataSet.mnist, NetworkSizes(), Training(400_000, 64, 2e-4), (2, 5, 10, 16), (1, 5, 10, 20), tuple(Inputs),
+            5, 10_000,
+        ),
+    )  # fmt: skip
 
 
 class Trial(NamedTuple):
@@ -129,7 +127,7 @@ class Trial(NamedTuple):
     @property
     def cell(self) -> str:
         """Mean and error of the bound, for tables."""
-        return printed(mean_and_error(self.bound_nats), 2)
+        return printed(self.bound_nats, 2)
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -139,42 +137,39 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     # The same pixels and the same noise for every model: differences are then those of the models.
     rows = data.prepared(data.validation, config.num_rows, key=jr.key(1))
 
+    def score(method: InferenceMethod, learned: ModelWithEngine, *, key: Key) -> Float[Array, "2 rows"]:
+        return method.bounds(learned, rows, key=jr.key(2), num_samples=1)[:, jnp.asarray([0, -1])].T
+
     @cache  # both parts share settings, and a model is trained once
     def trial(inputs: Inputs | None, iterations: int, samples: int) -> Trial:
         name = f"direct-{samples}" if inputs is None else f"{inputs.value}-{iterations}-{samples}"
-        build = networks.with_direct if inputs is None else partial(networks.with_iterative, inputs.encodings(data))
-        method = InferenceMethod(name, build, iterations, MonteCarlo(samples))
-        learned = train(context, name, method.method(data, config.training), data.train, key=key).learned
+        engine = networks.direct if inputs is None else partial(networks.iterative, inputs.encodings(data))
+        method = InferenceMethod(name, networks, engine, iterations, MonteCarlo(samples))
+        (found,) = compare(context, "model", [method], [config.training], score, num_seeds=1, key=key).results
+        return Trial(*found.scores[0], count_weights(lambda: found.learned.engine))
 
-        def score(key: Key) -> Float[np.ndarray, "2 rows"]:
-            bounds = method.bounds(learned, rows, key=jr.key(2), num_samples=1)
-            return np.asarray(bounds[:, [0, -1]]).T
-
-        before, after = context.stage(f"{name}-bound", score, key=key)
-        return Trial(np.asarray(before), np.asarray(after), count_weights(lambda: learned.engine))
-
-    def compare(claim: str, better: Trial, worse: Trial) -> None:
-        measure(context, f"iterations/{claim}", mean_and_error(better.bound_nats - worse.bound_nats))
+    def measure_lead(claim: str, better: Trial, worse: Trial) -> None:
+        measure(context, f"iterations/{claim}", better.bound_nats - worse.bound_nats)
 
     direct = trial(None, 1, 1)
     grid = {inputs: [trial(inputs, n, 1) for n in config.iterations] for inputs in config.inputs}
     for inputs, found in grid.items():
-        compare(f"more-{inputs.value.replace('_', '-')}", found[-1], found[0])
+        measure_lead(f"more-{inputs.value.replace('_', '-')}", found[-1], found[0])
     if Inputs.errors in grid and Inputs.gradients in grid:
-        compare("errors-early", grid[Inputs.errors][0], grid[Inputs.gradients][0])
+        measure_lead("errors-early", grid[Inputs.errors][0], grid[Inputs.gradients][0])
     least = min((found[-1] for found in grid.values()), key=lambda one: one.bound_nats.mean())
-    compare("against-direct", least, direct)
+    measure_lead("against-direct", least, direct)
     show_iterations(context, config, grid, direct)
     same = [trial(None, 1, n) for n in config.samples]
     sampled = [trial(Inputs.gradients_data, config.sample_iterations, n) for n in config.samples]
-    compare("samples", sampled[-1], sampled[0])
-    compare("samples-direct-one", sampled[-1], same[0])
-    compare("samples-direct-same", sampled[-1], same[-1])
+    measure_lead("samples", sampled[-1], sampled[0])
+    measure_lead("samples-direct-one", sampled[-1], same[0])
+    measure_lead("samples-direct-same", sampled[-1], same[-1])
     first, last = (sampled[k].bound_nats - same[k].bound_nats for k in (0, -1))
-    measure(context, "iterations/samples-widen", mean_and_error(last - first))
+    measure(context, "iterations/samples-widen", last - first)
     show_samples(context, config, sampled, same)
     gains = [one.bound_nats - one.before_nats for found in (*grid.values(), sampled) for one in found]
-    measure(context, "iterations/inference", mean_and_error(min(gains, key=np.mean)))
+    measure(context, "iterations/inference", min(gains, key=np.mean))
 
 
 def _curve(name: str, found: Sequence[Trial], reference: Trial) -> SettingCurve:
@@ -206,8 +201,8 @@ def show_samples(context: RunContext, config: Config, sampled: list[Trial], same
     rows = [(name, *(one.cell for one in found)) for name, found in named.items()]
     caption = (
         f"Bound on log p(x) of {config.num_rows} validation images, nats, for models trained with several samples; "
+        + ("standard errors over images.")
     )
-    caption += "standard errors over images."
     context.table("samples", ("inference", *(f"{n} samples" for n in config.samples)), rows, caption=caption)
     figure = plot_bound_by_setting(
         config.samples, [_curve(name, found, same[0]) for name, found in named.items()],

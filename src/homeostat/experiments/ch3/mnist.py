@@ -15,17 +15,18 @@ configurations; at equal time both have 10. At `small`, networks are narrower (2
 """
 
 from dataclasses import dataclass
+from functools import partial
+from typing import final
 
 from ...inference.engines import Estimate, LogGradient, PredictionErrors
 from ...metrics import independent_bernoulli_nats
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import Published, Training
-from . import _comparison as comparison
-from ._comparison import Entry, TableRow
+from ..kit import EVERYWHERE, Published, Training, at, scales
+from ._comparison import ImageConfig, Table, TableRow, run_images
 from ._data import DataSet, load_observations
+from ._methods import Entry, Judging
 from ._networks import NetworkSizes, data_encoding
-from ._scores import Judging
 
 SOURCE = "Marino (thesis), Table 3.1"
 MINUTES = Minutes(smoke=0.2, small=8.0, paper=4000.0)
@@ -34,77 +35,58 @@ PUBLISHED = Published(
 )
 _LEAD = "-log p(x) of direct inference minus that of iterative inference, test images"
 _FIGURE = "-log p(x), test images"
+# Half a nat on either side: other training images, another start of inference, another schedule.
+_near = partial(PUBLISHED.figure_claim, within=0.5)
 CLAIMS = (
     Claim("mnist/one-level-updates", SOURCE, f"{_LEAD}, one level, equal updates", "nats", AtLeast(0.0)),
     Claim("mnist/one-level-time", SOURCE, f"{_LEAD}, one level, equal wall-clock", "nats", AtLeast(0.0)),
     Claim("mnist/two-levels-updates", SOURCE, f"{_LEAD}, two levels, equal updates", "nats", AtLeast(0.0)),
     Claim("mnist/two-levels-time", SOURCE, f"{_LEAD}, two levels, equal wall-clock", "nats", AtLeast(0.0)),
     Claim("mnist/no-latents", SOURCE, "least lead of a trained model over independent pixels", "nats",
-          AtLeast(0.0), scales=("smoke", "small", "paper")),
-    # Half a nat on either side: other training images, another start of inference, another schedule.
-    PUBLISHED.figure_claim("mnist/one-level-direct", f"{_FIGURE}, one level, direct", "one level", "direct", within=0.5),
-    PUBLISHED.figure_claim("mnist/one-level-iterative", f"{_FIGURE}, one level, iterative", "one level", "iterative", within=0.5),
-    PUBLISHED.figure_claim("mnist/two-levels-direct", f"{_FIGURE}, two levels, direct", "two levels", "direct", within=0.5),
-    PUBLISHED.figure_claim("mnist/two-levels-iterative", f"{_FIGURE}, two levels, iterative", "two levels", "iterative", within=0.5),
+          AtLeast(0.0), scales=EVERYWHERE),
+    _near("mnist/one-level-direct", f"{_FIGURE}, one level, direct", "one level", "direct"),
+    _near("mnist/one-level-iterative", f"{_FIGURE}, one level, iterative", "one level", "iterative"),
+    _near("mnist/two-levels-direct", f"{_FIGURE}, two levels, direct", "two levels", "direct"),
+    _near("mnist/two-levels-iterative", f"{_FIGURE}, two levels, iterative", "two levels", "iterative"),
 )  # fmt: skip
 
 
+@final
 @dataclass(frozen=True)
-class Config:
-    """Options of this experiment; the defaults are those of `small`."""
+class Config(ImageConfig):
+    """Options of this experiment."""
 
-    data: DataSet = DataSet.mnist
-    """What is observed: binary pictures."""
-    one_level: Entry = Entry(NetworkSizes((64,), 0, 256, 2, 256, 2), Training(1_000, 64, 1e-3))
-    """The model of one level."""
-    two_levels: Entry = Entry(NetworkSizes((64, 32), 64, 256, 2, 256, 2), Training(1_000, 64, 1e-3))
-    """The model of two levels."""
-    num_models: int = 2
-    """1 leaves the model of two levels out (count)."""
-    reporting: Judging = Judging(3, 1_000, 500, 500)
-    """How models are judged."""
-
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            training = Training(1_000, 32, 3e-3)
-            return cls(
-                DataSet.sprites, Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), training, 2),
-                Entry(NetworkSizes((8, 4), 8, 32, 1, 32, 1), training, 2), 1, Judging(1, 32, 32, 20),
-            )  # fmt: skip
-        if scale == "paper":
-            # 2,000 epochs of 50,000 images; 0.999^2000 = 0.135.
-            single, double = Training(1_562_500, 64, 2e-4, 0.135), Training(390_625, 256, 2e-4, 0.135)
-            return cls(
-                DataSet.mnist,
-                Entry(NetworkSizes(), single, 5, 10, 1),
-                Entry(NetworkSizes((64, 32), 64), double),
-                2,
-                Judging(),
-            )
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            DataSet.sprites, Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), Training(1_000, 32, 3e-3), 2),
+            Entry(NetworkSizes((8, 4), 8, 32, 1, 32, 1), Training(1_000, 32, 3e-3), 2), 1, Judging(1, 32, 32, 20),
+        ),
+        small=at(
+            DataSet.mnist, Entry(NetworkSizes((64,), 0, 256, 2, 256, 2), Training(1_000, 64, 1e-3)),
+            Entry(NetworkSizes((64, 32), 64, 256, 2, 256, 2), Training(1_000, 64, 1e-3)), 2, Judging(3, 1_000, 500, 500),
+        ),
+        # 2,000 epochs of 50,000 images; 0.999^2000 = 0.135.
+        paper=at(
+            DataSet.mnist, Entry(NetworkSizes(), Training(1_562_500, 64, 2e-4, 0.135), 5, 10, 1),
+            Entry(NetworkSizes((64, 32), 64), Training(390_625, 256, 2e-4, 0.135)), 2, Judging(),
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     data, reporting = load_observations(config.data), config.reporting
+    published = PUBLISHED if config.data is DataSet.mnist else None
     # The authors' inputs: gradients with one level, errors of data and latents with two.
-    gradients, errors = (
-        (Estimate(), LogGradient(), data_encoding(data)),
-        (Estimate(), PredictionErrors(), data_encoding(data)),
+    gradients, errors = ((Estimate(), read, data_encoding(data)) for read in (LogGradient(), PredictionErrors()))
+    rows = (
+        TableRow("one level", config.one_level, gradients),
+        TableRow("two levels", config.two_levels, errors, highway=True),
     )
-    cases = (
-        TableRow("one level", data, config.one_level, gradients),
-        TableRow("two levels", data, config.two_levels, errors, highway=True),
-    )
-    outcomes, reference = comparison.compare_images(
-        context, "mnist", cases[: config.num_models], reporting, comparison.nats, independent_bernoulli_nats, key=key
-    )
-    context.note("no-latents", f"Independent pixels with the training images' frequencies score {reference:.2f} nats.")
-    comparison.tabulate(
-        context, outcomes, comparison.nats, unit="nats", published=PUBLISHED if config.data is DataSet.mnist else None,
+    run_images(
+        context, Table("mnist", data, reporting, published=published), rows[: config.num_models], independent_bernoulli_nats,
+        "Independent pixels with the training images' frequencies score {:.2f} nats.".format,
         caption=f"-log p(x) of {reporting.num_test} test images, {reporting.num_importance} importance-weighted "
         f"samples each; mean and standard error over {reporting.num_seeds} seeds. In brackets, the thesis' figures, "
-        "from longer training of larger networks.",
+        "from longer training of larger networks.", key=key,
     )  # fmt: skip

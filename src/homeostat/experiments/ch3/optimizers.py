@@ -14,18 +14,19 @@ import enum
 from dataclasses import dataclass
 from functools import partial
 
+import jax
 import jax.random as jr
 
 from ...distributions import MonteCarlo
 from ...inference.engines import AbstractEncoding, Estimate, InferenceGradient, LogGradient, Normalized
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import Training
+from ..kit import Training, at, scales, stage_name
 from ._data import DataSet, load_observations
 from ._methods import InferenceMethod
 from ._networks import Networks, NetworkSizes
-from ._optimizers_report import draw_norms, draw_reconstructions, report
-from ._racing import Race, TunedOptimizer, first_order, natural, path_of, race, train_watched
+from ._optimizers_report import draw_reconstructions, report, report_norms
+from ._racing import Race, TunedOptimizer, along, mean_gradient_norm, optimizers, path_of, race, train_watched
 
 SOURCE = "Marino, thesis, chapter 3, Figs. 3.6 to 3.8; the factor of 10 and the tolerance of 1 nat are this library's"
 MINUTES = Minutes(smoke=0.5, small=15.0, paper=900.0)
@@ -89,20 +90,16 @@ class Config:
     num_drawn: int = 8
     """Examples whose reconstructions are drawn (count)."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                dataset=DataSet.sprites, sizes=NetworkSizes((4,), 0, 32, 1, 32, 1), training=Training(150, 32, 2e-3, 0.1),
-                num_snapshots=2, num_examples=16, num_steps=60, natural_steps=0, num_drawn=4,
-            )  # fmt: skip
-        if scale == "paper":
-            return cls(
-                sizes=NetworkSizes(), training=Training(100_000, 64, 2e-4, 0.05), num_samples=10, num_snapshots=50,
-                num_examples=1_000, num_steps=2_000, natural_steps=300,
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            dataset=DataSet.sprites, sizes=NetworkSizes((4,), 0, 32, 1, 32, 1), training=Training(150, 32, 2e-3, 0.1),
+            num_snapshots=2, num_examples=16, num_steps=60, natural_steps=0, num_drawn=4,
+        ),
+        paper=at(
+            sizes=NetworkSizes(), training=Training(100_000, 64, 2e-4, 0.05), num_samples=10, num_snapshots=50,
+            num_examples=1_000, num_steps=2_000, natural_steps=300,
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -111,29 +108,30 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     row_key, tuning_key, train_key, race_key = jr.split(key, 4)
     rows = data.prepared(data.validation, config.num_examples, key=row_key)
     tuning = data.prepared(data.train, config.num_examples, key=tuning_key)
-    build = partial(Networks(data, config.sizes).with_iterative, _ENCODINGS[config.inputs])
-    method = InferenceMethod("iterative", build, config.num_iterations, MonteCarlo(config.num_samples))
+    networks, expectation = Networks(data, config.sizes), MonteCarlo(config.num_samples)
+    engine = partial(networks.iterative, _ENCODINGS[config.inputs])
+    method = InferenceMethod("iterative", networks, engine, config.num_iterations, expectation)
     watched = train_watched(
-        context, data, method, config.training, rows, num_looks=config.num_snapshots,
-        num_samples=config.norm_samples, key=train_key,
+        context, method, config.training, rows, num_looks=config.num_snapshots, num_samples=config.norm_samples,
+        key=train_key,
     )  # fmt: skip
-    learned, expectation = watched.learned, MonteCarlo(config.num_samples)
-    contenders = [(one, config.num_steps) for one in (TunedOptimizer("iterative", learned.engine), *first_order())]
-    if config.natural_steps:
-        contenders.append((natural(expectation), config.natural_steps))
+    model, engine = watched.learned.model, watched.learned.engine
+    races = {}
+    for contender in (TunedOptimizer("iterative", engine), *optimizers(expectation)):
+        num_steps = config.natural_steps if contender.name == "natural gradient" else config.num_steps
 
-    def raced(contender: TunedOptimizer, num_steps: int, *, key: Key) -> Race:
-        # Not the stage's key: all methods meet the same random numbers.
-        return race(
-            learned.model, contender, tuning, rows, key=race_key, num_steps=num_steps, expectation=expectation,
-            num_samples=config.reported_samples,
-        )  # fmt: skip
+        def raced(contender: TunedOptimizer = contender, num_steps: int = num_steps, *, key: Key) -> Race:
+            # Not the stage's key: all methods meet the same random numbers.
+            return race(
+                model, contender, tuning, rows, key=race_key, num_steps=num_steps, expectation=expectation,
+                num_samples=config.reported_samples,
+            )  # fmt: skip
 
-    races: dict[str, Race] = {}
-    for contender, num_steps in contenders:
-        name = contender.name.replace(", ", "-").replace(" ", "-").lower()
-        races[contender.name] = context.stage(name, partial(raced, contender, num_steps), key=race_key)
+        if num_steps:
+            races[contender.name] = context.stage(stage_name(contender.name).lower(), raced, key=race_key)
     report(context, races, num_iterations=config.num_iterations, num_samples=config.num_samples)
-    path = path_of((learned.model, expectation), learned.engine, rows, race_key, config.num_iterations)
-    draw_reconstructions(context, data, learned.model, path[: config.num_drawn], rows)
-    draw_norms(context, learned.model, watched, path, rows, num_samples=config.norm_samples, key=race_key)
+    path = path_of(model, expectation, engine, rows, race_key, config.num_iterations)
+    drawn = jax.tree.map(lambda leaf: leaf[: config.num_drawn], path)
+    draw_reconstructions(context, data, model, drawn, rows)
+    norms = along(mean_gradient_norm, model, path, rows, race_key, config.norm_samples)
+    report_norms(context, watched, norms, config.norm_samples)

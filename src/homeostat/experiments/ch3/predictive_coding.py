@@ -16,17 +16,16 @@ The thesis gives no figures for this comparison. At scale `smoke` rendered sprit
 needed. Test rows are read by the final measurements and by nothing else.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import EVERYWHERE, Training
-from ._coding import CodingMeasures, measure
-from ._coding_report import ITERATIONS, draw_coding, measure_claims, tabulate_coding
-from ._coding_training import CodingCosts, costs, train_candidates
+from ..kit import EVERYWHERE, Training, at, scales
+from ._coding import CodingMeasures, measure, train_candidates
+from ._coding_report import CodingCosts, costs, draw_coding, measure_claims, tabulate_coding
 from ._data import DataSet, load_observations
 from ._networks import Networks, NetworkSizes
 
@@ -82,22 +81,16 @@ class Config:
     optimum_steps: int = 500
     """Steps of the optimisation that stands for the optimum (count)."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "paper":
-            return cls()
-        small = cls(
+    for_scale = scales(
+        smoke=at(
+            DataSet.sprites, NetworkSizes((4,), 0, 16, 1, 16, 1), Training(60, 32, 3e-3), Training(30, 32, 3e-3),
+            num_seeds=2, rates=(0.01, 0.1), num_validation=32, num_test=64, num_timed=32, optimum_steps=20,
+        ),
+        small=at(
             sizes=NetworkSizes((32,), encoder_width=256, decoder_width=256), model=Training(5_000, 64, 1e-3),
             engine=Training(8_000, 64, 1e-3), num_validation=250, num_test=500, optimum_steps=200,
-        )  # fmt: skip
-        if scale == "small":
-            return small
-        return replace(
-            small, dataset=DataSet.sprites, sizes=NetworkSizes((4,), 0, 16, 1, 16, 1), model=Training(60, 32, 3e-3),
-            engine=Training(30, 32, 3e-3), num_seeds=2, rates=(0.01, 0.1), num_validation=32, num_test=64, num_timed=32,
-            optimum_steps=20,
-        )  # fmt: skip
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -112,12 +105,10 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     for seed in range(config.num_seeds):
         candidates = train_candidates(context, seed, networks, trainings, config.num_training_iterations, key=key)
         context.say(f"inference on model {seed}")
-        stage = partial(
-            measure, candidates, validation, test, config.rates, ITERATIONS, optimum_steps=config.optimum_steps
-        )
+        stage = partial(measure, candidates, validation, test, config.rates, optimum_steps=config.optimum_steps)
         found.append(context.stage(f"measure-{seed}", stage, key=key))
         if seed == 0:
-            spent = context.stage("costs", lambda key, c=candidates: costs(c, timed, ITERATIONS), key=key)
+            spent = context.stage("costs", partial(costs, candidates, timed), key=key)
     all_ = CodingMeasures(*(np.stack(parts) for parts in zip(*found, strict=True)))
     spent = CodingCosts(*map(np.asarray, spent))
     measure_claims(context, all_, spent)

@@ -15,7 +15,9 @@ digits, 32 latents, 128 units, 2,000 updates and 3 seeds; `paper` digits and new
 """
 
 from dataclasses import dataclass
+from functools import partial
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -24,14 +26,14 @@ import optax
 from ...distributions import MonteCarlo
 from ...inference import ModelWithEngine
 from ...inference.engines import Chain, Gradient
+from ...metrics import bound_path
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
-from ..kit import Trained, Training, train
-from ._data import DataSet, SplitData, load_observations
-from ._methods import InferenceMethod, update_seconds
+from ..kit import Result, Training, at, scales
+from ._data import DataSet, load_observations
+from ._methods import InferenceMethod, compare, update_seconds
 from ._networks import Networks, NetworkSizes
-from ._racing import bounds_along, path_of
-from ._semi import MethodScores, direct_method, refining_methods, report
+from ._semi import MethodScores, refining_methods, report
 
 SOURCE = "Marino, thesis, chapter 3, Sec. 3.3 and Table 3.3, against Krishnan et al. (2018) and Kim et al. (2018)"
 MINUTES = Minutes(smoke=0.4, small=7.0, paper=900.0)
@@ -82,99 +84,75 @@ class Config:
     every: int = 100
     """Updates over which a point of a training curve is averaged (count)."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                datasets=(DataSet.sprites,), sizes=NetworkSizes((4,), 0, 32, 1, 32, 1), training=Training(60, 32, 2e-3, 1.0),
-                num_iterations=2, num_seeds=1, num_tuning=16, num_test=32, test_steps=4, every=30, through=False,
-                timed=False,
-            )  # fmt: skip
-        if scale == "paper":
-            return cls(
-                datasets=(DataSet.mnist, DataSet.newsgroups), sizes=NetworkSizes(), training=Training(100_000, 64, 2e-4, 1.0),
-                num_test=10_000, num_tuning=1_000, every=1_000,
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            datasets=(DataSet.sprites,), sizes=NetworkSizes((4,), 0, 32, 1, 32, 1), training=Training(60, 32, 2e-3, 1.0),
+            num_iterations=2, num_seeds=1, num_tuning=16, num_test=32, test_steps=4, every=30, through=False,
+            timed=False,
+        ),
+        paper=at(
+            datasets=(DataSet.mnist, DataSet.newsgroups), sizes=NetworkSizes(), training=Training(100_000, 64, 2e-4, 1.0),
+            num_test=10_000, num_tuning=1_000, every=1_000,
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
     """Run the experiment."""
     for index, dataset in enumerate(config.datasets):
-        compare(config, context, dataset, key=jr.fold_in(key, index), asserted=index == 0)
+        compare_on(config, context, dataset, key=jr.fold_in(key, index), asserted=index == 0)
 
 
-def compare(config: Config, context: RunContext, dataset: DataSet, *, key: Key, asserted: bool) -> None:
+def compare_on(config: Config, context: RunContext, dataset: DataSet, *, key: Key, asserted: bool) -> None:
     """All methods on one data set."""
-    data = load_observations(dataset)
-    time_key, test_key, rate_key = jr.split(key, 3)
-    expectation = MonteCarlo(config.num_samples)
-
-    def stage_of(method: InferenceMethod, part: str | int) -> str:
-        words = "".join(c if c.isalnum() else " " for c in method.name).lower().split()
-        return "-".join((dataset, *words, str(part)))
-
-    def learn(method: InferenceMethod) -> list[Trained]:
-        trained_by = method.method(data, config.training, config.every)
-        keys = [jr.fold_in(key, seed) for seed in range(config.num_seeds)]
-        return [train(context, stage_of(method, n), trained_by, data.train, key=k) for n, k in enumerate(keys)]
-
+    data, expectation = load_observations(dataset), MonteCarlo(config.num_samples)
     networks = Networks(data, config.sizes)
-    direct = direct_method(networks, expectation)
-    trained = {direct.name: learn(direct)}
-    rates = choose_rates(config, context, data, dataset, trained[direct.name][0].learned, key=rate_key)
-    refining = refining_methods(
-        networks, expectation, num_iterations=config.num_iterations, rate=rates[0], rate_through=rates[1]
-    )
-    chosen = (direct, *(one for one in refining if config.through or one.passes <= config.num_iterations + 1))
-    trained |= {method.name: learn(method) for method in chosen[1:]}
-
-    def clock(key: Key) -> Float[Array, " methods"]:
-        return jnp.asarray(update_seconds(data, chosen, config.training, key=key, updates=5, repeats=5))
-
-    seconds = context.stage(f"{dataset}-seconds", clock, key=time_key) if config.timed else [m.passes for m in chosen]
-    # Test rows are looked at here, after every choice.
+    time_key, test_key, rate_key = jr.split(key, 3)
     rows = data.prepared(data.test, config.num_test, key=test_key)
 
-    def judge(method: InferenceMethod) -> Float[Array, "seeds moments"]:
+    def score(method: InferenceMethod, learned: ModelWithEngine, *, key: Key) -> Float[Array, " moments"]:
         num_steps = 1 if method.num_steps == 1 else config.test_steps
         # Not the stage's key: every model meets the same random numbers.
-        bounds = lambda one: method.bounds(one.learned, rows, num_steps=num_steps, key=test_key)  # noqa: E731
-        paths = lambda key: jnp.mean(jnp.stack([bounds(one) for one in trained[method.name]]), axis=1)  # noqa: E731
-        return context.stage(stage_of(method, "test"), paths, key=test_key)
+        return jnp.mean(method.bounds(learned, rows, num_steps=num_steps, key=test_key), axis=0)
 
-    found = {}
-    for method, each in zip(chosen, seconds, strict=True):
-        models = trained[method.name]
-        curves = -np.stack([one.free_energy_nats for one in models])
-        found[method.name] = MethodScores(
-            method, float(each), np.asarray(judge(method)), np.asarray(models[0].steps), curves
-        )
+    def learn(*methods: InferenceMethod) -> tuple[Result, ...]:
+        trainings, num_seeds = [config.training] * len(methods), config.num_seeds
+        return compare(
+            context, dataset, methods, trainings, score, num_seeds=num_seeds, key=key, every=config.every
+        ).results  # fmt: skip
+
+    direct = InferenceMethod("direct", networks, networks.direct, 1, expectation)
+    results = learn(direct)
+    search = partial(choose_rates, config, direct, results[0].learned)
+    rates = context.stage(f"{dataset}-rates", search, key=rate_key)
+    refining = refining_methods(networks, expectation, config.num_iterations, rates)
+    chosen = (direct, *(one for one in refining if config.through or one.passes <= config.num_iterations + 1))
+    results += learn(*chosen[1:])
+    clock = partial(update_seconds, chosen, config.training, updates=5, repeats=5)
+    seconds = context.stage(f"{dataset}-seconds", clock, key=time_key) if config.timed else [m.passes for m in chosen]
+    scores = (MethodScores(*each) for each in zip(chosen, map(float, seconds), results, strict=True))
     report(
-        context, dataset, found, rates, asserted=asserted, timed=config.timed,
+        context, dataset, {one.method.name: one for one in scores}, rates, asserted=asserted, timed=config.timed,
         caption=f"{config.training.num_steps} updates, {config.num_seeds} seeds (standard errors over seeds), "
         f"{config.num_test} test examples.", num_iterations=config.num_iterations, test_steps=config.test_steps,
     )  # fmt: skip
 
 
-def choose_rates(
-    config: Config, context: RunContext, data: SplitData, dataset: DataSet, pilot: ModelWithEngine, *, key: Key
-) -> tuple[float, float]:
+def choose_rates(config: Config, direct: InferenceMethod, pilot: ModelWithEngine, *, key: Key) -> tuple[float, float]:
     """Step sizes with the highest bound after refinement on training rows: for Krishnan's steps and for Kim's."""
+    data = direct.networks.data
     rows = data.prepared(data.train, config.num_tuning, key=key)
 
-    def refine(setting: Array) -> Chain:
-        return Chain((pilot.engine, Gradient(optax.sgd(setting))), (1,))
+    @eqx.filter_jit
+    def refined(pilot: ModelWithEngine, rate: Array) -> Float[Array, " moments"]:
+        engine = Chain((pilot.engine, Gradient(optax.sgd(rate))), (1,))
+        bounds = bound_path(
+            pilot.model, engine, direct.family, rows, num_steps=config.num_iterations, key=key,
+            training_expectation=direct.expectation,
+        )  # fmt: skip
+        return jnp.mean(bounds, axis=0)
 
-    def search(key: Key) -> tuple[float, float]:
-        moments = jnp.asarray([config.num_iterations, 1 + config.num_iterations // 2])
-        arguments, found = (pilot.model, MonteCarlo(config.num_samples)), []
-        for rate in config.rates:
-            path = path_of(arguments, (refine, jnp.asarray(rate)), rows, key, config.num_iterations)
-            found.append(jnp.mean(bounds_along(pilot.model, path[:, moments], rows, key, 8), axis=0))
-        bounds = np.nan_to_num(np.asarray(jnp.stack(found)), nan=-np.inf)
-        plain, through = (config.rates[int(index)] for index in np.argmax(bounds, axis=0))
-        return plain, through
-
-    return context.stage(f"{dataset}-rates", search, key=key)
+    bounds = np.nan_to_num([refined(pilot, jnp.asarray(rate)) for rate in config.rates], nan=-np.inf)
+    ends = bounds[:, [config.num_iterations, 1 + config.num_iterations // 2]]
+    plain, through = (config.rates[int(index)] for index in np.argmax(ends, axis=0))
+    return plain, through

@@ -12,6 +12,7 @@ of 32 at the authors' rate; `paper` the authors' 512 units and 100,000 updates (
 from dataclasses import dataclass
 from functools import partial
 
+import jax
 import jax.random as jr
 
 from ...core import AbstractFamily
@@ -20,11 +21,11 @@ from ...inference import ModelWithEngine
 from ...inference.engines import Estimate, LogGradient
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import Training, train
+from ..kit import Training, at, scales
 from ._data import DataSet, load_observations
-from ._methods import InferenceMethod
+from ._methods import InferenceMethod, compare
 from ._networks import Networks, NetworkSizes, data_encoding
-from ._surface import Ascent, Grid, gaussian_gaps, point_measures
+from ._surface import Ascent, Grid, PointBounds, gaussian_gaps, point_measures
 from ._surface_report import draw_surfaces, report_gaps, report_gaussian_gaps
 
 SOURCE = "Marino, thesis, chapter 3, Figs. 3.1 and 3.5, with the threshold of 0.05 nats set for this library"
@@ -83,23 +84,18 @@ class Config:
     newton_steps: int = 20
     """Newton steps from each starting point (count)."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            quick = Training(150, 32, 2e-3, 0.1)
-            return cls(
-                dataset=DataSet.sprites, sizes=NetworkSizes((2,), 0, 32, 1, 32, 1), direct=quick, iterative=quick,
-                gaussian=quick, num_examples=32, num_gaussian=0, num_drawn=1, ascent_steps=100, grid_cells=61,
-                newton_steps=10,
-            )  # fmt: skip
-        if scale == "paper":
-            long = Training(100_000, 64, 2e-4, 0.02)
-            return cls(
-                sizes=NetworkSizes((2,)), direct=long, iterative=long, gaussian=long, num_examples=1_000, num_gaussian=256,
-                ascent_steps=5_000, grid_cells=401,
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            dataset=DataSet.sprites, sizes=NetworkSizes((2,), 0, 32, 1, 32, 1), direct=Training(150, 32, 2e-3, 0.1),
+            iterative=Training(150, 32, 2e-3, 0.1), gaussian=Training(150, 32, 2e-3, 0.1), num_examples=32, num_gaussian=0,
+            num_drawn=1, ascent_steps=100, grid_cells=61, newton_steps=10,
+        ),
+        paper=at(
+            sizes=NetworkSizes((2,)), direct=Training(100_000, 64, 2e-4, 0.02), iterative=Training(100_000, 64, 2e-4, 0.02),
+            gaussian=Training(100_000, 64, 2e-4, 0.02), num_examples=1_000, num_gaussian=256, ascent_steps=5_000,
+            grid_cells=401,
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -110,37 +106,37 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     networks, encodings = Networks(data, config.sizes), (Estimate(), LogGradient(), data_encoding(data))
     engines = {"direct": networks.direct, "iterative": partial(networks.iterative, encodings)}
     steps = {"direct": 1, "iterative": config.num_iterations}
-
-    def learn(family: AbstractFamily, num_samples: int, trainings: dict[str, Training], suffix: str = ""):
-        """Train a model beside each engine; both models start from the same weights."""
-        learned: dict[str, ModelWithEngine] = {}
-        for name, engine in engines.items():
-            build = partial(networks.with_engine, partial(engine, family=family))
-            method = InferenceMethod(name, build, steps[name], MonteCarlo(num_samples), family)
-            trained_by = method.method(data, trainings[name])
-            learned[name] = train(context, name + suffix, trained_by, data.train, key=train_key).learned
-        return learned
-
-    points = learn(Delta(2), 1, {"direct": config.direct, "iterative": config.iterative})
     ascent, grid = Ascent(config.ascent_rates, config.ascent_steps), Grid(config.grid_extent, config.grid_cells)
-    found = {}
-    for name, each in points.items():
+
+    def learn(name: str, family: AbstractFamily, num_samples: int, trainings: tuple[Training, Training], score):
+        """Train a model beside each engine, and score it."""
+        methods = [
+            InferenceMethod(engine, networks, build, steps[engine], MonteCarlo(num_samples), family)
+            for engine, build in engines.items()
+        ]
+
+        def scored(method: InferenceMethod, learned: ModelWithEngine, *, key: Key):
+            # Not the stage's key: both models meet the same random numbers.
+            return score(method, learned, key=measure_key)
+
+        return compare(context, name, methods, trainings, scored, num_seeds=1, key=train_key).results
+
+    def bounds(method: InferenceMethod, learned: ModelWithEngine, *, key: Key) -> PointBounds:
         # Iterative inference goes on for twice as long as in training.
-        num_steps = steps[name] * (2 if name == "iterative" else 1)
-        bounds = partial(
-            point_measures, each, rows, num_steps=num_steps, num_trained=steps[name], ascent=ascent, grid=grid,
-            newton_steps=config.newton_steps,
+        num_steps = method.num_steps * (2 if method.name == "iterative" else 1)
+        return point_measures(
+            learned, rows, num_steps=num_steps, num_trained=method.num_steps, ascent=ascent, grid=grid,
+            newton_steps=config.newton_steps, key=key,
         )  # fmt: skip
-        found[name] = context.stage(f"bounds-{name}", bounds, key=measure_key)
+
+    points = learn("points", Delta(2), 1, (config.direct, config.iterative), bounds)
+    found = {each.name: jax.tree.map(lambda leaf: leaf[0], each.scores) for each in points}
     report_gaps(context, found, num_iterations=config.num_iterations, ascent=ascent)
-    models, shown = {name: each.model for name, each in points.items()}, rows[: config.num_drawn]
+    models, shown = {each.name: each.learned.model for each in points}, rows[: config.num_drawn]
     draw_surfaces(
         context, models, shown, found, num_iterations=config.num_iterations, ascent=ascent, grid_cells=grid.cells
     )
     if config.num_gaussian:
-        some, trainings = rows[: config.num_gaussian], dict.fromkeys(engines, config.gaussian)
-        gaps = {}
-        for name, each in learn(DiagonalGaussian(2), config.gaussian_samples, trainings, "-gaussian").items():
-            gap = partial(gaussian_gaps, each, some, num_steps=steps[name], num_samples=config.gaussian_samples)
-            gaps[name] = context.stage(f"gaps-gaussian-{name}", gap, key=measure_key)
-        report_gaussian_gaps(context, gaps)
+        gaps = partial(gaussian_gaps, rows[: config.num_gaussian])
+        gaussians = learn("gaussian", DiagonalGaussian(2), config.gaussian_samples, (config.gaussian,) * 2, gaps)
+        report_gaussian_gaps(context, {each.name: each.scores[0] for each in gaussians})

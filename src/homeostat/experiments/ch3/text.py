@@ -29,12 +29,11 @@ from ...nn import LayerNorm
 from ...results import BadInputError
 from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
-from ..kit import Published, Training
-from . import _comparison as comparison
-from ._comparison import Entry, TableRow
+from ..kit import EVERYWHERE, Published, Training, at, least_lead, scales
+from ._comparison import Table, TableRow, compare_row, measure_leads, tabulate
 from ._data import DataSet, SplitData, load_observations, log_counts, observed, word_counts
+from ._methods import Entry, Judging
 from ._networks import NetworkSizes, data_encoding
-from ._scores import Judging
 
 SOURCE = "Marino (thesis), Table 3.3"
 MINUTES = Minutes(smoke=0.2, small=4.0, paper=2000.0)
@@ -49,7 +48,7 @@ CLAIMS = (
     Claim("text/bound-updates", SOURCE, f"{_LEAD}, from the bound, equal updates", "perplexity", AtLeast(0.0)),
     Claim("text/bound-time", SOURCE, f"{_LEAD}, from the bound, equal wall-clock", "perplexity", AtLeast(0.0)),
     Claim("text/no-latents", SOURCE, "least lead of a trained model over word frequencies", "perplexity",
-          AtLeast(0.0), scales=("smoke", "small", "paper")),
+          AtLeast(0.0), scales=EVERYWHERE),
     # A twentieth on either side: sizes and rates are not known.
     PUBLISHED.figure_claim("text/one-level-direct", f"{_FIGURE}, direct", "one level", "direct", within=16.0),
     PUBLISHED.figure_claim("text/one-level-iterative", f"{_FIGURE}, iterative", "one level", "iterative", within=14.0),
@@ -81,20 +80,16 @@ class Config:
     reporting: Judging = Judging(3, 500, 500, 500)
     """How models are judged."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                Texts.topics,
-                Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), Training(300, 32, 3e-3), 2),
-                reporting=Judging(1, 32, 32, 20),
-            )
-        if scale == "paper":
-            return cls(
-                Texts.rcv1, Entry(NetworkSizes((100,)), Training(310_000, 256, 2e-4), 5), reporting=Judging(num_test=10_000)
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            Texts.topics,
+            Entry(NetworkSizes((8,), 0, 32, 1, 32, 1), Training(300, 32, 3e-3), 2),
+            reporting=Judging(1, 32, 32, 20),
+        ),
+        paper=at(
+            Texts.rcv1, Entry(NetworkSizes((100,)), Training(310_000, 256, 2e-4), 5), reporting=Judging(num_test=10_000)
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -103,20 +98,22 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     data = replace(data, features=normalized_log_counts)
     inputs = (Estimate(), LogGradient(), data_encoding(data))
     training = replace(config.one_level.training, largest_gradient=config.largest_gradient)
-    case = TableRow("one level", data, replace(config.one_level, training=training), inputs)
     test = data.test[: config.reporting.num_test].astype(float)
-    figure = partial(perplexities, num_words=test.sum(axis=1))
     # Without RCV1, the figures would be those of other words.
-    outcome = comparison.compare_row(context, "text", case, config.reporting, figure, key=key, comparable=is_rcv1)
-    comparison.measure_leads(context, "text/bound", outcome, comparison.by_bound(figure))
+    table = Table(
+        "text", data, config.reporting, "perplexity", partial(perplexities, num_words=test.sum(axis=1)), 1,
+        PUBLISHED if is_rcv1 else None, claimed=is_rcv1,
+    )  # fmt: skip
+    row = TableRow("one level", replace(config.one_level, training=training), inputs)
+    outcome = compare_row(context, table, row, key=key)
+    measure_leads(context, "text/bound", outcome, table.by_bound)
     frequencies = word_frequencies(data.train.astype(float))
-    reference = float(figure((test @ np.log(frequencies))[None, :])[0])
-    context.measure("text/no-latents", comparison.lead_over_no_latents([outcome], reference, figure))
+    reference = float(table.figure((test @ np.log(frequencies))[None, :])[0])
+    context.measure("text/no-latents", least_lead([outcome.comparison], table.by_likelihood, [reference]))
     context.note("no-latents", f"The training documents' word frequencies have a perplexity of {reference:.1f}.")
-    told = (f"{PUBLISHED.of(row, name):g}" for row in PUBLISHED.rows for name in PUBLISHED.methods)
-    comparison.tabulate(
-        context, [outcome], figure, unit="perplexity", digits=1, also_bound=True,
-        published=PUBLISHED if is_rcv1 else None,
+    told = (f"{figure:g}" for row in PUBLISHED.rows.values() for figure in row)
+    tabulate(
+        context, table, [outcome], also_bound=True,
         caption=f"Perplexity of {len(test)} test documents over {data.size} words, {config.reporting.num_importance} "
         f"importance-weighted samples each, and from the bound; mean and standard error over {config.reporting.num_seeds} "
         "seeds. The thesis has {} (direct) and {} (iterative) on RCV1, {} and {} from the bound.".format(*told),
@@ -144,4 +141,4 @@ def _load(texts: Texts, context: RunContext) -> tuple[SplitData, bool]:
     except BadInputError as problem:
         context.note("data", f"RCV1 is not at hand, 20 Newsgroups stands in for it: {problem}")
         return load_observations(DataSet.newsgroups), False
-    return word_counts(*observed(splits)), True
+    return word_counts(observed(splits)), True

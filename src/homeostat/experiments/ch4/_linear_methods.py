@@ -1,7 +1,6 @@
 """Filters and smoothers on linear-Gaussian systems: all that are known against the dense joint Gaussian, a learned one beside Kalman's."""
 
 from functools import partial
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,9 +9,10 @@ import jax.random as jr
 import numpy as np
 import optax
 
+from ... import viz
 from ...core import AbstractFilter, AbstractSmoother
 from ...distributions import Cubature, DiagonalGaussian, FullGaussian, GaussHermite, Parallel, SigmaPoints
-from ...inference import RauchTungStriebel, filter, smooth
+from ...inference import RauchTungStriebel, filter
 from ...inference.engines import Gradient, NaturalGradient, PathNaturalGradient, PathNewton
 from ...inference.filters import (
     BoundScore,
@@ -29,8 +29,19 @@ from ...inference.filters import (
     auxiliary_particle,
 )
 from ...inference.smoothers import ParticleSmoother, Structured
+from ...models.sequential import LinearGaussian
+from ...runs import RunContext
 from ...typing import Array, Float, Key
-from ._linear_systems import Difference, Moments, Reference, Sequence, dense_joint, difference_of, random_system
+from ._linear_systems import (
+    Difference,
+    Moments,
+    Reference,
+    Sequence,
+    dense_joint,
+    difference_of,
+    random_system,
+    smoothed_moments,
+)
 from .adapters import by_dynamax
 
 FEW = (
@@ -95,16 +106,12 @@ def difference(
     """One method against the reference; the free energy of a smoother is that of the whole sequence."""
 
     @eqx.filter_jit
-    def moments(model, observations, actions) -> tuple[Array, Array, Array]:
-        if isinstance(method, AbstractFilter):
-            found = filter(method, model, observations, actions, key=key)
-            mean, covariance = (jax.vmap(of)(found.beliefs) for of in (lambda b: b.mean, lambda b: b.covariance))
-            return mean, covariance, found.info.free_energy_nats
-        found = smooth(method, model, observations, actions, key=key)
-        if isinstance(method, ParticleSmoother):
-            return found.mean, found.covariance, -found.log_evidence_nats[None]
-        energy = found.free_energy_nats if isinstance(method, Structured) else -found.log_evidence_nats
-        return found.beliefs.loc, found.beliefs.covariance, energy[None]
+    def moments(model, observations, actions) -> Moments:
+        if isinstance(method, AbstractSmoother):
+            return smoothed_moments(method, model, observations, actions, key=key)
+        found = filter(method, model, observations, actions, key=key)
+        mean, covariance = (jax.vmap(of)(found.beliefs) for of in (lambda b: b.mean, lambda b: b.covariance))
+        return Moments(mean, covariance, found.info.free_energy_nats)
 
     found = moments(sequence.model, sequence.observations, sequence.actions)
     answer = exact.filtered if isinstance(method, AbstractFilter) else exact.smoothed
@@ -135,37 +142,78 @@ def differences(
         return found
 
 
-class Against(NamedTuple):
-    """A learned filter beside Kalman's on unseen systems: means in standard deviations of the exact posterior, ratios of variances
-    less one, and free energies of steps beside -log p(x_t | x_{<t}).
+def against_kalman(
+    num_iterations: int, method: VariationalFilter, unseen: Sequence, *, key: Key
+) -> Float[Array, "iterations 3"]:
+    """A learned filter beside Kalman's on unseen systems, after every number of iterations from none to all of them.
+
+    Root mean square difference of means in standard deviations of the exact posterior, mean absolute relative difference of
+    variances, and mean absolute difference of free energies of steps from -log p(x_t | x_{<t}) over the mean of the latter.
     """
 
-    mean_deviations: Float[Array, "iterations systems time d"]
-    variance_ratios: Float[Array, "iterations systems time d"]
-    energy_nats: Float[Array, "iterations systems time"]
-    exact_energy_nats: Float[Array, "systems time"]
-
-
-def against_kalman(num_iterations: int, method: VariationalFilter, unseen: Sequence, *, key: Key) -> Against:
-    """After every number of iterations from none to all of them."""
-
-    def both(steps: int) -> Against:
+    @eqx.filter_jit
+    def after(steps: int, unseen: Sequence) -> Float[Array, "3"]:
         learned = VariationalFilter(method.engine, method.family, steps)
 
-        def one(model, observations, actions) -> Against:
-            exact = filter(Kalman(), model, observations, actions, key=key)
-            found = filter(learned, model, observations, actions, key=key)
+        def one(model, observations, actions) -> tuple[Array, ...]:
+            exact, found = (filter(each, model, observations, actions, key=key) for each in (Kalman(), learned))
             assert isinstance(exact.beliefs, GaussianBelief) and isinstance(found.beliefs, GaussianBelief)
-            variance = jnp.sum(exact.beliefs.scale_tril**2, axis=2)
-            return Against(
-                (found.beliefs.loc - exact.beliefs.loc) / jnp.sqrt(variance),
-                jnp.sum(found.beliefs.scale_tril**2, axis=2) / variance - 1.0,
-                found.info.free_energy_nats,
-                exact.info.free_energy_nats,
-            )
+            variance, ours = (jnp.sum(of.scale_tril**2, axis=2) for of in (exact.beliefs, found.beliefs))
+            nats, other = exact.info.free_energy_nats, found.info.free_energy_nats
+            shift = (found.beliefs.loc - exact.beliefs.loc) / jnp.sqrt(variance)
+            return shift**2, jnp.abs(ours / variance - 1.0), jnp.abs(other - nats), jnp.abs(nats)
 
-        return eqx.filter_jit(eqx.filter_vmap(one))(unseen.model, unseen.observations, unseen.actions)
+        found = eqx.filter_vmap(one)(unseen.model, unseen.observations, unseen.actions)
+        square, ratio, gap, size = map(jnp.mean, found)
+        return jnp.stack([jnp.sqrt(square), ratio, gap / size])
 
-    every = [both(steps) for steps in range(num_iterations + 1)]
-    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *every)
-    return stacked._replace(exact_energy_nats=every[0].exact_energy_nats)
+    return jnp.stack([after(steps, unseen) for steps in range(num_iterations + 1)])
+
+
+def draw(context: RunContext, method: VariationalFilter, unseen: Sequence, *, key: Key) -> None:
+    """The first unseen system, step by step."""
+    one = jax.tree.map(lambda leaf: leaf[0], unseen)
+    found, exact = (filter(of, one.model, one.observations, one.actions, key=key) for of in (method, Kalman()))
+    states, observations = np.asarray(one.states), np.asarray(one.observations)
+
+    def band(name: str, beliefs: GaussianBelief) -> viz.BeliefBand:
+        return viz.BeliefBand(name, np.asarray(beliefs.loc), np.sqrt(np.sum(np.asarray(beliefs.scale_tril) ** 2, 2)))
+
+    names = [f"state {index + 1}" for index in range(states.shape[1])]
+    prediction, update, posterior = (
+        band("prediction", found.predictions), band("update", found.beliefs), band("Kalman", exact.beliefs)
+    )  # fmt: skip
+    context.figure(
+        "prediction-update", viz.plot_prediction_update(prediction, update, states, names=names),
+        caption="The learned filter on a system that it has not seen: before and after each observation, with one standard deviation.",
+    )  # fmt: skip
+    context.figure(
+        "posterior", viz.plot_posterior_bands([posterior, update._replace(name="learned")], states, names=names),
+        caption="The same sequence: posterior means with bands of two standard deviations, and the state.",
+    )  # fmt: skip
+    white = {}
+    for name, of in (("learned", found), ("Kalman", exact)):
+        mean, spread, white[name] = map(np.asarray, one_step(one.model, of.predictions, one.observations))
+    seen = [f"observation {index + 1}" for index in range(observations.shape[1])]
+    context.figure(
+        "one-step", viz.plot_one_step(observations, mean, spread, names=seen),
+        caption="Predictions of the Kalman filter one step ahead, with two standard deviations, and what came.",
+    )  # fmt: skip
+    labels = [f"{name}, {of}" for of in ("Kalman", "learned") for name in seen]
+    every = np.concatenate([white["Kalman"], white["learned"]], axis=1)
+    context.figure(
+        "whiteness", viz.plot_whiteness(every, names=labels, most_lags=min(10, len(observations) - 2)),
+        caption="Autocorrelation of one-step errors in units of their predicted deviation: white for a filter that leaves nothing over.",
+    )  # fmt: skip
+
+
+def one_step(
+    model: LinearGaussian, predictions: GaussianBelief, observations: Float[Array, "time m"]
+) -> tuple[Array, Array, Array]:
+    """Mean and deviation of x_t given the past, and the errors divided by the factor of their covariance."""
+    root, noise = model.emission_matrix @ predictions.scale_tril, model.emission_scale_tril
+    covariance = root @ jnp.swapaxes(root, 1, 2) + (noise @ noise.T)[None]
+    mean = predictions.loc @ model.emission_matrix.T + model.emission_offset[None]
+    errors = (observations - mean)[..., None]
+    white = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(covariance), errors, lower=True)[..., 0]
+    return mean, jnp.sqrt(jnp.diagonal(covariance, axis1=1, axis2=2)), white

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from ...core import AbstractMarkovModel, AbstractSmoother
+from ...inference import smooth
+from ...inference.smoothers import ParticleSmoother, Structured
 from ...models.sequential import LinearDynamics, LinearGaussian
 from ...typing import Array, Float, Key
 
@@ -36,13 +39,9 @@ def random_system(dim: int, observed: int, actions: int, length: int, *, missing
         matrix, jr.normal(next(keys), (dim, actions)), _factor(next(keys), dim), 0.3 * jr.normal(next(keys), (dim,))
     )
     model = LinearGaussian(
-        jr.normal(next(keys), (dim,)),
-        _factor(next(keys), dim),
-        dynamics,
-        jr.normal(next(keys), (observed, dim)),
-        _factor(next(keys), observed),
-        jr.normal(next(keys), (observed,)),
-    )
+        jr.normal(next(keys), (dim,)), _factor(next(keys), dim), dynamics, jr.normal(next(keys), (observed, dim)),
+        _factor(next(keys), observed), jr.normal(next(keys), (observed,)),
+    )  # fmt: skip
     action_key, sample_key, hole_key = jr.split(next(keys), 3)
     inputs = jr.normal(action_key, (length - 1, actions))
     states, values = model.sample(inputs, key=sample_key)
@@ -64,9 +63,21 @@ def _factor(key: Key, dim: int) -> Float[Array, "d d"]:
 class Moments(NamedTuple):
     """Means and covariances of the states at each time, and energies -log p: of each step, or one of the whole sequence."""
 
-    mean: Float[np.ndarray, "time d"]
-    covariance: Float[np.ndarray, "time d d"]
-    energy_nats: Float[np.ndarray, " energies"]
+    mean: Float[Array | np.ndarray, "*sequences time d"]
+    covariance: Float[Array | np.ndarray, "*sequences time d d"]
+    energy_nats: Float[Array | np.ndarray, "*sequences energies"]
+
+
+def smoothed_moments(
+    method: AbstractSmoother, model: AbstractMarkovModel, observations: Array, actions: Array | None = None, *, key: Key,
+    throw: bool = True,
+) -> Moments:  # fmt: skip
+    """What a smoother finds; the energy is -log p(x), a bound on it or an estimate."""
+    found = smooth(method, model, observations, actions, key=key, throw=throw)
+    if isinstance(method, ParticleSmoother):
+        return Moments(found.mean, found.covariance, -found.log_evidence_nats[None])
+    energy = found.free_energy_nats if isinstance(method, Structured) else -found.log_evidence_nats
+    return Moments(found.beliefs.loc, found.beliefs.covariance, energy[None])
 
 
 class Reference(NamedTuple):
@@ -79,23 +90,22 @@ class Reference(NamedTuple):
 def dense_joint(sequence: Sequence) -> Reference:
     """Every conditional from one Gaussian over all states and observations, by matrix algebra in NumPy and 64 bits.
 
-    The joint of the path is built from its blocks; conditioning on the known entries of x_{1:t} for every t uses no recursion.
+    Noises move the path by (I - S (x) A)^{-1}, S the shift by one step; conditioning on the known entries of x_{1:t} for every t
+    uses no recursion.
     """
     model, dynamics = jax.tree.map(lambda leaf: np.asarray(leaf, float), (sequence.model, sequence.model.dynamics))
     actions, values = np.asarray(sequence.actions, float), np.asarray(sequence.observations, float)
-    length, size = values.shape
-    dim = model.initial_mean.shape[0]
-    means, covariance = [model.initial_mean], np.zeros((length * dim, length * dim))
-    covariance[:dim, :dim] = model.initial_scale_tril @ model.initial_scale_tril.T
-    for t in range(1, length):
-        means.append(dynamics.matrix @ means[-1] + dynamics.control @ actions[t - 1] + dynamics.offset)
-        past, now = slice(0, t * dim), slice(t * dim, (t + 1) * dim)
-        cross = dynamics.matrix @ covariance[(t - 1) * dim : t * dim, past]
-        covariance[now, past], covariance[past, now] = cross, cross.T
-        covariance[now, now] = cross[:, -dim:] @ dynamics.matrix.T + dynamics.scale_tril @ dynamics.scale_tril.T
+    (length, size), dim = values.shape, model.initial_mean.shape[0]
+    square = lambda factor: factor @ factor.T  # noqa: E731
+    first, shift = np.diag(np.eye(length)[0]), np.eye(length, k=-1)
+    moves = np.linalg.inv(np.eye(length * dim) - np.kron(shift, dynamics.matrix))
+    drive = np.vstack([model.initial_mean, actions @ dynamics.control.T + dynamics.offset])
+    mean = moves @ drive.reshape(-1)
+    initial, later = square(model.initial_scale_tril), square(dynamics.scale_tril)
+    spread = np.kron(first, initial) + np.kron(np.eye(length) - first, later)
+    covariance = moves @ spread @ moves.T
     emission = np.kron(np.eye(length), model.emission_matrix)
-    noise = np.kron(np.eye(length), model.emission_scale_tril @ model.emission_scale_tril.T)
-    mean, flat = np.concatenate(means), values.reshape(-1)
+    noise, flat = np.kron(np.eye(length), square(model.emission_scale_tril)), values.reshape(-1)
     expected = emission @ mean + np.tile(model.emission_offset, length)
     known = ~np.isnan(flat)
 
@@ -106,20 +116,16 @@ def dense_joint(sequence: Sequence) -> Reference:
         innovation = rows @ covariance @ rows.T + noise[np.ix_(keep, keep)]
         residual = flat[keep] - expected[keep]
         gain = np.linalg.solve(innovation, rows @ covariance).T
-        log_density = -0.5 * (
-            residual @ np.linalg.solve(innovation, residual)
-            + np.linalg.slogdet(innovation)[1]
-            + keep.size * np.log(2.0 * np.pi)
-        )
+        log_size = np.linalg.slogdet(2.0 * np.pi * innovation)[1]
+        log_density = -0.5 * (residual @ np.linalg.solve(innovation, residual) + log_size)
         posterior = (covariance - gain @ innovation @ gain.T).reshape(length, dim, length, dim)
         index = np.arange(length)
         return (mean + gain @ residual).reshape(length, dim), posterior[index, :, index], log_density
 
-    every = [given(t) for t in range(1, length + 1)]
-    energies = -np.diff([0.0, *(log for _, _, log in every)])
-    means = np.stack([mean[t] for t, (mean, _, _) in enumerate(every)])
-    covariances = np.stack([covariance[t] for t, (_, covariance, _) in enumerate(every)])
-    return Reference(Moments(means, covariances, energies), Moments(*every[-1][:2], energies.sum()[None]))
+    means, covariances, logs = map(np.stack, zip(*(given(t) for t in range(1, length + 1)), strict=True))
+    energies, index = -np.diff(logs, prepend=0.0), np.arange(length)
+    filtered = Moments(means[index, index], covariances[index, index], energies)
+    return Reference(filtered, Moments(means[-1], covariances[-1], energies.sum()[None]))
 
 
 class Difference(NamedTuple):
@@ -147,12 +153,8 @@ class Difference(NamedTuple):
 
 def difference_of(found: Moments, exact: Moments) -> Difference:
     """Of a method's moments and energies from the exact ones."""
-    mean, covariance, energy = (np.abs(one - other) for one, other in zip(found, exact, strict=True))
-    deviation = np.sqrt(np.diagonal(exact.covariance, axis1=1, axis2=2))
-    return Difference(
-        float(mean.max()),
-        float(covariance.max()),
-        float(energy.max()),
-        float(np.sqrt(np.mean((mean / deviation) ** 2))),
-        float(energy.mean() / np.abs(exact.energy_nats).mean()),
-    )
+    apart = [np.abs(one - other) for one, other in zip(found, exact, strict=True)]
+    mean_deviations = apart[0] / np.sqrt(np.diagonal(exact.covariance, axis1=1, axis2=2))
+    relative_energy = apart[2].mean() / np.abs(exact.energy_nats).mean()
+    parts = (*(part.max() for part in apart), np.sqrt(np.mean(mean_deviations**2)), relative_energy)
+    return Difference(*map(float, parts))

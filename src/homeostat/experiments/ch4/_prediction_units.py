@@ -13,16 +13,16 @@ whatever the dynamics are: an update network that has learned this function of i
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 from numpyro.distributions.transforms import LowerCholeskyTransform
 
-from ...distributions import FullGaussian, FullGaussianParams, gaussian_moments
+from ...distributions import gaussian_moments
 from ...inference.engines import (
     AbstractFeedbackEngine,
     AbstractUpdateRule,
@@ -48,34 +48,22 @@ def from_units(flat: Float[Array, " k"], dim: int, prediction: Distribution) -> 
     moments = gaussian_moments(prediction)
     loc = moments.loc + moments.scale_tril @ flat[:dim]
     factor = moments.scale_tril @ LowerCholeskyTransform()(flat[dim:])
-    return ravel_pytree(FullGaussian(dim).from_scale_tril(loc, factor))[0]
+    return jnp.concatenate([loc, LowerCholeskyTransform().inv(factor)])
 
 
 def to_units(flat: Float[Array, " k"], dim: int, prediction: Distribution) -> Float[Array, " k"]:
     """(u, s) from parameters of `FullGaussian`."""
     moments = gaussian_moments(prediction)
-    params = FullGaussianParams(flat[:dim], flat[dim:])
-    factor = FullGaussian(dim).scale_tril(params)
-    shift = solve_triangular(moments.scale_tril, params.loc - moments.loc, lower=True)
+    factor = LowerCholeskyTransform()(flat[dim:])
+    shift = solve_triangular(moments.scale_tril, flat[:dim] - moments.loc, lower=True)
     ratio = solve_triangular(moments.scale_tril, factor, lower=True)
     return jnp.concatenate([shift, LowerCholeskyTransform().inv(ratio)])
 
 
-@final
-class WithinBounds(eqx.Module):
-    """u softly kept within `largest`, s within a tenth of `LARGEST`.
-
-    Attributes:
-        dim: number of state coordinates.
-        largest: prediction standard deviations.
-    """
-
-    dim: int = eqx.field(static=True)
-    largest: float = eqx.field(static=True)
-
-    def __call__(self, flat: Float[Array, " k"]) -> Float[Array, " k"]:
-        u, s, ratio = flat[: self.dim], flat[self.dim :], 0.1 * LARGEST
-        return jnp.concatenate([self.largest * jnp.tanh(u / self.largest), ratio * jnp.tanh(s / ratio)])
+def within_bounds(dim: int, largest: float, flat: Float[Array, " k"]) -> Float[Array, " k"]:
+    """u, the first `dim` numbers, softly kept within `largest` prediction standard deviations, s within a tenth of `LARGEST`."""
+    u, s, ratio = flat[:dim], flat[dim:], 0.1 * LARGEST
+    return jnp.concatenate([largest * jnp.tanh(u / largest), ratio * jnp.tanh(s / ratio)])
 
 
 @final
@@ -133,20 +121,20 @@ class PredictionEncoder(eqx.Module):
 
     Attributes:
         network: maps what it reads, [m + 2 d], to (u, s).
-        bound: how far they may go.
+        largest: how far u may go, in prediction standard deviations.
         scale: what the prediction's mean is divided by before it is read, in the state's unit.
     """
 
     network: Callable[[Array], Array]
-    bound: WithinBounds
-    scale: float = eqx.field(static=True, default=1.0)
+    largest: float = eqx.field(static=True)
+    scale: float = eqx.field(static=True)
 
     def __call__(self, args: Evidence) -> Float[Array, " k"]:
         moments = gaussian_moments(args.prior)
         spread = 0.5 * jnp.log(jnp.sum(moments.scale_tril**2, axis=1))
         seen = jnp.ravel(args.observation) / self.scale
-        output = self.network(jnp.concatenate([seen, moments.loc / self.scale, spread]))
-        return from_units(self.bound(output), self.bound.dim, args.prior)
+        output, dim = self.network(jnp.concatenate([seen, moments.loc / self.scale, spread])), moments.loc.size
+        return from_units(within_bounds(dim, self.largest, output), dim, args.prior)
 
 
 def update_engine(
@@ -158,9 +146,8 @@ def update_engine(
     """
     size, update = num_params(dim), Preconditioned(dim, first_log_rate)
     network = MLP(3 * size, update.outputs(size), width, depth, key=key, output_gain=0.1)
-    return InPredictionUnits(
-        Iterative(network, (Estimate(), LogGradient(_DECADES)), update, bound=WithinBounds(dim, largest)), dim
-    )
+    bound = partial(within_bounds, dim, largest)
+    return InPredictionUnits(Iterative(network, (Estimate(), LogGradient(_DECADES)), update, bound=bound), dim)
 
 
 def direct_engine(
@@ -168,7 +155,7 @@ def direct_engine(
 ) -> Direct:
     """The direct filter over a full Gaussian: a network that reads observation and prediction; arguments as for `update_engine`."""
     network = MLP(observed + 2 * dim, num_params(dim), width, depth, key=key, output_gain=0.1)
-    return Direct(PredictionEncoder(network, WithinBounds(dim, largest), scale))
+    return Direct(PredictionEncoder(network, largest, scale))
 
 
 def num_params(dim: int) -> int:

@@ -71,19 +71,14 @@ def build_system(name: str, length: int, size: int) -> System:
 
 def simulate(system: System, num: int, length: int, *, key: Key) -> Simulated:
     """So many sequences of a system."""
-
-    def one(k: Key):
-        return sample_sequence(system.model, length, system.actions, key=k)
-
-    drawn = jax.vmap(one)(jr.split(key, num))
     actions = system.actions
-    if actions is not None:
-        actions = jnp.broadcast_to(actions, (num, *actions.shape))
-    return Simulated(drawn.states, drawn.observations, actions)
+    drawn = jax.vmap(lambda k: sample_sequence(system.model, length, actions, key=k))(jr.split(key, num))
+    repeated = None if actions is None else jnp.broadcast_to(actions, (num, *actions.shape))
+    return Simulated(drawn.states, drawn.observations, repeated)
 
 
 class Scores(NamedTuple):
-    """Free energies of unseen sequences, squared errors of means over steps and coordinates, and beliefs of the first sequence."""
+    """Free energies per step and squared errors of means of unseen sequences, and beliefs of the first one."""
 
     energy_nats: Float[Array, " sequences"]
     squared_error: Float[Array, " sequences"]
@@ -91,20 +86,17 @@ class Scores(NamedTuple):
     deviation: Float[Array, "time d"]
 
 
+@eqx.filter_jit
 def score(method: AbstractFilter, system: System, unseen: Simulated, *, key: Key) -> Scores:
     """Run one filter over all unseen sequences."""
 
-    @eqx.filter_jit
-    def every(method: AbstractFilter, data: Simulated) -> Scores:
-        def one(inputs: tuple) -> tuple[Array, Array, Array, Array]:
-            states, values, actions, one_key = inputs
-            found = filter(method, system.model, values, actions, key=one_key, throw=False)
-            mean = jax.vmap(lambda belief: belief.mean)(found.beliefs)
-            variance = jax.vmap(lambda belief: jnp.diagonal(belief.covariance))(found.beliefs)
-            return found.free_energy_nats, jnp.mean((mean - states) ** 2), mean, jnp.sqrt(variance)
+    def one(inputs: tuple) -> Scores:
+        states, values, actions, one_key = inputs
+        found = filter(method, system.model, values, actions, key=one_key, throw=False)
+        mean = jax.vmap(lambda belief: belief.mean)(found.beliefs)
+        variance = jax.vmap(lambda belief: jnp.diagonal(belief.covariance))(found.beliefs)
+        error = jnp.mean((mean - states) ** 2)
+        return Scores(found.free_energy_nats / states.shape[0], error, mean, jnp.sqrt(variance))
 
-        keys = jr.split(key, data.states.shape[0])
-        energy, error, mean, deviation = jax.lax.map(one, (*data, keys), batch_size=4)
-        return Scores(energy, error, mean[0], deviation[0])
-
-    return every(method, unseen)
+    every = jax.lax.map(one, (*unseen, jr.split(key, unseen.states.shape[0])), batch_size=4)
+    return every._replace(mean=every.mean[0], deviation=every.deviation[0])

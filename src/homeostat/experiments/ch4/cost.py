@@ -13,7 +13,7 @@ numbers stand beside the times.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -22,13 +22,13 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from ...inference import EnergyDescent, ModelWithFilter, SequenceBatch, filter, filtering_descent
-from ...inference.filters import VariationalFilter, srnn_filter
-from ...metrics import count_weights, take_turns
+from ...inference import ModelWithFilter, SequenceBatch, filtering_descent
+from ...inference.filters import srnn_filter
+from ...metrics import count_weights, evaluate_sequences, take_turns
 from ...models.sequential import SRNNSizes, speech_density, srnn
 from ...runs import AtMost, Claim, Minutes, RunContext
-from ...typing import Array, Float, Key, PyTree
-from ..kit import UpdateNetwork
+from ...typing import Float, Key, PyTree
+from ..kit import UpdateNetwork, at, scales
 
 SOURCE = "Marino (thesis), Sec. 4.4, Setup"
 MINUTES = Minutes(smoke=0.2, small=4.0, paper=10.0)
@@ -56,14 +56,10 @@ class Config:
     repeats: int = 7
     """Measurements of each (count)."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(SRNNSizes(4, 16, 16, 1, 1), UpdateNetwork(16, 1), 4, 2, 2)
-        if scale == "paper":
-            return cls(num_steps=40, batch_size=64, repeats=15)
-        return cls()
+    for_scale = scales(
+        smoke=at(SRNNSizes(4, 16, 16, 1, 1), UpdateNetwork(16, 1), 4, 2, 2),
+        paper=at(num_steps=40, batch_size=64, repeats=15),
+    )  # fmt: skip
 
 
 class Task(NamedTuple):
@@ -103,9 +99,8 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
 
 def tasks(config: Config, *, key: Key) -> list[Task]:
     """Filtering and one update with each filter; nothing is computed before it is run."""
-    sizes, density = config.sizes, speech_density()
+    sizes, density, adam = config.sizes, speech_density(), optax.adam(1e-4)
     model_key, data_key = jr.split(key)
-    adam, local = optax.adam(1e-4), jax.lax.stop_gradient
 
     def built(own: bool) -> ModelWithFilter:
         model = srnn(density, sizes, key=model_key)
@@ -113,50 +108,28 @@ def tasks(config: Config, *, key: Key) -> list[Task]:
             return ModelWithFilter(model, srnn_filter(model, sizes, key=model_key))
         return ModelWithFilter(model, config.amortized.filter(model, 1, config.batch_size, key=model_key))
 
-    def task(name: str, own: bool, work: Callable[..., Callable[[], PyTree]], *options: Any) -> Task:
+    def task(name: str, own: bool, work: Callable[..., Callable[[], PyTree]], **options: Any) -> Task:
+        @cache  # at the first call
         def prepared() -> Callable[[], PyTree]:
-            windows = jr.normal(data_key, (config.batch_size, config.num_steps, density.size))
-            return work(eqx.filter_jit(built)(own), windows, *options, key=key)
+            batch = SequenceBatch(jr.normal(data_key, (config.batch_size, config.num_steps, density.size)))
+            return work(eqx.filter_jit(built)(own), batch, key=key, **options)
 
-        once = cache(prepared)  # at the first call
-        return Task(name, count_weights(lambda: built(own).filter), lambda: once()())
+        return Task(name, count_weights(lambda: built(own).filter), lambda: prepared()())
 
     return [
-        task("own filter, inference", True, _filtering),
-        task("own filter, training", True, _updating, lambda x: x, None, adam),
-        task("AVF, inference", False, _filtering),
-        task("AVF, training", False, _updating, local, None, adam),
-        task("AVF, training, its network moved at every step", False, _updating, local, adam, adam),
+        task("own filter, inference", True, _filtering, batch_size=config.batch_size),
+        task("own filter, training", True, _updating, optimizer=adam, detach=lambda x: x),
+        task("AVF, inference", False, _filtering, batch_size=config.batch_size),
+        task("AVF, training", False, _updating, optimizer=adam),
+        task("AVF, training, its network moved at every step", False, _updating, optimizer=adam, online=adam),
     ]
 
 
-def _filtering(learned: ModelWithFilter, windows: Array, *, key: Key) -> Callable[[], PyTree]:
-    @eqx.filter_jit
-    def filtered(learned: ModelWithFilter, values: Array) -> Array:
-        def one(sequence: Array, one_key: Key) -> Array:
-            method: VariationalFilter = learned.filter
-            return filter(method, learned.model, sequence, key=one_key, throw=False).free_energy_nats
-
-        return jax.vmap(one)(values, jr.split(key, values.shape[0]))
-
-    return lambda: filtered(learned, windows)
+def _filtering(learned: ModelWithFilter, batch: SequenceBatch, **options: Any) -> Callable[[], PyTree]:
+    return partial(evaluate_sequences, learned.filter, learned.model, batch, **options)
 
 
-def _updating(
-    learned: ModelWithFilter,
-    windows: Array,
-    detach: Callable[[Array], Array],
-    online: optax.GradientTransformation | None,
-    optimizer: optax.GradientTransformation,
-    *,
-    key: Key,
-) -> Callable[[], PyTree]:
-    learner = filtering_descent(learned, optimizer, detach=detach, online=online)
-    state, batch = learner.init(key=key), SequenceBatch(windows)
-
-    @eqx.filter_jit
-    def updated(learner: EnergyDescent, state: PyTree, batch: SequenceBatch) -> PyTree:
-        state, metrics = learner.update(state, batch, key=key)
-        return eqx.filter(state.learned, eqx.is_array), metrics
-
-    return lambda: updated(learner, state, batch)
+def _updating(learned: ModelWithFilter, batch: SequenceBatch, *, key: Key, **options: Any) -> Callable[[], PyTree]:
+    learner = filtering_descent(learned, **options)
+    update = eqx.filter_jit(lambda learner, state, batch: learner.update(state, batch, key=key))
+    return partial(update, learner, learner.init(key=key), batch)

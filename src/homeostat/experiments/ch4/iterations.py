@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ...inference import ModelWithFilter, SequenceBatch, filter
+from ...inference import ModelWithFilter, SequenceBatch, filter, length_mask
 from ...inference.filters import MixtureBelief, StepContext
 from ...metrics import estimates
 from ...models.sequential import Conditioned
@@ -24,7 +24,7 @@ from ...results import BadInputError
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
 from ...viz import plot_iterations
-from ..kit import EVERYWHERE, ClipNats, Method, difference, mean_and_error, measure, printed, stage_name, train
+from ..kit import EVERYWHERE, ClipNats, Method, compare, difference, mean_and_error, measure, printed
 from .speech import Config as SpeechConfig, load, prepare
 
 SOURCE = "Marino (thesis), Fig. 4.4"
@@ -63,23 +63,16 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     of, methods = prepare(replace(config.speech, iterations=config.numbers), "VRNN", load(config.speech.data))
     clips = of.batch(of.data.validation)
 
-    def trained_bounds(method: Method, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def score(method: Method, learned: ModelWithFilter, *, key: Key) -> tuple[Array, Array]:
         """Free energy per scored step of validation clips: of filtering, and at the prior estimate and after each iteration."""
-        name = stage_name(of.name, method.name, seed)
-        learned = train(context, name, method, of.data.train, key=key).learned
+        bound_key, path_key = jr.split(key)
+        return eqx.filter_jit(ClipNats(clips))(learned, key=bound_key), energy_path(learned, clips, key=path_key)
 
-        def judge(key: Key) -> tuple[np.ndarray, np.ndarray]:
-            bound_key, path_key = jr.split(key)
-            nats = eqx.filter_jit(ClipNats(clips))(learned, key=bound_key)
-            return np.asarray(nats), np.asarray(energy_path(learned, clips, key=path_key))
-
-        return context.stage(f"{name}-path", judge, key=key)
-
-    seeds = range(config.speech.reporting.num_seeds)
-    found = [[trained_bounds(method, seed) for seed in seeds] for method in methods[1:]]
-    bounds = [np.array([float(nats) for nats, _ in of_seeds]) for of_seeds in found]
+    num_seeds = config.speech.reporting.num_seeds
+    found = compare(context, of.name, methods[1:], of.data.train, score, num_seeds=num_seeds, key=key).results
+    bounds = [result.scores[0] for result in found]
     measure(context, "iterations/more", difference(bounds[0], bounds[-1]))
-    path = np.mean([path_nats for _, path_nats in found[-1]], axis=0)
+    path = np.mean(found[-1].scores[1], axis=0)
     gains = improvement(path)
     steps = np.diff(gains)
     half = (len(steps) + 1) // 2
@@ -87,11 +80,10 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
     context.measure("iterations/diminishing", float(steps[half:].sum() / steps[:half].sum()))
     context.measure("iterations/all", float(gains[-1]))
 
-    means = [mean_and_error(each) for each in bounds]
     caption = f"{of.name}, {of.data.name}, {len(of.data.validation.lengths)} validation clips"
     context.table(
         "training", ("iterations in training", "nats per step"),
-        [(number, printed(each, 2)) for number, each in zip(config.numbers, means, strict=True)],
+        [(number, printed(each, 2)) for number, each in zip(config.numbers, bounds, strict=True)],
         caption=f"Negative bound against iterations of training: {caption}.",
     )  # fmt: skip
     context.table(
@@ -99,7 +91,7 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
         [(index, float(nats), float(gain)) for index, (nats, gain) in enumerate(zip(path, gains, strict=True))],
         caption=f"The model trained with {config.numbers[-1]} iterations: {caption}.",
     )  # fmt: skip
-    figure = plot_iterations(config.numbers, *np.array(means).T, gains)
+    figure = plot_iterations(config.numbers, *np.transpose([mean_and_error(each) for each in bounds]), gains)
     context.figure("iterations", figure, caption=f"Fig. 4.4: {caption}. Left, bars of two standard errors over seeds.")
 
 
@@ -149,7 +141,7 @@ def energy_path(
         return jnp.sum(jnp.where(scored[:, None], energies, 0.0), axis=0)
 
     values, lengths = clips.observations, clips.lengths
-    within = jnp.arange(values.shape[1])[None, :] < lengths[:, None]
+    within = length_mask(lengths, values.shape[1])
     mask = clips.mask & within.reshape(within.shape + (1,) * (values.ndim - 2))
     inputs = (values, clips.actions, mask, lengths, jr.split(key, values.shape[0]))
     totals = jax.lax.map(one, inputs, batch_size=min(batch_size, values.shape[0]))

@@ -22,9 +22,8 @@ from ...inference import EnergyDescent, ModelWithFilter, SequenceBatch, filterin
 from ...inference.filters import VariationalFilter
 from ...runs import AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import EVERYWHERE, Method, SequenceTraining, train
-from ._linear_methods import against_kalman, differences
-from ._linear_report import draw
+from ..kit import EVERYWHERE, Method, SequenceTraining, at, scales, train
+from ._linear_methods import against_kalman, differences, draw
 from ._linear_systems import random_systems
 from ._prediction_units import update_engine
 
@@ -84,19 +83,15 @@ class Config:
     training: SequenceTraining = SequenceTraining(4_000, 64, 2e-3, 0.01, 1.0)
     """Training of the learned filter."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                length=8, every_method=False, dims=(1,), num_train=256, num_test=32, learned_length=6, width=24,
-                training=SequenceTraining(200, 32, 5e-3, 0.1, 1.0),
-            )  # fmt: skip
-        if scale == "paper":
-            return cls(
-                num_train=60_000, num_test=1_000, width=128, training=SequenceTraining(40_000, 128, 1e-3, 0.01, 1.0)
-            )
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            length=8, every_method=False, dims=(1,), num_train=256, num_test=32, learned_length=6, width=24,
+            training=SequenceTraining(200, 32, 5e-3, 0.1, 1.0),
+        ),
+        paper=at(
+            num_train=60_000, num_test=1_000, width=128, training=SequenceTraining(40_000, 128, 1e-3, 0.01, 1.0)
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -109,15 +104,10 @@ def compare(config: Config, context: RunContext, *, key: Key) -> None:
     """The table of differences."""
     build = partial(differences, config.dim, config.observed, config.length, config.num_particles, config.every_method)
     found = context.stage("methods", build, key=key)
-    rows = [
-        (kind, name, *(f"{part:.2g}" for part in difference))
-        for kind, members in found.items()
-        for name, difference in members.items()
-    ]
     context.table(
         "methods",
         ("kind", "method", "mean", "covariance", "free energy (nats)", "mean (posterior sd)", "free energy (ratio)"),
-        rows,
+        [(kind, name, *(f"{part:.2g}" for part in of)) for kind, each in found.items() for name, of in each.items()],
         caption=f"Differences from the dense joint Gaussian in 64 bits: {config.dim} state and {config.observed} observed "
         f"coordinates, {config.length} steps, a fifth of the entries missing, known inputs. The first three columns are the largest "
         "absolute ones, the fourth is a root mean square, the last a mean of absolute values over steps (for smoothers of whole "
@@ -133,8 +123,7 @@ def compare(config: Config, context: RunContext, *, key: Key) -> None:
 
 def learn(config: Config, context: RunContext, *, key: Key) -> None:
     """Train for each number of coordinates, and measure on systems that were not seen."""
-    ends: list[dict[str, float]] = []
-    rows = []
+    rows, ends = [], []
     for dim in config.dims:
         data_key, test_key, train_key = jr.split(jr.fold_in(key, dim), 3)
         make = eqx.filter_jit(partial(random_systems, dim, dim, config.learned_length))
@@ -152,23 +141,14 @@ def learn(config: Config, context: RunContext, *, key: Key) -> None:
         batches = SequenceBatch(seen.observations, seen.actions, models=seen.model)
         learned = train(context, method.name, method, batches, key=train_key).learned.filter
         compared = partial(against_kalman, config.num_iterations, learned, unseen)
-        found = context.stage(f"unseen-{dim}", compared, key=test_key)
-        gaps = np.abs(found.energy_nats - found.exact_energy_nats)
-        measured = [
-            {
-                "mean": float(np.sqrt(np.mean(np.square(found.mean_deviations[iteration])))),
-                "variance": float(np.mean(np.abs(found.variance_ratios[iteration]))),
-                "bound": float(gaps[iteration].mean() / np.abs(found.exact_energy_nats).mean()),
-            }
-            for iteration in range(config.num_iterations + 1)
-        ]
-        for iteration, of in enumerate(measured):
-            rows.append((dim, iteration, f"{of['mean']:.4f}", f"{of['variance']:.4f}", f"{of['bound']:.5f}"))
-        ends.append(measured[-1])
+        found = np.asarray(context.stage(f"unseen-{dim}", compared, key=test_key))
+        for iteration, (mean, variance, bound) in enumerate(found):
+            rows.append((dim, iteration, f"{mean:.4f}", f"{variance:.4f}", f"{bound:.5f}"))
+        ends.append(found[-1])
         if dim == config.dims[0]:
             draw(context, learned, unseen, key=test_key)
-    for name in ("mean", "variance", "bound"):
-        context.measure(f"linear/avf-{name}", max(end[name] for end in ends))
+    for name, value in zip(("mean", "variance", "bound"), np.max(ends, axis=0), strict=True):
+        context.measure(f"linear/avf-{name}", float(value))
     context.table(
         "learned",
         ("state coordinates", "iterations", "mean (posterior sd)", "variance (ratio)", "free energy (ratio)"),

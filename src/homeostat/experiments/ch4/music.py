@@ -26,7 +26,7 @@ from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
 from ...viz import plot_prediction_update_rolls
 from .. import kit
-from ..kit import OWN, Reporting, SequenceTraining, Update, UpdateNetwork, avf
+from ..kit import OWN, Reporting, SequenceTraining, Update, UpdateNetwork, at, avf, scales
 
 
 class Music(enum.StrEnum):
@@ -104,21 +104,17 @@ class Config:
     reporting: Reporting = Reporting(3, 100)
     """How models are chosen and judged."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                (Music.generated,), SRNNSizes(4, 12, 12, 1, 1), UpdateNetwork(12, 1), (), (1,), 10, 0,
-                SequenceTraining(120, 8, 1e-2), Reporting(1, 60),
-            )  # fmt: skip
-        if scale == "paper":
-            # 0.999 an epoch for 800 epochs leaves 0.45.
-            return cls(
-                tuple(_FILES), SRNN_MUSIC, UpdateNetwork(), (Music.jsb, Music.piano), (1, 5), 25, 800,
-                SequenceTraining(1, 16, 1e-4, 0.45), Reporting(3, 100),
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            (Music.generated,), SRNNSizes(4, 12, 12, 1, 1), UpdateNetwork(12, 1), (), (1,), 10, 0,
+            SequenceTraining(120, 8, 1e-2), Reporting(1, 60),
+        ),
+        # 0.999 an epoch for 800 epochs leaves 0.45.
+        paper=at(
+            tuple(_FILES), SRNN_MUSIC, UpdateNetwork(), (Music.jsb, Music.piano), (1, 5), 25, 800,
+            SequenceTraining(1, 16, 1e-4, 0.45), Reporting(3, 100),
+        ),
+    )  # fmt: skip
 
 
 def prepare(config: Config, music: Music) -> tuple[kit.SequenceTask, tuple[kit.Method, ...]]:

@@ -15,7 +15,6 @@ Scales: `smoke` has short sequences of stochastic volatility alone; `small` all 
 from dataclasses import dataclass
 from functools import partial
 
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
@@ -24,10 +23,9 @@ from ...distributions import FullGaussian, SigmaPoints
 from ...inference import EnergyDescent, ModelWithFilter, SequenceBatch, filtering_descent
 from ...inference.engines import Direct
 from ...inference.filters import Extended, MomentMatching, Particle, Unscented, VariationalFilter
-from ...metrics import SequenceEvaluation, lead
 from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
-from ..kit import Method, SequenceTraining, mean_and_error, measure, only, printed, train
+from ..kit import Method, SequenceTraining, at, mean_and_error, measure, only, printed, scales, train
 from ._prediction_units import InPredictionUnits, direct_engine, update_engine
 from ._systems import Scores, Simulated, System, build_system, score, simulate
 
@@ -77,20 +75,16 @@ class Config:
     training: SequenceTraining = SequenceTraining(1_500, 16, 2e-3, 0.02, 5.0)
     """Training of either learned filter."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                systems=("volatility",), length=12, num_train=32, num_test=8, num_iterations=1, width=16, depth=1,
-                num_particles=500, training=SequenceTraining(40, 16, 5e-3, 0.1, 5.0),
-            )  # fmt: skip
-        if scale == "paper":
-            return cls(
-                length=200, num_train=20_000, num_test=256, image_size=16, width=256,
-                training=SequenceTraining(20_000, 64, 1e-3, 0.02, 5.0),
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            systems=("volatility",), length=12, num_train=32, num_test=8, num_iterations=1, width=16, depth=1,
+            num_particles=500, training=SequenceTraining(40, 16, 5e-3, 0.1, 5.0),
+        ),
+        paper=at(
+            length=200, num_train=20_000, num_test=256, image_size=16, width=256,
+            training=SequenceTraining(20_000, 64, 1e-3, 0.02, 5.0),
+        ),
+    )  # fmt: skip
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -112,7 +106,7 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
             label: context.stage(f"{name}-{label}-scores", partial(score, method, system, unseen), key=score_key)
             for label, method in methods.items()
         }
-        rows += report(config, context, system, unseen, scores)
+        rows += report(context, system, unseen, scores)
     context.table(
         "filters",
         ("system", "filter", "free energy (nats per step)", "tracking error", "over the particle filter's"),
@@ -127,16 +121,16 @@ def learned(
     config: Config, context: RunContext, system: System, seen: Simulated, label: str, *, key: Key
 ) -> VariationalFilter:
     """Amortized variational filtering ("avf") or the direct filter, each trained on the same sequences in the same order."""
-    width, depth, largest = config.width, config.depth, config.largest
+    dim, sizes, largest = system.dim, (config.width, config.depth), config.largest
     of_the_filter = only(lambda both: both.filter, config.training.optimizer())
+    if label == "avf":
+        engine = partial(update_engine, dim, *sizes, largest=largest, first_log_rate=config.first_log_rate)
+    else:
+        engine = partial(direct_engine, system.observed, dim, *sizes, scale=system.scale, largest=largest)
 
     def build(key: Key) -> ModelWithFilter:
-        if label == "avf":
-            rate = config.first_log_rate
-            engine = update_engine(system.dim, width, depth, largest=largest, first_log_rate=rate, key=key)
-            return ModelWithFilter(system.model, variational(system, engine, config.num_iterations))
-        engine = direct_engine(system.observed, system.dim, width, depth, scale=system.scale, largest=largest, key=key)
-        return ModelWithFilter(system.model, variational(system, engine, 1))
+        steps = config.num_iterations if label == "avf" else 1
+        return ModelWithFilter(system.model, variational(system, engine(key=key), steps))
 
     def learner(both: ModelWithFilter) -> EnergyDescent:
         return filtering_descent(both, of_the_filter, config.training.truncation or None)
@@ -152,31 +146,24 @@ def variational(system: System, engine: InPredictionUnits | Direct, steps: int) 
 
 
 def report(
-    config: Config, context: RunContext, system: System, unseen: Simulated, scores: dict[str, Scores]
+    context: RunContext, system: System, unseen: Simulated, scores: dict[str, Scores]
 ) -> list[tuple[str, str, str, str, str]]:
     """Measure the claims of one system, and draw beliefs along its first unseen sequence; the rows of its filters."""
-    steps = jnp.full(config.num_test, config.length)
-    bounds = {label: SequenceEvaluation(found.energy_nats, steps, steps) for label, found in scores.items()}
-    errors = {label: np.sqrt(np.mean(np.asarray(found.squared_error))) for label, found in scores.items()}
-    measure(context, f"nonlinear/{system.name}-above-direct", lead(bounds["avf"], bounds["direct"]))
+    scores = {label: Scores(*map(np.asarray, found)) for label, found in scores.items()}
+    errors = {label: found.squared_error.mean() ** 0.5 for label, found in scores.items()}
+    measure(context, f"nonlinear/{system.name}-above-direct", scores["direct"].energy_nats - scores["avf"].energy_nats)
     context.measure(f"nonlinear/{system.name}-tracking", errors["avf"] / errors["particle"])
     shown = {"avf": "amortized variational filtering", "particle": "particle filter", "extended": "extended"}
-    bands = [viz.BeliefBand(name, *map(np.asarray, scores[label][2:])) for label, name in shown.items()]
+    bands = [viz.BeliefBand(name, scores[label].mean, scores[label].deviation) for label, name in shown.items()]
     context.figure(
         f"bands-{system.name}",
         viz.plot_posterior_bands(bands, np.asarray(unseen.states[0]), names=system.states),
         caption=f"{system.name.capitalize()}: posterior means with bands of two standard deviations, and the true state (dots).",
     )
-    return [
-        (
-            system.name, label, printed(bounds[label].per_step()), printed(_root(np.asarray(found.squared_error))),
-            f"{errors[label] / errors['particle']:.3f}",
-        )
-        for label, found in scores.items()
-    ]  # fmt: skip
-
-
-def _root(squared: np.ndarray) -> tuple[float, float]:
-    """The root of a mean with its error by linearisation."""
-    mean, error = mean_and_error(squared)
-    return mean**0.5, 0.5 * error / mean**0.5
+    rows = []
+    for label, found in scores.items():
+        root, (_, error) = errors[label], mean_and_error(found.squared_error)
+        # The error of the root by linearisation.
+        told = printed(found.energy_nats), printed((root, 0.5 * error / root))
+        rows.append((system.name, label, *told, f"{root / errors['particle']:.3f}"))
+    return rows

@@ -24,7 +24,7 @@ from ...inference.filters import GaussianBelief, Kalman
 from ...metrics import median_seconds
 from ...runs import AtMost, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
-from ..kit import EVERYWHERE
+from ..kit import EVERYWHERE, at, scales
 from ._linear_systems import random_system
 
 SOURCE = "section 'Parallel-in-time' of the plan for chapter 4; Sarkka and Garcia-Fernandez 2021"
@@ -56,12 +56,7 @@ class Config:
     repeats: int = 5
     """Runs of which the median is taken, after one that does not count (count)."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(lengths=(100, 1_000), smoother=False, repeats=3)
-        return cls(repeats=15) if scale == "paper" else cls()
+    for_scale = scales(smoke=at(lengths=(100, 1_000), smoother=False, repeats=3), paper=at(repeats=15))
 
 
 def run(config: Config, context: RunContext, *, key: Key) -> None:
@@ -113,9 +108,8 @@ def timed(config: Config, length: int, *, key: Key) -> tuple[Float[Array, "probl
         return path.beliefs.loc, path.log_evidence_nats
 
     inputs = (sequence.model, sequence.observations, sequence.actions)
-    problems = (False, True) if config.smoother else (False,)
     seconds, differences = [], []
-    for smoothed in problems:
+    for smoothed in (False, True)[: 1 + config.smoother]:
         calls = [partial(means, recursion, smoothed, *inputs) for recursion in _RECURSIONS.values()]
         seconds.append([median_seconds(call, repeats=config.repeats) for call in calls])
         first, second = (np.asarray(call()[0]) for call in calls)

@@ -34,7 +34,7 @@ from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Key
 from ...viz import plot_prediction_update_waves
 from .. import kit
-from ..kit import OWN, Reporting, SequenceTraining, Update, UpdateNetwork, avf
+from ..kit import OWN, Reporting, SequenceTraining, Update, UpdateNetwork, at, avf, scales
 
 
 class Speech(enum.StrEnum):
@@ -101,22 +101,18 @@ class Config:
     reporting: Reporting = Reporting(1, 50)
     """How models are chosen and judged."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                Speech.generated, even(4, 16, 1), SRNNSizes(4, 16, 16, 1, 1), UpdateNetwork(16, 1), UpdateNetwork(16, 1),
-                (1,), 8, 0, 0, SequenceTraining(100, 8, 3e-3, 0.1, 1000.0), Reporting(1, 50),
-            )  # fmt: skip
-        if scale == "paper":
-            # 4,400 training sentences in batches of 64 for 1,000 epochs; gradients of a batch's mean, clipped at 1,000.
-            return cls(
-                Speech.digits, VRNNSizes(), SRNNSizes(), UpdateNetwork(update=Update.learned_sgd),
-                UpdateNetwork(reads_observation=True), (1, 2), 40, 0, 0, SequenceTraining(69_000, 64, 1e-4, 0.37, 1000.0),
-                Reporting(3, 200),
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            Speech.generated, even(4, 16, 1), SRNNSizes(4, 16, 16, 1, 1), UpdateNetwork(16, 1), UpdateNetwork(16, 1),
+            (1,), 8, 0, 0, SequenceTraining(100, 8, 3e-3, 0.1, 1000.0), Reporting(1, 50),
+        ),
+        # 4,400 training sentences in batches of 64 for 1,000 epochs; gradients of a batch's mean, clipped at 1,000.
+        paper=at(
+            Speech.digits, VRNNSizes(), SRNNSizes(), UpdateNetwork(update=Update.learned_sgd),
+            UpdateNetwork(reads_observation=True), (1, 2), 40, 0, 0, SequenceTraining(69_000, 64, 1e-4, 0.37, 1000.0),
+            Reporting(3, 200),
+        ),
+    )  # fmt: skip
 
 
 def load(data: Speech) -> SequenceSplits:

@@ -38,7 +38,7 @@ from ...runs import AtLeast, Claim, Minutes, RunContext
 from ...typing import Array, Float, Key
 from ...viz import plot_frames
 from .. import kit
-from ..kit import OWN, Reporting, SequenceTraining, UpdateNetwork, avf
+from ..kit import OWN, Reporting, SequenceTraining, UpdateNetwork, at, avf, scales
 
 
 class Video(enum.StrEnum):
@@ -99,21 +99,17 @@ class Config:
     reporting: Reporting = Reporting(1, 50, 0.0)
     """How models are chosen and judged."""
 
-    @classmethod
-    def for_scale(cls, scale: str) -> "Config":
-        """The values used at one scale."""
-        if scale == "smoke":
-            return cls(
-                (Video.squares,), SVGSizes(4, 8, 12, 1), (4, 8), UpdateNetwork(12, 1), 1, 6, 8, 24, 8, 8,
-                SequenceTraining(80, 4, 1e-2), Reporting(1, 40, 0.0),
-            )  # fmt: skip
-        if scale == "paper":
-            # 100 epochs of about 10,000 clips.
-            return cls(
-                (Video.digits, Video.sprites), SVGSizes(), (64, 128, 256, 512), UpdateNetwork(1024, 1), 1, 21, 40, 10_000,
-                500, 1_000, SequenceTraining(50_000, 20, 1e-4), Reporting(1, 500, 0.0),
-            )  # fmt: skip
-        return cls()
+    for_scale = scales(
+        smoke=at(
+            (Video.squares,), SVGSizes(4, 8, 12, 1), (4, 8), UpdateNetwork(12, 1), 1, 6, 8, 24, 8, 8,
+            SequenceTraining(80, 4, 1e-2), Reporting(1, 40, 0.0),
+        ),
+        # 100 epochs of about 10,000 clips.
+        paper=at(
+            (Video.digits, Video.sprites), SVGSizes(), (64, 128, 256, 512), UpdateNetwork(1024, 1), 1, 21, 40, 10_000,
+            500, 1_000, SequenceTraining(50_000, 20, 1e-4), Reporting(1, 500, 0.0),
+        ),
+    )  # fmt: skip
 
 
 def load(config: Config, video: Video) -> SequenceSplits:

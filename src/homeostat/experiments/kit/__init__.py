@@ -1,14 +1,5 @@
 """What experiments share: methods, training, comparison over seeds, reports, and claims from published figures."""
 
-from ._claims import EVERYWHERE as EVERYWHERE, Published as Published
-from ._compare import (
-    Comparison as Comparison,
-    Result as Result,
-    compare as compare,
-    difference as difference,
-    mean_and_error as mean_and_error,
-    stage_name as stage_name,
-)
 from ._filters import (
     OWN as OWN,
     SequenceTraining as SequenceTraining,
@@ -17,16 +8,32 @@ from ._filters import (
     avf as avf,
     filtering_methods as filtering_methods,
 )
-from ._method import Method as Method, Trained as Trained, Training as Training, only as only, train as train
+from ._method import (
+    Comparison as Comparison,
+    Method as Method,
+    Result as Result,
+    Training as Training,
+    at as at,
+    compare as compare,
+    only as only,
+    scales as scales,
+    stage_name as stage_name,
+    train as train,
+)
 from ._report import (
+    EVERYWHERE as EVERYWHERE,
     Column as Column,
     OfSeeds as OfSeeds,
+    Published as Published,
+    difference as difference,
     least_lead as least_lead,
+    mean_and_error as mean_and_error,
     measure as measure,
     measure_figure as measure_figure,
     measure_lead as measure_lead,
     printed as printed,
     report as report,
+    setting_curve as setting_curve,
 )
 from ._sequences import (
     ClipNats as ClipNats,

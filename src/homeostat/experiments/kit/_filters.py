@@ -15,7 +15,7 @@ import optax
 
 from ...core import AbstractLearner, AbstractSequentialModel
 from ...inference import ModelWithFilter, filtering_descent
-from ...inference.engines import Gated, LearnedSGD, ScaledGradient
+from ...inference.engines import LearnedSGD, ScaledGradient
 from ...inference.filters import FlatReader, NormalizedMean, VariationalFilter, amortized_variational_filter
 from ...models.sequential import ConditionedOnFirst
 from ...objectives import Annealing
@@ -59,11 +59,9 @@ class UpdateNetwork:
         self, model: AbstractSequentialModel, num_iterations: int, batch_size: int, *, key: Key
     ) -> VariationalFilter:
         """The filter; gradients that `learned_sgd` steps along are those of the mean over a training batch, as published."""
-        options = {"reader": FlatReader()} if self.reads_observation else {}
+        options: dict[str, Any] = {"reader": FlatReader()} if self.reads_observation else {}
         if self.update is Update.learned_sgd:
             options |= {"update": ScaledGradient(LearnedSGD(), 1.0 / batch_size), "bound": NormalizedMean()}
-        else:
-            options |= {"update": Gated()}
         return amortized_variational_filter(
             model, key=key, num_steps=num_iterations, width=self.width, depth=self.depth, **options
         )

@@ -1,8 +1,9 @@
-"""Methods that are compared, their training, and what training leaves."""
+"""Methods that are compared: their training, what training leaves, and scores over seeds."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -12,10 +13,11 @@ import numpy as np
 import optax
 
 from ...core import AbstractLearner
+from ...metrics import count_weights
 from ...results import BadInputError
 from ...runs import RunContext
 from ...train import InMemoryLoader
-from ...typing import Any, Array, Float, Key, PyTree
+from ...typing import Array, Float, Key, PyTree
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,16 @@ class Training:
         if self.largest_gradient > 0.0:
             return optax.chain(optax.clip_by_global_norm(self.largest_gradient), adam)
         return adam
+
+
+def only(where: Callable[[Any], Any], optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """An optimiser that moves `where(params)` and leaves everything else as it is."""
+
+    def labels(params: PyTree) -> PyTree:
+        still = jax.tree.map(lambda _: "still", params)
+        return eqx.tree_at(where, still, replace_fn=lambda part: jax.tree.map(lambda _: "moved", part))
+
+    return optax.multi_transform({"still": optax.set_to_zero(), "moved": optimizer}, labels)
 
 
 @final
@@ -105,19 +117,92 @@ def train(context: RunContext, name: str, method: Method, data: PyTree, *, key: 
         curve = jnp.asarray(result.history.free_energy_nats, float)
         return Trained(result.state.learned, jnp.asarray(result.steps, float), curve)
 
-    empty = np.zeros(-(-training.num_steps // every), jnp.result_type(float))
-
     def like() -> Trained:
-        return Trained(method.build(key=jr.key(0)), jnp.asarray(empty), jnp.asarray(empty))
+        empty = jnp.zeros(-(-training.num_steps // every))
+        return Trained(method.build(key=jr.key(0)), empty, empty)
 
     return context.stage(name, fit, key=key, like=like)
 
 
-def only(where: Callable[[Any], Any], optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-    """An optimiser that moves `where(params)` and leaves everything else as it is."""
+class Result(NamedTuple):
+    """All seeds of one method.
 
-    def labels(params: PyTree) -> PyTree:
-        still = jax.tree.map(lambda _: "still", params)
-        return eqx.tree_at(where, still, replace_fn=lambda part: jax.tree.map(lambda _: "moved", part))
+    Attributes:
+        scores: what was measured of each trained model; a leading axis of seeds.
+        weights: learnable numbers.
+        trained: what training left of each seed.
+    """
 
-    return optax.multi_transform({"still": optax.set_to_zero(), "moved": optimizer}, labels)
+    method: Method
+    scores: Any
+    weights: int
+    trained: tuple[Trained, ...]
+
+    @property
+    def name(self) -> str:
+        """The method's."""
+        return self.method.name
+
+    @property
+    def learned(self) -> Any:
+        """The model of the first seed, for pictures."""
+        return self.trained[0].learned
+
+
+class Comparison(NamedTuple):
+    """Results of methods, in their order, on one set of data; its name stands in tables and stages."""
+
+    name: str
+    results: tuple[Result, ...]
+
+    def of(self, name: str) -> Result | None:
+        """The result of a method by its name, or None where it was not compared."""
+        return next((each for each in self.results if each.name == name), None)
+
+
+def compare(
+    context: RunContext, name: str, methods: Sequence[Method], data: PyTree, score: Callable[..., Any], *,
+    num_seeds: int, key: Key,
+) -> Comparison:  # fmt: skip
+    """Train and score every method with every seed, resumable model by model.
+
+    Args:
+        data: training rows or sequences.
+        score: `score(method, learned, key=...)` gives a tree of arrays; the same key for every method and seed but for the
+            stage's name.
+        num_seeds: independent trainings of each method.
+    """
+    results = []
+    for method in methods:
+        stages = [stage_name(name, method.name, seed) for seed in range(num_seeds)]
+        trained = tuple(train(context, stage, method, data, key=key) for stage in stages)
+        scores = []
+        for stage, each in zip(stages, trained, strict=True):
+
+            def judged(key: Key, method: Method = method, each: Trained = each) -> Any:
+                return jax.tree.map(np.asarray, score(method, each.learned, key=key))
+
+            scores.append(context.stage(f"{stage}-score", judged, key=key))
+        weights = count_weights(lambda method=method: method.build(key=jr.key(0)))
+        results.append(Result(method, jax.tree.map(lambda *leaves: np.stack(leaves), *scores), weights, trained))
+    return Comparison(name, tuple(results))
+
+
+def stage_name(*parts: str | int) -> str:
+    """Letters and digits of the parts, joined by hyphens."""
+    return "-".join(re.sub(r"\W+", "-", str(part)).strip("-") for part in parts)
+
+
+def at(*values: Any, **options: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments of `Config` at one scale, for `scales`."""
+    return values, options
+
+
+def scales(**given: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+    """Makes `Config.for_scale` of the values of each scale; a scale that is not given has the defaults."""
+
+    def for_scale(cls: Callable[..., Any], scale: str) -> Any:
+        values, options = given.get(scale, at())
+        return cls(*values, **options)
+
+    return classmethod(for_scale)

@@ -16,10 +16,8 @@ from ...metrics import evaluate_sequences, predictions_and_updates
 from ...models.static import AbstractLikelihood
 from ...runs import RunContext
 from ...typing import Array, Float, Key, Scalar
-from ._claims import Published
-from ._compare import Comparison, Result, compare
-from ._method import Method
-from ._report import Column, report
+from ._method import Comparison, Method, Result, compare
+from ._report import Column, Published, report
 
 
 @final
@@ -73,7 +71,7 @@ class SequenceTask:
         self, context: RunContext, name: str, of: Result, plot: Callable[..., Any], what: str, *, num_steps: int = 100
     ) -> None:
         """Draw the first test sequence: `plot(seen, predicted, updated)`, and say what is seen; at most so many scored steps."""
-        group, learned = self.data.test[0], of.trained.learned
+        group, learned = self.data.test[0], of.learned
         time = min(int(group.lengths[0]), num_steps + 1)
         batch = self.batch(Clips(group.values[:1, :time], np.array([time], np.int32)))
         found = predictions_and_updates(learned.filter, learned.model, batch, key=jr.key(0))
@@ -162,15 +160,9 @@ def nats_per_step_of_sequences(result: Result) -> Float[np.ndarray, " seeds"]:
 
 
 def report_filters(
-    context: RunContext,
-    found: Sequence[Comparison],
-    *,
-    unit: str,
-    caption: str,
-    digits: int = 2,
-    per: float = 1.0,
+    context: RunContext, found: Sequence[Comparison], *, unit: str, caption: str, digits: int = 2, per: float = 1.0,
     published: Published | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """The table of all comparisons, and the same as a picture; free energies per step are divided by `per`, such as pixels."""
     all_steps = lambda result: nats_per_step(result) / per  # noqa: E731
     columns = (
