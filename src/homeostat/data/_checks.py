@@ -59,12 +59,7 @@ class UnitInterval(AbstractRequirement):
 @final
 @dataclass(frozen=True)
 class Interval(AbstractRequirement):
-    """Numbers from `low` to `high`, as a discretised likelihood needs them.
-
-    Attributes:
-        low: smallest, in the units of the data.
-        high: largest.
-    """
+    """Numbers from `low` to `high`, as a discretised likelihood needs them."""
 
     low: float
     high: float
@@ -106,11 +101,7 @@ class Nonempty(AbstractRequirement):
 @final
 @dataclass(frozen=True)
 class Categories(AbstractRequirement):
-    """Whole numbers from 0 to `num_categories - 1`, as a categorical likelihood needs them.
-
-    Attributes:
-        num_categories: how many there are.
-    """
+    """Whole numbers from 0 to `num_categories - 1`, as a categorical likelihood needs them."""
 
     num_categories: int
 
@@ -138,10 +129,6 @@ class GreyValues(AbstractRequirement):
 
 def check_rows(rows: AbstractRows, *requirements: AbstractRequirement) -> None:
     """Read all rows once, a few megabytes at a time, and check every requirement.
-
-    Args:
-        rows: what to check.
-        requirements: what must hold.
 
     Raises:
         BadInputError: something does not hold; the message names the first row, the place in it, and the value.

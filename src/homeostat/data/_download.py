@@ -23,7 +23,6 @@ class RemoteFile(NamedTuple):
     """One official file.
 
     Attributes:
-        url: where it is.
         num_bytes: its size, or `None` where no source gives it.
         sha256: its checksum, or `None` where no source gives one; then only size and structure are checked.
     """
@@ -47,10 +46,7 @@ class DownloadProgress(NamedTuple):
     """How far a download is.
 
     Attributes:
-        name: of the file.
-        num_bytes_done: received so far.
         num_bytes: in all, or `None` if the server does not say.
-        seconds: since the start.
     """
 
     name: str
@@ -72,7 +68,6 @@ def fetch(
     a part of a file.
 
     Args:
-        remote: what to fetch.
         folder: where it is kept; the user's cache folder if left out.
         progress: called with how far a download is, if it takes more than two seconds.
 

@@ -51,7 +51,6 @@ def load_mnist(
         folder: the folder that holds a folder `mnist`, with a packed copy or the official files; HOMEOSTAT_DATA if left
             out, and the network if there is none.
         num_validation: validation rows; 0 trains on all 60,000.
-        progress: told how far downloads are.
 
     Raises:
         BadInputError: neither a copy nor a network, or files that are not MNIST.
@@ -94,7 +93,6 @@ def load_binarized_mnist(folder: str | os.PathLike[str] | None = None, *, progre
     Args:
         folder: the folder that holds a folder `binarized_mnist`; HOMEOSTAT_DATA if left out, and the network if there is
             none (110 MB).
-        progress: told how far downloads are.
 
     Raises:
         BadInputError: neither a copy nor a network, or files that are not this data.

@@ -66,10 +66,8 @@ def load_polyphonic_music(
     of the published experiments.
 
     Args:
-        name: which set.
         folder: the folder that holds a folder `polyphonic_music`, with packed copies or the published files;
             HOMEOSTAT_DATA if left out, and the network if there is none (0.1 to 1 MB).
-        progress: told how far the download is.
 
     Raises:
         BadInputError: another name, neither a copy nor a network, or a file that is not this data.

@@ -62,9 +62,6 @@ def load_newsgroups20(
     Args:
         folder: the folder that holds a folder `newsgroups20`, with packed copies or the published files; HOMEOSTAT_DATA
             if left out, and the network if there is none (6 MB, 3 MB).
-        num_words: which preparation.
-        num_validation: validation rows.
-        progress: told how far downloads are.
 
     Raises:
         BadInputError: another vocabulary, neither a copy nor a network, or files that are not this data.

@@ -44,8 +44,6 @@ def load_omniglot(
     Args:
         folder: the folder that holds a folder `omniglot`, with a packed copy or the official zip files; HOMEOSTAT_DATA if
             left out, and the network if there is none (16 MB).
-        num_validation: validation rows.
-        progress: told how far downloads are.
 
     Raises:
         BadInputError: neither a copy nor a network, or files that are not Omniglot.

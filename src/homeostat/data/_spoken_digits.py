@@ -52,7 +52,6 @@ def load_spoken_digits(
             HOMEOSTAT_DATA if left out, and the network if there is none (about 16 MB).
         window: samples in a step; what does not fill a last window is left out.
         validation_takes: takes of the validation recordings, from 5 to 49.
-        progress: told how far the download is.
 
     Raises:
         BadInputError: other takes, neither a copy nor a network, or files that are not this data.
