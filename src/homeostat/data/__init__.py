@@ -66,12 +66,7 @@ from ._sequence_splits import (
     standardized as standardized,
 )
 from ._sequence_table import TableColumns as TableColumns
-from ._sequences import (
-    AbstractSequences as AbstractSequences,
-    Sequence as Sequence,
-    Sequences as Sequences,
-    require_step_shape as require_step_shape,
-)
+from ._sequences import AbstractSequences as AbstractSequences, Sequence as Sequence, Sequences as Sequences
 from ._sound import Sound as Sound, SoundSequences as SoundSequences, read_sound as read_sound
 from ._splits import (
     Source as Source,

@@ -85,6 +85,12 @@ def fetch(
     return file
 
 
+def packed_copy(name: str, folder: str | os.PathLike[str] | None, *files: str) -> tuple[tuple[Path, ...], str] | None:
+    """The files of a packed copy, and the folder of the data set, if that holds all of them."""
+    local = local_folder(name, folder)
+    return (tuple(local / file for file in files), str(local)) if local is not None and holds(local, *files) else None
+
+
 def official_files(
     remotes: tuple[RemoteFile, ...],
     name: str,

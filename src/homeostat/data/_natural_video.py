@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..results import BadInputError
-from ._download import Progress, RemoteFile, official_files, remote_files
+from ._download import Progress, RemoteFile, official_files, packed_copy, remote_files
 from ._frames import Frames, open_film, show
 from ._order import permutation
 from ._packed import read_archive
-from ._places import holds, local_folder, reading
+from ._places import reading
 from ._sequence_splits import SequenceSplits, select_splits
 from ._sequences import Sequences
 from ._splits import SPLIT_SEED, Source, SplitIndices
@@ -98,13 +98,12 @@ def load_natural_video(
     Raises:
         BadInputError: neither copies nor a network, files that are not this data, or PyAV is missing.
     """
-    local = local_folder("natural_video", folder)
-    copies = (_GESTURES_COPY, *map(_copy, SCENES))
-    if local is not None and holds(local, *copies):
-        place, films = str(local), _read_copies(local)
+    copy = packed_copy("natural_video", folder, _GESTURES_COPY, *map(_copy, SCENES))
+    remotes = tuple(clip.remote for clip in CLIPS)
+    files, place = copy or official_files(remotes, "natural_video", folder, progress, f"{_INTEL} and {_SCIKIT}")
+    if copy:
+        films = _read_copies(Path(place))
     else:
-        remotes = tuple(clip.remote for clip in CLIPS)
-        files, place = official_files(remotes, "natural_video", folder, progress, f"{_INTEL} and {_SCIKIT}")
         opened = (open_film(file, show(Frames(SIDE, SIDE)), "64 x 64") for file in files)
         films = {
             clip.label: (film.frames[:: clip.every], film.times[:: clip.every])

@@ -221,16 +221,3 @@ class SelectedSequences(AbstractSequences):
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
         first, last = checked_part(self, index, start, stop)
         return self.sequences.read(int(self.indices[index]), first, last)
-
-
-def require_step_shape(sequences: AbstractSequences, shape: tuple[int, ...], *, of: str) -> None:
-    """Check that steps have the shape that something was made for.
-
-    Raises:
-        BadInputError: the shapes differ.
-    """
-    if sequences.shape != tuple(shape):
-        raise BadInputError(
-            f"Expected steps of shape {tuple(shape)}, as {of} was made for, got steps of shape {sequences.shape} in "
-            f"{sequences.name}: pass data with the same columns in the same order."
-        )

@@ -16,7 +16,7 @@ from ...data import (
     SoundSequences,
     Standardization,
     TableColumns,
-    require_step_shape,
+    require_shape,
 )
 from ...inference import SequenceBatch
 from ...results import BadInputError
@@ -176,7 +176,7 @@ def check_sequences(sequences: AbstractSequences, description: SequencesDescript
     Raises:
         BadInputError: other steps or actions, times that are missing, steps of other durations, or impossible numbers.
     """
-    require_step_shape(sequences, description.shape, of=of)
+    require_shape(sequences, description.shape, of=of)
     given = None if sequences.action_shape is None else tuple(sequences.action_shape)
     wanted = description.action_shape if description.acted else None
     if given != wanted:
