@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 
 from homeostat import infer
 from homeostat.core import AbstractModel
-from homeostat.data import AbstractRows, ArrayRows, permutation, train_validation_split
+from homeostat.data import AbstractRows, ArrayRows, permutation
 from homeostat.distributions import Cubature, FullGaussian
 from homeostat.inference import ModelWithEngine, free_energy_descent
 from homeostat.inference.engines import NaturalGradient
@@ -109,15 +109,8 @@ class SensorsTask(AbstractTask[AbstractRows, System]):
     def open(self, data, *, message=None):
         return data if isinstance(data, AbstractRows) else ArrayRows(data, "the sensors")
 
-    def split(self, data, seed):
-        found = train_validation_split(data, self.options.validation_fraction, seed)
-        return found.train, found.validation
-
     def describe(self, data, train):
-        return Description(data.shape[0], self.fingerprint(data))
-
-    def fingerprint(self, data):
-        return sum(hash(chunk.tobytes()) for chunk in data.chunks(4096))
+        return Description(data.shape[0], data.fingerprint())
 
     def announce(self, description, train, validation):
         return [f"{len(train)} rows of {description.sensors} sensors"]

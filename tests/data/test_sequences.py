@@ -4,14 +4,7 @@ import numpy as np
 import pytest
 
 from data_sets import split_sizes
-from homeostat.data import (
-    ScaledSequences,
-    Sequences,
-    Standardization,
-    require_step_shape,
-    split_sequences,
-    standardized,
-)
+from homeostat.data import ScaledSequences, Sequences, Standardization, require_shape, split_sequences, standardized
 from homeostat.results import BadInputError
 
 RANDOM = np.random.default_rng(0)
@@ -149,8 +142,8 @@ def test_parts_that_do_not_exist():
         with pytest.raises(BadInputError, match="steps from 0 up to 4 in sequence '0' of the file"):
             found.read(*arguments)
     with pytest.raises(BadInputError, match=r"steps of shape \(2,\), as the run was made for"):
-        require_step_shape(found, (2,), of="the run")
-    require_step_shape(found, (3,), of="the run")
+        require_shape(found, (2,), of="the run")
+    require_shape(found, (3,), of="the run")
 
 
 def test_statistics_of_what_was_observed(monkeypatch):

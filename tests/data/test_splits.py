@@ -3,16 +3,7 @@
 import numpy as np
 import pytest
 
-from homeostat.data import (
-    ArrayRows,
-    Source,
-    SparseRows,
-    Split,
-    SplitIndices,
-    Splits,
-    split_rows,
-    train_validation_split,
-)
+from homeostat.data import ArrayRows, Source, SparseRows, Split, SplitIndices, Splits, split_rows
 from homeostat.data._splits import Official, divide, take
 from homeostat.results import BadInputError
 
@@ -43,12 +34,11 @@ def test_overlapping_splits_are_refused(parts):
 
 def test_arrays_and_rows_are_split_alike():
     array = np.arange(40).reshape(20, 2)
-    copies = train_validation_split(array, 0.25, 1)
-    views = train_validation_split(ArrayRows(array), 0.25, 1)
-    assert (len(copies.train), len(copies.validation)) == (15, 5)
-    np.testing.assert_array_equal(copies.validation, views.validation.read(np.arange(5)))
-    np.testing.assert_array_equal(copies.train, array[copies.indices.train])
-    assert copies.indices.test.size == 0
+    indices = split_rows(len(array), validation=0.25, test=0.0, seed=1)
+    views = ArrayRows(array).select(indices.train), ArrayRows(array).select(indices.validation)
+    assert tuple(map(len, views)) == (15, 5) and indices.test.size == 0
+    for view, some in zip(views, (indices.train, indices.validation), strict=True):
+        np.testing.assert_array_equal(view.read(np.arange(len(view))), array[some])
 
 
 def test_validation_rows_come_out_of_the_training_rows():

@@ -7,6 +7,7 @@ a run come at once.
 
 import errno
 import functools
+import importlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,20 +18,20 @@ from ..runs import quiet_runtime, version
 from ._terminal import Terminal
 
 COMMANDS = {
-    "list": "show experiments and groups, their sources, scales and expected minutes",
-    "run": "run an experiment or a group and check its claims",
-    "fit": "fit a model with an inference engine to your own rows of data",
-    "infer": "posterior and bound of each row of new data, with a fitted model",
-    "sample": "draw rows from a fitted model",
-    "evaluate": "bound and importance-weighted log-likelihood of new data under a fitted model",
-    "forecast": "mean and quantiles of how sequences go on, with a model fitted to sequences",
-    "calibrate": "simulation-based calibration of a fitted model with its engine",
-    "resume": "continue a run that was interrupted or killed",
-    "report": "rebuild the report of a run, or combine several runs in one",
-    "compare": "show two runs side by side",
-    "results": "merge runs of several seeds into one file with means and standard errors",
+    "list": ("_commands", "show experiments and groups, their sources, scales and expected minutes"),
+    "run": ("_run", "run an experiment or a group and check its claims"),
+    "fit": ("_fit", "fit a model with an inference engine to your own rows of data"),
+    "infer": ("_fitted", "posterior and bound of each row of new data, with a fitted model"),
+    "sample": ("_fitted", "draw rows from a fitted model"),
+    "evaluate": ("_fitted", "bound and importance-weighted log-likelihood of new data under a fitted model"),
+    "forecast": ("_fitted", "mean and quantiles of how sequences go on, with a model fitted to sequences"),
+    "calibrate": ("_fitted", "simulation-based calibration of a fitted model with its engine"),
+    "resume": ("_run", "continue a run that was interrupted or killed"),
+    "report": ("_commands", "rebuild the report of a run, or combine several runs in one"),
+    "compare": ("_commands", "show two runs side by side"),
+    "results": ("_commands", "merge runs of several seeds into one file with means and standard errors"),
 }
-"""Every command and what it does."""
+"""Of every command the module it is in, and what it does."""
 
 _DISK = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
 
@@ -93,7 +94,7 @@ def _dispatch(given: list[str], registry: Registry, terminal: Terminal, at_work:
     command, rest = (given[0], given[1:]) if given else ("--help", [])
     if command in ("-h", "--help"):
         print("usage: homeostat COMMAND ...\n\nLearned feedback and feedforward perception and control.\n\ncommands:")
-        for name, what in COMMANDS.items():
+        for name, (_, what) in COMMANDS.items():
             print(f"  {name:9s} {what}")
         print("\n  --version print the version\n  --help    print this message\n")
         print("`homeostat COMMAND --help` explains a command; `homeostat run ID --help` an experiment's options.")
@@ -117,22 +118,5 @@ def _dispatch(given: list[str], registry: Registry, terminal: Terminal, at_work:
 
 
 def _function(command: str) -> Callable[..., int]:
-    from . import _commands, _run
-
-    if command == "fit":
-        from ._fit import fit_command
-
-        return fit_command
-    known = {
-        "run": _run.run_command,
-        "resume": _run.resume_command,
-        "list": _commands.list_command,
-        "report": _commands.report_command,
-        "compare": _commands.compare_command,
-        "results": _commands.results_command,
-    }
-    if command in known:
-        return known[command]
-    from ._fitted import fitted_command
-
-    return functools.partial(fitted_command, command)
+    module = importlib.import_module(f".{COMMANDS[command][0]}", __package__)
+    return getattr(module, f"{command}_command", None) or functools.partial(module.fitted_command, command)

@@ -62,9 +62,6 @@ def read_options(
     """A dataclass from options, one for each of its fields, and the arguments that are none.
 
     Args:
-        kind: the dataclass.
-        arguments: what follows the command.
-        command: as it is typed.
         default: values of a configuration, whose switches are pairs such as `--grey` and `--no-grey`.
         known_only: whether other arguments are left for somebody else; otherwise they are refused.
 

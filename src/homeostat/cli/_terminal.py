@@ -55,17 +55,10 @@ class Terminal(AbstractTerminal):
         if self._bars is None:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            self._bars = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(elapsed_when_finished=True),
-                TextColumn("{task.fields[detail]}", style="dim"),
-                console=self.console,
-                redirect_stdout=False,
-                redirect_stderr=False,
-                transient=True,
-            )
+            words, detail = TextColumn("{task.description}"), TextColumn("{task.fields[detail]}", style="dim")
+            columns = words, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True), detail
+            how = {"redirect_stdout": False, "redirect_stderr": False, "transient": True}
+            self._bars = Progress(*columns, console=self.console, **how)
             self._bars.start()
         return self._bars
 
@@ -77,10 +70,8 @@ class _Task(AbstractBar):
     def __init__(self, bars: Any, task: Any):
         self._bars, self._task = bars, task
 
-    def advance(self, amount: float | int = 1) -> None:
-        self._bars.advance(self._task, amount)
-
     def move_to(self, completed: float | int, detail: str = "") -> None:
+        self.completed = completed
         self._bars.update(self._task, completed=completed, detail=detail)
 
 
@@ -90,14 +81,10 @@ class _Lines(AbstractBar):
 
     def __init__(self, terminal: Terminal, description: str, total: float | int, seconds: float | int):
         self._terminal, self._description, self._total, self._seconds = terminal, description, total, seconds
-        self._completed = 0.0
         self._last = time.monotonic()
 
-    def advance(self, amount: float | int = 1) -> None:
-        self.move_to(self._completed + amount)
-
     def move_to(self, completed: float | int, detail: str = "") -> None:
-        self._completed = completed
+        self.completed = completed
         if time.monotonic() - self._last >= self._seconds:
             self._last = time.monotonic()
             share = 100 * completed / self._total if self._total else 100.0

@@ -24,9 +24,13 @@ from ._music import load_polyphonic_music as load_polyphonic_music
 from ._natural_video import load_natural_video as load_natural_video
 from ._newsgroups import load_newsgroups20 as load_newsgroups20
 from ._omniglot import load_omniglot as load_omniglot
-from ._open_data import holds_sequences as holds_sequences
 from ._open_rows import open_rows as open_rows
-from ._open_sequences import Rolls as Rolls, SequenceFormat as SequenceFormat, open_sequences as open_sequences
+from ._open_sequences import (
+    Rolls as Rolls,
+    SequenceFormat as SequenceFormat,
+    holds_sequences as holds_sequences,
+    open_sequences as open_sequences,
+)
 from ._order import permutation as permutation
 from ._places import Message as Message, data_cache_folder as data_cache_folder
 from ._preprocessing import (
@@ -62,12 +66,7 @@ from ._sequence_splits import (
     standardized as standardized,
 )
 from ._sequence_table import TableColumns as TableColumns
-from ._sequences import (
-    AbstractSequences as AbstractSequences,
-    Sequence as Sequence,
-    Sequences as Sequences,
-    require_step_shape as require_step_shape,
-)
+from ._sequences import AbstractSequences as AbstractSequences, Sequence as Sequence, Sequences as Sequences
 from ._sound import Sound as Sound, SoundSequences as SoundSequences, read_sound as read_sound
 from ._splits import (
     Source as Source,
@@ -75,7 +74,6 @@ from ._splits import (
     SplitIndices as SplitIndices,
     Splits as Splits,
     split_rows as split_rows,
-    train_validation_split as train_validation_split,
 )
 from ._spoken_digits import load_spoken_digits as load_spoken_digits
 from ._svhn import load_svhn as load_svhn

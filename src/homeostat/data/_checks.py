@@ -8,6 +8,7 @@ import numpy as np
 
 from ..results import BadInputError
 from ._rows import AbstractRows
+from ._sequences import AbstractSequences
 
 _CHUNK_BYTES = 1 << 25
 
@@ -59,12 +60,7 @@ class UnitInterval(AbstractRequirement):
 @final
 @dataclass(frozen=True)
 class Interval(AbstractRequirement):
-    """Numbers from `low` to `high`, as a discretised likelihood needs them.
-
-    Attributes:
-        low: smallest, in the units of the data.
-        high: largest.
-    """
+    """Numbers from `low` to `high`, as a discretised likelihood needs them."""
 
     low: float
     high: float
@@ -106,11 +102,7 @@ class Nonempty(AbstractRequirement):
 @final
 @dataclass(frozen=True)
 class Categories(AbstractRequirement):
-    """Whole numbers from 0 to `num_categories - 1`, as a categorical likelihood needs them.
-
-    Attributes:
-        num_categories: how many there are.
-    """
+    """Whole numbers from 0 to `num_categories - 1`, as a categorical likelihood needs them."""
 
     num_categories: int
 
@@ -139,10 +131,6 @@ class GreyValues(AbstractRequirement):
 def check_rows(rows: AbstractRows, *requirements: AbstractRequirement) -> None:
     """Read all rows once, a few megabytes at a time, and check every requirement.
 
-    Args:
-        rows: what to check.
-        requirements: what must hold.
-
     Raises:
         BadInputError: something does not hold; the message names the first row, the place in it, and the value.
     """
@@ -158,21 +146,22 @@ def check_rows(rows: AbstractRows, *requirements: AbstractRequirement) -> None:
         first += len(chunk)
 
 
-def require_shape(rows: AbstractRows, shape: tuple[int, ...], *, of: str) -> None:
-    """Check that rows have the shape that something was made for.
+def require_shape(data: AbstractRows | AbstractSequences, shape: tuple[int, ...], *, of: str) -> None:
+    """Check that rows, or the steps of sequences, have the shape that something was made for.
 
     Args:
-        rows: new data.
-        shape: of the rows that it was made for.
+        data: new data.
+        shape: of the rows or steps that it was made for.
         of: what was made for them, to stand in the message: "the run in DIGITS".
 
     Raises:
         BadInputError: the shapes differ.
     """
-    if rows.shape != tuple(shape):
+    if data.shape != tuple(shape):
+        what, entries = ("rows", "features") if isinstance(data, AbstractRows) else ("steps", "columns")
         raise BadInputError(
-            f"Expected rows of shape {tuple(shape)}, as {of} was made for, got rows of shape {rows.shape} in "
-            f"{rows.name}: pass data with the same features in the same order."
+            f"Expected {what} of shape {tuple(shape)}, as {of} was made for, got {what} of shape {data.shape} in "
+            f"{data.name}: pass data with the same {entries} in the same order."
         )
 
 

@@ -40,7 +40,6 @@ def load_cifar10(
         folder: the folder that holds a folder `cifar10`, with a packed copy or the official archive; HOMEOSTAT_DATA if
             left out, and the network if there is none (170 MB).
         num_validation: validation rows; a tenth of the training images if left out.
-        progress: told how far the download is.
 
     Raises:
         BadInputError: neither a copy nor a network, or a file that is not CIFAR-10.

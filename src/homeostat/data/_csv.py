@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from ..results import BadInputError
-from ._places import write_array_header
+from ._places import write_array
 
 _BLOCK_ROWS = 4096
+
+Line = tuple[int, list[str]]
+"""Number of a line, and its cells."""
 
 
 def convert_csv(file: Path, target: Path) -> None:
@@ -23,21 +26,18 @@ def convert_csv(file: Path, target: Path) -> None:
         first = next(lines, None)
         if first is None:
             raise BadInputError(f"Expected lines of numbers in {file}, found none.")
-        names = first[1] if not any(_is_number(cell) for cell in first[1]) else None
-        width, num_rows = len(first[1]), 0
-        with open(target, "wb") as stream:
-            data_begins = write_array_header(stream, "<f8", (0, width))
-            lines = lines if names is not None else itertools.chain([first], lines)
-            while block := list(itertools.islice(lines, _BLOCK_ROWS)):
-                stream.write(_numbers(file, block, names, width).tobytes())
-                num_rows += len(block)
-            if num_rows == 0:
-                raise BadInputError(f"Expected lines of numbers in {file}, found only a line of names.")
-            if write_array_header(stream, "<f8", (num_rows, width)) != data_begins:
-                raise ValueError("the number of lines does not fit into the header of the converted file.")
+        names = first[1] if not any(map(_is_number, first[1])) else None
+        blocks = in_blocks(lines if names is not None else itertools.chain([first], lines))
+        if not write_array(target, (_numbers(file, block, names, len(first[1])) for block in blocks)):
+            raise BadInputError(f"Expected lines of numbers in {file}, found only a line of names.")
 
 
-def _lines(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+def in_blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    """A few thousand lines at a time."""
+    return iter(lambda: list(itertools.islice(lines, _BLOCK_ROWS)), [])
+
+
+def _lines(reader: Iterator[list[str]]) -> Iterator[Line]:
     """Lines with their numbers from 1; empty lines are passed over."""
     for number, cells in enumerate(reader, 1):
         if cells and not (len(cells) == 1 and not cells[0].strip()):
@@ -52,7 +52,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def check_widths(file: Path, block: list[tuple[int, list[str]]], width: int) -> None:
+def check_widths(file: Path, block: list[Line], width: int) -> None:
     """Raise unless every line, given with its number, has so many columns."""
     for number, cells in block:
         if len(cells) != width:
@@ -61,7 +61,7 @@ def check_widths(file: Path, block: list[tuple[int, list[str]]], width: int) -> 
             )
 
 
-def _numbers(file: Path, block: list[tuple[int, list[str]]], names: list[str] | None, width: int) -> np.ndarray:
+def _numbers(file: Path, block: list[Line], names: list[str] | None, width: int) -> np.ndarray:
     check_widths(file, block, width)
     try:
         return np.array([[float(cell) for cell in cells] for _, cells in block], dtype="<f8")

@@ -23,7 +23,6 @@ class RemoteFile(NamedTuple):
     """One official file.
 
     Attributes:
-        url: where it is.
         num_bytes: its size, or `None` where no source gives it.
         sha256: its checksum, or `None` where no source gives one; then only size and structure are checked.
     """
@@ -47,10 +46,7 @@ class DownloadProgress(NamedTuple):
     """How far a download is.
 
     Attributes:
-        name: of the file.
-        num_bytes_done: received so far.
         num_bytes: in all, or `None` if the server does not say.
-        seconds: since the start.
     """
 
     name: str
@@ -72,7 +68,6 @@ def fetch(
     a part of a file.
 
     Args:
-        remote: what to fetch.
         folder: where it is kept; the user's cache folder if left out.
         progress: called with how far a download is, if it takes more than two seconds.
 
@@ -88,6 +83,12 @@ def fetch(
         return file
     _verify(remote, file, str(file), "Delete the file and get it again.")
     return file
+
+
+def packed_copy(name: str, folder: str | os.PathLike[str] | None, *files: str) -> tuple[tuple[Path, ...], str] | None:
+    """The files of a packed copy, and the folder of the data set, if that holds all of them."""
+    local = local_folder(name, folder)
+    return (tuple(local / file for file in files), str(local)) if local is not None and holds(local, *files) else None
 
 
 def official_files(

@@ -11,7 +11,6 @@ References:
 """
 
 import io
-import lzma
 import os
 import zipfile
 from pathlib import Path
@@ -21,7 +20,8 @@ import numpy as np
 
 from ..results import BadInputError
 from ..typing import Any
-from ._places import array_header
+from ._packed import read_xz
+from ._places import array_header, expect_array, reading
 
 CLASSES = (1, 3, 6, 40, 32, 32)
 """Number of classes of colour, shape, scale, orientation, x and y."""
@@ -57,23 +57,10 @@ def read_dsprites(path: str | os.PathLike[str]) -> DSpritesArchive:
     file = Path(path)
     if not file.is_file():
         raise BadInputError(f"Expected the dSprites archive (.npz, .npy or .npy.xz), found no file at {file}.")
-    try:
+    with reading(file, "the dSprites archive"):
         if file.suffix == ".npz":
             return _read_archive(file)
-        with lzma.open(file) if file.suffix == ".xz" else open(file, "rb") as stream:
-            packed = np.load(io.BytesIO(stream.read()), allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, lzma.LZMAError) as error:
-        if isinstance(error, BadInputError):
-            raise
-        raise BadInputError(
-            f"Expected the dSprites archive, but {file} cannot be read: {error} Download it again."
-        ) from error
-    if packed.dtype != np.uint8 or packed.shape != (NUM_IMAGES, _BYTES):
-        raise BadInputError(
-            f"Expected packed dSprites images of shape {(NUM_IMAGES, _BYTES)} and type uint8 in {file}, "
-            f"got shape {packed.shape} and type {packed.dtype}. This file is not dSprites."
-        )
-    return DSpritesArchive(packed)
+        return DSpritesArchive(expect_array(file, read_xz(file), (NUM_IMAGES, _BYTES), np.uint8))
 
 
 def _read_archive(file: Path) -> DSpritesArchive:

@@ -8,7 +8,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from ..results import BadInputError
-from ._places import Message, data_cache_folder, kept_conversion, reading, say, write_array_header, written_whole
+from ._places import Message, data_cache_folder, kept_conversion, reading, say, write_array, written_whole
 from .adapters import read_video
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".webm", ".mov")
@@ -23,7 +23,6 @@ class Frames:
     Attributes:
         height: of a frame in pixels, or `None` as in the file.
         width: likewise; both or none. Where the shape differs, the middle of the picture is kept.
-        grey: whether colours are turned into grey values.
     """
 
     height: int | None = None
@@ -31,7 +30,6 @@ class Frames:
     grey: bool = False
 
     def __post_init__(self):
-        """Check that both sizes are given, or none."""
         if (self.height is None) != (self.width is None) or min(self.height or 1, self.width or 1) < 1:
             raise BadInputError(
                 f"Expected a height and a width in pixels, or neither, got height={self.height} and width={self.width}."
@@ -61,9 +59,7 @@ def open_film(
 
     Args:
         file: .mp4, .avi, .mkv, .webm, .mov (these need PyAV) or .gif.
-        shown: what is made of each frame.
         mark: what says that `shown` does the same, part of the kept file's name.
-        message: told about the conversion.
         cache: where it is kept; `homeostat/data` in the user's cache folder if left out.
 
     Raises:
@@ -75,46 +71,33 @@ def open_film(
     when = kept.with_suffix(".times.npy")
     if not (kept.is_file() and when.is_file()):
         say(message, f"Decoding {file} once; the frames are kept as {kept}.")
-        pictures, times = decoded(file)
+        times: list[float] = []
         with written_whole(kept) as part:
-            count = write_frames(part, (shown(picture) for picture in pictures), file)
+            if not write_array(part, _decoded(file, shown, times)):
+                raise BadInputError(f"Expected a video, but {file} has no frames: it is damaged or another file.")
         with written_whole(when) as part, open(part, "wb") as stream:
-            np.save(stream, times(count))
+            np.save(stream, _from_zero(np.array(times)))
     with reading(kept, "frames converted earlier"):
         return Film(np.load(kept, mmap_mode="r", allow_pickle=False), np.load(when, allow_pickle=False))
 
 
-def decoded(file: Path) -> tuple[Iterator[np.ndarray], Callable[[int], np.ndarray]]:
-    """The frames, and their times once it is known how many there are."""
-    if file.suffix.lower() in ANIMATIONS:
-        durations: list[float] = []
-
-        def summed(count: int) -> np.ndarray:
-            seconds = np.array(durations[:count])
-            # Pictures that do not say for how long they are shown are a tenth of a second apart, as browsers do it.
-            seconds = np.where(seconds > 0, seconds, 0.1)
-            return np.cumsum(seconds) - seconds
-
-        return _pictures(file, durations), summed
-    moments: list[float] = []
-
-    def pictures() -> Iterator[np.ndarray]:
-        for picture, seconds in read_video(file):
-            moments.append(np.nan if seconds is None else seconds)
-            yield picture
-
-    def shown_at(count: int) -> np.ndarray:
-        times = np.array(moments[:count])
-        rising = bool(np.isfinite(times).all() and np.all(np.diff(times) > 0))
-        # Without times of their own, frames are counted.
-        return times - times[0] if rising else np.arange(count, dtype=np.float64)
-
-    return pictures(), shown_at
+def _decoded(file: Path, shown: Shown, times: list[float]) -> Iterator[np.ndarray]:
+    """Frames, each a block of one, while their times are noted down."""
+    for picture, seconds in (_read_animation if file.suffix.lower() in ANIMATIONS else read_video)(file):
+        times.append(np.nan if seconds is None else seconds)
+        yield np.asarray(shown(picture), np.uint8)[None]
 
 
-def _pictures(file: Path, durations: list[float]) -> Iterator[np.ndarray]:
+def _from_zero(times: np.ndarray) -> np.ndarray:
+    """Without times of their own, frames are counted."""
+    rising = bool(np.isfinite(times).all() and np.all(np.diff(times) > 0))
+    return times - times[0] if rising else np.arange(len(times), dtype=np.float64)
+
+
+def _read_animation(file: Path) -> Iterator[tuple[np.ndarray, float]]:
     from PIL import Image, ImageSequence
 
+    total = 0.0
     with reading(file, "an animated picture (.gif)"), Image.open(file) as animation:
         pictures = iter(ImageSequence.Iterator(animation))
         while True:
@@ -126,26 +109,10 @@ def _pictures(file: Path, durations: list[float]) -> Iterator[np.ndarray]:
                 raise ValueError(str(error) or "it breaks off") from error
             if picture is None or shown is None:
                 return
-            durations.append(picture.info.get("duration", 0) * 1e-3)
-            yield shown
-
-
-def write_frames(target: Path, frames: Iterator[np.ndarray], file: Path) -> int:
-    """Write frames one by one as an array (.npy); how many there were."""
-    count = 0
-    with open(target, "wb") as stream:
-        begins, shape = 0, ()
-        for frame in frames:
-            if count == 0:
-                shape = frame.shape
-                begins = write_array_header(stream, "|u1", (0, *shape))
-            stream.write(np.ascontiguousarray(frame, np.uint8).tobytes())
-            count += 1
-        if count == 0:
-            raise BadInputError(f"Expected a video, but {file} has no frames: it is damaged or another file.")
-        if write_array_header(stream, "|u1", (count, *shape)) != begins:
-            raise ValueError("the number of frames does not fit into the header of the converted file.")
-    return count
+            # Pictures that do not say for how long they are shown are a tenth of a second apart, as browsers do it.
+            seconds = picture.info.get("duration", 0) * 1e-3 or 0.1
+            total += seconds
+            yield shown, total - seconds
 
 
 def show(options: Frames) -> Shown:

@@ -33,7 +33,6 @@ def load_kth(folder: str | os.PathLike[str] | None = None, *, message: Message |
     Args:
         folder: the folder that holds a folder `kth` with the videos (`person01_walking_d1_uncomp.avi`; subfolders may have
             any names); HOMEOSTAT_DATA if left out.
-        message: told about every video that is decoded.
 
     Raises:
         BadInputError: no such folder, no videos in it, none of a split, or PyAV is missing.

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..results import BadInputError
-from ._download import Progress, official_files, remote_files
+from ._download import Progress, official_files, packed_copy, remote_files
 from ._packed import read_xz
-from ._places import expect_array, holds, local_folder, reading
+from ._places import expect_array, reading
 from ._splits import Official, Source, Split, SplitIndices, Splits, divide
 
 _MNIST = "https://storage.googleapis.com/cvdf-datasets/mnist/"
@@ -51,7 +51,6 @@ def load_mnist(
         folder: the folder that holds a folder `mnist`, with a packed copy or the official files; HOMEOSTAT_DATA if left
             out, and the network if there is none.
         num_validation: validation rows; 0 trains on all 60,000.
-        progress: told how far downloads are.
 
     Raises:
         BadInputError: neither a copy nor a network, or files that are not MNIST.
@@ -59,13 +58,9 @@ def load_mnist(
     References:
         LeCun, Bottou, Bengio and Haffner (1998), Gradient-based learning applied to document recognition.
     """
-    local = local_folder("mnist", folder)
-    if local is not None and holds(local, *_COPY):
-        place, arrays = str(local), [read_xz(local / name) for name in _COPY]
-        files = tuple(local / name for name in _COPY)
-    else:
-        files, place = official_files(MNIST_FILES, "mnist", folder, progress, _MNIST)
-        arrays = [read_idx(file) for file in files]
+    copy = packed_copy("mnist", folder, *_COPY)
+    files, place = copy or official_files(MNIST_FILES, "mnist", folder, progress, _MNIST)
+    arrays = [(read_xz if copy else read_idx)(file) for file in files]
     shapes = ((NUM_TRAIN, 28, 28), (NUM_TRAIN,), (NUM_TEST, 28, 28), (NUM_TEST,))
     for file, array, shape in zip(files, arrays, shapes, strict=True):
         expect_array(file, array, shape, np.uint8)
@@ -94,7 +89,6 @@ def load_binarized_mnist(folder: str | os.PathLike[str] | None = None, *, progre
     Args:
         folder: the folder that holds a folder `binarized_mnist`; HOMEOSTAT_DATA if left out, and the network if there is
             none (110 MB).
-        progress: told how far downloads are.
 
     Raises:
         BadInputError: neither a copy nor a network, or files that are not this data.
@@ -103,21 +97,19 @@ def load_binarized_mnist(folder: str | os.PathLike[str] | None = None, *, progre
         Salakhutdinov and Murray (2008), On the quantitative analysis of deep belief networks; Larochelle and Murray
         (2011), The neural autoregressive distribution estimator.
     """
-    local = local_folder("binarized_mnist", folder)
-    if local is not None and holds(local, *_BINARIZED_COPY):
-        place, parts = str(local), []
-        for name, num_rows in zip(_BINARIZED_COPY, BINARIZED_ROWS, strict=True):
-            packed = expect_array(local / name, read_xz(local / name), (num_rows, 98), np.uint8)
-            parts.append(np.unpackbits(packed, axis=1).reshape(-1, 28, 28))
-    else:
-        files, place = official_files(BINARIZED_FILES, "binarized_mnist", folder, progress, _LAROCHELLE + "*.amat")
-        parts = [_read_amat(file, num_rows) for file, num_rows in zip(files, BINARIZED_ROWS, strict=True)]
+    copy = packed_copy("binarized_mnist", folder, *_BINARIZED_COPY)
+    files, place = copy or official_files(BINARIZED_FILES, "binarized_mnist", folder, progress, _LAROCHELLE + "*.amat")
+    parts = [(_read_bits if copy else _read_amat)(*part) for part in zip(files, BINARIZED_ROWS, strict=True)]
     source = Source(
         place, True, f"derived from MNIST ({_LICENCE})", "Larochelle and Murray (2011)", "official splits, fixed pixels"
     )
     return Splits(
         "binarized_mnist", *(Split(part, None) for part in parts), SplitIndices.consecutive(BINARIZED_ROWS), source
     )
+
+
+def _read_bits(file: Path, num_rows: int) -> np.ndarray:
+    return np.unpackbits(expect_array(file, read_xz(file), (num_rows, 98), np.uint8), axis=1).reshape(-1, 28, 28)
 
 
 def _read_amat(file: Path, num_rows: int) -> np.ndarray:

@@ -29,7 +29,6 @@ class Bouncing:
     velocity turns. Where digits overlap, the brighter pixel shows.
 
     Attributes:
-        num_digits: in a frame.
         side: of the frame in pixels.
         step: length of a movement, as a share of `side - 28` pixels.
 
@@ -42,7 +41,6 @@ class Bouncing:
     step: float = 0.1
 
     def __post_init__(self):
-        """Check that there is room to move."""
         if self.num_digits < 1 or self.side <= DIGIT_SIDE or not 0 <= self.step < 1:
             raise BadInputError(
                 f"Expected at least one digit, frames of more than {DIGIT_SIDE} pixels and steps from 0 to less than 1, got "
@@ -55,7 +53,6 @@ class Bouncing:
         Args:
             starts: shape (digits, 2), each in [0, 1].
             directions: angles in rad, shape (digits,).
-            num_frames: frames.
 
         Returns:
             Shape (num_frames, digits, 2): the share of the way down, and to the right.
@@ -77,7 +74,6 @@ class MovingDigits(AbstractSequences):
 
     Attributes:
         digits: images uint8 of shape (n, 28, 28) that the digits are drawn from.
-        bouncing: how they move.
         seed: of all sequences; a second number tells splits apart.
     """
 
@@ -90,7 +86,6 @@ class MovingDigits(AbstractSequences):
         seed: tuple[int, ...],
         name: str,
     ):
-        """Check the numbers; nothing is drawn before it is read."""
         if num_sequences < 1 or num_frames < 2:
             raise BadInputError(
                 f"Expected at least one sequence of at least two frames, got {num_sequences} of {num_frames}."
@@ -133,13 +128,7 @@ def load_moving_mnist(
 
     Args:
         folder: where MNIST is, as for `load_mnist`.
-        num_frames: of every sequence.
-        num_train: training sequences.
-        num_validation: validation sequences.
-        num_test: test sequences.
         bouncing: how digits move; two digits in 64 x 64 pixels by default.
-        seed: of the sequences.
-        progress: told how far the download of MNIST is.
 
     Raises:
         BadInputError: neither MNIST nor a network, or numbers that make no sequences.

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..results import BadInputError
-from ._download import Progress, RemoteFile, official_files, remote_files
+from ._download import Progress, RemoteFile, official_files, packed_copy, remote_files
 from ._packed import read_archive, read_mat
-from ._places import expect_array, holds, local_folder, reading
+from ._places import expect_array, reading
 from ._sequence_splits import SequenceSplits
 from ._sequences import Sequences
 from ._splits import Source, SplitIndices
@@ -66,10 +66,8 @@ def load_polyphonic_music(
     of the published experiments.
 
     Args:
-        name: which set.
         folder: the folder that holds a folder `polyphonic_music`, with packed copies or the published files;
             HOMEOSTAT_DATA if left out, and the network if there is none (0.1 to 1 MB).
-        progress: told how far the download is.
 
     Raises:
         BadInputError: another name, neither a copy nor a network, or a file that is not this data.
@@ -81,12 +79,9 @@ def load_polyphonic_music(
     if name not in COLLECTIONS:
         raise BadInputError(f"Expected music, one of {', '.join(COLLECTIONS)}, got {name!r}.")
     remote, rows, licence = COLLECTIONS[name]
-    local = local_folder("polyphonic_music", folder)
-    if local is not None and holds(local, f"{name}.npz"):
-        place, rolls = str(local), _read_copy(local / f"{name}.npz")
-    else:
-        (file,), place = official_files((remote,), "polyphonic_music", folder, progress, remote.url)
-        rolls = _read_published(file)
+    copy = packed_copy("polyphonic_music", folder, f"{name}.npz")
+    (file,), place = copy or official_files((remote,), "polyphonic_music", folder, progress, remote.url)
+    rolls = (_read_copy if copy else _read_published)(file)
     found = tuple(len(part) for part in rolls)
     if found != rows:
         raise BadInputError(

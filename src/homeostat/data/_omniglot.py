@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ._download import Progress, official_files, remote_files
+from ._download import Progress, official_files, packed_copy, remote_files
 from ._packed import read_archive, read_xz
-from ._places import data_cache_folder, expect_array, holds, kept_arrays, local_folder, reading
+from ._places import data_cache_folder, expect_array, kept_arrays, reading
 from ._splits import Official, Source, Splits, divide
 
 _LAKE = "https://github.com/brendenlake/omniglot/raw/master/python/"
@@ -44,8 +44,6 @@ def load_omniglot(
     Args:
         folder: the folder that holds a folder `omniglot`, with a packed copy or the official zip files; HOMEOSTAT_DATA if
             left out, and the network if there is none (16 MB).
-        num_validation: validation rows.
-        progress: told how far downloads are.
 
     Raises:
         BadInputError: neither a copy nor a network, or files that are not Omniglot.
@@ -54,15 +52,13 @@ def load_omniglot(
         Lake, Salakhutdinov and Tenenbaum (2015), Human-level concept learning through probabilistic program induction;
         Burda, Grosse and Salakhutdinov (2016), Importance weighted autoencoders (the sizes of the splits).
     """
-    local = local_folder("omniglot", folder)
-    if local is not None and holds(local, *_COPY):
-        place = str(local)
-        images = read_xz(local / _COPY[0])
-        with reading(local / _COPY[1], "the characters' numbers (class_id)"):
-            labels = read_archive(local / _COPY[1])["class_id"].astype(np.int64)
-        file = local / _COPY[0]
+    copy = packed_copy("omniglot", folder, *_COPY)
+    files, place = copy or official_files(OMNIGLOT_FILES, "omniglot", folder, progress, _LAKE)
+    if copy:
+        file, images = files[0], read_xz(files[0])
+        with reading(files[1], "the characters' numbers (class_id)"):
+            labels = read_archive(files[1])["class_id"].astype(np.int64)
     else:
-        files, place = official_files(OMNIGLOT_FILES, "omniglot", folder, progress, _LAKE)
         file = data_cache_folder() / "omniglot" / "drawings_28.npz"
         arrays = kept_arrays(file, lambda: _read_drawings(files))
         images, labels = arrays["images"], arrays["labels"]

@@ -34,7 +34,6 @@ def open_rows(
 
     Args:
         path: of the file or folder, with `:name` after an archive of several arrays.
-        message: told about a conversion.
         cache: where conversions are kept; `homeostat/data` in the user's cache folder if left out.
 
     Raises:
@@ -131,11 +130,7 @@ def _map_member(file: Path, entry: zipfile.ZipInfo) -> np.ndarray:
 
 @final
 class ImageRows(AbstractRows):
-    """Image files of one size, decoded when they are read: uint8 of shape (height, width) or (height, width, 3).
-
-    Attributes:
-        files: in the order of the rows.
-    """
+    """Image files of one size, decoded when they are read: uint8 of shape (height, width) or (height, width, 3)."""
 
     def __init__(self, files: tuple[Path, ...], name: str = "the images"):
         """Look at every file's header: one size, and all grey or all RGB."""

@@ -1,18 +1,18 @@
 """Opening a user's own sequences: archives, tables, sounds, piano rolls, videos."""
 
-import itertools
+import csv
 import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
 from ..results import BadInputError
 from ._frames import ANIMATIONS, VIDEOS, Frames, open_film, show
-from ._open_rows import named_array, open_member
+from ._open_rows import IMAGES, named_array, open_member
 from ._places import Message, data_cache_folder, reading
 from ._sequence_table import TableColumns, open_table
 from ._sequences import AbstractSequences, Sequences
@@ -20,6 +20,7 @@ from ._sound import SoundSequences, read_sound
 from .adapters import read_midi
 
 SOUNDS, ROLLS, TABLES = (".wav", ".sph"), (".mid", ".midi"), (".csv", ".parquet")
+_RECORDINGS = {*SOUNDS, *ROLLS, *VIDEOS}
 
 
 @final
@@ -38,7 +39,6 @@ class Rolls:
     highest: int = 108
 
     def __post_init__(self):
-        """Check that there are notes and steps."""
         if self.steps_per_beat < 1 or not 0 <= self.lowest <= self.highest <= 127:
             raise BadInputError(
                 f"Expected at least one step a beat and notes from 0 to 127, got steps_per_beat={self.steps_per_beat}, "
@@ -87,9 +87,7 @@ def open_sequences(
     Nothing is unpickled. Parquet needs pyarrow, MIDI mido, and video other than .gif PyAV.
 
     Args:
-        path: of the file or folder.
         format: what columns mean, and how sounds, music and frames become steps.
-        message: told about a conversion.
         cache: where conversions are kept; `homeostat/data` in the user's cache folder if left out.
 
     Raises:
@@ -191,48 +189,70 @@ def _open_npz(file: Path, array_name: str, message: Message | None, place: Path)
         values = open_member(file, members[array_name], message, place)
         actions = open_member(file, members["actions"], message, place) if "actions" in members else None
         with np.load(file, allow_pickle=False) as arrays:
-            small = {name: arrays[name] for name in ("lengths", "mask", "times", "labels") if name in members}
+            small: dict[str, Any] = {
+                name: arrays[name] for name in ("lengths", "mask", "times", "labels") if name in members
+            }
     small |= {} if actions is None else {"actions": actions}
     for name, array in {array_name: values, **small}.items():
         if array.ndim == 0:
             raise BadInputError(
                 f"Expected an array {name} in {file}, one entry a sequence or a step, got a single number: see what was saved."
             )
-    labels = small.get("labels")
+    labels, lengths = small.pop("labels", None), small.get("lengths")
     called = None if labels is None else [str(label) for label in labels.tolist()]
-    lengths, mask, times = small.get("lengths"), small.get("mask"), small.get("times")
     if lengths is not None and lengths.ndim == 1 and lengths.dtype.kind in "iu" and lengths.sum() == len(values):
-        return _end_to_end(file, values, lengths, mask, times, actions, called)
+        return _end_to_end(file, values, small, called)
     if actions is not None and values.ndim >= 2 and actions.shape[:2] == values.shape[:2]:
         # One action a step: that of the last step leads nowhere.
-        actions = actions[:, :-1]
-    return Sequences(
-        values, lengths=lengths, observed=mask, times=times, actions=actions, labels=called, name=f"{file}:{array_name}"
-    )
+        small["actions"] = actions[:, :-1]
+    if "mask" in small:
+        small["observed"] = small.pop("mask")
+    return Sequences(values, labels=called, name=f"{file}:{array_name}", **small)
 
 
-def _end_to_end(
-    file: Path,
-    values: np.ndarray,
-    lengths: np.ndarray,
-    mask: np.ndarray | None,
-    times: np.ndarray | None,
-    actions: np.ndarray | None,
-    labels: list[str] | None,
-) -> Sequences:
+def _end_to_end(file: Path, values: np.ndarray, parts: dict[str, Any], labels: list[str] | None) -> Sequences:
     """Steps of all sequences one after the other, without padding."""
-    bounds = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-    spans = list(itertools.pairwise(bounds))
-    for what, array in (("mask", mask), ("times", times), ("actions", actions)):
-        if array is not None and len(array) != len(values):
+    ends, cut = np.cumsum(parts.pop("lengths"))[:-1], {}
+    for what, array in parts.items():
+        if len(array) != len(values):
             raise BadInputError(
                 f"Expected {len(values)} rows of {what} in {file}, one for each step of all sequences, got {len(array)}."
             )
-    return Sequences(
-        [values[start:end] for start, end in spans],
-        observed=None if mask is None else [mask[start:end] for start, end in spans],
-        times=None if times is None else [times[start:end] for start, end in spans],
-        actions=None if actions is None else [actions[start : max(end - 1, start)] for start, end in spans],
-        labels=labels,
-        name=str(file),
-    )
+        cut["observed" if what == "mask" else what] = np.split(array, ends)
+    if "actions" in cut:
+        cut["actions"] = [part[:-1] for part in cut["actions"]]
+    return Sequences(np.split(values, ends), labels=labels, name=str(file), **cut)
+
+
+def holds_sequences(path: str | os.PathLike[str], sequence_column: str = "sequence") -> bool:
+    """Whether a file or folder holds sequences, not rows.
+
+    Sounds, MIDI, videos and parquet, folders of such files, archives with `lengths` or `mask`, and tables with a column that
+    names the sequence are sequences; other tables, arrays and folders of images are rows.
+
+    Args:
+        path: of the file or folder, with `:name` after an archive of several arrays.
+
+    Raises:
+        BadInputError: a folder holds images and recordings.
+    """
+    text = os.fspath(path)
+    file = Path(text if Path(text).exists() else text.rpartition(":")[0] or text)
+    suffix = file.suffix.lower()
+    if file.is_dir():
+        kinds = {found.suffix.lower() for found in file.rglob("*") if found.is_file()}
+        recordings, images = kinds & _RECORDINGS, kinds & {*IMAGES}
+        if recordings and images:
+            raise BadInputError(
+                f"Expected images or recordings in the folder {file}, found both ({', '.join(sorted(recordings | images))}): "
+                f"say --task rows or --task sequences."
+            )
+        # A stray animation among pictures does not make them videos.
+        return bool(recordings) or (bool(kinds & {*ANIMATIONS}) and not images)
+    if suffix == ".npz" and file.is_file():
+        with reading(file, "an archive of arrays (.npz)"), zipfile.ZipFile(file) as archive:
+            return bool({"lengths.npy", "mask.npy"} & {*archive.namelist()})
+    if suffix == ".csv" and file.is_file():
+        with reading(file, "a table (.csv)"), open(file, newline="", encoding="utf-8-sig") as stream:
+            return sequence_column in [name.strip() for name in next(csv.reader(stream), [])]
+    return suffix in {*_RECORDINGS, *ANIMATIONS, ".parquet"}

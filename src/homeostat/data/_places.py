@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,7 +31,6 @@ def local_folder(name: str, folder: str | os.PathLike[str] | None) -> Path | Non
     """The folder that may hold a copy of the data set `name`: `FOLDER/name`, or `None` if there is no such folder.
 
     Args:
-        name: of the data set.
         folder: the folder that holds one folder a data set; `None` looks up the environment variable HOMEOSTAT_DATA.
 
     Raises:
@@ -80,6 +79,14 @@ def reading(file: Path, what: str) -> Iterator[None]:
             f"Expected {what}, but {file} cannot be read ({type(error).__name__}: {error}). It is damaged or another "
             f"file: delete it and get it again."
         ) from error
+
+
+def lacks(package: str, extra: str, file: Path) -> BadInputError:
+    """The sentence about an optional library that is not installed."""
+    return BadInputError(
+        f"Expected the package {package}, which reads {file}, found it not installed: pip install {package}, or install "
+        f"homeostat with its extra {extra}."
+    )
 
 
 def expect_array(file: Path, array: np.ndarray, shape: tuple[int | None, ...], dtype: type) -> np.ndarray:
@@ -138,11 +145,25 @@ def array_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     return read(stream)
 
 
-def write_array_header(stream: BinaryIO, kind: str, shape: tuple[int, ...]) -> int:
-    """Begin an array (.npy); where its numbers begin. NumPy leaves room for the first axis to grow: to be written again."""
+def write_array(target: Path, blocks: Iterable[np.ndarray]) -> int:
+    """Write rows block by block as one array (.npy); how many there were."""
+    count, begins, shape, kind = 0, 0, (), ""
+    with open(target, "wb") as stream:
+        for block in blocks:
+            if not count:
+                shape, kind = block.shape[1:], block.dtype.str
+                begins = _write_header(stream, kind, (0, *shape))
+            stream.write(block.tobytes())
+            count += len(block)
+        # NumPy leaves room in the header for the first axis to grow.
+        if count and _write_header(stream, kind, (count, *shape)) != begins:
+            raise ValueError("the number of rows does not fit into the header of the converted file.")
+    return count
+
+
+def _write_header(stream: BinaryIO, kind: str, shape: tuple[int, ...]) -> int:
     stream.seek(0)
-    description = {"descr": kind, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(stream, description)
+    np.lib.format.write_array_header_1_0(stream, {"descr": kind, "fortran_order": False, "shape": shape})
     return stream.tell()
 
 

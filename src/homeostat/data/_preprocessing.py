@@ -16,7 +16,6 @@ def binarize(grey: np.ndarray, *, generator: np.random.Generator) -> np.ndarray:
 
     Args:
         grey: uint8 in 0..255, or real numbers in [0, 1].
-        generator: where the draws come from.
 
     Returns:
         uint8 zeros and ones of the same shape.
@@ -86,11 +85,6 @@ def dequantize(
     pixels: np.ndarray, *, generator: np.random.Generator, method: AbstractDequantization = _UNIFORM
 ) -> np.ndarray:
     """Pixels of 8 bits with noise, as real numbers from 0 to 1.
-
-    Args:
-        pixels: uint8.
-        generator: where the noise comes from.
-        method: the kind of noise.
 
     Returns:
         float32 of the same shape.

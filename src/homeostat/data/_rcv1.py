@@ -51,8 +51,6 @@ def load_rcv1(
             network if there is none (about 180 MB).
         num_words: size of the vocabulary, at most 65,536.
         num_test: documents of a random test split; the official division if left out.
-        num_validation: validation rows.
-        progress: told how far downloads are.
 
     Raises:
         BadInputError: neither the files nor a network, files that are not RCV1, or sizes that do not fit.

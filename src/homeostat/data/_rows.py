@@ -1,6 +1,7 @@
 """Rows of data that need not fit into memory: one interface over arrays, files, sparse counts and image folders."""
 
 import abc
+import zlib
 from collections.abc import Iterator
 from typing import final
 
@@ -10,6 +11,8 @@ from ..results import BadInputError
 from ..typing import Any
 from ._order import permutation
 
+_WITNESSES = 64
+
 
 class AbstractRows(abc.ABC):
     """A sequence of rows of one shape and type, read on demand.
@@ -18,9 +21,6 @@ class AbstractRows(abc.ABC):
 
     Attributes:
         name: of the data in messages, usually the file.
-        shape: of one row.
-        dtype: type of the numbers.
-        num_rows: how many rows there are.
     """
 
     def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype, num_rows: int):
@@ -36,6 +36,11 @@ class AbstractRows(abc.ABC):
     def select(self, indices: Any) -> "SelectedRows":
         """A view of some of the rows, such as one split; nothing is read."""
         return SelectedRows(self, indices)
+
+    def fingerprint(self) -> int:
+        """A checksum of the number of rows and of some of them, to tell whether a file is still the same."""
+        some = np.unique(np.linspace(0, self.num_rows - 1, _WITNESSES).astype(np.int64))
+        return zlib.crc32(self.read(some).tobytes(), self.num_rows % 2**32)
 
     def num_batches(self, batch_size: int) -> int:
         """Batches in one epoch of `batches`."""
@@ -53,7 +58,6 @@ class AbstractRows(abc.ABC):
         with `start=k` and sees what it would have seen.
 
         Args:
-            batch_size: rows in a batch.
             seed: of the whole run.
             epoch: number of the pass over the data, from 0.
             start: batches of this epoch to skip; they are not read.
@@ -87,14 +91,9 @@ def checked_indices(indices: Any, num_rows: int) -> np.ndarray:
 
 @final
 class ArrayRows(AbstractRows):
-    """Rows of an array in memory, or of a memory-mapped file, whose pages are read when a row is.
-
-    Attributes:
-        array: first axis rows.
-    """
+    """Rows of an array in memory, or of a memory-mapped file, whose pages are read when a row is."""
 
     def __init__(self, array: np.ndarray, name: str = "the array"):
-        """Check that the array has rows of numbers."""
         if array.dtype.kind not in "buif":
             raise BadInputError(
                 f"Expected numbers in {name}, got the type {array.dtype}: convert them to whole or real numbers."
@@ -123,7 +122,6 @@ class SelectedRows(AbstractRows):
     """Some rows of others, in an order of their own."""
 
     def __init__(self, rows: AbstractRows, indices: Any):
-        """Check that the numbers are rows."""
         self.rows, self.indices = rows, checked_indices(indices, rows.num_rows)
         super().__init__(rows.name, rows.shape, rows.dtype, self.indices.size)
 
@@ -147,7 +145,6 @@ class SparseRows(AbstractRows):
     def __init__(
         self, starts: np.ndarray, columns: np.ndarray, counts: np.ndarray, num_columns: int, name: str = "the counts"
     ):
-        """Check that the three arrays fit together."""
         consistent = (
             starts.ndim == columns.ndim == counts.ndim == 1
             and starts.size >= 1

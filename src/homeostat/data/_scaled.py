@@ -65,15 +65,9 @@ def _statistics(sequences: AbstractSequences, shape: tuple[int, ...]) -> Standar
 
 @final
 class ScaledSequences(AbstractSequences):
-    """Sequences in other units, real numbers of 32 bits (64 where the data have 64).
-
-    Attributes:
-        sequences: as stored.
-        standardization: mean and scale.
-    """
+    """Sequences in other units, real numbers of 32 bits (64 where the data have 64)."""
 
     def __init__(self, sequences: AbstractSequences, standardization: Standardization):
-        """Check that mean and scale fit a step."""
         for what in standardization:
             if np.shape(what) not in ((), sequences.shape):
                 raise BadInputError(
@@ -83,15 +77,8 @@ class ScaledSequences(AbstractSequences):
         if not np.all(np.asarray(standardization.scale) > 0) or not np.all(np.isfinite(standardization.mean)):
             raise BadInputError("Expected finite means and scales above 0 to standardise by; correct them.")
         self.sequences, self.standardization = sequences, standardization
-        super().__init__(
-            sequences.name,
-            sequences.shape,
-            np.dtype(np.float64 if sequences.dtype == np.float64 else np.float32),
-            sequences.lengths,
-            sequences.labels,
-            action_shape=sequences.action_shape,
-            timed=sequences.timed,
-        )
+        self._take_over(sequences)
+        self.dtype = np.dtype(np.float64 if sequences.dtype == np.float64 else np.float32)
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
         found = self.sequences.read(index, *checked_part(self, index, start, stop))

@@ -14,7 +14,6 @@ class Clips(NamedTuple):
 
     Attributes:
         values: as stored, [sequences, time, ...].
-        lengths: of each.
     """
 
     values: np.ndarray
@@ -30,7 +29,6 @@ class SequenceArrays(NamedTuple):
     """A set of sequences in arrays.
 
     Attributes:
-        name: of the set.
         train: whole training sequences, at least `clip` steps long with their padding, to crop from.
         validation: clips that follow each other, of the length of training clips.
         test: whole test sequences, in a few groups of similar length; for final figures alone.
@@ -56,7 +54,6 @@ def sequence_arrays(
     """The splits as arrays. Training and validation sequences shorter than a clip are left out where enough are longer.
 
     Args:
-        splits: of sequences.
         clip: steps of a training clip.
         num_train: training sequences; 0 for all.
         num_validation: validation sequences; 0 for all.

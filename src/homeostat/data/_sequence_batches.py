@@ -50,8 +50,6 @@ class Pieces(NamedTuple):
     """Parts of sequences.
 
     Attributes:
-        indices: numbers of the sequences.
-        starts: first steps.
         stops: steps after the last.
         padded: length that each is filled up to.
     """
@@ -69,9 +67,9 @@ class AbstractCropping(abc.ABC):
     def pieces(self, lengths: np.ndarray, *, seed: int, epoch: int) -> Pieces:
         """The parts, of which there are equally many in every epoch."""
 
-    @abc.abstractmethod
     def shapes(self, lengths: np.ndarray) -> tuple[int, ...]:
         """Lengths that batches have, rising; each is compiled once."""
+        return tuple(np.unique(self.pieces(lengths, seed=0, epoch=0).padded).tolist())
 
 
 @dataclass(frozen=True)
@@ -81,21 +79,14 @@ class _AbstractPieces(AbstractCropping):
     length: int
 
     def __post_init__(self):
-        """Check the length."""
         if self.length < 2:
             raise BadInputError(f"Expected pieces of at least two steps, got length={self.length}.")
-
-    def shapes(self, lengths: np.ndarray) -> tuple[int, ...]:
-        return (self.length,)
 
 
 @final
 @dataclass(frozen=True)
 class Crop(_AbstractPieces):
     """One piece of every sequence, beginning at random; a shorter sequence is filled up.
-
-    Attributes:
-        length: steps of a piece.
 
     References:
         Marino, Cvitkovic and Yue (2018), A general method for amortizing variational filtering: random crops of the
@@ -114,9 +105,6 @@ class Windows(_AbstractPieces):
     """Pieces of every sequence one after the other, floor(T / length) of them, the first beginning at random.
 
     For long recordings, of which a crop would show little in an epoch. A shorter sequence is one piece and filled up.
-
-    Attributes:
-        length: steps of a piece.
     """
 
     def pieces(self, lengths: np.ndarray, *, seed: int, epoch: int) -> Pieces:
@@ -141,18 +129,12 @@ class FullLength(AbstractCropping):
     bounds: tuple[int, ...]
 
     def __post_init__(self):
-        """Check the bounds."""
         if not self.bounds or list(self.bounds) != sorted(set(self.bounds)) or self.bounds[0] < 2:
             raise BadInputError(f"Expected rising lengths of at least 2, got bounds={self.bounds}.")
 
     @staticmethod
     def fitted(lengths: np.ndarray, num_bounds: int) -> "FullLength":
-        """The bounds, at most so many, for which the sequences are filled up by the fewest steps in all.
-
-        Args:
-            lengths: of the sequences.
-            num_bounds: how many shapes may be compiled.
-        """
+        """The bounds, at most so many, for which the sequences are filled up by the fewest steps in all."""
         if num_bounds < 1 or len(lengths) == 0:
             raise BadInputError(f"Expected one or more bounds and sequences, got {num_bounds} and {len(lengths)}.")
         sizes, counts = np.unique(lengths, return_counts=True)
@@ -182,10 +164,6 @@ class FullLength(AbstractCropping):
         padded = np.asarray(self.bounds)[np.searchsorted(self.bounds, lengths)]
         return Pieces(np.arange(lengths.size), np.zeros(lengths.size, np.int64), lengths.copy(), padded)
 
-    def shapes(self, lengths: np.ndarray) -> tuple[int, ...]:
-        used = np.searchsorted(self.bounds, np.unique(lengths))
-        return tuple(self.bounds[place] for place in np.unique(used))
-
 
 def _random_below(limits: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """One whole number below each limit."""
@@ -209,8 +187,6 @@ def sequence_batches(
 
     Args:
         sequences: where the pieces come from; only those of one batch are in memory.
-        cut: which pieces.
-        batch_size: pieces in a batch.
         seed: of the whole run.
         epoch: number of the pass over the data, from 0.
         start: batches of this epoch to skip; they are not read.

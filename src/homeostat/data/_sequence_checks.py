@@ -15,12 +15,10 @@ class SequenceParts(NamedTuple):
     """Sequences as one array each.
 
     Attributes:
-        name: of the data.
         values: arrays of shape (T_i, *shape).
         observed: booleans of shape (T_i, *shape) or (T_i,), or `None`.
         times: arrays of shape (T_i,), or `None`.
         actions: arrays of shape (T_i - 1, *action_shape), or `None`.
-        labels: what the sequences are called.
     """
 
     name: str
@@ -61,9 +59,7 @@ class SequenceParts(NamedTuple):
                 raise BadInputError(f"Expected {count} {what} in {name}, one for each sequence, got {len(more)}.")
         masks, moments, inputs = others
         inputs = None if inputs is None else tuple(map(_columns, inputs))
-        return SequenceParts(
-            name, tuple(_columns(np.asanyarray(one)) for one in values), masks, moments, inputs, called
-        )
+        return SequenceParts(name, tuple(map(_columns, map(np.asanyarray, values))), masks, moments, inputs, called)
 
 
 def _columns(array: np.ndarray) -> np.ndarray:
@@ -96,20 +92,18 @@ def _cut_padded(name: str, values: np.ndarray, lengths: Any, observed: Any, time
                 f"one time for each step."
             )
     inputs = None if actions is None else np.asanyarray(actions)
-    if inputs is not None:
-        if inputs.shape[:2] != (count, longest - 1):
-            raise BadInputError(
-                f"Expected actions of shape {(count, longest - 1)} and further axes in {name}, one between every two steps, got "
-                f"the shape {inputs.shape}: leave out the action after the last step."
-            )
-        inputs = inputs[:, :, None] if inputs.ndim == 2 else inputs
-    every = list(enumerate(sizes.tolist()))
-    return (
-        tuple(_columns(values[i, :size]) for i, size in every),
-        None if mask is None else tuple(mask[i, :size] for i, size in every),
-        None if moments is None else tuple(moments[i, :size] for i, size in every),
-        None if inputs is None else tuple(inputs[i, : max(size - 1, 0)] for i, size in every),
-    )
+    if inputs is not None and inputs.shape[:2] != (count, longest - 1):
+        raise BadInputError(
+            f"Expected actions of shape {(count, longest - 1)} and further axes in {name}, one between every two steps, got "
+            f"the shape {inputs.shape}: leave out the action after the last step."
+        )
+
+    def cut(array: np.ndarray | None, ends: np.ndarray = sizes) -> tuple[np.ndarray, ...] | None:
+        return None if array is None else tuple(one[:end] for one, end in zip(array, ends, strict=True))
+
+    inputs = cut(inputs, np.maximum(sizes - 1, 0))
+    inputs = None if inputs is None else tuple(map(_columns, inputs))
+    return tuple(map(_columns, cut(values) or ())), cut(mask), cut(moments), inputs
 
 
 def _lengths(name: str, count: int, longest: int, lengths: Any, mask: np.ndarray | None) -> np.ndarray:

@@ -18,10 +18,6 @@ class SequenceSplits:
     """A set of sequences in three named splits. Choose with `validation`; look at `test` once, for the figure you report.
 
     Attributes:
-        name: of the data set.
-        train: for learning.
-        validation: for every choice.
-        test: for the final figure alone.
         indices: which of all sequences they are, numbered through.
         source: where they came from, or `None` for a user's own.
         standardization: how values were made from stored numbers, with the statistics of the training sequences; `None`
@@ -37,7 +33,6 @@ class SequenceSplits:
     standardization: Standardization | None = None
 
     def __post_init__(self):
-        """Check that each split has the sequences that its numbers say."""
         for field in fields(self.indices):
             split, count = getattr(self, field.name), getattr(self.indices, field.name).size
             if len(split) != count:
@@ -58,10 +53,7 @@ def split_sequences(
     """Divide sequences at random: the same way for the same number and seed, on every machine.
 
     Args:
-        sequences: which.
         validation: share of the sequences, or of the groups, in [0, 1); rounded to whole ones.
-        test: the same for the test.
-        seed: of the division.
         groups: what each sequence belongs to (a person, an animal, a day), one a sequence; the sequences of a group stay
             together. Without it a group is one sequence.
 
@@ -69,20 +61,15 @@ def split_sequences(
         BadInputError: shares that leave nothing to train on, or groups that do not fit.
     """
     count = len(sequences)
-    if groups is None:
-        indices = split_rows(count, validation=validation, test=test, seed=seed)
-    else:
-        members = np.asarray(groups)
-        if members.shape != (count,):
-            raise BadInputError(
-                f"Expected {count} groups, one a sequence of {sequences.name}, got the shape {members.shape}."
-            )
-        names, number = np.unique(members, return_inverse=True)
-        of_groups = split_rows(names.size, validation=validation, test=test, seed=seed)
-        indices = SplitIndices(
-            *(np.flatnonzero(np.isin(number, getattr(of_groups, field.name))) for field in fields(of_groups))
+    members = np.arange(count) if groups is None else np.asarray(groups)
+    if members.shape != (count,):
+        raise BadInputError(
+            f"Expected {count} groups, one a sequence of {sequences.name}, got the shape {members.shape}."
         )
-    return select_splits(sequences.name, sequences, indices, None)
+    names, number = np.unique(members, return_inverse=True)
+    chosen = split_rows(names.size, validation=validation, test=test, seed=seed)
+    parts = (np.flatnonzero(np.isin(number, getattr(chosen, field.name))) for field in fields(chosen))
+    return select_splits(sequences.name, sequences, SplitIndices(*parts), None)
 
 
 def select_splits(

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import itertools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from typing import final
 import numpy as np
 
 from ..results import BadInputError
-from ._csv import check_widths
-from ._places import Message, kept_conversion, reading, say, write_array_header, written_whole
+from ._csv import check_widths, in_blocks
+from ._places import Message, kept_conversion, reading, say, write_array, written_whole
 from ._sequences import Sequences
 from .adapters import parquet_blocks, parquet_names
 
@@ -43,7 +42,6 @@ class TableColumns:
     actions: tuple[str, ...] = ()
 
     def __post_init__(self):
-        """Check that no column has two meanings."""
         named = [self.sequence, *([self.time] if self.time else []), *self.values, *self.actions]
         twice = sorted({name for name in named if named.count(name) > 1})
         if twice or not self.sequence:
@@ -56,12 +54,6 @@ def open_table(file: Path, columns: TableColumns, place: Path, message: Message 
     """Sequences of a .csv or .parquet, which is converted once and memory-mapped.
 
     Empty cells, `nan` and nulls are missing.
-
-    Args:
-        file: the table.
-        columns: what its columns mean.
-        place: folder of the converted file.
-        message: told about the conversion.
 
     Raises:
         BadInputError: columns that do not exist, cells that are no numbers, sequences that cannot be used.
@@ -81,15 +73,14 @@ def open_table(file: Path, columns: TableColumns, place: Path, message: Message 
     with reading(kept, "a table converted earlier"), np.load(index, allow_pickle=False) as about:
         labels, lengths = tuple(about["labels"].tolist()), about["lengths"]
         table = np.load(kept, mmap_mode="r", allow_pickle=False)
-    first, acting = int(bool(columns.time)), len(columns.actions)
-    bounds = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-    spans = list(itertools.pairwise(bounds))
+    cut = np.split(table, np.cumsum(lengths)[:-1])
+    first, last = int(bool(columns.time)), len(chosen) - len(columns.actions)
     return Sequences(
-        [table[start:end, first : len(chosen) - acting] for start, end in spans],
-        times=[table[start:end, 0] for start, end in spans] if columns.time else None,
-        actions=[table[start : end - 1, len(chosen) - acting :] for start, end in spans] if acting else None,
+        [part[:, first:last] for part in cut],
+        times=[part[:, 0] for part in cut] if columns.time else None,
+        actions=[part[:-1, last:] for part in cut] if columns.actions else None,
         labels=labels,
-        columns=chosen[first : len(chosen) - acting],
+        columns=chosen[first:last],
         name=str(file),
     )
 
@@ -123,10 +114,7 @@ def _convert(blocks: Iterator[Block], width: int, kept: Path, index: Path, file:
             raise BadInputError(f"Expected rows in {file}, found only names of columns.")
         order = np.argsort(members, kind="stable")
         as_read = np.memmap(raw, "<f8", "r", shape=(members.size, width))
-        with open(part, "wb") as stream:
-            write_array_header(stream, "<f8", (members.size, width))
-            for start in range(0, members.size, _BLOCK_ROWS):
-                stream.write(as_read[order[start : start + _BLOCK_ROWS]].tobytes())
+        write_array(part, (as_read[order[i : i + _BLOCK_ROWS]] for i in range(0, members.size, _BLOCK_ROWS)))
         del as_read
     with written_whole(index) as part, open(part, "wb") as stream:
         np.savez(stream, labels=np.array(list(numbers)), lengths=np.bincount(members, minlength=len(numbers)))
@@ -145,8 +133,7 @@ def _csv_blocks(file: Path, names: tuple[str, ...], columns: TableColumns, chose
     with reading(file, "a table (.csv)"), open(file, newline="", encoding="utf-8-sig") as text:
         reader = csv.reader(text)
         next(reader)
-        lines = ((line, cells) for line, cells in enumerate(reader, 2) if any(cell.strip() for cell in cells))
-        while block := list(itertools.islice(lines, _BLOCK_ROWS)):
+        for block in in_blocks((line, cells) for line, cells in enumerate(reader, 2) if any(map(str.strip, cells))):
             check_widths(file, block, len(names))
             labels = [cells[label_at].strip() for _, cells in block]
             rows = [

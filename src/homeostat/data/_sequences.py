@@ -5,6 +5,7 @@ actions, a time for every step if steps are not equally far apart, and for every
 """
 
 import abc
+import zlib
 from collections.abc import Iterator, Sequence as Listed
 from typing import NamedTuple, final
 
@@ -16,6 +17,7 @@ from ._rows import checked_indices
 from ._sequence_checks import SequenceParts, check_parts
 
 _BLOCK_BYTES = 1 << 22
+_WITNESSES = 16
 
 
 class Sequence(NamedTuple):
@@ -40,11 +42,9 @@ class AbstractSequences(abc.ABC):
     Attributes:
         name: of the data in messages, usually the file.
         shape: of one step; a single number is (1,).
-        dtype: type of the numbers.
         lengths: steps of each sequence, whole numbers of at least 2.
         labels: name of each sequence: its file, its name in a table, or its number.
         action_shape: shape of one action, or `None` without actions.
-        timed: whether steps carry times.
         columns: names of the entries of a step, those of a table's columns; empty where entries have no names.
     """
 
@@ -62,6 +62,13 @@ class AbstractSequences(abc.ABC):
     ):
         self.name, self.shape, self.dtype, self.lengths, self.labels = name, shape, dtype, lengths, labels
         self.action_shape, self.timed, self.columns = action_shape, timed, columns
+
+    def _take_over(self, other: "AbstractSequences") -> None:
+        """A view is like what it is a view of, in all that it does not change."""
+        told = (other.name, other.shape, other.dtype, other.lengths, other.labels)
+        AbstractSequences.__init__(
+            self, *told, action_shape=other.action_shape, timed=other.timed, columns=other.columns
+        )
 
     @abc.abstractmethod
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
@@ -86,6 +93,13 @@ class AbstractSequences(abc.ABC):
     def at_least(self, length: int) -> "SelectedSequences":
         """A view of the sequences with so many steps or more."""
         return self.select(np.flatnonzero(self.lengths >= length))
+
+    def fingerprint(self) -> int:
+        """A checksum of lengths and of some steps, to tell whether a file is still the same."""
+        found = zlib.crc32(self.lengths.tobytes())
+        for index in np.unique(np.linspace(0, len(self) - 1, _WITNESSES).astype(np.int64)).tolist():
+            found = zlib.crc32(self.read(index, 0, min(_WITNESSES, int(self.lengths[index]))).values.tobytes(), found)
+        return found
 
     def blocks(self) -> Iterator[Sequence]:
         """Every step once, a few megabytes at a time, for statistics; no block holds steps of two sequences."""
@@ -143,7 +157,6 @@ class Sequences(AbstractSequences):
             actions: arrays of shape (T_i - 1, *action_shape), or a padded array (n, T - 1, *action_shape).
             labels: what the sequences are called; their numbers if left out.
             columns: what the entries of a step are called, if they have names.
-            name: what messages call the data.
 
         Raises:
             BadInputError: a sequence of less than two steps or without any observed number, times that do not rise, a
@@ -196,18 +209,10 @@ class SelectedSequences(AbstractSequences):
     """Some sequences of others, in an order of their own."""
 
     def __init__(self, sequences: AbstractSequences, indices: Any):
-        """Check that the numbers are sequences."""
         self.sequences, self.indices = sequences, checked_indices(indices, len(sequences)).astype(np.int64)
-        super().__init__(
-            sequences.name,
-            sequences.shape,
-            sequences.dtype,
-            sequences.lengths[self.indices],
-            tuple(sequences.labels[index] for index in self.indices),
-            action_shape=sequences.action_shape,
-            timed=sequences.timed,
-            columns=sequences.columns,
-        )
+        self._take_over(sequences)
+        self.lengths = sequences.lengths[self.indices]
+        self.labels = tuple(sequences.labels[index] for index in self.indices)
 
     def times(self, index: int) -> np.ndarray | None:
         checked_part(self, index, 0, None)
@@ -216,16 +221,3 @@ class SelectedSequences(AbstractSequences):
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
         first, last = checked_part(self, index, start, stop)
         return self.sequences.read(int(self.indices[index]), first, last)
-
-
-def require_step_shape(sequences: AbstractSequences, shape: tuple[int, ...], *, of: str) -> None:
-    """Check that steps have the shape that something was made for.
-
-    Raises:
-        BadInputError: the shapes differ.
-    """
-    if sequences.shape != tuple(shape):
-        raise BadInputError(
-            f"Expected steps of shape {tuple(shape)}, as {of} was made for, got steps of shape {sequences.shape} in "
-            f"{sequences.name}: pass data with the same columns in the same order."
-        )

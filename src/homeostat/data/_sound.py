@@ -16,7 +16,6 @@ class Sound(NamedTuple):
 
     Attributes:
         samples: whole or real numbers as stored, shape (samples, channels).
-        rate_hz: samples a second.
         zero: the number that stands for silence.
         full: the distance from it that stands for 1.
     """
@@ -73,10 +72,6 @@ class SoundSequences(AbstractSequences):
 
     A step has the shape (window,), with c channels (window, c); steps carry the seconds at which they begin. Samples
     that do not fill a last window are left out.
-
-    Attributes:
-        rate_hz: samples a second, of every recording.
-        window: samples in a step.
     """
 
     def __init__(self, sounds: tuple[Sound, ...], labels: tuple[str, ...], window: int, name: str = "the sounds"):

@@ -29,13 +29,12 @@ class SplitIndices:
     test: np.ndarray
 
     def __post_init__(self):
-        """Check that the splits are disjoint."""
         together = np.concatenate([self.train, self.validation, self.test])
         numbers, times = np.unique(together, return_counts=True)
         if numbers.size != together.size:
             raise BadInputError(
                 f"Expected every row in one split at most, but row {int(numbers[np.argmax(times)])} is there "
-                f"{int(times.max())} times: draw the splits with split_rows or train_validation_split."
+                f"{int(times.max())} times: draw the splits with split_rows."
             )
 
     @staticmethod
@@ -48,10 +47,7 @@ def split_rows(num_rows: int, *, validation: float = 0.1, test: float = 0.1, see
     """Divide rows at random: the same way for the same number of rows and seed, on every machine.
 
     Args:
-        num_rows: how many there are.
         validation: share of the rows, in [0, 1); rounded to whole rows.
-        test: share of the rows.
-        seed: of the division.
 
     Returns:
         Row numbers in rising order.
@@ -68,33 +64,6 @@ def split_rows(num_rows: int, *, validation: float = 0.1, test: float = 0.1, see
         np.sort(order[num_test : num_validation + num_test]),
         np.sort(order[:num_test]),
     )
-
-
-class TrainValidation(NamedTuple):
-    """Two parts of one set of observations.
-
-    Attributes:
-        train: rows for learning.
-        validation: rows for every choice.
-        indices: where they come from; its test rows are none.
-    """
-
-    train: np.ndarray | AbstractRows
-    validation: np.ndarray | AbstractRows
-    indices: SplitIndices
-
-
-def train_validation_split(observations: np.ndarray | AbstractRows, fraction: float, seed: int) -> TrainValidation:
-    """Set a share of the observations apart for validation.
-
-    Args:
-        observations: an array (rows first), whose parts are copies, or rows, whose parts are views.
-        fraction: share of the validation rows, in [0, 1).
-        seed: of the division.
-    """
-    indices = split_rows(len(observations), validation=fraction, test=0.0, seed=seed)
-    part = observations.select if isinstance(observations, AbstractRows) else observations.__getitem__
-    return TrainValidation(part(indices.train), part(indices.validation), indices)
 
 
 class Split(NamedTuple):
@@ -121,7 +90,6 @@ class Source(NamedTuple):
     Attributes:
         place: the folder of the copy, or the address of the official files.
         complete: whether all official rows are there.
-        licence: of the data.
         reference: whom to cite.
         note: what is special about this copy or division.
     """
@@ -139,13 +107,11 @@ class Splits:
     """A data set in three named splits. Choose with `validation`; look at `test` once, for the figure you report.
 
     Attributes:
-        name: of the data set.
         train: for learning.
         validation: for every choice.
         test: for the final figure alone.
         indices: which rows of the official data they are, numbered through: first the official training rows, then the
             official test rows.
-        source: where the rows came from.
         vocabulary: the word of each column, for word counts.
         class_names: what the labels stand for, where they have names.
     """
@@ -160,7 +126,6 @@ class Splits:
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self):
-        """Check that each split has the rows that its numbers say."""
         for field in fields(self.indices):
             split: Split = getattr(self, field.name)
             count = getattr(self.indices, field.name).size
@@ -205,16 +170,12 @@ def divide(
     order = permutation(num_train, SPLIT_SEED)
     train, validation = np.sort(order[num_validation:]), np.sort(order[:num_validation])
     labels = official.train_labels
-    return Splits(
-        name,
-        Split(take(official.train, train), None if labels is None else labels[train]),
-        Split(take(official.train, validation), None if labels is None else labels[validation]),
-        Split(official.test, official.test_labels),
-        SplitIndices(train, validation, num_train + np.arange(len(official.test))),
-        source,
-        vocabulary,
-        class_names,
+    learning = (
+        Split(take(official.train, some), None if labels is None else labels[some]) for some in (train, validation)
     )
+    test = Split(official.test, official.test_labels)
+    indices = SplitIndices(train, validation, num_train + np.arange(len(official.test)))
+    return Splits(name, *learning, test, indices, source, vocabulary, class_names)
 
 
 def take(observations: np.ndarray | SparseRows, indices: np.ndarray) -> np.ndarray | SparseRows:

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ..results import BadInputError
-from ._download import Progress, RemoteFile, official_files
+from ._download import Progress, RemoteFile, official_files, packed_copy
 from ._packed import read_archive, read_xz
-from ._places import data_cache_folder, holds, kept_arrays, local_folder, reading
+from ._places import data_cache_folder, kept_arrays, reading
 from ._scaled import Standardization
 from ._sequence_splits import SequenceSplits, select_splits, standardized
 from ._sound import Sound, SoundSequences
@@ -52,7 +52,6 @@ def load_spoken_digits(
             HOMEOSTAT_DATA if left out, and the network if there is none (about 16 MB).
         window: samples in a step; what does not fill a last window is left out.
         validation_takes: takes of the validation recordings, from 5 to 49.
-        progress: told how far the download is.
 
     Raises:
         BadInputError: other takes, neither a copy nor a network, or files that are not this data.
@@ -65,12 +64,12 @@ def load_spoken_digits(
             f"Expected validation takes from 5 to 49 that leave some to train on (0 to 4 are the official test), got "
             f"{tuple(validation_takes)}."
         )
-    local = local_folder("fsdd", folder)
-    if local is not None and holds(local, *_COPY):
-        place, (labels, lengths, audio) = str(local), _read_copy(local)
+    copy = packed_copy("fsdd", folder, *_COPY)
+    files, place = copy or official_files(DIGITS_FILES, "fsdd", folder, progress, DIGITS_FILES[0].url)
+    if copy:
+        labels, lengths, audio = _read_copy(*files)
     else:
-        (file,), place = official_files(DIGITS_FILES, "fsdd", folder, progress, DIGITS_FILES[0].url)
-        kept = kept_arrays(data_cache_folder() / "fsdd" / "recordings.npz", lambda: _read_recordings(file))
+        kept = kept_arrays(data_cache_folder() / "fsdd" / "recordings.npz", lambda: _read_recordings(files[0]))
         labels, lengths, audio = tuple(kept["labels"].tolist()), kept["lengths"], kept["audio"]
     found = hashlib.sha256(np.ascontiguousarray(audio, "<i2")).hexdigest()
     if len(labels) != NUM_RECORDINGS or found != AUDIO_SHA256:
@@ -89,9 +88,9 @@ def load_spoken_digits(
     return standardized(splits, Standardization.overall(splits.train))
 
 
-def _read_copy(local: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    audio, index = read_xz(local / _COPY[0]), read_archive(local / _COPY[1])
-    with reading(local / _COPY[1], "digit, speaker, take and length of every recording"):
+def _read_copy(samples: Path, about: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    audio, index = read_xz(samples), read_archive(about)
+    with reading(about, "digit, speaker, take and length of every recording"):
         names = index["speaker_names"][index["speaker"]].tolist()
         rows = zip(index["digit"].tolist(), names, index["take"].tolist(), strict=True)
         labels, lengths = tuple(f"{digit}_{name}_{take}" for digit, name, take in rows), index["length"]

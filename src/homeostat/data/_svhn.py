@@ -32,8 +32,6 @@ def load_svhn(
     Args:
         folder: the folder that holds a folder `svhn` with the official files; HOMEOSTAT_DATA if left out, and the network
             if there is none (246 MB).
-        num_validation: validation rows.
-        progress: told how far downloads are.
 
     Raises:
         BadInputError: neither the files nor a network, or files that are not SVHN.

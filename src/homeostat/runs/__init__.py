@@ -16,10 +16,16 @@ from ._claims import (
     relation as relation,
 )
 from ._experiment import Experiment as Experiment, Minutes as Minutes, ProtocolError as ProtocolError, Scale as Scale
-from ._terminal import AbstractBar as AbstractBar, AbstractTerminal as AbstractTerminal
+from ._machine import (
+    compilation_cache as compilation_cache,
+    precision as precision,
+    quiet_runtime as quiet_runtime,
+    version as version,
+)
+from ._summary import number as number, summary_rows as summary_rows
+from ._terminal import AbstractBar as AbstractBar, AbstractTerminal as AbstractTerminal, Interrupts as Interrupts
 
 if TYPE_CHECKING:
-    from ._compare import compare_runs as compare_runs
     from ._context import RunContext as RunContext
     from ._execute import execute as execute, exit_status as exit_status
     from ._folder import (
@@ -34,43 +40,27 @@ if TYPE_CHECKING:
         read_result as read_result,
     )
     from ._images import encode_gif as encode_gif, encode_png as encode_png
-    from ._interrupts import Interrupts as Interrupts
-    from ._machine import (
-        compilation_cache as compilation_cache,
-        precision as precision,
-        quiet_runtime as quiet_runtime,
-        version as version,
-    )
     from ._report import claim_rows as claim_rows, combine_reports as combine_reports, write_report as write_report
-    from ._results import fill_tables as fill_tables, markdown_table as markdown_table, write_results as write_results
-    from ._summary import number as number, summary_rows as summary_rows
+    from ._results import (
+        compare_runs as compare_runs,
+        fill_tables as fill_tables,
+        markdown_table as markdown_table,
+        write_results as write_results,
+    )
 
 _NAMES = {
-    "_compare": ("compare_runs",),
-    "_context": ("RunContext",),
-    "_execute": ("execute", "exit_status"),
-    "_folder": (
-        "Request",
-        "RunFolder",
-        "config_json",
-        "default_folder",
-        "erase_if_nothing_done",
-        "existing_run",
-        "new_run",
-        "read_request",
-        "read_result",
-    ),
-    "_images": ("encode_gif", "encode_png"),
-    "_interrupts": ("Interrupts",),
-    "_machine": ("compilation_cache", "precision", "quiet_runtime", "version"),
-    "_report": ("claim_rows", "combine_reports", "write_report"),
-    "_results": ("fill_tables", "markdown_table", "write_results"),
-    "_summary": ("number", "summary_rows"),
+    "_context": "RunContext",
+    "_execute": "execute exit_status",
+    "_folder": "Request RunFolder config_json default_folder erase_if_nothing_done existing_run new_run read_request "
+    "read_result",
+    "_images": "encode_gif encode_png",
+    "_report": "claim_rows combine_reports write_report",
+    "_results": "compare_runs fill_tables markdown_table write_results",
 }
 
 
 def __getattr__(name: str) -> Any:
     for module, names in _NAMES.items():
-        if name in names:
+        if name in names.split():
             return getattr(importlib.import_module(f".{module}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,8 +28,7 @@ from ..train import (
 from ._experiment import Experiment, ProtocolError, Scale
 from ._folder import RunFolder
 from ._images import encode_gif, encode_png
-from ._interrupts import Interrupts
-from ._terminal import AbstractBar, AbstractTerminal
+from ._terminal import AbstractBar, AbstractTerminal, Interrupts
 
 
 class _Scope(NamedTuple):
@@ -52,12 +51,8 @@ class RunContext:
     """What a run offers to an experiment: stages, loops, records, figures and measurements.
 
     Args:
-        folder: the run's folder.
-        experiment: the experiment, one of the run's.
         alone: whether it is the run's only experiment (a group's experiments have sub-folders).
         root_key: the run's key, from the seed.
-        terminal: where messages go.
-        interrupts: who may ask to stop.
     """
 
     def __init__(
@@ -114,7 +109,6 @@ class RunContext:
             builder: called as `builder(key=...)`; may use `loop` and `fit`.
             spec: a frozen dataclass (or tuple of numbers and strings) with everything that the artefact depends on.
                 Experiments that ask with different specs get different artefacts.
-            like: as for `stage`.
         """
         text = repr(plain(dataclasses.asdict(spec) if dataclasses.is_dataclass(spec) else spec))
         key = _fold(_fold(self._root_key, f"shared/{_valid(name)}"), text)
@@ -143,7 +137,6 @@ class RunContext:
             name: unique inside the enclosing stage (or experiment).
             learner: its `init` gives the state, its `update` is scanned.
             loader: gives each update its batch, for instance `InMemoryLoader(rows, batch_size)`.
-            num_steps: number of updates.
             key: split for the state, the loader, the updates and the validations.
             recorded: of a segment's metrics, a record of the numbers to write down; all by default.
             options: of `train.fit`: `every`, `validate`, `validate_every`, `patience`.

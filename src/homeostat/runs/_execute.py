@@ -11,10 +11,9 @@ from ._claims import Claim
 from ._context import RunContext, experiment_key
 from ._experiment import Experiment
 from ._folder import RunFolder
-from ._interrupts import Interrupts
 from ._machine import machine, versions
 from ._report import write_report
-from ._terminal import AbstractTerminal
+from ._terminal import AbstractTerminal, Interrupts
 
 _FILES = ("config.json", "ledger.json", "metrics.jsonl")
 

@@ -66,9 +66,7 @@ class Experiment:
         summary: the first line of the module's docstring.
         source: where its claims come from.
         minutes: expected duration at each scale.
-        claims: what it checks.
         config: the frozen dataclass of its options.
-        run: the experiment itself.
     """
 
     id: str

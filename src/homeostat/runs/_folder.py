@@ -30,9 +30,7 @@ class Request(NamedTuple):
     """What was asked of a run.
 
     Attributes:
-        experiment: id of an experiment or a group.
         scale: `smoke`, `small` or `paper`.
-        seed: the random seed.
         config: the configuration as plain JSON; for a group, one entry for each experiment.
         arguments: the options of the command line that the configuration came from.
         checkpoint_seconds: least time between two checkpoints of a loop.
@@ -115,13 +113,8 @@ def new_run(path: Path, request: Request) -> Iterator[RunFolder]:
         if (path / "config.json").exists():
             raise _exists(path)
         try:
-            content = {
-                "format": RUN_FORMAT,
-                "homeostat": __version__,
-                **request._asdict(),
-                "identity": request.identity,
-            }
-            write_json(path / "config.json", content)
+            asked = request._asdict() | {"identity": request.identity}
+            write_json(path / "config.json", {"format": RUN_FORMAT, "homeostat": __version__, **asked})
         except OSError:
             (path / ".lock").unlink(missing_ok=True)
             for folder in made:

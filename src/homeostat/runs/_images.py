@@ -25,7 +25,6 @@ def encode_gif(frames: np.ndarray, frames_per_second: float | int) -> bytes:
 
     Args:
         frames: uint8, or floats in [0, 1]; (time, height, width) or (time, height, width, 3).
-        frames_per_second: speed in hertz.
     """
     from PIL import Image
 

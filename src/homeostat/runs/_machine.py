@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .._version import __version__
 from ._terminal import AbstractTerminal
 
 _PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpyro", "cuthbert", "gymnasium", "numpy", "matplotlib")
@@ -17,14 +18,12 @@ _PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpyro", "cuthbert", "gymnas
 
 def version() -> str:
     """The version of this package."""
-    from .._version import __version__
-
     return __version__
 
 
 def versions() -> dict[str, str]:
     """Versions of Python, this package and what its numbers depend on."""
-    found = {"python": platform.python_version(), "homeostat": version()}
+    found = {"python": platform.python_version(), "homeostat": __version__}
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)

@@ -1,4 +1,4 @@
-"""Results of several seeds in one file, and the tables that the documentation makes of them."""
+"""Results of several seeds in one file, the tables that the documentation makes of them, and two runs side by side."""
 
 import json
 import math
@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..results import BadInputError, CheckpointError
-from ..train import write_json
+from ..train import plain, write_json
 from ._claims import relation
 from ._folder import read_result
+from ._report import flatten
 
 _BLOCK = re.compile(r"(<!-- results: (?P<file>[^\s>]+) -->\n)(?P<table>.*?)(<!-- end of results -->)", re.DOTALL)
 
@@ -87,7 +88,6 @@ def fill_tables(text: str, root: Path) -> str:
     between them, which is replaced.
 
     Args:
-        text: the page.
         root: the folder that the files' names are relative to.
     """
 
@@ -138,3 +138,44 @@ def _common(results: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def compare_runs(first: Path, second: Path) -> dict[str, Any]:
+    """Compare two finished runs.
+
+    Returns:
+        `claims`: of every claim of either run its `id`, `unit`, `first` and `second` value, `difference` (second minus first), the
+        difference in `standard_errors` of the difference where both runs give one, and both verdicts `passed`. `config` and
+        `setting` (experiment, scale, seed, versions, machine): two values for each entry that differs, None where a run lacks it.
+    """
+    a, b = read_result(first), read_result(second)
+    claims_a, claims_b = ({claim["id"]: claim for claim in result["claims"]} for result in (a, b))
+    claims = [_difference(id, claims_a.get(id), claims_b.get(id)) for id in dict.fromkeys([*claims_a, *claims_b])]
+    names = ("experiment", "scale", "seed", "versions", "machine", "seconds", "summary")
+    settings = ({name: result.get(name) for name in names} for result in (a, b))
+    return plain(
+        {"claims": claims, "config": _differences(a["config"], b["config"]), "setting": _differences(*settings)}
+    )
+
+
+def _difference(id: str, a: dict[str, Any] | None, b: dict[str, Any] | None) -> dict[str, Any]:
+    def both(name: str) -> tuple[Any, Any]:
+        return None if a is None else a[name], None if b is None else b[name]
+
+    (first, second), errors = both("value"), both("stderr")
+    difference = None if None in (first, second) else second - first
+    error = 0.0 if None in errors else math.hypot(*errors)
+    return {
+        "id": id,
+        "unit": (a or b or {})["unit"],
+        "first": first,
+        "second": second,
+        "difference": difference,
+        "standard_errors": None if difference is None or not error else difference / error,
+        "passed": both("passed"),
+    }
+
+
+def _differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    a, b = flatten(first), flatten(second)
+    return {name: (a.get(name), b.get(name)) for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)}

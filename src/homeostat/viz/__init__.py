@@ -2,7 +2,9 @@
 
 from ._calibration import (
     CalibrationSeries as CalibrationSeries,
+    CalibrationSummary as CalibrationSummary,
     plot_calibration_series as plot_calibration_series,
+    plot_calibration_summary as plot_calibration_summary,
     plot_ranks as plot_ranks,
 )
 from ._control import (
@@ -13,16 +15,14 @@ from ._control import (
     plot_terms as plot_terms,
     wilson_interval as wilson_interval,
 )
-from ._dynamics import (
-    plot_evidence as plot_evidence,
-    plot_forecasts as plot_forecasts,
-    plot_frames as plot_frames,
-    plot_matrices as plot_matrices,
-)
 from ._filtering import (
     BeliefBand as BeliefBand,
     CostCurve as CostCurve,
     plot_cost as plot_cost,
+    plot_evidence as plot_evidence,
+    plot_forecasts as plot_forecasts,
+    plot_frames as plot_frames,
+    plot_matrices as plot_matrices,
     plot_posterior_bands as plot_posterior_bands,
     plot_prediction_update as plot_prediction_update,
 )
@@ -33,7 +33,6 @@ from ._inference import (
     plot_gaps as plot_gaps,
     plot_reconstructions as plot_reconstructions,
 )
-from ._learning import plot_learning as plot_learning, plot_sheet as plot_sheet
 from ._perception import (
     BoundCurve as BoundCurve,
     ComparisonRow as ComparisonRow,
@@ -57,12 +56,12 @@ from ._report import (
     render_report as render_report,
 )
 from ._representation import (
-    CalibrationSummary as CalibrationSummary,
     RateDistortionSeries as RateDistortionSeries,
     plot_active_units as plot_active_units,
-    plot_calibration_summary as plot_calibration_summary,
+    plot_learning as plot_learning,
     plot_rate_distortion as plot_rate_distortion,
     plot_samples as plot_samples,
+    plot_sheet as plot_sheet,
 )
 from ._sequences import (
     plot_iterations as plot_iterations,

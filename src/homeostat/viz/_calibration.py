@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..typing import Array, Float, Int
-from ._style import panels
+from ..typing import Array, Bool, Float, Int
+from ._style import COLOURS, INK, panels
 
 
 def plot_ranks(counts: Int[Array, "bins quantities"], low: float, high: float, names: Sequence[str]) -> Figure:
@@ -27,7 +27,6 @@ class CalibrationSeries(NamedTuple):
     """Calibration against the noise of a pixel, for one model.
 
     Attributes:
-        sigmas: noise levels.
         p_values: of uniform ranks.
         coverage: of 80 % intervals.
         pareto: quantiles 5, 50 and 95 % of Pareto k, one row for each level.
@@ -62,4 +61,79 @@ def plot_calibration_series(series: Sequence[CalibrationSeries], error: float) -
         axis.set(xscale="log", xlabel="sigma")
         axis.set_xticks(series[0].sigmas, [f"{sigma:g}" for sigma in np.asarray(series[0].sigmas)])
         axis.minorticks_off()
+    return figure
+
+
+class CalibrationSummary(NamedTuple):
+    """Content of `plot_calibration_summary`; quantities are coordinates of the latent, for instance.
+
+    Attributes:
+        positions: normalised ranks, (rank + 1/2) / (draws + 1).
+        p_values: adjusted p-values of uniform ranks.
+        coverage: share of simulations whose truth they hold.
+        band_positions: places between 0 and 1.
+        band_low: lower edge of the band that the whole curve of deviations keeps to if calibrated.
+        band_high: upper edge.
+    """
+
+    positions: Float[np.ndarray, "simulations quantities"]
+    p_values: Float[np.ndarray, " quantities"]
+    rejected: Bool[np.ndarray, " quantities"]
+    pareto_shape: Float[np.ndarray, " simulations"]
+    levels: Float[np.ndarray, " levels"]
+    coverage: Float[np.ndarray, "levels quantities"]
+    band_positions: Float[np.ndarray, " points"]
+    band_low: Float[np.ndarray, " points"]
+    band_high: Float[np.ndarray, " points"]
+
+
+def plot_calibration_summary(summary: CalibrationSummary, names: Sequence[str], *, significance: float) -> Figure:
+    """Deviations of ranks, coverage, p-values and importance weights in four panels; rejected quantities in colour.
+
+    Args:
+        significance: drawn as a line among the p-values.
+    """
+    figure, axes = panels(9.5, 6.2, 2, 2)
+    ranks, cover, tests, weights = axes
+    count = len(summary.positions)
+    shares = (np.arange(count) + 1.0) / count
+    ranks.fill_between(summary.band_positions, summary.band_low, summary.band_high, color="0.88", lw=0)
+    cover.plot([0, 1], [0, 1], color="0.6", lw=0.8)
+    levels = np.asarray(summary.levels)
+    error = 2.0 * np.sqrt(levels * (1.0 - levels) / count)
+    cover.fill_between(levels, levels - error, levels + error, color="0.88", lw=0)
+    # The worst in front and in colours; the others in grey.
+    worst = [i for i in np.argsort(summary.p_values, kind="stable") if summary.rejected[i]]
+    colours = {i: COLOURS[1:][place] for place, i in enumerate(worst[: len(COLOURS) - 1])}
+    for i in sorted(range(len(names)), key=lambda i: i in colours):
+        style = {
+            "color": colours.get(i, COLOURS[0] if not worst else "0.6"),
+            "lw": 1.6 if i in colours else 0.9,
+            "label": names[i] if i in colours else None,
+        }
+        sorted_ranks = np.sort(summary.positions[:, i])
+        ranks.plot(sorted_ranks, shares - sorted_ranks, **style)
+        cover.plot(levels, summary.coverage[:, i], ".-", **style)
+    ranks.set(xlabel="rank / draws", ylabel="deviation from uniform", xlim=(0, 1), title="ranks of the truth")
+    cover.set(xlabel="level of the interval", ylabel="share that holds the truth", title="coverage")
+    lowest = float(min(levels.min(), np.min(summary.coverage))) - 0.05
+    cover.set(xlim=(float(levels.min()) - 0.05, 1.0), ylim=(lowest, 1.01))
+    if colours:
+        ranks.legend(frameon=False, fontsize=8)
+    heights = -np.log10(np.clip(np.asarray(summary.p_values), 1e-16, 1.0))
+    tests.bar(np.arange(len(names)), heights, color=[colours.get(i, COLOURS[0]) for i in range(len(names))], width=0.8)
+    tests.axhline(-np.log10(significance), color=INK, lw=0.8, ls=":")
+    tests.set(
+        ylabel="$-\\log_{10}$ of the adjusted p-value", title=f"uniformity of the ranks ({significance:g} dotted)"
+    )
+    tests.set_ylim(0.0, max(1.15 * float(heights.max()), -1.5 * np.log10(significance)))
+    shown = np.arange(0, len(names), -(-len(names) // 8))
+    tests.set_xticks(shown, [names[i] for i in shown], fontsize=8)
+    shapes = np.clip(np.asarray(summary.pareto_shape), -0.5, 2.0)
+    weights.hist(shapes[np.isfinite(shapes)], bins=np.linspace(-0.5, 2.0, 41), color=COLOURS[0])
+    weights.axvline(0.7, color=INK, lw=0.8, ls=":")
+    share = float(np.mean(np.asarray(summary.pareto_shape) < 0.7))
+    weights.set(xlabel="Pareto k (clipped)", ylabel="simulations", title=f"weights: {100 * share:.0f} % below 0.7")
+    for axis in axes:
+        axis.title.set_fontsize(10)
     return figure

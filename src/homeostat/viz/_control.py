@@ -20,7 +20,6 @@ def plot_terms(
     Args:
         terms: name of a term and its value at every decision.
         ending: decision at which the goal was reached; marked.
-        title: stands above the panels.
     """
     figure, axes = panels(2.7 * len(terms), 2.7, 1, len(terms))
     for axis, (name, values), colour in zip(axes, terms.items(), np.resize(COLOURS, len(terms)), strict=True):
@@ -50,9 +49,6 @@ def plot_success(
 
     Args:
         times: name of an agent and when each of its episodes reached the goal, infinite if never.
-        horizon: right end of the axis.
-        xlabel: what the time is.
-        start: left end of the axis.
         limit: a deadline; marked.
     """
     figure, (axis,) = panels(5.6, 3.4)
@@ -91,10 +87,8 @@ def animate_control(
     """An episode of control from pixels, as frames [time, height, width, 3] of bytes.
 
     Args:
-        observations: what the agent sees.
         expected: the image it expects under its belief.
         deviation: standard deviation of that image under the belief.
-        goal: what it wants to see.
         paths: centre of the sprite (x, y) in pixels under the chosen plan, from the believed one on.
         distance: steps to the goal that are left.
     """
@@ -135,12 +129,9 @@ def plot_belief_maps(
 
     Args:
         maps: probability of each position, rows are y.
-        moments: which times to show.
         extent: positions of the first and the last row and column, pixels.
         windows: upper left corner (x, y) of what is seen, pixels.
         width: side of what is seen, pixels.
-        sprites: where the sprite is.
-        goal: where it should be.
         size: side of the canvas, pixels.
     """
     figure, axes = panels(2.1 * len(moments), 2.4, 1, len(moments), boxed=True)
@@ -171,7 +162,6 @@ def animate_gaze(
         extent: positions of the first and the last row and column, pixels.
         windows: upper left corner (x, y) of the view, pixels.
         width: side of the view, pixels.
-        goal: where it should be.
         epistemic: epistemic value of the chosen action, in nats.
         size: side of the canvas, pixels.
     """

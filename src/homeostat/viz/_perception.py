@@ -19,7 +19,6 @@ class BoundCurve(NamedTuple):
 
     Attributes:
         bound_nats: mean bound before the first step and after each.
-        stderr_nats: its standard error over examples.
         seconds: wall-clock time since the start, at the same moments.
     """
 
@@ -30,12 +29,7 @@ class BoundCurve(NamedTuple):
 
 
 class SettingCurve(NamedTuple):
-    """A bound at several settings of one number, for instance the iterations of inference.
-
-    Attributes:
-        bound_nats: mean bound at each setting.
-        stderr_nats: its standard error.
-    """
+    """A bound at several settings of one number, for instance the iterations of inference."""
 
     name: str
     bound_nats: Float[np.ndarray, " settings"]
@@ -47,8 +41,6 @@ class ComparisonRow(NamedTuple):
 
     Attributes:
         group: rows of one group stand together, for instance "one level".
-        value: what was measured.
-        stderr: its standard error.
         published: the value of the source, if it is to be shown beside.
     """
 
@@ -69,7 +61,6 @@ def plot_bound_progress(
     Args:
         best_nats: mean of the best known bounds of the same examples.
         trained_steps: number of iterations that a learned method was trained with; marked.
-        floor_nats: lower end of the axis.
     """
     figure, (by_step, by_time) = panels(9.5, 4.0, 1, 2, sharey=True)
     for index, curve in enumerate(curves):
@@ -110,8 +101,6 @@ def plot_reconstructions_over_iterations(
 
     Args:
         images: what was seen, values in [0, 1]; grey, or with three channels.
-        reconstructions: what the model says at each moment.
-        iterations: number of iterations at each moment.
     """
     rows, moments = reconstructions.shape[:2]
     # A narrow empty column sets the data apart.
@@ -168,7 +157,6 @@ def plot_bound_by_setting(
     Args:
         settings: the numbers, on a logarithmic axis.
         curves: one for each method, with one value for each setting.
-        xlabel: what the numbers are.
         reference: a method with a single value, drawn as a line with a band.
     """
     figure, (axis,) = panels(5.4, 3.8)

@@ -11,9 +11,6 @@ class ClaimRow(NamedTuple):
     """One line of the table of claims.
 
     Attributes:
-        metric: what is measured, in words.
-        value: the measured value, printed.
-        expected: the relation, printed.
         verdict: "pass", "fail" or "not asserted".
     """
 
@@ -52,7 +49,6 @@ class CurvesItem(NamedTuple):
     """Recorded numbers against the step.
 
     Attributes:
-        caption: what they are.
         curves: for each series its name, steps and values.
     """
 
@@ -68,7 +64,6 @@ class Section(NamedTuple):
 
     Attributes:
         lead: a sentence below it.
-        items: what it shows.
     """
 
     title: str

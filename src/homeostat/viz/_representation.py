@@ -1,26 +1,23 @@
-"""Plots of what models have learned, from plain arrays: rate and distortion, use of latents, samples, calibration."""
+"""Plots of what models have learned, from plain arrays: curves, rate and distortion, use of latents, samples, sheets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..typing import Bool, Float, Int
+from ..typing import Float, Int
 from ._style import COLOURS, INK, panels
+
+_MOST_CELLS = 64
 
 
 class RateDistortionSeries(NamedTuple):
     """Models in the plane of rate and distortion, in order of rising rate.
 
     Attributes:
-        name: what they have in common.
         betas: weight of the rate in training.
-        rate_nats: mean rate.
-        rate_stderr_nats: its standard error.
-        distortion_nats: mean distortion.
-        distortion_stderr_nats: its standard error.
         frontier: indices of the models on the convex frontier.
     """
 
@@ -112,80 +109,38 @@ def plot_samples(images: Float[np.ndarray, "count height width *channels"], *, c
     return figure
 
 
-class CalibrationSummary(NamedTuple):
-    """Content of `plot_calibration_summary`; quantities are coordinates of the latent, for instance.
-
-    Attributes:
-        positions: normalised ranks, (rank + 1/2) / (draws + 1).
-        p_values: adjusted p-values of uniform ranks.
-        rejected: whether each quantity's ranks are not uniform.
-        pareto_shape: Pareto k of every simulation.
-        levels: of central intervals.
-        coverage: share of simulations whose truth they hold.
-        band_positions: places between 0 and 1.
-        band_low: lower edge of the band that the whole curve of deviations keeps to if calibrated.
-        band_high: upper edge.
-    """
-
-    positions: Float[np.ndarray, "simulations quantities"]
-    p_values: Float[np.ndarray, " quantities"]
-    rejected: Bool[np.ndarray, " quantities"]
-    pareto_shape: Float[np.ndarray, " simulations"]
-    levels: Float[np.ndarray, " levels"]
-    coverage: Float[np.ndarray, "levels quantities"]
-    band_positions: Float[np.ndarray, " points"]
-    band_low: Float[np.ndarray, " points"]
-    band_high: Float[np.ndarray, " points"]
-
-
-def plot_calibration_summary(summary: CalibrationSummary, names: Sequence[str], *, significance: float) -> Figure:
-    """Deviations of ranks, coverage, p-values and importance weights in four panels; rejected quantities in colour.
+def plot_learning(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], *, label: str) -> Figure:
+    """Numbers against the steps of learning, one panel for each kind.
 
     Args:
-        summary: of all quantities; there may be many.
-        significance: drawn as a line among the p-values.
+        curves: for each panel its curves by name, as pairs of step and value.
+        label: of the vertical axes, with the unit.
     """
-    figure, axes = panels(9.5, 6.2, 2, 2)
-    ranks, cover, tests, weights = axes
-    count = len(summary.positions)
-    shares = (np.arange(count) + 1.0) / count
-    ranks.fill_between(summary.band_positions, summary.band_low, summary.band_high, color="0.88", lw=0)
-    cover.plot([0, 1], [0, 1], color="0.6", lw=0.8)
-    levels = np.asarray(summary.levels)
-    error = 2.0 * np.sqrt(levels * (1.0 - levels) / count)
-    cover.fill_between(levels, levels - error, levels + error, color="0.88", lw=0)
-    # The worst in front and in colours; the others in grey.
-    worst = [i for i in np.argsort(summary.p_values, kind="stable") if summary.rejected[i]]
-    colours = {i: COLOURS[1:][place] for place, i in enumerate(worst[: len(COLOURS) - 1])}
-    for i in sorted(range(len(names)), key=lambda i: i in colours):
-        style = {
-            "color": colours.get(i, COLOURS[0] if not worst else "0.6"),
-            "lw": 1.6 if i in colours else 0.9,
-            "label": names[i] if i in colours else None,
-        }
-        sorted_ranks = np.sort(summary.positions[:, i])
-        ranks.plot(sorted_ranks, shares - sorted_ranks, **style)
-        cover.plot(levels, summary.coverage[:, i], ".-", **style)
-    ranks.set(xlabel="rank / draws", ylabel="deviation from uniform", xlim=(0, 1), title="ranks of the truth")
-    cover.set(xlabel="level of the interval", ylabel="share that holds the truth", title="coverage")
-    lowest = float(min(levels.min(), np.min(summary.coverage))) - 0.05
-    cover.set(xlim=(float(levels.min()) - 0.05, 1.0), ylim=(lowest, 1.01))
-    if colours:
-        ranks.legend(frameon=False, fontsize=8)
-    heights = -np.log10(np.clip(np.asarray(summary.p_values), 1e-16, 1.0))
-    tests.bar(np.arange(len(names)), heights, color=[colours.get(i, COLOURS[0]) for i in range(len(names))], width=0.8)
-    tests.axhline(-np.log10(significance), color=INK, lw=0.8, ls=":")
-    tests.set(
-        ylabel="$-\\log_{10}$ of the adjusted p-value", title=f"uniformity of the ranks ({significance:g} dotted)"
+    figure, axes = panels(1.5 + 2.7 * len(curves), 2.9, 1, len(curves))
+    for axis, (title, lines) in zip(axes, curves.items(), strict=True):
+        for name, points in lines.items():
+            axis.plot(*zip(*points, strict=True), marker="o" if len(points) < 12 else "", ms=3, lw=1.2, label=name)
+        axis.set_title(title, fontsize=10)
+        axis.set(xlabel="updates", ylabel=label)
+        values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axis.lines])
+        # The first updates are far above all others: the axis shows where learning happens.
+        low, high = float(values.min()), float(np.quantile(values, 0.95))
+        axis.set_ylim(low - 0.05 * (high - low or 1.0), high + 0.1 * (high - low or 1.0))
+        if len(axis.lines) > 1:
+            axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_sheet(values: Float[np.ndarray, "rows entries"], *, title: str, ylabel: str) -> Figure:
+    """Rows of numbers as colours, up to 64 entries of each."""
+    values = np.asarray(values)[:, :_MOST_CELLS]
+    figure, (axis,) = panels(7.5, 1.2 + 0.09 * len(values), boxed=True)
+    bound = float(np.abs(values).max()) or 1.0
+    signed = bool(values.min() < 0)
+    image = axis.imshow(
+        values, aspect="auto", cmap="RdBu_r" if signed else "viridis", vmin=-bound if signed else 0.0, vmax=bound
     )
-    tests.set_ylim(0.0, max(1.15 * float(heights.max()), -1.5 * np.log10(significance)))
-    shown = np.arange(0, len(names), -(-len(names) // 8))
-    tests.set_xticks(shown, [names[i] for i in shown], fontsize=8)
-    shapes = np.clip(np.asarray(summary.pareto_shape), -0.5, 2.0)
-    weights.hist(shapes[np.isfinite(shapes)], bins=np.linspace(-0.5, 2.0, 41), color=COLOURS[0])
-    weights.axvline(0.7, color=INK, lw=0.8, ls=":")
-    share = float(np.mean(np.asarray(summary.pareto_shape) < 0.7))
-    weights.set(xlabel="Pareto k (clipped)", ylabel="simulations", title=f"weights: {100 * share:.0f} % below 0.7")
-    for axis in axes:
-        axis.title.set_fontsize(10)
+    axis.set(xlabel="entry of the row", ylabel=ylabel, title=title)
+    axis.title.set_fontsize(10)
+    figure.colorbar(image)
     return figure

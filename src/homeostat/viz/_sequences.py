@@ -85,7 +85,6 @@ def plot_whiteness(errors: Float[np.ndarray, "time d"], *, names: Sequence[str],
 
     Args:
         errors: NaN where nothing was seen.
-        most_lags: k up to this.
 
     References:
         Box and Jenkins (1970), Time series analysis, Section 8.2.
@@ -120,7 +119,6 @@ def plot_prediction_update_rolls(
         seen: 0 or 1.
         predicted: probabilities before the update.
         updated: probabilities after it.
-        first: number of the first step.
     """
     figure, axes = panels(7.0, 4.6, 3, boxed=True, sharex=True, sharey=True)
     extent = (first - 0.5, first + len(seen) - 0.5, -0.5, seen.shape[1] - 0.5)
@@ -145,10 +143,8 @@ def plot_prediction_update_waves(
     """Waveforms under one another, steps joined end to end: what came, the prediction, and the output after the update.
 
     Args:
-        seen: amplitudes.
         predicted: their means before the update.
         updated: their means after it.
-        first: number of the first step.
     """
     figure, axes = panels(7.0, 3.6, 3, sharex=True, sharey=True)
     colours = (INK, COLOURS[0], COLOURS[1])

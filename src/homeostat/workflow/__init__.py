@@ -9,6 +9,7 @@ The options are light; whatever computes is imported on first use.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ._options import AbstractOptions as AbstractOptions
 from .rows import RowsOptions as RowsOptions
 from .sequences import SequencesOptions as SequencesOptions
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ._fit import fit as fit
     from ._fitted import AbstractFitted as AbstractFitted, Outcome as Outcome
     from ._load import fit_experiment as fit_experiment, load as load, task_from as task_from, task_of as task_of
-    from ._options import AbstractOptions as AbstractOptions
     from ._task import AbstractTask as AbstractTask, Selected as Selected, make_optimizer as make_optimizer
     from .rows._fitted import FittedRows as FittedRows
     from .rows._task import RowsTask as RowsTask
@@ -25,21 +25,20 @@ if TYPE_CHECKING:
     from .sequences._task import SequencesTask as SequencesTask
 
 _NAMES = {
-    "_arrays": ("read_inputs",),
-    "_fit": ("fit",),
-    "_fitted": ("AbstractFitted", "Outcome"),
-    "_load": ("fit_experiment", "load", "task_from", "task_of"),
-    "_options": ("AbstractOptions",),
-    "_task": ("AbstractTask", "Selected", "make_optimizer"),
-    "rows._fitted": ("FittedRows",),
-    "rows._task": ("RowsTask",),
-    "sequences._fitted": ("FittedSequences",),
-    "sequences._task": ("SequencesTask",),
+    "_arrays": "read_inputs",
+    "_fit": "fit",
+    "_fitted": "AbstractFitted Outcome",
+    "_load": "fit_experiment load task_from task_of",
+    "_task": "AbstractTask Selected make_optimizer",
+    "rows._fitted": "FittedRows",
+    "rows._task": "RowsTask",
+    "sequences._fitted": "FittedSequences",
+    "sequences._task": "SequencesTask",
 }
 
 
 def __getattr__(name: str) -> Any:
     for module, names in _NAMES.items():
-        if name in names:
+        if name in names.split():
             return getattr(importlib.import_module(f".{module}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -38,7 +38,6 @@ class Outcome(NamedTuple):
     Attributes:
         numbers: by name, with units in the names; plain, so that they can be printed as JSON.
         arrays: by name; empty where they went into a file.
-        figure: of matplotlib, or None.
         text: for reading, where numbers do not say it all.
     """
 
@@ -71,13 +70,7 @@ class Outcome(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class AbstractFitted(abc.ABC, Generic[Data, System]):
-    """A fitted model.
-
-    Attributes:
-        task: kind of data and options.
-        system: what was built.
-        selected: learned numbers.
-    """
+    """A fitted model: its task, the `system` that the task built, and the numbers that were learned and `selected`."""
 
     task: AbstractTask[Data, System]
     system: System
@@ -101,7 +94,6 @@ class AbstractFitted(abc.ABC, Generic[Data, System]):
         """Posteriors and free energies.
 
         Args:
-            data: new data.
             key: of all draws; what a row or sequence gets depends on its number and not on the others.
             out: a new `.npz`, written block by block; None for arrays in memory.
             on_progress: told the number of rows or sequences that are done.

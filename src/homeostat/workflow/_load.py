@@ -12,22 +12,17 @@ from ..train import load_checkpoint
 from ..typing import Key
 from ._fit import fit
 from ._fitted import FORMAT, NAME, identity
+from ._options import AbstractOptions
 from ._task import AbstractTask
-from .rows import RowsOptions
 from .rows._task import RowsTask
-from .sequences import SequencesOptions
 from .sequences._task import SequencesTask
 
-TASKS: dict[str, tuple[Any, Any]] = {
-    RowsTask.name: (RowsOptions, RowsTask),
-    SequencesTask.name: (SequencesOptions, SequencesTask),
-}
-"""Options and task by name."""
+TASKS: dict[str, Any] = {task.name: task for task in (RowsTask, SequencesTask)}
 
 
-def task_from(options: RowsOptions | SequencesOptions) -> AbstractTask:
+def task_from(options: AbstractOptions) -> AbstractTask:
     """The task that options belong to."""
-    return next(task for kind, task in TASKS.values() if isinstance(options, kind))(options)
+    return next(task for task in TASKS.values() if isinstance(options, type(task.options)))(options)
 
 
 def task_of(data: str, sequence_column: str) -> str:
@@ -63,8 +58,7 @@ def fit_experiment(config: Mapping[str, Any], folder: Path) -> Experiment:
 
 
 def _task(name: str, options: Mapping[str, Any]) -> AbstractTask:
-    kind, task = TASKS[name]
-    return task(kind(**options))
+    return TASKS[name](type(TASKS[name].options)(**options))
 
 
 def load(folder: str | Path) -> Any:

@@ -1,6 +1,7 @@
-"""The protocol of a task: what differs between fits to rows and fits to sequences."""
+"""The protocol of a task: what differs between fits to rows and fits to sequences; and what their options share."""
 
 import abc
+import math
 import os
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -8,8 +9,9 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import numpy as np
 import optax
 
-from ..data import AbstractRows, AbstractSequences, Message
+from ..data import AbstractRows, AbstractSequences, Message, split_rows
 from ..objectives import AbstractWeighting, Annealing, Unweighted
+from ..results import BadInputError
 from ..train import AbstractLoader
 from ..typing import Key, PyTree
 from ._options import AbstractOptions
@@ -47,7 +49,6 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
         name: in `config.json`.
         unit: one of what is averaged over, in words.
         per: what training divides by, in words.
-        options: of the fit.
     """
 
     name: ClassVar[str]
@@ -76,21 +77,18 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
             BadInputError: they cannot be read.
         """
 
-    @abc.abstractmethod
     def split(self, data: Data, seed: int) -> tuple[Data, Data]:
-        """Training and validation data."""
+        """Training and validation data, views drawn by the seed."""
+        indices = split_rows(len(data), validation=self.options.validation_fraction, test=0.0, seed=seed)
+        return data.select(indices.train), data.select(indices.validation)  # pyright: ignore[reportReturnType]
 
     @abc.abstractmethod
     def describe(self, data: Data, train: Data) -> Any:
-        """Shapes, likelihood and units of the data, in a plain record with a `fingerprint`.
+        """Shapes, likelihood and units of the data, in a plain record with their `fingerprint`.
 
         Raises:
             BadInputError: the options do not suit the data.
         """
-
-    @abc.abstractmethod
-    def fingerprint(self, data: Data) -> int:
-        """A checksum, to tell whether a file is still the same."""
 
     @abc.abstractmethod
     def announce(self, description: Any, train: Data, validation: Data) -> list[str]:
@@ -160,3 +158,34 @@ def annealing(options: AbstractOptions) -> AbstractWeighting:
     """The rate with a weight that rises to 1 over the updates that `--anneal` names."""
     anneal = options.anneal
     return Unweighted() if anneal is None else Annealing(optax.linear_schedule(0.0, 1.0, anneal))
+
+
+def require(holds: bool, expected: str, got: object) -> None:
+    """Refuse a value, in a sentence.
+
+    Raises:
+        BadInputError: it does not hold.
+    """
+    if not holds:
+        raise BadInputError(f"Expected {expected}, got {got}.")
+
+
+def require_positive(options: AbstractOptions, *names: str) -> None:
+    """Refuse sizes below one, by the names of their options."""
+    for name in names:
+        size = getattr(options, name)
+        require(1 <= size < math.inf, f"--{name.replace('_', '-')} of at least 1", size)
+
+
+def check_training(options: AbstractOptions) -> None:
+    """Refuse numbers of training that mean nothing.
+
+    Raises:
+        BadInputError: one is out of its range.
+    """
+    require_positive(options, "steps", "batch_size", "validate_every", "report_every")
+    require(options.patience >= 0, "--patience of 0 or more", options.patience)
+    require(0.0 <= options.clip_norm < math.inf, "--clip-norm of 0 or more", options.clip_norm)
+    require(0.0 < options.learning_rate < math.inf, "a positive --learning-rate", options.learning_rate)
+    require(0.0 <= options.validation_fraction < 1.0, "a --validation-fraction in [0, 1)", options.validation_fraction)
+    require(options.anneal is None or options.anneal >= 1, "--anneal of 1 or more", options.anneal)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ...results import BadInputError
-from ._needs import lacks
+from .._places import lacks
 
 _DRUMS = 9
 """Channel of percussion in General MIDI, counted from 0; its note numbers are instruments and no pitches."""
@@ -17,12 +17,6 @@ def read_midi(file: Path, *, steps_per_beat: int, lowest: int, highest: int) -> 
     A note sounds from the step nearest to its beginning up to the step nearest to its end, and in one step at least.
     Beats are quarter notes, so that changes of tempo change nothing. Percussion, pedals and notes beyond the range are
     passed over.
-
-    Args:
-        file: the MIDI file.
-        steps_per_beat: steps in a quarter note.
-        lowest: note number of the first column.
-        highest: note number of the last column.
 
     Raises:
         BadInputError: mido is not installed, or the file is damaged, counts time in frames, or holds no notes.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...results import BadInputError
-from ._needs import lacks
+from .._places import lacks
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -25,7 +25,6 @@ def parquet_blocks(file: Path, label: str, columns: tuple[str, ...]) -> Iterator
     """Labels and numbers of some rows at a time; a null is NaN.
 
     Args:
-        file: the table.
         label: column whose entries are given as text.
         columns: columns of numbers, times and truth values.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ...results import BadInputError
-from ._needs import lacks
+from .._places import lacks
 
 
 def read_video(file: Path) -> Iterator[tuple[np.ndarray, float | None]]:

@@ -20,12 +20,10 @@ from ...data import (
     check_rows,
 )
 from ...results import BadInputError
-from .._likelihood import Range, checksum, choose_likelihood, scan_range
-from .._units import Scaling
+from .._numbers import Range, Scaling, choose_likelihood, scan_range
 from ._options import LINEAR, RowsOptions
 
 _CHUNK_NUMBERS = 1 << 22
-_WITNESSES = 64
 
 
 class RowsDescription(NamedTuple):
@@ -35,8 +33,6 @@ class RowsDescription(NamedTuple):
         shape: of one row as it is stored.
         event_shape: of one row as the model sees it.
         image_shape: height, width and perhaps channels of a row as a picture; empty if it is none.
-        num_rows: how many rows there are.
-        likelihood: name of the output density.
         num_classes: alternatives of each entry, for a categorical one; 0 otherwise.
         total_count: median number of words in a row, for a multinomial one; 0 otherwise.
         scaling: to the unit of the model; means and scales, flat, are those of the training rows.
@@ -95,11 +91,6 @@ class RowsDescription(NamedTuple):
 def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions) -> RowsDescription:
     """Look at all rows once: check them, choose a likelihood where none is named, and measure the units of the training rows.
 
-    Args:
-        rows: all rows.
-        train: those that may teach anything.
-        options: what was asked for.
-
     Raises:
         BadInputError: something is not finite, or outside what the likelihood can explain.
     """
@@ -130,7 +121,7 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
         total_count=_median_count(train) if name == "multinomial" else 0,
         scaling=Scaling(divisor, np.zeros(size), np.ones(size), False),
         binarized=options.binarize,
-        fingerprint=rows_fingerprint(rows),
+        fingerprint=rows.fingerprint(),
     )
     check_rows(rows, *requirements(found))
     if options.binarize and name != "bernoulli":
@@ -143,22 +134,14 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
 
 def requirements(description: RowsDescription) -> tuple[AbstractRequirement, ...]:
     """What stored rows must satisfy to be explained."""
-    name, divisor = description.likelihood, description.scaling.divisor
-    if name == "bernoulli":
-        return (Finite(), UnitInterval() if divisor == 1.0 else Interval(0.0, divisor))
-    if name == "discretized-gaussian":
-        return Finite(), GreyValues()
-    if name == "categorical":
-        return Finite(), Categories(description.num_classes)
-    if name == "multinomial":
-        return Finite(), Counts(), Nonempty()
-    return (Finite(),)
-
-
-def rows_fingerprint(rows: AbstractRows) -> int:
-    """A checksum of the number of rows and of some of them, to tell whether a file is still the same."""
-    some = np.unique(np.linspace(0, rows.num_rows - 1, _WITNESSES).astype(np.int64))
-    return checksum([rows.read(some)], rows.num_rows % 2**32)
+    divisor = description.scaling.divisor
+    of_likelihood: dict[str, tuple[AbstractRequirement, ...]] = {
+        "bernoulli": (UnitInterval() if divisor == 1.0 else Interval(0.0, divisor),),
+        "discretized-gaussian": (GreyValues(),),
+        "categorical": (Categories(description.num_classes),),
+        "multinomial": (Counts(), Nonempty()),
+    }
+    return Finite(), *of_likelihood.get(description.likelihood, ())
 
 
 def _chunks(rows: AbstractRows) -> Iterator[np.ndarray]:

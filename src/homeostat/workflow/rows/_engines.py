@@ -52,8 +52,6 @@ class Inference(NamedTuple):
     """An engine with what it needs to run.
 
     Attributes:
-        engine: moves the parameters.
-        family: of the posterior.
         num_steps: steps of the engine on each row.
         engine_weights: weights of the losses of single iterations, for the engine.
     """
@@ -74,7 +72,6 @@ class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):
 
     Attributes:
         engine: finds z*, in the family `Delta`.
-        num_steps: of the engine.
     """
 
     engine: AbstractEngine

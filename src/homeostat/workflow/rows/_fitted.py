@@ -90,7 +90,6 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             samples: importance samples for each row; 5,000 by default.
             rows: how many rows are evaluated, chosen by the seed; all by default.
             iterations: of inference, in place of those of the fit.
-            seed: chooses the rows.
         """
         chosen, samples = self.open(data), samples or 5_000
         if rows is not None and rows < len(chosen):
@@ -122,54 +121,30 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         """Simulation-based calibration of the model with its engine.
 
         Args:
-            key: of all draws.
             simulations: simulated rows, at least 80.
             iterations: of inference, in place of those of the fit.
             on_progress: told the number of simulations that are done.
         """
-        setup = self.system.setup(self.selected, iterations=iterations)
-        report = calibrate(
-            setup.model,
-            setup.engine,
-            setup.family,
-            key=key,
-            num_simulations=simulations,
-            num_steps=setup.num_steps,
-            names=_latent_names(self.system.dims),
-            objective=setup.objective,
-            on_progress=on_progress,
-        )
-        numbers = {
+        model, engine, family, steps, objective = self.system.setup(self.selected, iterations=iterations)
+        names = _latent_names(self.system.dims)
+        how: dict[str, Any] = {"num_simulations": simulations, "num_steps": steps, "objective": objective}
+        report = calibrate(model, engine, family, key=key, names=names, on_progress=on_progress, **how)
+        same = ("calibrated", "verdict", "p_values", "significance", "levels", "coverage", "coverage_stderr")
+        numbers = {name: getattr(report, name) for name in same} | {
             "simulations": simulations,
-            "calibrated": report.calibrated,
-            "verdict": report.verdict,
             "quantities": report.names,
-            "p_values": report.p_values,
             "p_values_chi_square": report.chi_square,
             "p_values_kolmogorov": report.kolmogorov,
             "p_values_importance_weighted": report.corrected,
-            "significance": report.significance,
-            "levels": report.levels,
-            "coverage": report.coverage,
-            "coverage_stderr": report.coverage_stderr,
             "pareto_k_quantiles": report.pareto_quantiles,
             "share_pareto_k_above_0.7": 1.0 - report.reliable,
             "failed_simulations": report.num_failed,
         }
         ranks, pareto_k = np.asarray(report.calibration.ranks), np.asarray(report.calibration.pareto_shape)
-        places = np.linspace(0.0, 1.0, 101)[1:-1]
+        positions, places = (ranks + 0.5) / (report.calibration.num_draws + 1), np.linspace(0.0, 1.0, 101)[1:-1]
         band = ecdf_difference_band(simulations, places, key=key)
-        summary = CalibrationSummary(
-            (ranks + 0.5) / (report.calibration.num_draws + 1),
-            report.p_values,
-            report.rejected,
-            pareto_k,
-            report.levels,
-            report.coverage,
-            places,
-            np.asarray(band.low),
-            np.asarray(band.high),
-        )
+        tests, coverage = (report.p_values, report.rejected), (report.levels, report.coverage)
+        summary = CalibrationSummary(positions, *tests, pareto_k, *coverage, places, *band)
         figure = plot_calibration_summary(summary, report.names, significance=report.significance)
         return Outcome(plain(numbers), {"ranks": ranks, "pareto_k": pareto_k}, figure, str(report))
 

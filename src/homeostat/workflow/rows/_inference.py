@@ -36,7 +36,6 @@ class PosteriorSummary(NamedTuple):
     """Posterior and free energy of each row; a leading axis over rows everywhere.
 
     Attributes:
-        params: of the posterior.
         mean: E_q[z].
         distortion_nats: E_q[-log p(x | z)].
         rate_nats: KL(q || p), all levels together.
@@ -69,16 +68,7 @@ def for_device(block: np.ndarray) -> np.ndarray:
 def infer_rows(
     setup: InferenceSetup, block: jax.Array, numbers: jax.Array, binarized: bool, num_samples: int, *, key: Key
 ) -> PosteriorSummary:
-    """Infer every row of a block; what a row gets depends on its number and not on the block.
-
-    Args:
-        setup: model and engine.
-        block: rows as the model sees them.
-        numbers: of the rows.
-        binarized: whether fractions are drawn as black and white.
-        num_samples: for the terms of the free energy.
-        key: of all rows.
-    """
+    """Infer every row of a block; what a row gets depends on its number and not on the block."""
 
     def one(x: jax.Array, number: jax.Array) -> PosteriorSummary:
         draw_key, infer_key, terms_key, mean_key = jax.random.split(jax.random.fold_in(key, number), 4)
@@ -122,31 +112,23 @@ def score_rows(
     on_progress: OnProgress = ignore,
 ) -> dict[str, np.ndarray]:
     """Bound and importance-weighted likelihood of every row, in nats of the data, by name."""
-    model, engine, family, num_steps, objective = setup
+    model, engine, family, steps, objective = setup
     unit, parts = description.log_unit_nats, []
+    how: dict[str, Any] = {"num_steps": steps, "num_samples": num_samples, "objective": objective}
     for start, count, block in blocks(rows, description, min(32, rows.num_rows)):
         draw_key, block_key = jax.random.split(jax.random.fold_in(key, start))
         block = jax.random.bernoulli(draw_key, block).astype(block.dtype) if description.binarized else block
-        found = evaluate(
-            model,
-            engine,
-            family,
-            block,
-            key=block_key,
-            num_steps=num_steps,
-            num_samples=num_samples,
-            objective=objective,
-        )
+        found = evaluate(model, engine, family, block, key=block_key, **how)
         arrays = {
             "elbo_nats": np.asarray(found.elbo_nats) - unit,
             "distortion_nats": np.asarray(found.terms.distortion_nats) + unit,
-            "rate_nats": np.asarray(jnp.sum(found.terms.rates_nats, axis=-1)),
+            "rate_nats": jnp.sum(found.terms.rates_nats, axis=-1),
             "log_likelihood_nats": np.asarray(found.likelihood.log_likelihood_nats) - unit,
-            "monte_carlo_stderr_nats": np.asarray(found.likelihood.stderr_nats),
-            "pareto_k": np.asarray(found.likelihood.pareto_k),
-            "failed": np.asarray(found.failed),
+            "monte_carlo_stderr_nats": found.likelihood.stderr_nats,
+            "pareto_k": found.likelihood.pareto_k,
+            "failed": found.failed,
         }
-        parts.append({name: array[:count] for name, array in arrays.items()})
+        parts.append({name: np.asarray(array)[:count] for name, array in arrays.items()})
         on_progress(start + count, f"log-likelihood {parts[-1]['log_likelihood_nats'].mean():.4g} nats")
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -102,10 +102,8 @@ def _linear(options: RowsOptions, description: RowsDescription, dim: int, key: K
     if options.model == "sparse-coding":
         dictionary = unit_columns(jr.normal(key, (size, dim)))
         return SparseCoding(dictionary, jnp.full((), -0.5), jnp.zeros(()))
-    loc, scale = (
-        jnp.asarray(description.scaling.loc, jnp.result_type(float)),
-        jnp.asarray(description.scaling.scale, jnp.result_type(float)),
-    )
+    known = description.scaling
+    loc, scale = (jnp.asarray(array, jnp.result_type(float)) for array in (known.loc, known.scale))
     loadings = 0.1 * scale[:, None] * jr.normal(key, (size, dim))
     if options.model == "factor-analysis":
         return FactorAnalysis(loadings, loc, jnp.log(scale))

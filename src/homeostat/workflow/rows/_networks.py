@@ -55,13 +55,7 @@ def _image(side: int, args: Evidence) -> Array:
 
 @final
 class Encoder(eqx.Module):
-    """An observation to flat parameters.
-
-    Attributes:
-        reader: gives the features.
-        network: maps them.
-        bound: applied to the output.
-    """
+    """An observation to flat parameters."""
 
     reader: Reader
     network: Callable[..., Any]

@@ -5,6 +5,9 @@ from typing import Literal, final
 
 from .._options import AbstractOptions
 
+_Learned = Literal["direct", "iterative", "levelwise", "ladder", "semi-amortized"]
+_Fixed = Literal["gradient", "natural-gradient", "predictive-coding", "exact"]
+
 
 @final
 @dataclass(frozen=True)
@@ -13,17 +16,7 @@ class RowsOptions(AbstractOptions):
 
     model: Literal["latent-gaussian", "factor-analysis", "probabilistic-pca", "sparse-coding"] = "latent-gaussian"
     """Generative model."""
-    engine: Literal[
-        "direct",
-        "iterative",
-        "levelwise",
-        "ladder",
-        "semi-amortized",
-        "gradient",
-        "natural-gradient",
-        "predictive-coding",
-        "exact",
-    ] = "iterative"
+    engine: Literal[_Learned, _Fixed] = "iterative"
     """Inference engine; `exact` is for factor-analysis and probabilistic-pca."""
     posterior: Literal["diagonal", "full", "flow"] = "diagonal"
     """Gaussian of independent latents, Gaussian with full covariance, or normalizing flow; ladder, levelwise, predictive-coding

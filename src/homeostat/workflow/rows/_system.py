@@ -10,8 +10,7 @@ from ...inference import EnergyDescent, LastIteration, ModelWithEngine, Posterio
 from ...objectives import AbstractWeighting, Evidence, FreeEnergy, Unweighted, Weighted
 from ...results import BadInputError
 from ...typing import Array, Float, Key
-from .._checks import require
-from .._task import Selected, make_optimizer
+from .._task import Selected, make_optimizer, require
 from ._describe import RowsDescription
 from ._engines import Inference, PointWithSpread
 from ._models import latent_dims
@@ -19,15 +18,7 @@ from ._options import ONE_STEP, RowsOptions
 
 
 class InferenceSetup(NamedTuple):
-    """All that inference with a fitted model needs; it fits `metrics.evaluate`.
-
-    Attributes:
-        model: the generative model.
-        engine: finds posteriors.
-        family: of the posteriors, beside the model's prior.
-        num_steps: steps of the engine.
-        objective: what the engine descends.
-    """
+    """All that inference with a fitted model needs; it fits `metrics.evaluate`."""
 
     model: AbstractModel
     engine: AbstractEngine
@@ -48,15 +39,7 @@ def _binarize(batch: Float[Array, "..."], *, key: Key) -> Float[Array, "..."]:
 
 @final
 class RowsSystem(NamedTuple):
-    """A model with its engine before training.
-
-    Attributes:
-        options: of the fit.
-        description: of the rows.
-        learned: model and engine.
-        inference: the engine as it is trained.
-        weighting: around the terms of the free energy.
-    """
+    """A model with its engine before training."""
 
     options: RowsOptions
     description: RowsDescription

@@ -11,16 +11,15 @@ import jax.random as jr
 import numpy as np
 
 from ...core import AbstractModel
-from ...data import AbstractRows, ArrayRows, Message, open_rows, permutation, train_validation_split
+from ...data import AbstractRows, ArrayRows, Message, open_rows, permutation
 from ...flows import ConditionalFlow, NormalizingFlow
 from ...inference import ModelWithEngine, fit_factor_analysis, fit_probabilistic_pca
 from ...objectives import AbstractWeighting, Beta, DistortionConstraint, FreeBits, RateConstraint
 from ...results import BadInputError
 from ...train import AbstractLoader, InMemoryLoader, StreamingLoader
 from ...typing import Key
-from .._checks import check_training, require, require_positive
-from .._task import AbstractTask, Schedule, Selected, Source, annealing
-from ._describe import RowsDescription, describe_rows, rows_fingerprint
+from .._task import AbstractTask, Schedule, Selected, Source, annealing, check_training, require, require_positive
+from ._describe import RowsDescription, describe_rows
 from ._engines import Inference, make_family, make_inference
 from ._fitted import FittedRows
 from ._inference import for_device, mean_free_energy
@@ -35,11 +34,7 @@ _MAXIMIZATION_STEPS = 500
 @final
 @dataclass(frozen=True)
 class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
-    """Latent variable models of rows, with any inference engine.
-
-    Attributes:
-        options: model, engine and training.
-    """
+    """Latent variable models of rows, with any inference engine."""
 
     name: ClassVar[str] = "rows"
     unit: ClassVar[str] = "row"
@@ -69,10 +64,6 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
             return data
         return ArrayRows(data, "the array") if isinstance(data, np.ndarray) else open_rows(data, message=message)
 
-    def split(self, data: AbstractRows, seed: int) -> tuple[AbstractRows, AbstractRows]:
-        found = train_validation_split(data, self.options.validation_fraction, seed)
-        return found.train, found.validation  # pyright: ignore[reportReturnType]
-
     def describe(self, data: AbstractRows, train: AbstractRows) -> RowsDescription:
         found = describe_rows(data, train, self.options)
         if len(train) < self.options.batch_size and self.options.engine != "exact":
@@ -81,9 +72,6 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
                 f"choose a smaller one."
             )
         return found
-
-    def fingerprint(self, data: AbstractRows) -> int:
-        return rows_fingerprint(data)
 
     def announce(self, description: RowsDescription, train: AbstractRows, validation: AbstractRows) -> list[str]:
         shape, scaling = " x ".join(map(str, description.shape)), description.scaling

@@ -16,15 +16,13 @@ from ...data import (
     SoundSequences,
     Standardization,
     TableColumns,
-    require_step_shape,
+    require_shape,
 )
 from ...inference import SequenceBatch
 from ...results import BadInputError
-from .._likelihood import Range, checksum, choose_likelihood, scan_range
-from .._units import Scaling
+from .._numbers import Range, Scaling, choose_likelihood, scan_range
 from ._options import SequencesOptions
 
-_WITNESSES = 16
 _EVEN = 0.05
 """Share of a step by which times may stray from equal distances, and by which the usual durations of two data sets may differ."""
 
@@ -36,12 +34,9 @@ class SequencesDescription(NamedTuple):
         shape: of one step as it is stored.
         event_shape: of one step as the model sees it.
         action_shape: of one action as it is stored; empty without actions.
-        acted: whether there are actions.
-        likelihood: name of the output density.
         scaling: to the unit of the model; means and scales, one number or one for each entry, are those of the training
             sequences.
         columns: names of the entries, by which they are found in other tables; empty without names.
-        timed: whether steps carried times.
         uneven: whether steps differ in duration, which then goes before the actions as a known input.
         time_unit: the usual duration of a step, in the unit of the data; 1 without times.
         fingerprint: of some steps, to know the data again.
@@ -116,17 +111,9 @@ def sequence_format(options: SequencesOptions, columns: tuple[str, ...] = ()) ->
             f"Expected the height and width of a frame, as 64,64, got --frame-size {options.frame_size}."
         )
     height, width = sides if sides else (None, None)
-    return SequenceFormat(
-        TableColumns(
-            options.sequence_column,
-            options.time_column,
-            columns or _names(options.columns),
-            _names(options.action_columns),
-        ),
-        options.window,
-        Rolls(options.steps_per_beat),
-        Frames(height, width, options.grey),
-    )
+    named = columns or _names(options.columns), _names(options.action_columns)
+    table = TableColumns(options.sequence_column, options.time_column, *named)
+    return SequenceFormat(table, options.window, Rolls(options.steps_per_beat), Frames(height, width, options.grey))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -167,18 +154,19 @@ def describe_sequences(
             f"Expected frames of 64 x 64 for --model svg, got steps of shape {sequences.shape} in {sequences.name}: pass "
             f"--frame-size 64,64, or choose another model."
         )
+    shape, actions = tuple(sequences.shape), sequences.action_shape
     return SequencesDescription(
-        shape=tuple(sequences.shape),
-        event_shape=tuple(sequences.shape) if framed else (math.prod(sequences.shape),),
-        action_shape=() if sequences.action_shape is None else tuple(sequences.action_shape),
-        acted=sequences.action_shape is not None,
+        shape=shape,
+        event_shape=shape if framed else (math.prod(shape),),
+        action_shape=() if actions is None else tuple(actions),
+        acted=actions is not None,
         likelihood=name,
         scaling=scaling,
         columns=sequences.columns,
         timed=sequences.timed,
         uneven=uneven,
         time_unit=unit,
-        fingerprint=sequences_fingerprint(sequences),
+        fingerprint=sequences.fingerprint(),
     )
 
 
@@ -188,7 +176,7 @@ def check_sequences(sequences: AbstractSequences, description: SequencesDescript
     Raises:
         BadInputError: other steps or actions, times that are missing, steps of other durations, or impossible numbers.
     """
-    require_step_shape(sequences, description.shape, of=of)
+    require_shape(sequences, description.shape, of=of)
     given = None if sequences.action_shape is None else tuple(sequences.action_shape)
     wanted = description.action_shape if description.acted else None
     if given != wanted:
@@ -200,13 +188,6 @@ def check_sequences(sequences: AbstractSequences, description: SequencesDescript
     if not description.uneven:
         _require_duration(sequences, description, of)
     _require_range(description.likelihood, _range(sequences), sequences.name)
-
-
-def sequences_fingerprint(sequences: AbstractSequences) -> int:
-    """A checksum of lengths and of some steps, to tell whether a file is still the same."""
-    some = np.unique(np.linspace(0, len(sequences) - 1, _WITNESSES).astype(np.int64)).tolist()
-    parts = (sequences.read(index, 0, min(_WITNESSES, int(sequences.lengths[index]))).values for index in some)
-    return checksum(parts, checksum([sequences.lengths]))
 
 
 def _require_duration(sequences: AbstractSequences, description: SequencesDescription, of: str) -> None:

@@ -69,39 +69,30 @@ def show_filtering(
     what = f"in sequence {sequences.labels[0]!r}"
     probable = description.likelihood == "bernoulli"
     bands = "as probabilities" if probable else "with bands of two standard deviations"
-    context.figure(
-        "one-step",
-        plot_one_step(
-            scene.seen[:, entries],
-            scene.predicted[:, entries],
-            None if probable else scene.spread[:, entries],
-            names=names,
-            time=time[1:],
-            label=label,
-            limits=_limits(description),
-        ),
-        caption=f"What was seen and what was predicted one step ahead {what}, {bands}; the entries that vary most.",
+    seen, predicted, spread = (array[:, entries] for array in (scene.seen, scene.predicted, scene.spread))
+    axes: dict[str, Any] = {"names": names, "time": time[1:], "label": label, "limits": _limits(description)}
+    figure = plot_one_step(seen, predicted, None if probable else spread, **axes)
+    caption = f"What was seen and what was predicted one step ahead {what}, {bands}; the entries that vary most."
+    context.figure("one-step", figure, caption=caption)
+    figure = _prediction_update(scene, entries, names, description, sequences)
+    caption = (
+        f"What was predicted one step ahead, and what the model says of the same step once it has seen it, {what}."
     )
-    context.figure(
-        "prediction-update",
-        _prediction_update(scene, entries, names, description, sequences),
-        caption=f"What was predicted one step ahead, and what the model says of the same step once it has seen it, {what}.",
-    )
+    context.figure("prediction-update", figure, caption=caption)
     shown = np.sort(np.argsort(-found.mean.var(axis=0), kind="stable")[:_LATENTS])
     belief = BeliefBand("posterior", found.mean[:, shown], found.scale[:, shown])
-    context.figure(
-        "beliefs",
-        plot_posterior_bands([belief], names=[f"latent {number}" for number in shown], time=time, label=label),
-        caption=f"Beliefs about the state after each step {what}, with bands of two standard deviations; the latents whose "
-        f"means vary most.",
+    figure = plot_posterior_bands([belief], names=[f"latent {number}" for number in shown], time=time, label=label)
+    caption = (
+        f"Beliefs about the state after each step {what}, with bands of two standard deviations; the latents whose means vary "
+        f"most."
     )
+    context.figure("beliefs", figure, caption=caption)
     errors = (scene.seen - scene.predicted) / np.maximum(scene.spread, 1e-6 * scene.spread.max())
-    context.figure(
-        "whiteness",
-        plot_whiteness(errors[:, entries], names=names),
-        caption="Autocorrelation of the standardised one-step errors. Inside the dotted lines it cannot be told from that of "
-        "white noise (95 %): then nothing is left that a linear predictor could use.",
+    caption = (
+        "Autocorrelation of the standardised one-step errors. Inside the dotted lines it cannot be told from that of "
+        "white noise (95 %): then nothing is left that a linear predictor could use."
     )
+    context.figure("whiteness", plot_whiteness(errors[:, entries], names=names), caption=caption)
 
 
 def _is_sound(sequences: AbstractSequences) -> bool:
@@ -182,19 +173,12 @@ def _prediction_update(
             for name, array in (("data", scene.seen), ("prediction", scene.predicted), ("update", scene.updated))
         }
         return plot_frames(strips, times=(chosen + 2).tolist())
-    some = slice(0, _CLOSE_STEPS)
-    return plot_prediction_update(
-        BeliefBand("prediction", scene.predicted[some, entries], scene.spread[some, entries]),
-        BeliefBand("update", scene.updated[some, entries], scene.left[some, entries]),
-        scene.seen[some, entries],
-        names=names,
-        first=2,
-        called="seen",
-    )
+    seen, *beliefs = (array[:_CLOSE_STEPS, entries] for array in scene)
+    bands = BeliefBand("prediction", *beliefs[:2]), BeliefBand("update", *beliefs[2:])
+    return plot_prediction_update(*bands, seen, names=names, first=2, called="seen")
 
 
 def _limits(description: SequencesDescription) -> tuple[float, float]:
-    """Least and greatest number that can be observed."""
     if description.likelihood == "bernoulli":
         return 0.0, 1.0
     return (0.0, GREY_LEVELS - 1.0) if description.likelihood == "discretized-gaussian" else (-np.inf, np.inf)
@@ -213,10 +197,8 @@ def plot_forecast(
     """The fan of one forecast, of the entries that vary most.
 
     Args:
-        description: what the sequences are.
         seen: the last steps in the unit of the data, [time, ...]; NaN is missing.
         quantiles: [quantiles, horizon, ...].
-        probabilities: of the quantiles.
     """
     flat, ahead = seen.reshape(len(seen), -1), quantiles.reshape(*quantiles.shape[:2], -1)
     entries = most_varied(flat)

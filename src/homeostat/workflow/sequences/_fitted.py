@@ -52,21 +52,18 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
     def infer(self, data: Source, *, key: Key, out: Path | None = None, on_progress: OnProgress = ignore) -> Outcome:
         """Belief and free energy of each step, NaN beyond the end of a sequence."""
         sequences = self.open(data)
-        count, longest, done = len(sequences), int(sequences.lengths.max()), 0
-        total, steps = 0.0, 0
+        count, longest, total, steps = len(sequences), int(sequences.lengths.max()), 0.0, 0
         with ArraysWriter(out, count) as writer:
-            for part in parts(sequences, self.description, self.system.options.bounds):
+            for part in parts(sequences, self.description, self.system.options.bounds, on_progress=on_progress):
                 numbers = jnp.asarray(part.padded.indices)
                 found = filter_batch(self.selected.learned, part.batch, numbers, key=key)
-                mean, scale, energy = (np.asarray(array)[: part.count] for array in found)
+                mean, scale, energy = map(part.kept, found)
                 energy = energy.astype(np.float64) + units_nats(part, self.description)
-                inside = part.padded.steps[: part.count]
+                inside, observed = part.kept(part.padded.steps), part.kept(part.padded.observed)
                 arrays = {"mean": mean, "deviation": scale, "free_energy_nats": energy}
                 writer.write(part.numbers, {name: _whole(array, inside, longest) for name, array in arrays.items()})
-                observed = part.padded.observed[: part.count]
                 steps += int(observed.reshape(*observed.shape[:2], -1).any(axis=2).sum())
-                total, done = total + float(energy.sum()), done + part.count
-                on_progress(done)
+                total += float(energy.sum())
             writer.add(lengths=sequences.lengths, labels=np.array(sequences.labels))
         numbers = {"rows": count, "steps": sequences.num_steps, "free_energy_per_step_nats": total / max(steps, 1)}
         return Outcome({**numbers, "arrays": writer.names}, writer.arrays)
@@ -80,19 +77,15 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         """
         sequences, samples = self.open(data), samples or 100
         score_key, ahead_key = jax.random.split(key)
-        learned = self.selected.learned
-        most = rows_at_once(self.system, samples)
+        learned, bounds, most = self.selected.learned, self.system.options.bounds, rows_at_once(self.system, samples)
         scores = score_sequences(self.system, learned, sequences, key=score_key)
-        errors, compared, done = 0.0, 0, 0
-        for part in parts(sequences, self.description, self.system.options.bounds, most):
+        errors, compared = 0.0, 0
+        for part in parts(sequences, self.description, bounds, most, on_progress):
             numbers = jnp.asarray(part.padded.indices)
             mean = predict_one_step(learned, part.batch, numbers, samples, key=ahead_key)
-            predicted = self.description.restore(np.asarray(mean)[: part.count])
-            seen = part.padded.observed[: part.count, 1:]
-            wrong = np.where(seen, predicted - part.padded.values[: part.count, 1:], 0.0)
+            predicted, seen = self.description.restore(part.kept(mean)), part.kept(part.padded.observed)[:, 1:]
+            wrong = np.where(seen, predicted - part.kept(part.padded.values)[:, 1:], 0.0)
             errors, compared = errors + float((wrong**2).sum()), compared + int(seen.sum())
-            done += part.count
-            on_progress(done)
         numbers = {
             **summarize_sequences(scores, self.description.discrete),
             "steps": int(np.sum(scores.num_steps)),
@@ -108,7 +101,6 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
 
         Args:
             number: of sequences; 16 by default.
-            key: of the draws.
             horizon: steps of each; 100 by default.
             actions: known inputs, where the model has any, (sequences, steps - 1, ...).
         """
@@ -132,29 +124,22 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         """How each sequence goes on: means and quantiles of drawn futures, and a figure of the first.
 
         Args:
-            data: what was seen.
-            key: of all draws; what a sequence gets depends on its number and not on the others.
-            horizon: steps ahead.
-            samples: futures of each sequence.
             quantiles: probabilities.
+            key: of all draws; what a sequence gets depends on its number and not on the others.
             actions: known inputs of the steps to come, where the model has any, (sequences, steps, ...).
             on_progress: told the number of sequences that are done.
         """
-        sequences, shape = self.open(data), self.description.shape
-        count, done = len(sequences), 0
+        sequences, shape, learned = self.open(data), self.description.shape, self.selected.learned
+        count = len(sequences)
         future = self._inputs(actions, count, horizon)
         means, found = np.empty((count, horizon, *shape)), np.empty((count, len(quantiles), horizon, *shape))
         most = rows_at_once(self.system, samples * horizon)
-        for part in parts(sequences, self.description, self.system.options.bounds, most):
-            rows = part.padded.indices
+        for part in parts(sequences, self.description, self.system.options.bounds, most, on_progress):
+            rows = jnp.asarray(part.padded.indices)
             ahead = None if future is None else future[rows]
-            drawn = forecast_batch(
-                self.selected.learned, part.batch, jnp.asarray(rows), ahead, horizon, samples, quantiles, key=key
-            )
+            drawn = forecast_batch(learned, part.batch, rows, ahead, horizon, samples, quantiles, key=key)
             for array, values in zip((means, found), drawn, strict=True):
-                array[part.numbers] = self.description.restore(np.asarray(values)[: part.count])
-            done += part.count
-            on_progress(done)
+                array[part.numbers] = self.description.restore(part.kept(values))
         arrays = {"mean": means, "quantiles": found, "probabilities": np.array(quantiles)}
         arrays["labels"] = np.array(sequences.labels)
         figure = plot_forecast(self.description, _last_steps(sequences), found[0], quantiles)

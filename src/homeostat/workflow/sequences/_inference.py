@@ -13,6 +13,7 @@ from ...inference import Filtered, ModelWithFilter, SequenceBatch, filter, forec
 from ...metrics import SequenceEvaluation, evaluate_sequences, predictions_and_updates
 from ...results import BadInputError
 from ...typing import Key
+from .._fitted import OnProgress, ignore
 from ._describe import SequencesDescription
 from ._system import SequencesSystem
 
@@ -31,26 +32,34 @@ class Part(NamedTuple):
     Attributes:
         padded: as stored.
         batch: as the model sees them.
-        count: sequences that count; the others fill the batch up.
     """
 
     padded: PaddedBatch
     batch: SequenceBatch
-    count: int
+
+    def kept(self, array: Any) -> np.ndarray:
+        """The rows that count; the others fill the batch up."""
+        return np.asarray(array)[: self.padded.num_rows]
 
     @property
     def numbers(self) -> np.ndarray:
         """Numbers of the sequences that count."""
-        return self.padded.indices[: self.count]
+        return self.kept(self.padded.indices)
 
 
 def parts(
-    sequences: AbstractSequences, description: SequencesDescription, num_bounds: int, most: int = _AT_ONCE
+    sequences: AbstractSequences,
+    description: SequencesDescription,
+    num_bounds: int,
+    most: int = _AT_ONCE,
+    on_progress: OnProgress = ignore,
 ) -> Iterator[Part]:
     """All sequences whole, at most `most` at once, those of similar length together, so that few programs serve all."""
-    whole = FullLength.fitted(sequences.lengths, num_bounds)
+    whole, done = FullLength.fitted(sequences.lengths, num_bounds), 0
     for padded in whole_batches(sequences, whole, min(most, len(sequences))):
-        yield Part(padded, description.batch(padded), padded.num_rows)
+        yield Part(padded, description.batch(padded))
+        done += padded.num_rows
+        on_progress(done)
 
 
 def rows_at_once(system: SequencesSystem, draws: int) -> int:
@@ -132,28 +141,14 @@ def forecast_batch(
     """Means [batch, horizon, ...] and quantiles [batch, quantiles, horizon, ...] of what follows the end of every sequence.
 
     Args:
-        learned: model and filter.
-        batch: what was seen.
-        numbers: of the sequences.
         future: a_T, ..., a_{T+k-1} of each, or None.
         horizon: k.
-        num_samples: futures.
-        probabilities: of the quantiles.
-        key: of all sequences.
     """
 
     def ahead(found: Filtered, extra: Any, key: Key) -> tuple[jax.Array, jax.Array]:
         length, actions = extra
-        drawn = forecast(
-            learned.model,
-            found,
-            actions,
-            horizon=horizon,
-            at=length - 1,
-            num_samples=num_samples,
-            probabilities=probabilities,
-            key=key,
-        )
+        draws: dict[str, Any] = {"num_samples": num_samples, "probabilities": probabilities}
+        drawn = forecast(learned.model, found, actions, horizon=horizon, at=length - 1, key=key, **draws)
         return drawn.mean.astype(batch.observations.dtype), drawn.quantiles
 
     return _each(learned, batch, numbers, key, ahead, (jnp.asarray(batch.lengths), future))
@@ -174,7 +169,7 @@ def draw_sequences(
 
 def units_nats(part: Part, description: SequencesDescription) -> np.ndarray:
     """log |dx / dx'| of what was observed of each step, [sequences that count, time]."""
-    mask = np.asarray(part.batch.mask)[: part.count]
+    mask = part.kept(part.batch.mask)
     return (mask * description.log_unit_nats).sum(axis=tuple(range(2, mask.ndim)))
 
 
@@ -188,7 +183,7 @@ def score_sequences(
         scores = evaluate_sequences(
             learned.filter, learned.model, part.batch, key=key, numbers=numbers, batch_size=_AT_ONCE
         )
-        scores = SequenceEvaluation(*(np.asarray(array)[: part.count] for array in scores))
+        scores = SequenceEvaluation(*map(part.kept, scores))
         units = units_nats(part, system.description).sum(axis=1)
         energies = np.asarray(scores.free_energy_nats, np.float64) + units
         found.append((part.numbers, scores._replace(free_energy_nats=energies)))

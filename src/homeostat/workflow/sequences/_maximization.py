@@ -24,13 +24,7 @@ FLOOR = 1e-3
 
 
 class MaximizationState(NamedTuple):
-    """State of expectation maximisation.
-
-    Attributes:
-        model: with the last finite numbers.
-        step: steps done.
-        failure: why steps stopped, if they did.
-    """
+    """State of expectation maximisation."""
 
     model: LinearGaussian
     step: Int[Array, ""]
@@ -54,9 +48,6 @@ class Maximization(AbstractLearner[MaximizationState, MaximizationMetrics]):
     Noise that would vanish, as with data that a state explains without error, is kept at `FLOOR`: its likelihood has no
     bound. Batches are `SequenceBatch`, all sequences padded to one length. The initial state is learned from several
     sequences, one says nothing about its spread.
-
-    Attributes:
-        model: where learning starts.
     """
 
     model: LinearGaussian

@@ -42,14 +42,7 @@ from ._options import SequencesOptions
 
 @final
 class SequencesSystem(NamedTuple):
-    """A model with its filter before training.
-
-    Attributes:
-        options: of the fit.
-        description: of the sequences.
-        learned: model and filter.
-        weighting: around the terms of the free energy.
-    """
+    """A model with its filter before training."""
 
     options: SequencesOptions
     description: SequencesDescription

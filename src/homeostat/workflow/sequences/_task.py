@@ -18,15 +18,13 @@ from ...data import (
     num_batches,
     open_sequences,
     sequence_batches,
-    split_sequences,
 )
 from ...inference import ModelWithFilter, SequenceBatch
 from ...results import BadInputError
 from ...train import AbstractLoader, FullBatch, StreamingLoader
 from ...typing import Key
-from .._checks import check_training, require, require_positive
-from .._task import AbstractTask, Schedule, Selected, Source, annealing
-from ._describe import SequencesDescription, describe_sequences, sequence_format, sequences_fingerprint
+from .._task import AbstractTask, Schedule, Selected, Source, annealing, check_training, require, require_positive
+from ._describe import SequencesDescription, describe_sequences, sequence_format
 from ._fitted import FittedSequences
 from ._inference import score_sequences
 from ._maximization import MaximizationState
@@ -42,11 +40,7 @@ _MOST_BYTES = 1 << 33
 @final
 @dataclass(frozen=True)
 class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
-    """Sequential models of sequences, with a filter.
-
-    Attributes:
-        options: model, filter and training.
-    """
+    """Sequential models of sequences, with a filter."""
 
     name: ClassVar[str] = "sequences"
     unit: ClassVar[str] = "sequence"
@@ -85,18 +79,11 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
             return Sequences(data)
         return open_sequences(data, sequence_format(self.options), message=message)
 
-    def split(self, data: AbstractSequences, seed: int) -> tuple[AbstractSequences, AbstractSequences]:
-        found = split_sequences(data, validation=self.options.validation_fraction, test=0.0, seed=seed)
-        return found.train, found.validation
-
     def describe(self, data: AbstractSequences, train: AbstractSequences) -> SequencesDescription:
         found = describe_sequences(data, train, self.options)
         if self.options.engine == "exact":
             _require_memory(self.options, found, train)
         return found
-
-    def fingerprint(self, data: AbstractSequences) -> int:
-        return sequences_fingerprint(data)
 
     def announce(
         self, description: SequencesDescription, train: AbstractSequences, validation: AbstractSequences

@@ -1,7 +1,6 @@
-"""The range of a user's numbers, and what it says about the output density."""
+"""The range of a user's numbers, what it says about the output density, and the units in which a model sees them."""
 
 import math
-import zlib
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -11,13 +10,7 @@ from ..results import BadInputError
 
 
 class Range(NamedTuple):
-    """Range of all numbers of some data.
-
-    Attributes:
-        low: the least.
-        high: the greatest.
-        whole: whether all are whole.
-    """
+    """Range of all numbers of some data."""
 
     low: float
     high: float
@@ -60,8 +53,36 @@ def choose_likelihood(named: str, model: str, always_gaussian: bool, automatic: 
     return "gaussian"
 
 
-def checksum(arrays: Iterable[np.ndarray], start: int = 0) -> int:
-    """A checksum of some numbers, to tell whether a file is still the same."""
-    for array in arrays:
-        start = zlib.crc32(np.ascontiguousarray(array).tobytes(), start)
-    return start
+class Scaling(NamedTuple):
+    """An affine map of every entry: x' = (x / divisor - loc) / scale, or x / divisor alone.
+
+    Attributes:
+        loc: mean of the training data after division, a number or one for each entry.
+        scale: their standard deviation; 1 where they do not vary.
+        standardized: whether the model sees (x / divisor - loc) / scale.
+    """
+
+    divisor: float
+    loc: np.ndarray
+    scale: np.ndarray
+    standardized: bool
+
+    @property
+    def unit(self) -> np.ndarray:
+        """dx / dx' of each entry."""
+        return self.divisor * (self.scale if self.standardized else np.ones_like(self.scale))
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Stored numbers as the model sees them, in the type they have or, standardised, in 64 bits.
+
+        Numbers that vary little around a large one (times, pressures) would lose their digits in 32 bits.
+        """
+        if self.standardized:
+            return (values.astype(np.float64) / self.divisor - self.loc) / self.scale
+        return values if self.divisor == 1.0 else values / values.dtype.type(self.divisor)
+
+    def restore(self, values: np.ndarray) -> np.ndarray:
+        """What the model says, in the unit of the stored numbers."""
+        if self.standardized:
+            values = values.astype(np.float64) * self.scale + self.loc
+        return values * values.dtype.type(self.divisor)
