@@ -16,6 +16,7 @@ class Sound(NamedTuple):
 
     Attributes:
         samples: whole or real numbers as stored, shape (samples, channels).
+        rate_hz: samples a second.
         zero: the number that stands for silence.
         full: the distance from it that stands for 1.
     """
@@ -72,6 +73,9 @@ class SoundSequences(AbstractSequences):
 
     A step has the shape (window,), with c channels (window, c); steps carry the seconds at which they begin. Samples
     that do not fill a last window are left out.
+
+    Attributes:
+        window: samples in a step.
     """
 
     def __init__(self, sounds: tuple[Sound, ...], labels: tuple[str, ...], window: int, name: str = "the sounds"):

@@ -47,6 +47,7 @@ def fit(task: AbstractTask, data: Any, context: RunContext | None = None, *, key
     """Fit a model to data, and select the best moment of training by validation.
 
     Args:
+        data: a path, an array or opened data.
         context: the run that keeps, measures and draws; without one nothing but the fitted model is left.
         key: of initial weights and all draws.
         seed: of the split and the order of batches, where there is no run.
