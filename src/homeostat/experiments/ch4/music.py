@@ -48,7 +48,7 @@ _FILES = {
     Music.jsb: "jsb_chorales", Music.nottingham: "nottingham", Music.piano: "piano_midi", Music.muse: "musedata"
 }  # fmt: skip
 SOURCE = "Marino (thesis), Table 4.3"
-MINUTES = Minutes(smoke=0.2, small=40.0, paper=6000.0)
+MINUTES = Minutes(smoke=2.0, small=40.0, paper=6000.0)
 PUBLISHED = kit.Published(SOURCE, "nats", (OWN, avf(1), avf(5)), {
     "jsb": (6.92, 6.97, 6.77), "nottingham": (3.19, 3.13), "piano": (8.19, 8.12), "muse": (6.27, 5.99)
 })  # fmt: skip
@@ -106,8 +106,8 @@ class Config:
 
     for_scale = scales(
         smoke=at(
-            (Music.generated,), SRNNSizes(4, 12, 12, 1, 1), UpdateNetwork(12, 1), (), (1,), 10, 0,
-            SequenceTraining(120, 8, 1e-2), Reporting(1, 60),
+            (Music.generated,), SRNNSizes(4, 32, 32, 1, 1), UpdateNetwork(32, 1), (), (1,), 10, 0,
+            SequenceTraining(300, 8, 1e-2), Reporting(1, 60),
         ),
         # 0.999 an epoch for 800 epochs leaves 0.45.
         paper=at(

@@ -49,7 +49,7 @@ class Speech(enum.StrEnum):
 
 
 SOURCE = "Marino (thesis), Table 4.1"
-MINUTES = Minutes(smoke=0.25, small=40.0, paper=20000.0)
+MINUTES = Minutes(smoke=4.0, small=40.0, paper=20000.0)
 PUBLISHED = kit.Published(
     SOURCE, "nats", (OWN, avf(1), avf(2)), {"VRNN": (1082.0, 1105.0, 1071.0), "SRNN": (1026.0, 1024.0)}, digits=0
 )
@@ -104,7 +104,7 @@ class Config:
     for_scale = scales(
         smoke=at(
             Speech.generated, even(4, 16, 1), SRNNSizes(4, 16, 16, 1, 1), UpdateNetwork(16, 1), UpdateNetwork(16, 1),
-            (1,), 8, 0, 0, SequenceTraining(100, 8, 3e-3, 0.1, 1000.0), Reporting(1, 50),
+            (1,), 8, 0, 0, SequenceTraining(300, 8, 3e-3, 0.1, 1000.0), Reporting(1, 50),
         ),
         # 4,400 training sentences in batches of 64 for 1,000 epochs; gradients of a batch's mean, clipped at 1,000.
         paper=at(
