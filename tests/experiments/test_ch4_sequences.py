@@ -174,7 +174,7 @@ def test_the_scale_of_the_thesis_has_its_sizes():
     config = music.Config.for_scale("smoke")
     of, every = music.prepare(config, music.Music.generated)
     _, epochs = music.prepare(replace(config, epochs=3), music.Music.generated)
-    assert every[0].training.num_steps == 120 and epochs[0].training.num_steps == 9
+    assert every[0].training.num_steps == 300 and epochs[0].training.num_steps == 9
     assert of.density == music_density()
     names = [stage_name(of.name, each.name, 0) for each in every]
     assert names == ["generated-baseline-0", "generated-AVF-1-iteration-0"]
