@@ -114,6 +114,27 @@ def test_a_shifted_posterior_is_found(key):
 def test_failures_are_reported(key):
     calibration = calibrate(Widened(float("nan")), key)
     assert jnp.all(calibration.failed)
+    assert jnp.all(calibration.ranks == 0)
+
+
+class Unmeasured(AbstractEngine):
+    """Leaves the parameters as they are."""
+
+    def init(self, objective, family, params, args):
+        return None
+
+    def step(self, objective, family, params, args, state, *, key):
+        return params, state, StepInfo(jnp.asarray(0.0))
+
+
+def test_a_failure_with_finite_draws_has_the_lowest_rank(key):
+    # The prior is so far away that the energy overflows, though q can be drawn from: all its draws are below the truth.
+    far = dist.Normal(jnp.full(2, 1e200), 1e-200).to_event(1)
+    found = simulation_based_calibration(
+        Linear(jnp.eye(2)), Unmeasured(), FullGaussian(2), key=key, num_simulations=20, num_draws=DRAWS, prior=far,
+        num_steps=1,
+    )  # fmt: skip
+    assert jnp.all(found.failed) and jnp.all(found.ranks == 0) and jnp.all(found.corrected == 0.0)
 
 
 def test_prior_start_and_quantities_are_used(key):

@@ -149,7 +149,9 @@ def _simulate(arguments: tuple, keys: Array, batch_size: int) -> tuple[Array, Ar
         log_weights = jax.vmap(lambda z: -joint.pointwise(z, evidence, key=jitter_key) - q.log_prob(z))(draws)
         below = jax.vmap(lambda z: quantities(z, observation))(draws) < quantities(truth, observation)[None, :]
         corrected = jax.nn.softmax(log_weights) @ below.astype(log_weights.dtype)
-        return jnp.sum(below, axis=0), corrected, log_weights, posterior.result != RESULTS.successful
+        failed = posterior.result != RESULTS.successful
+        # A failure counts as the lowest rank, also where its draws are finite.
+        return jnp.where(failed, 0, jnp.sum(below, axis=0)), jnp.where(failed, 0.0, corrected), log_weights, failed
 
     ranks, corrected, log_weights, failed = jax.lax.map(simulate, keys, batch_size=batch_size)
     return ranks, corrected, jax.vmap(pareto_shape)(log_weights), failed
