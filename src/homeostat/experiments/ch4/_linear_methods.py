@@ -34,9 +34,9 @@ from ...runs import RunContext
 from ...typing import Array, Float, Key
 from ._linear_systems import (
     Difference,
-    Moments,
+    LinearSequence,
     Reference,
-    Sequence,
+    StateMoments,
     dense_joint,
     difference_of,
     random_system,
@@ -101,21 +101,21 @@ def methods(dim: int, num_particles: int, every: bool) -> dict[str, dict[str, Ab
 
 
 def difference(
-    method: AbstractFilter | AbstractSmoother, sequence: Sequence, exact: Reference, *, key: Key
+    method: AbstractFilter | AbstractSmoother, sequence: LinearSequence, exact: Reference, *, key: Key
 ) -> Difference:
     """One method against the reference; the free energy of a smoother is that of the whole sequence."""
 
     @eqx.filter_jit
-    def moments(model, observations, actions) -> Moments:
+    def moments(model, observations, actions) -> StateMoments:
         if isinstance(method, AbstractSmoother):
             return smoothed_moments(method, model, observations, actions, key=key)
         found = filter(method, model, observations, actions, key=key)
         mean, covariance = (jax.vmap(of)(found.beliefs) for of in (lambda b: b.mean, lambda b: b.covariance))
-        return Moments(mean, covariance, found.info.free_energy_nats)
+        return StateMoments(mean, covariance, found.info.free_energy_nats)
 
     found = moments(sequence.model, sequence.observations, sequence.actions)
     answer = exact.filtered if isinstance(method, AbstractFilter) else exact.smoothed
-    return difference_of(Moments(*map(np.asarray, found)), answer)
+    return difference_of(StateMoments(*map(np.asarray, found)), answer)
 
 
 def differences(
@@ -143,7 +143,7 @@ def differences(
 
 
 def against_kalman(
-    num_iterations: int, method: VariationalFilter, unseen: Sequence, *, key: Key
+    num_iterations: int, method: VariationalFilter, unseen: LinearSequence, *, key: Key
 ) -> Float[Array, "iterations 3"]:
     """A learned filter beside Kalman's on unseen systems, after every number of iterations from none to all of them.
 
@@ -152,7 +152,7 @@ def against_kalman(
     """
 
     @eqx.filter_jit
-    def after(steps: int, unseen: Sequence) -> Float[Array, "3"]:
+    def after(steps: int, unseen: LinearSequence) -> Float[Array, "3"]:
         learned = VariationalFilter(method.engine, method.family, steps)
 
         def one(model, observations, actions) -> tuple[Array, ...]:
@@ -170,7 +170,7 @@ def against_kalman(
     return jnp.stack([after(steps, unseen) for steps in range(num_iterations + 1)])
 
 
-def draw(context: RunContext, method: VariationalFilter, unseen: Sequence, *, key: Key) -> None:
+def draw(context: RunContext, method: VariationalFilter, unseen: LinearSequence, *, key: Key) -> None:
     """The first unseen system, step by step."""
     one = jax.tree.map(lambda leaf: leaf[0], unseen)
     found, exact = (filter(of, one.model, one.observations, one.actions, key=key) for of in (method, Kalman()))

@@ -14,7 +14,7 @@ from ...models.sequential import LinearDynamics, LinearGaussian
 from ...typing import Array, Float, Key
 
 
-class Sequence(NamedTuple):
+class LinearSequence(NamedTuple):
     """A linear-Gaussian system with a sequence that it emitted; observations are NaN where missing."""
 
     model: LinearGaussian
@@ -23,7 +23,9 @@ class Sequence(NamedTuple):
     actions: Float[Array, "steps a"]
 
 
-def random_system(dim: int, observed: int, actions: int, length: int, *, missing: float = 0.0, key: Key) -> Sequence:
+def random_system(
+    dim: int, observed: int, actions: int, length: int, *, missing: float = 0.0, key: Key
+) -> LinearSequence:
     """A stable system with correlated noises, known inputs and offsets, and one sequence from it.
 
     A is 0.3 to 0.95 times a random rotation, bent; noise scales lie between e^-1 and e^0.5, so that a prediction tells about as much as
@@ -46,10 +48,10 @@ def random_system(dim: int, observed: int, actions: int, length: int, *, missing
     inputs = jr.normal(action_key, (length - 1, actions))
     states, values = model.sample(inputs, key=sample_key)
     values = jnp.where(jr.uniform(hole_key, values.shape) < missing, jnp.nan, values)
-    return Sequence(model, states, values, inputs)
+    return LinearSequence(model, states, values, inputs)
 
 
-def random_systems(dim: int, observed: int, length: int, num: int, *, key: Key) -> Sequence:
+def random_systems(dim: int, observed: int, length: int, num: int, *, key: Key) -> LinearSequence:
     """So many systems without inputs, each with a sequence of its own; every array has a leading axis."""
     return jax.vmap(lambda k: random_system(dim, observed, 0, length, key=k))(jr.split(key, num))
 
@@ -60,7 +62,7 @@ def _factor(key: Key, dim: int) -> Float[Array, "d d"]:
     return scales[:, None] * (jnp.eye(dim) + 0.3 * jnp.tril(jr.normal(lower_key, (dim, dim)), -1))
 
 
-class Moments(NamedTuple):
+class StateMoments(NamedTuple):
     """Means and covariances of the states at each time, and energies -log p: of each step, or one of the whole sequence."""
 
     mean: Float[Array | np.ndarray, "*sequences time d"]
@@ -71,23 +73,23 @@ class Moments(NamedTuple):
 def smoothed_moments(
     method: AbstractSmoother, model: AbstractMarkovModel, observations: Array, actions: Array | None = None, *, key: Key,
     throw: bool = True,
-) -> Moments:  # fmt: skip
+) -> StateMoments:  # fmt: skip
     """What a smoother finds; the energy is -log p(x), a bound on it or an estimate."""
     found = smooth(method, model, observations, actions, key=key, throw=throw)
     if isinstance(method, ParticleSmoother):
-        return Moments(found.mean, found.covariance, -found.log_evidence_nats[None])
+        return StateMoments(found.mean, found.covariance, -found.log_evidence_nats[None])
     energy = found.free_energy_nats if isinstance(method, Structured) else -found.log_evidence_nats
-    return Moments(found.beliefs.loc, found.beliefs.covariance, energy[None])
+    return StateMoments(found.beliefs.loc, found.beliefs.covariance, energy[None])
 
 
 class Reference(NamedTuple):
     """Moments given x_{1:t} with the energies -log p(x_t | x_{<t}), and given x_{1:T} with -log p(x_{1:T})."""
 
-    filtered: Moments
-    smoothed: Moments
+    filtered: StateMoments
+    smoothed: StateMoments
 
 
-def dense_joint(sequence: Sequence) -> Reference:
+def dense_joint(sequence: LinearSequence) -> Reference:
     """Every conditional from one Gaussian over all states and observations, by matrix algebra in NumPy and 64 bits.
 
     Noises move the path by (I - S (x) A)^{-1}, S the shift by one step; conditioning on the known entries of x_{1:t} for every t
@@ -124,8 +126,8 @@ def dense_joint(sequence: Sequence) -> Reference:
 
     means, covariances, logs = map(np.stack, zip(*(given(t) for t in range(1, length + 1)), strict=True))
     energies, index = -np.diff(logs, prepend=0.0), np.arange(length)
-    filtered = Moments(means[index, index], covariances[index, index], energies)
-    return Reference(filtered, Moments(means[-1], covariances[-1], energies.sum()[None]))
+    filtered = StateMoments(means[index, index], covariances[index, index], energies)
+    return Reference(filtered, StateMoments(means[-1], covariances[-1], energies.sum()[None]))
 
 
 class Difference(NamedTuple):
@@ -151,7 +153,7 @@ class Difference(NamedTuple):
         return max(self.mean, self.covariance, self.energy_nats)
 
 
-def difference_of(found: Moments, exact: Moments) -> Difference:
+def difference_of(found: StateMoments, exact: StateMoments) -> Difference:
     """Of a method's moments and energies from the exact ones."""
     apart = [np.abs(one - other) for one, other in zip(found, exact, strict=True)]
     mean_deviations = apart[0] / np.sqrt(np.diagonal(exact.covariance, axis1=1, axis2=2))

@@ -45,7 +45,7 @@ class System(NamedTuple):
     states: tuple[str, ...]
 
 
-class Simulated(NamedTuple):
+class SimulatedPaths(NamedTuple):
     """Sequences drawn from a system; actions are the same for every sequence."""
 
     states: Float[Array, "sequences time d"]
@@ -69,12 +69,12 @@ def build_system(name: str, length: int, size: int) -> System:
     raise BadInputError(f"Expected the name of a system, growth, volatility, lorenz or pendulum, got {name!r}.")
 
 
-def simulate(system: System, num: int, length: int, *, key: Key) -> Simulated:
+def simulate(system: System, num: int, length: int, *, key: Key) -> SimulatedPaths:
     """So many sequences of a system."""
     actions = system.actions
     drawn = jax.vmap(lambda k: sample_sequence(system.model, length, actions, key=k))(jr.split(key, num))
     repeated = None if actions is None else jnp.broadcast_to(actions, (num, *actions.shape))
-    return Simulated(drawn.states, drawn.observations, repeated)
+    return SimulatedPaths(drawn.states, drawn.observations, repeated)
 
 
 class Scores(NamedTuple):
@@ -87,7 +87,7 @@ class Scores(NamedTuple):
 
 
 @eqx.filter_jit
-def score(method: AbstractFilter, system: System, unseen: Simulated, *, key: Key) -> Scores:
+def score(method: AbstractFilter, system: System, unseen: SimulatedPaths, *, key: Key) -> Scores:
     """Run one filter over all unseen sequences."""
 
     def one(inputs: tuple) -> Scores:

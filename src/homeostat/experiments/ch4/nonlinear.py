@@ -27,7 +27,7 @@ from ...runs import AtLeast, AtMost, Claim, Minutes, RunContext
 from ...typing import Key
 from ..kit import Method, SequenceTraining, at, mean_and_error, measure, only, printed, scales, train
 from ._prediction_units import InPredictionUnits, direct_engine, update_engine
-from ._systems import Scores, Simulated, System, build_system, score, simulate
+from ._systems import Scores, SimulatedPaths, System, build_system, score, simulate
 
 SOURCE = "Marino, thesis, chapter 4, on textbook systems, with thresholds set for this library"
 MINUTES = Minutes(smoke=0.4, small=10.0, paper=120.0)
@@ -118,7 +118,7 @@ def run(config: Config, context: RunContext, *, key: Key) -> None:
 
 
 def learned(
-    config: Config, context: RunContext, system: System, seen: Simulated, label: str, *, key: Key
+    config: Config, context: RunContext, system: System, seen: SimulatedPaths, label: str, *, key: Key
 ) -> VariationalFilter:
     """Amortized variational filtering ("avf") or the direct filter, each trained on the same sequences in the same order."""
     dim, sizes, largest = system.dim, (config.width, config.depth), config.largest
@@ -146,7 +146,7 @@ def variational(system: System, engine: InPredictionUnits | Direct, steps: int) 
 
 
 def report(
-    context: RunContext, system: System, unseen: Simulated, scores: dict[str, Scores]
+    context: RunContext, system: System, unseen: SimulatedPaths, scores: dict[str, Scores]
 ) -> list[tuple[str, str, str, str, str]]:
     """Measure the claims of one system, and draw beliefs along its first unseen sequence; the rows of its filters."""
     scores = {label: Scores(*map(np.asarray, found)) for label, found in scores.items()}

@@ -28,7 +28,7 @@ from ...objectives import Neighbours, PathEvidence
 from ...runs import AtMost, Between, Claim, Minutes, RunContext
 from ...typing import Array, Key
 from ..kit import EVERYWHERE, Method, Training, at, measure, only, printed, scales, train
-from ._linear_systems import Moments, smoothed_moments
+from ._linear_systems import StateMoments, smoothed_moments
 
 SOURCE = "abstract on a structured variational smoother for nonlinear state-space models, with thresholds set for this library"
 MINUTES = Minutes(smoke=0.3, small=4.0, paper=40.0)
@@ -111,7 +111,7 @@ def drawn(model: AbstractMarkovModel, num: int, length: int, *, key: Key) -> tup
 
 
 @eqx.filter_jit
-def smoothed(method: AbstractSmoother, model: AbstractMarkovModel, values: Array, *, key: Key) -> Moments:
+def smoothed(method: AbstractSmoother, model: AbstractMarkovModel, values: Array, *, key: Key) -> StateMoments:
     """Moments of each sequence, and free energies per step."""
     one = lambda inputs: smoothed_moments(method, model, inputs[0], key=inputs[1], throw=False)  # noqa: E731
     found = jax.lax.map(one, (values, jr.split(key, values.shape[0])))

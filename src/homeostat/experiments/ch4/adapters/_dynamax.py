@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ....models.sequential import LinearDynamics
-from .._linear_systems import Moments, Reference, Sequence
+from .._linear_systems import LinearSequence, Reference, StateMoments
 
 
-def by_dynamax(sequence: Sequence) -> Reference | None:
+def by_dynamax(sequence: LinearSequence) -> Reference | None:
     """The same from dynamax, or None where it is not installed; for sequences without missing entries.
 
     Its sums are of its own making: it adds 1e-9 to the diagonals of the matrices that it inverts.
@@ -37,6 +37,6 @@ def by_dynamax(sequence: Sequence) -> Reference | None:
         found = peer.lgssm_smoother(params, sequence.observations, inputs)
     energy = np.asarray([-float(found.marginal_loglik)])
     return Reference(
-        Moments(np.asarray(found.filtered_means), np.asarray(found.filtered_covariances), energy),
-        Moments(np.asarray(found.smoothed_means), np.asarray(found.smoothed_covariances), energy),
+        StateMoments(np.asarray(found.filtered_means), np.asarray(found.filtered_covariances), energy),
+        StateMoments(np.asarray(found.smoothed_means), np.asarray(found.smoothed_covariances), energy),
     )
