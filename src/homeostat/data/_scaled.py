@@ -6,6 +6,7 @@ import numpy as np
 
 from ..results import BadInputError
 from ..typing import Any
+from ._moments import Moments, column_moments
 from ._sequences import AbstractSequences, Sequence, checked_part
 
 
@@ -33,34 +34,30 @@ class Standardization(NamedTuple):
     @staticmethod
     def overall(sequences: AbstractSequences) -> "Standardization":
         """One mean and one standard deviation of all observed numbers."""
-        return _statistics(sequences, ())
+        return Standardization._of(sequence_moments(sequences, ()))
 
     @staticmethod
     def by_entry(sequences: AbstractSequences) -> "Standardization":
         """Mean and standard deviation of each entry of a step over all steps; an entry that never changes gets scale 1."""
-        return _statistics(sequences, sequences.shape)
+        return Standardization._of(sequence_moments(sequences, sequences.shape))
+
+    @staticmethod
+    def _of(moments: Moments) -> "Standardization":
+        return Standardization(moments.mean, moments.scale)
 
 
-def _statistics(sequences: AbstractSequences, shape: tuple[int, ...]) -> Standardization:
-    """Means and standard deviations of what was observed, block by block.
+def sequence_moments(sequences: AbstractSequences, shape: tuple[int, ...]) -> Moments:
+    """Moments of what was observed: of each entry of a step, or with the shape () of all numbers."""
+    blocks = ((block.values, block.observed) for block in sequences.blocks())
+    return column_moments(blocks, shape, sequences.dtype)
 
-    References:
-        Chan, Golub and LeVeque (1983), Algorithms for computing the sample variance: joining the moments of two parts.
-    """
-    count, mean, spread = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    axes = None if shape == () else (0,)
-    for block in sequences.blocks():
-        values = block.values.astype(np.float64)
-        seen = np.ones(values.shape, bool) if block.observed is None else block.observed
-        size = seen.sum(axis=axes)
-        here = np.where(seen, values, 0.0).sum(axis=axes) / np.maximum(size, 1)
-        deviations = np.where(seen, values - here, 0.0)
-        together = np.maximum(count + size, 1)
-        spread = spread + (deviations**2).sum(axis=axes) + (here - mean) ** 2 * count * size / together
-        mean = mean + (here - mean) * size / together
-        count = count + size
-    scale = np.sqrt(spread / np.maximum(count, 1))
-    return Standardization(mean, np.where(scale > 0, scale, 1.0))
+
+def action_moments(sequences: AbstractSequences) -> Moments:
+    """Moments of each entry of the known inputs."""
+    assert sequences.action_shape is not None
+    every = (sequences.read(index).actions for index in range(len(sequences)))
+    found = [(actions, None) for actions in every if actions is not None]
+    return column_moments(found, sequences.action_shape, found[0][0].dtype)
 
 
 @final

@@ -26,9 +26,14 @@ def number(value: float, error: float | None = None) -> str:
 
 def summary_rows(summary: dict[str, Any], unit: str = "row") -> list[tuple[str, str]]:
     """What a summary of rows or sequences says, in words and numbers."""
+    words_of = _WORDS
+    if summary.get("exact"):
+        # The bound is the likelihood itself.
+        words_of = {**_WORDS, "log_likelihood_nats": "log p(x), exact, nats"}
+        words_of.pop("elbo_nats")
     rows = [
         (words, number(summary[name], summary.get(_ERRORS.get(name, ""))))
-        for name, words in _WORDS.items()
+        for name, words in words_of.items()
         if summary.get(name) is not None
     ]
     return (

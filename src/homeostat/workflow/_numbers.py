@@ -6,7 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data import Moments
 from ..results import BadInputError
+
+_NAMED = 5
+"""Constant entries that are named in one sentence."""
 
 
 class Range(NamedTuple):
@@ -54,35 +58,92 @@ def choose_likelihood(named: str, model: str, always_gaussian: bool, automatic: 
 
 
 class Scaling(NamedTuple):
-    """An affine map of every entry: x' = (x / divisor - loc) / scale, or x / divisor alone.
+    """The entries that a model sees, in its unit: x' = (x / divisor - loc) / scale, or x / divisor alone.
+
+    Entries stand on the last axis, flat.
 
     Attributes:
-        loc: mean of the training data after division, a number or one for each entry.
+        loc: mean of the training data after division, one for each entry; the constant itself where an entry does not vary.
         scale: their standard deviation; 1 where they do not vary.
+        varies: entries that the model sees; the others never vary in the training data and say nothing.
         standardized: whether the model sees (x / divisor - loc) / scale.
     """
 
     divisor: float
     loc: np.ndarray
     scale: np.ndarray
+    varies: np.ndarray
     standardized: bool
+
+    @staticmethod
+    def none(size: int, divisor: float = 1.0) -> "Scaling":
+        """Every entry, divided by a number at most."""
+        return Scaling(divisor, np.zeros(size), np.ones(size), np.ones(size, bool), False)
+
+    @staticmethod
+    def of(moments: Moments, standardized: bool, *, divisor: float = 1.0, size: int | None = None) -> "Scaling":
+        """By means and deviations of each entry, or by one of both for all `size` entries."""
+        loc = np.where(moments.varies, moments.mean, np.where(moments.count > 0, moments.low, 0.0)) / divisor
+        scale = np.where(moments.varies, moments.deviation / divisor, 1.0)
+        size = loc.size if size is None else size
+        parts = (np.broadcast_to(part.reshape(-1), size) for part in (loc, scale, np.asarray(moments.varies)))
+        return Scaling(divisor, *parts, standardized)
+
+    def together(self) -> "Scaling":
+        """The same with one scale for all entries, the root mean square of those that vary."""
+        kept = self.scale[self.varies]
+        common = float(np.sqrt(np.mean(kept**2))) if kept.size else 1.0
+        return self._replace(scale=np.where(self.varies, common, 1.0))
+
+    @property
+    def size(self) -> int:
+        """Number of entries that the model sees."""
+        return int(self.varies.sum())
 
     @property
     def unit(self) -> np.ndarray:
-        """dx / dx' of each entry."""
-        return self.divisor * (self.scale if self.standardized else np.ones_like(self.scale))
+        """dx / dx' of each entry that the model sees."""
+        return self.divisor * (self.keep(self.scale) if self.standardized else np.ones(self.size))
 
-    def apply(self, values: np.ndarray) -> np.ndarray:
-        """Stored numbers as the model sees them, in the type they have or, standardised, in 64 bits.
+    def keep(self, values: np.ndarray) -> np.ndarray:
+        """What belongs to entries that the model sees, out of something for each entry."""
+        return values if self.varies.all() else values[..., self.varies]
+
+    def relative(self, values: np.ndarray) -> np.ndarray:
+        """All entries in deviations from the mean, in 64 bits.
 
         Numbers that vary little around a large one (times, pressures) would lose their digits in 32 bits.
         """
+        return (values.astype(np.float64) / self.divisor - self.loc) / self.scale
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Stored numbers as the model sees them, in the type they have or, standardised, in 64 bits."""
         if self.standardized:
-            return (values.astype(np.float64) / self.divisor - self.loc) / self.scale
-        return values if self.divisor == 1.0 else values / values.dtype.type(self.divisor)
+            return self.keep(self.relative(values))
+        kept = self.keep(values)
+        return kept if self.divisor == 1.0 else kept / values.dtype.type(self.divisor)
 
     def restore(self, values: np.ndarray) -> np.ndarray:
-        """What the model says, in the unit of the stored numbers."""
+        """What the model says, in the unit of the stored numbers; what does not vary is what it always was."""
         if self.standardized:
-            values = values.astype(np.float64) * self.scale + self.loc
-        return values * values.dtype.type(self.divisor)
+            values = values.astype(np.float64) * self.keep(self.scale) + self.keep(self.loc)
+        return self.spread(values, fill=self.loc) * values.dtype.type(self.divisor)
+
+    def spread(self, values: np.ndarray, *, fill: np.ndarray | float = 0.0) -> np.ndarray:
+        """Numbers of the entries that the model sees among those of all entries."""
+        if self.varies.all():
+            return values
+        every = np.empty((*values.shape[:-1], self.varies.size), values.dtype)
+        every[...] = fill
+        every[..., self.varies] = values
+        return every
+
+    def constants(self, columns: tuple[str, ...] = ()) -> str:
+        """Which entries never vary, in words; empty where all do."""
+        still = np.flatnonzero(~self.varies).tolist()
+        named = [columns[entry] if columns else f"entry {entry}" for entry in still[:_NAMED]]
+        more = f" and {len(still) - _NAMED} more" if len(still) > _NAMED else ""
+        return (
+            ", ".join(f"{name} ({self.loc[entry] * self.divisor:g})" for name, entry in zip(named, still, strict=False))
+            + more
+        )

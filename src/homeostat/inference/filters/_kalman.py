@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from cuthbertlib import kalman
@@ -104,16 +105,25 @@ class Kalman(AbstractGaussianFilter, AbstractOfflineFilter):
     def filter(
         self, model: AbstractSequentialModel, observations: LinearObservation, actions: Action = None
     ) -> Filtered:
-        """All beliefs; missing entries are sorted out and predictions made for all times at once."""
+        """All beliefs; missing entries are sorted out and predictions made for all times at once.
+
+        Observations are counted from C c + d and states from c, the initial mean where the observations lie near it, so that a
+        large offset takes no digits from small differences.
+        """
         model = require_linear_gaussian(model)
         shape = jax.tree.leaves(observations)[0].shape
         if shape[1:] != (model.observation_dim,):
             raise BadInputError(f"Expected observations of shape (time, {model.observation_dim}), got {shape}.")
         steps = _steps(model, actions, length_of(observations))
-        first = self.init(model)
-        if self.periodic is not None or (shape[0] * shape[1] ** 2 > LARGEST and isinstance(self.recursion, Sequential)):
-            return self._one_by_one(model, first, observations, steps)
-        measurements = as_measurement(model, observations)
+        if self.periodic is not None:
+            return self._one_by_one(model, self.init(model), observations, steps)
+        model, measurements, steps, centre = _centred(model, as_measurement(model, observations), steps)
+        return _moved(self._recursion(model, measurements, steps), centre)
+
+    def _recursion(self, model: LinearGaussian, measurements: Measurement, steps: AffineStep) -> Filtered:
+        first, shape = self.init(model), measurements.value.shape
+        if shape[0] * shape[1] ** 2 > LARGEST and isinstance(self.recursion, Sequential):
+            return self._one_by_one(model, first, measurements, steps)
         rows = jax.vmap(lambda x: _collect(model, x))(measurements)
         forward = _parallel if isinstance(self.recursion, Parallel) else _sequential
         beliefs = forward(first, rows, steps)
@@ -136,6 +146,31 @@ class Kalman(AbstractGaussianFilter, AbstractOfflineFilter):
         padded = jax.tree.map(lambda leaf, end: jnp.concatenate([leaf, end]), steps, pad_actions)
         first = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), first, _predict(first, _first(padded)))
         return Filtered(*jax.lax.scan(body, first, (observations, padded))[1])
+
+
+def _centred(
+    model: LinearGaussian, observations: Measurement, steps: AffineStep
+) -> tuple[LinearGaussian, Measurement, AffineStep, Float[Array, " d"]]:
+    """The same problem for z - c and x - C c - d, and c: the initial mean if the observations are nearer to it than to zero."""
+    mean, value = model.initial_mean, observations.value - model.emission_offset[None, :]
+    level = model.emission_matrix @ mean
+    near = jnp.nansum(jnp.abs(value - level[None, :])) < jnp.nansum(jnp.abs(value))
+    # Whatever c is, nothing else changes.
+    centre = jax.lax.stop_gradient(jnp.where(near, mean, jnp.zeros_like(mean)))
+    drift = steps.matrix - jnp.eye(centre.shape[0], dtype=centre.dtype)[None]
+    shifted = Measurement(value - (model.emission_matrix @ centre)[None, :], observations.scale_tril)
+    kept = (mean - centre, jnp.zeros_like(model.emission_offset))
+    where = lambda model: (model.initial_mean, model.emission_offset)  # noqa: E731
+    return eqx.tree_at(where, model, kept), shifted, steps._replace(shift=steps.shift + drift @ centre), centre
+
+
+def _moved(found: Filtered, centre: Float[Array, " d"]) -> Filtered:
+    """Beliefs and predictions about z, from those about z - c."""
+    beliefs, predictions = (
+        eqx.tree_at(lambda belief: belief.loc, belief, belief.loc + centre[None, :])
+        for belief in (found.beliefs, found.predictions)
+    )
+    return Filtered(beliefs, predictions, found.info)
 
 
 def _update(belief: GaussianBelief, rows: Rows) -> tuple[GaussianBelief, FilterInfo]:

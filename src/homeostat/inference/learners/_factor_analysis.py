@@ -20,8 +20,8 @@ from ...typing import Array, Float, Scalar
 from ._evidence_ascent import Learned, ascend_evidence
 
 MINIMUM_SCALE = 1e-3
-"""Default floor of a noise's standard deviation, in the unit of x: an entry that never varies (the border of MNIST) would
-otherwise have none, and the likelihood no maximum."""
+"""Default floor of a noise's standard deviation, in standard deviations of its entry (of all entries for an isotropic noise): as
+many factors as an entry asks for could otherwise leave it without noise, and the likelihood without a maximum."""
 
 
 class _Moments(NamedTuple):
@@ -29,6 +29,12 @@ class _Moments(NamedTuple):
 
     mean: Float[Array, " m"]
     root: Float[Array, "k m"]
+
+    @property
+    def scale(self) -> Float[Array, " m"]:
+        """Standard deviations; those of entries that never vary stand for a unit, which they do not have."""
+        found = jnp.linalg.norm(self.root, axis=0)
+        return jnp.where(found > 0.0, found, jnp.where(jnp.any(found > 0.0), _root_mean_square(found), 1.0))
 
 
 @eqx.filter_jit
@@ -40,13 +46,14 @@ def fit_probabilistic_pca(
     Args:
         observations: one row each, finite.
         dim: d, number of components, less than m.
-        minimum_scale: floor of sigma, in the unit of x.
+        minimum_scale: floor of sigma, in root mean square deviations of the entries.
 
     References:
         Tipping and Bishop (1999), Eqs. 7 and 8, with the rotation R = I.
     """
     _check(observations, dim)
-    return _principal(_moments(observations), dim, minimum_scale)
+    moments = _moments(observations)
+    return _principal(moments, dim, minimum_scale * _root_mean_square(moments.scale))
 
 
 @eqx.filter_jit
@@ -58,13 +65,16 @@ def fit_factor_analysis(
     minimum_scale: float = MINIMUM_SCALE,
     throw: bool = True,
 ) -> Learned[FactorAnalysis]:
-    """Maximise log p(observations) by EM, from the probabilistic principal components; no step lowers it.
+    """Maximise log p(observations) by EM, from the probabilistic principal components of x in standard deviations.
+
+    No step lowers it. Nothing depends on the unit of an entry: in another one, c x_i + a, the loadings and the noise of entry i are
+    c times as large, and log p differs by -log c.
 
     Args:
-        observations: one row each, finite.
+        observations: one row each, finite; in 32 bits, centre entries that vary little around a large number.
         dim: d, number of factors, less than m.
         num_steps: number of EM steps; the last digits come slowly where a noise goes to its floor.
-        minimum_scale: floor of the noise's standard deviations, in the unit of x.
+        minimum_scale: floor of the noise's standard deviations, in standard deviations of their entries.
         throw: raise if the evidence ends non-finite.
 
     Returns:
@@ -74,10 +84,14 @@ def fit_factor_analysis(
     if num_steps < 0:
         raise BadInputError(f"Expected a number of steps, got num_steps={num_steps}.")
     moments = _moments(observations)
-    start = _principal(moments, dim, minimum_scale)
+    scale = moments.scale
+    standard = _Moments(jnp.zeros_like(moments.mean), moments.root / scale[None, :])
+    start = _principal(standard, dim, minimum_scale)
     model = FactorAnalysis(start.loadings, start.offset, jnp.log(start.noise_scale))
-
-    return ascend_evidence(eqx.Partial(_improve, moments, minimum_scale), model, num_steps, throw)
+    found = ascend_evidence(eqx.Partial(_improve, standard, minimum_scale), model, num_steps, throw)
+    loadings, log_scale = scale[:, None] * found.model.loadings, jnp.log(scale) + found.model.log_scale
+    evidence = found.log_evidence_nats - jnp.sum(jnp.log(scale))
+    return Learned(FactorAnalysis(loadings, moments.mean, log_scale), evidence)
 
 
 def _improve(moments: _Moments, minimum_scale: float, model: FactorAnalysis) -> tuple[FactorAnalysis, Scalar]:
@@ -121,6 +135,10 @@ def _moments(observations: Float[Array, "rows m"]) -> _Moments:
     mean = jnp.mean(observations, axis=0)
     centred = (observations - mean[None, :]) / math.sqrt(observations.shape[0])
     return _Moments(mean, jnp.linalg.qr(centred, mode="r"))
+
+
+def _root_mean_square(values: Float[Array, " m"]) -> Scalar:
+    return jnp.sqrt(jnp.mean(values**2))
 
 
 def _check(observations: Array, dim: int) -> None:

@@ -18,6 +18,7 @@ from ...data import (
     Nonempty,
     UnitInterval,
     check_rows,
+    column_moments,
 )
 from ...results import BadInputError
 from .._numbers import Range, Scaling, choose_likelihood, scan_range
@@ -31,11 +32,11 @@ class RowsDescription(NamedTuple):
 
     Attributes:
         shape: of one row as it is stored.
-        event_shape: of one row as the model sees it.
+        event_shape: of one row as the model sees it, without the entries that never vary.
         image_shape: height, width and perhaps channels of a row as a picture; empty if it is none.
         num_classes: alternatives of each entry, for a categorical one; 0 otherwise.
         total_count: median number of words in a row, for a multinomial one; 0 otherwise.
-        scaling: to the unit of the model; means and scales, flat, are those of the training rows.
+        scaling: to the unit of the model, by the training rows.
         binarized: whether fractions are drawn as black and white each time.
         fingerprint: of some rows, to know the data again.
     """
@@ -53,8 +54,8 @@ class RowsDescription(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Number of entries of a row."""
-        return math.prod(self.shape)
+        """Number of entries of a row as the model sees it."""
+        return math.prod(self.event_shape)
 
     @property
     def discrete(self) -> bool:
@@ -70,9 +71,12 @@ class RowsDescription(NamedTuple):
         """Stored rows as the model sees them: 32-bit numbers, whole ones for categories."""
         if self.likelihood == "categorical":
             return rows.reshape(len(rows), *self.event_shape).astype(np.int32)
+        return self.exactly(rows).astype(np.float32).reshape(len(rows), *self.event_shape)
+
+    def exactly(self, rows: np.ndarray) -> np.ndarray:
+        """The same, flat and with all digits: 64 bits where rows are standardised."""
         flat = rows.reshape(len(rows), -1)
-        values = self.scaling.apply(flat if self.scaling.standardized else flat.astype(np.float32))
-        return values.astype(np.float32).reshape(len(rows), *self.event_shape)
+        return self.scaling.apply(flat if self.scaling.standardized else flat.astype(np.float32))
 
     def restore(self, values: np.ndarray) -> np.ndarray:
         """What the model says, in the unit and the shape of the stored rows."""
@@ -100,8 +104,8 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
         )
     check_rows(rows, Finite())
     numbers = scan_range(_chunks(rows), rows.name, "say --divide-by", options.divide_by)
-    linear = options.model != "latent-gaussian"
-    name = choose_likelihood(options.likelihood, options.model, linear, lambda: _fitting(options, rows, numbers))
+    plain = options.model != "latent-gaussian"
+    name = choose_likelihood(options.likelihood, options.model, plain, lambda: _fitting(options, rows, numbers))
     divisor = options.divide_by
     if name == "discretized-gaussian":
         if divisor != 1.0:
@@ -113,13 +117,13 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
     size = math.prod(rows.shape)
     found = RowsDescription(
         shape=tuple(rows.shape),
-        event_shape=(size,) if linear or name == "multinomial" else tuple(rows.shape),
+        event_shape=(size,) if plain or name == "multinomial" else tuple(rows.shape),
         image_shape=_image_shape(options, tuple(rows.shape)),
         num_rows=rows.num_rows,
         likelihood=name,
         num_classes=_num_classes(options, numbers.high) if name == "categorical" else 0,
         total_count=_median_count(train) if name == "multinomial" else 0,
-        scaling=Scaling(divisor, np.zeros(size), np.ones(size), False),
+        scaling=Scaling.none(size, divisor),
         binarized=options.binarize,
         fingerprint=rows.fingerprint(),
     )
@@ -127,9 +131,32 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
     if options.binarize and name != "bernoulli":
         raise BadInputError(f"Expected a bernoulli likelihood for --binarize, got {name}: leave --binarize out.")
     if name == "gaussian":
-        standardized = options.standardize and options.model not in LINEAR
-        found = found._replace(scaling=Scaling(divisor, *_moments(train, divisor), standardized))
+        scaling = _scaling(train, divisor, options)
+        shape = found.event_shape if scaling.varies.all() else (scaling.size,)
+        found = found._replace(scaling=scaling, event_shape=shape)
     return found
+
+
+def _scaling(train: AbstractRows, divisor: float, options: RowsOptions) -> Scaling:
+    """Units of real numbers.
+
+    The likelihood of a linear model is the same in all units that it allows, so it is always fitted in those in which nothing
+    is lost to rounding: one of each entry for factor analysis, one of all for probabilistic PCA.
+
+    Raises:
+        BadInputError: nothing varies.
+    """
+    linear = options.model in LINEAR
+    moments = column_moments(((chunk, None) for chunk in _chunks(train)), train.shape, train.dtype)
+    scaling = Scaling.of(moments, options.standardize or linear, divisor=divisor)
+    if not scaling.size:
+        raise BadInputError(
+            f"Expected rows that differ, got the same numbers in all training rows of {train.name}: a model has nothing to learn."
+        )
+    if options.mapping == "convolutional" and options.model == "latent-gaussian":
+        # A picture keeps its shape, so what never varies stays in it.
+        return scaling._replace(varies=np.ones_like(scaling.varies))
+    return scaling.together() if options.model == "probabilistic-pca" else scaling
 
 
 def requirements(description: RowsDescription) -> tuple[AbstractRequirement, ...]:
@@ -186,19 +213,3 @@ def _image_shape(options: RowsOptions, shape: tuple[int, ...]) -> tuple[int, ...
 def _median_count(rows: AbstractRows) -> int:
     totals = np.concatenate([chunk.reshape(len(chunk), -1).sum(axis=1) for chunk in _chunks(rows)])
     return max(1, int(np.median(totals)))
-
-
-def _moments(rows: AbstractRows, divisor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of every entry, in two passes, so that nothing cancels."""
-    size = math.prod(rows.shape)
-    mean, square = np.zeros(size), np.zeros(size)
-    for chunk in _chunks(rows):
-        mean += chunk.reshape(len(chunk), -1).astype(np.float64).sum(axis=0)
-    mean /= rows.num_rows
-    for chunk in _chunks(rows):
-        square += ((chunk.reshape(len(chunk), -1).astype(np.float64) - mean[None, :]) ** 2).sum(axis=0)
-    deviation = np.sqrt(square / rows.num_rows)
-    # What never varies has no scale of its own, up to the rounding of the numbers.
-    rounding = 1e-6 if rows.dtype.kind == "f" and rows.dtype.itemsize < 8 else 1e-12
-    constant = deviation <= rounding * np.maximum(np.abs(mean), 1e-30)
-    return mean / divisor, np.where(constant, 1.0, deviation / divisor)

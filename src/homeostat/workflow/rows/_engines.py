@@ -10,7 +10,15 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from ...core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective, StepInfo
-from ...distributions import Cubature, Delta, DiagonalGaussian, DiagonalGaussianParams, FullGaussian, Ladder, MonteCarlo
+from ...distributions import (
+    Delta,
+    DiagonalGaussian,
+    DiagonalGaussianParams,
+    FullGaussian,
+    FullGaussianParams,
+    Ladder,
+    MonteCarlo,
+)
 from ...flows import ConditionalFlow, NormalizingFlow
 from ...inference import AbstractIterationWeights, AllIterations, FirstIteration, LastIteration, infer
 from ...inference.engines import (
@@ -38,8 +46,8 @@ from ...inference.engines import (
     StopGradient,
     WeightedErrors,
 )
-from ...models.static import LatentGaussian
-from ...objectives import Errors, Evidence
+from ...models.static import AbstractLinearFactors, LatentGaussian
+from ...objectives import Errors, Evidence, FreeEnergy
 from ...results import BadInputError
 from ...typing import Array, Callable, Float, Key, PyTree
 from ._describe import RowsDescription
@@ -104,6 +112,32 @@ class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):
         return DiagonalGaussianParams(loc, log_scale), None, StepInfo(found.path_nats[0])
 
 
+@final
+class ExactPosterior(AbstractEngine[FullGaussianParams, None]):
+    """p(z | x) of a linear-Gaussian model by its formula: what `infer` descends to, at once."""
+
+    def init(
+        self, objective: AbstractObjective, family: AbstractFamily, params: FullGaussianParams, args: PyTree
+    ) -> None:
+        return None
+
+    def step(
+        self,
+        objective: AbstractObjective,
+        family: AbstractFamily,
+        params: FullGaussianParams,
+        args: PyTree,
+        state: None,
+        *,
+        key: Key,
+    ) -> tuple[FullGaussianParams, None, StepInfo]:
+        assert isinstance(objective, FreeEnergy) and isinstance(objective.model, AbstractLinearFactors)
+        assert isinstance(family, FullGaussian)
+        energy = objective(family(params), args, key=key)
+        found = objective.model.posterior(args.observation)
+        return family.from_scale_tril(found.loc, jnp.asarray(found.scale_tril)), None, StepInfo(energy)
+
+
 def make_family(options: RowsOptions, *, key: Key) -> AbstractFamily:
     """The posterior's family, for engines that leave the choice. Not to be compiled: flowjax keeps arrays out of sight of JAX."""
     dim = sum(latent_dims(options))
@@ -151,9 +185,7 @@ def make_inference(
         case "predictive-coding":
             return Inference(StopGradient(PredictiveCoding(adam)), Delta(sum(dims)), steps, LastIteration())
         case _:
-            # On a linear-Gaussian model one full natural-gradient step is the exact posterior.
-            engine = NaturalGradient(1.0, expectation=Cubature())
-            return Inference(engine, FullGaussian(sum(dims)), 1, LastIteration())
+            return Inference(ExactPosterior(), FullGaussian(sum(dims)), 1, LastIteration())
 
 
 def _bound(family: AbstractFamily) -> Callable[[Float[Array, " k"]], Float[Array, " k"]]:

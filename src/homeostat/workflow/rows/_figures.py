@@ -39,7 +39,7 @@ def show_model(system: RowsSystem, selected: Selected, rows: AbstractRows, conte
 def _relative(description: RowsDescription, rows: np.ndarray) -> np.ndarray:
     """Flat rows, real numbers in standard deviations from the mean of the training rows, so that columns can share colours."""
     flat = np.asarray(rows, np.float64).reshape(len(rows), -1)
-    return flat if description.discrete else description.scaling._replace(standardized=True).apply(flat)
+    return flat if description.discrete else description.scaling.relative(flat)
 
 
 def _show_reconstructions(
@@ -71,7 +71,7 @@ def _show_weights(description: RowsDescription, model: Any, context: RunContext)
     order = np.argsort(-np.sum(weights**2, axis=1), kind="stable")[:_SHOWN_ATOMS]
     what = "Factor loadings, the strongest first." if linear else "Atoms of the dictionary, the longest first."
     if description.image_shape:
-        images = weights[order].reshape(len(order), *description.image_shape)
+        images = description.scaling.spread(weights[order]).reshape(len(order), *description.image_shape)
         bound = np.abs(images).reshape(len(order), -1).max(axis=1).reshape(-1, *[1] * (images.ndim - 1))
         figure = plot_samples(0.5 + 0.5 * images / np.where(bound > 0, bound, 1.0))
     else:

@@ -99,7 +99,7 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         setup = self.system.setup(self.selected, iterations=iterations)
         scores = score_rows(setup, self.description, chosen, num_samples=samples, key=key, on_progress=on_progress)
         numbers = {
-            "importance_samples": samples,
+            **({} if setup.exact else {"importance_samples": samples}),
             "iterations": iterations or self.system.inference.num_steps,
             **summarize_rows(scores, self.description, chosen),
         }
@@ -154,7 +154,7 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         return np.asarray(infer_rows(setup, rows, jnp.zeros(len(rows), jnp.int32), False, 1, key=key).mean)
 
     def log_likelihoods(self, rows: Array, samples: int, *, key: Key) -> Float[np.ndarray, " n"]:
-        """log p(x) of prepared rows in nats of the data, from so many importance samples; keys as for `means`."""
+        """log p(x) of prepared rows in nats of the data, exact or from so many importance samples; keys as for `means`."""
         setup = self.system.setup(self.selected)
         return np.asarray(weigh_rows(setup, rows, samples, key=key)) - self.description.log_unit_nats
 
@@ -171,7 +171,8 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         with context.progress("evaluating rows", total=len(data)) as bar:
             setup = self.system.setup(self.selected)
             scores = score_rows(setup, self.description, data, num_samples=samples, key=key, on_progress=bar.move_to)
-        return {"importance_samples": samples, **summarize_rows(scores, self.description, data)}
+        how = {} if setup.exact else {"importance_samples": samples}
+        return {**how, **summarize_rows(scores, self.description, data)}
 
     def report(self, data: AbstractRows, context: RunContext, *, key: Key) -> None:
         show_model(self.system, self.selected, data, context, key=key)

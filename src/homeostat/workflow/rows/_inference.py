@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...data import AbstractRows
-from ...distributions import MonteCarlo
+from ...distributions import MonteCarlo, closed_form_divergence
 from ...metrics import (
     bits_per_dimension,
     evaluate,
@@ -74,10 +74,13 @@ def infer_rows(
         draw_key, infer_key, terms_key, mean_key = jax.random.split(jax.random.fold_in(key, number), 4)
         x = jax.random.bernoulli(draw_key, x).astype(x.dtype) if binarized else x
         found = setup.infer(x, key=infer_key)
-        q = found.distribution
+        q, failed = found.distribution, found.result != RESULTS.successful
+        if setup.exact:
+            # No draws: the bound is the likelihood itself.
+            rate = closed_form_divergence(q, setup.model.initial())
+            return PosteriorSummary(found.params, q.mean, -setup.model.log_evidence(x) - rate, rate, failed)
         terms = FreeEnergy(setup.model, MonteCarlo(num_samples)).terms(q, Evidence(x), key=terms_key)
         mean = posterior_mean(q, key=mean_key)
-        failed = found.result != RESULTS.successful
         return PosteriorSummary(found.params, mean, terms.distortion_nats, jnp.sum(terms.rates_nats), failed)
 
     return jax.vmap(one)(block, numbers)
@@ -111,7 +114,9 @@ def score_rows(
     key: Key,
     on_progress: OnProgress = ignore,
 ) -> dict[str, np.ndarray]:
-    """Bound and importance-weighted likelihood of every row, in nats of the data, by name."""
+    """Bound and likelihood of every row, importance-weighted where it is not known exactly, in nats of the data, by name."""
+    if setup.exact:
+        return _exact_scores(setup, description, rows, key, on_progress)
     model, engine, family, steps, objective = setup
     unit, parts = description.log_unit_nats, []
     how: dict[str, Any] = {"num_steps": steps, "num_samples": num_samples, "objective": objective}
@@ -133,11 +138,26 @@ def score_rows(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def _exact_scores(
+    setup: InferenceSetup, description: RowsDescription, rows: AbstractRows, key: Key, on_progress: OnProgress
+) -> dict[str, np.ndarray]:
+    parts = []
+    for start, found in inferred(setup, description, rows, 1, key=key):
+        _, mean, distortion, rate, failed = found
+        likelihood = -(distortion + rate)
+        names = {"elbo_nats": likelihood, "distortion_nats": distortion, "rate_nats": rate, "failed": failed}
+        parts.append({**names, "log_likelihood_nats": likelihood})
+        on_progress(start + len(mean), f"log-likelihood {likelihood.mean():.4g} nats")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 @eqx.filter_jit
 def weigh_rows(setup: InferenceSetup, rows: jax.Array, num_samples: int, *, key: Key) -> jax.Array:
-    """Importance-weighted log p(x) of every row in the unit of the model, all from one key."""
+    """log p(x) of every row in the unit of the model, exact or importance-weighted, all from one key."""
 
     def one(x: jax.Array) -> jax.Array:
+        if setup.exact:
+            return setup.model.log_evidence(x)
         infer_key, weigh_key = jax.random.split(key)
         q, chunk = setup.infer(x, key=infer_key).distribution, min(250, num_samples)
         found = log_likelihood(setup.model, q, x, key=weigh_key, num_samples=num_samples, chunk=chunk)
@@ -157,12 +177,14 @@ def summarize_rows(scores: dict[str, np.ndarray], description: RowsDescription, 
         "elbo_stderr_nats": float(elbo_stderr),
         "log_likelihood_nats": float(value),
         "stderr_nats": float(stderr),
-        "monte_carlo_stderr_nats": float(np.sqrt(np.sum(scores["monte_carlo_stderr_nats"] ** 2)) / count),
+        "exact": "pareto_k" not in scores,
         "distortion_nats": float(scores["distortion_nats"].mean()),
         "rate_nats": float(scores["rate_nats"].mean()),
-        "share_pareto_k_above_0.7": float(np.mean(~(scores["pareto_k"] <= 0.7))),
         "failed_rows": int(scores["failed"].sum()),
     }
+    if not found["exact"]:
+        found["monte_carlo_stderr_nats"] = float(np.sqrt(np.sum(scores["monte_carlo_stderr_nats"] ** 2)) / count)
+        found["share_pareto_k_above_0.7"] = float(np.mean(~(scores["pareto_k"] <= 0.7)))
     if description.likelihood == "multinomial":
         totals = np.concatenate([chunk.reshape(len(chunk), -1).sum(axis=1) for chunk in rows.chunks(4096)])
         found["perplexity"] = float(perplexity(likelihood, jnp.asarray(totals)).value)

@@ -102,9 +102,7 @@ def _linear(options: RowsOptions, description: RowsDescription, dim: int, key: K
     if options.model == "sparse-coding":
         dictionary = unit_columns(jr.normal(key, (size, dim)))
         return SparseCoding(dictionary, jnp.full((), -0.5), jnp.zeros(()))
-    known = description.scaling
-    loc, scale = (jnp.asarray(array, jnp.result_type(float)) for array in (known.loc, known.scale))
-    loadings = 0.1 * scale[:, None] * jr.normal(key, (size, dim))
+    loadings, zeros = 0.1 * jr.normal(key, (size, dim)), jnp.zeros(size)
     if options.model == "factor-analysis":
-        return FactorAnalysis(loadings, loc, jnp.log(scale))
-    return ProbabilisticPCA(loadings, loc, 0.5 * jnp.log(jnp.mean(scale**2)))
+        return FactorAnalysis(loadings, zeros, zeros)
+    return ProbabilisticPCA(loadings, zeros, jnp.zeros(()))

@@ -28,7 +28,8 @@ def make_reader(description: RowsDescription) -> Reader:
     scaling = description.scaling
     if description.likelihood == "gaussian" and not scaling.standardized:
         # The model sees the data in their own unit, networks do not; arrays, so that they are leaves of the engine.
-        return eqx.Partial(_standardized, jnp.asarray(scaling.loc), jnp.asarray(scaling.scale))
+        loc, scale = scaling.keep(scaling.loc), scaling.keep(scaling.scale)
+        return eqx.Partial(_standardized, jnp.asarray(loc), jnp.asarray(scale))
     return _flat
 
 

@@ -12,7 +12,7 @@ from ...results import BadInputError
 from ...typing import Array, Float, Key
 from .._task import Selected, make_optimizer, require
 from ._describe import RowsDescription
-from ._engines import Inference, PointWithSpread
+from ._engines import ExactPosterior, Inference, PointWithSpread
 from ._models import latent_dims
 from ._options import ONE_STEP, RowsOptions
 
@@ -25,6 +25,11 @@ class InferenceSetup(NamedTuple):
     family: AbstractFamily
     num_steps: int
     objective: FreeEnergy | Weighted
+
+    @property
+    def exact(self) -> bool:
+        """Whether posteriors and likelihoods are known in closed form."""
+        return isinstance(self.engine, ExactPosterior)
 
     def infer(self, observation: Array, *, key: Key) -> Posterior:
         """The posterior of one row as the model sees it."""

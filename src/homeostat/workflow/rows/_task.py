@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -78,12 +79,15 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         chosen = "chosen from the data" if self.options.likelihood == "auto" else "as asked"
         scaled = ", each entry standardised by the training rows" if scaling.standardized else ""
         scaled += f", divided by {scaling.divisor:g}" if scaling.divisor != 1.0 else ""
+        constants = scaling.constants()
+        left_out = [f"left out, because they never vary in the training rows: {constants}"] if constants else []
         mebibytes = _mebibytes(description, train)
         held = "held on the device" if mebibytes <= self.options.hold_mib else "streamed"
         return [
             f"rows: {len(train)} to train on, {len(validation)} to validate on, of {shape} numbers{scaled}",
             f"likelihood: {description.likelihood}, {chosen} (--likelihood names another)",
             f"training rows are {held} ({mebibytes:.0f} MiB)",
+            *left_out,
         ]
 
     def build(self, description: RowsDescription, *, key: Key | None) -> RowsSystem:
@@ -144,16 +148,18 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
     def solve(self, system: RowsSystem, train: AbstractRows, record: Callable[..., None]) -> Selected:
         """Maximum likelihood of a linear-Gaussian model, from the mean and the covariance of the rows alone."""
         description, dim, steps = system.description, system.dims[0], self.schedule().num_steps
-        equivalent = jnp.asarray(_equivalent_rows(train, description), jnp.result_type(float))
-        floor = 1e-3 * float(np.sqrt(np.mean(description.scaling.scale**2)))
-        if self.options.model == "probabilistic-pca":
-            model = fit_probabilistic_pca(equivalent, dim, minimum_scale=floor)
-        else:
-            found = fit_factor_analysis(equivalent, dim, num_steps=steps, minimum_scale=floor)
-            model = found.model
-            for step, nats in enumerate(-np.asarray(found.log_evidence_nats)):
-                if step % max(1, steps // 100) == 0 or step == steps:
-                    record(step=step, free_energy_nats=float(nats))
+        equivalent, unit = _equivalent_rows(train, description), description.log_unit_nats
+        with jax.enable_x64(True):
+            if self.options.model == "probabilistic-pca":
+                model = fit_probabilistic_pca(equivalent, dim)
+            else:
+                found = fit_factor_analysis(equivalent, dim, num_steps=steps)
+                model = found.model
+                for step, nats in enumerate(-np.asarray(found.log_evidence_nats)):
+                    if step % max(1, steps // 100) == 0 or step == steps:
+                        record(step=step, free_energy_nats=float(nats) + unit)
+        kind = jnp.result_type(float)
+        model = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), kind), model)
         return Selected(eqx.tree_at(lambda learned: learned.model, system.learned, model), system.weighting.init())
 
 
@@ -224,15 +230,13 @@ def _mebibytes(description: RowsDescription, rows: AbstractRows) -> float:
 
 
 def _equivalent_rows(rows: AbstractRows, description: RowsDescription) -> np.ndarray:
-    """As many rows as two for each entry, with the mean and the covariance of all.
+    """As many standardised rows as two for each entry, with the mean and the covariance of all.
 
-    With R^T R the covariance times the number of rows (from QR decompositions, chunk by chunk), the rows
-    mean +- sqrt(k / n) R_i have both. Rows pass through once, so they may be more than memory holds.
+    With R^T R the covariance times the number of rows (from QR decompositions, chunk by chunk), the rows +-sqrt(k / n) R_i have
+    both. Rows pass through once, so they may be more than memory holds.
     """
-    centre = description.scaling.loc.reshape(1, -1)
     root = np.zeros((0, description.size))
     for chunk in rows.chunks(max(1_024, description.size)):
-        flat = description.prepare(chunk).reshape(len(chunk), -1).astype(np.float64) - centre
-        root = np.linalg.qr(np.concatenate([root, flat]), mode="r")
+        root = np.linalg.qr(np.concatenate([root, description.exactly(chunk)]), mode="r")
     spread = np.sqrt(len(root) / len(rows)) * root
-    return np.concatenate([centre + spread, centre - spread])
+    return np.concatenate([spread, -spread])

@@ -14,9 +14,10 @@ from ...data import (
     Rolls,
     SequenceFormat,
     SoundSequences,
-    Standardization,
     TableColumns,
+    action_moments,
     require_shape,
+    sequence_moments,
 )
 from ...inference import SequenceBatch
 from ...results import BadInputError
@@ -32,10 +33,10 @@ class SequencesDescription(NamedTuple):
 
     Attributes:
         shape: of one step as it is stored.
-        event_shape: of one step as the model sees it.
+        event_shape: of one step as the model sees it, without the entries that never vary.
         action_shape: of one action as it is stored; empty without actions.
-        scaling: to the unit of the model; means and scales, one number or one for each entry, are those of the training
-            sequences.
+        scaling: of the entries of a step to the unit of the model, by the training sequences.
+        inputs: of the entries of an action likewise.
         columns: names of the entries, by which they are found in other tables; empty without names.
         uneven: whether steps differ in duration, which then goes before the actions as a known input.
         time_unit: the usual duration of a step, in the unit of the data; 1 without times.
@@ -48,6 +49,7 @@ class SequencesDescription(NamedTuple):
     acted: bool
     likelihood: str
     scaling: Scaling
+    inputs: Scaling
     columns: tuple[str, ...]
     timed: bool
     uneven: bool
@@ -57,7 +59,7 @@ class SequencesDescription(NamedTuple):
     @property
     def action_dim(self) -> int:
         """Known inputs of the model, the duration of a step among them."""
-        return (math.prod(self.action_shape) if self.acted else 0) + int(self.uneven)
+        return (self.inputs.size if self.acted else 0) + int(self.uneven)
 
     @property
     def discrete(self) -> bool:
@@ -66,41 +68,56 @@ class SequencesDescription(NamedTuple):
 
     @property
     def log_unit_nats(self) -> np.ndarray:
-        """log |dx / dx'| of each entry of a step: added to a free energy it gives that of the data in their own unit."""
-        units = np.log(self.scaling.unit) if not self.discrete else np.zeros(())
-        return np.broadcast_to(units, self.shape).reshape(self.event_shape)
+        """log |dx / dx'| of each entry that the model sees: added to a free energy it gives that of the data in their own unit."""
+        units = np.log(self.scaling.unit) if not self.discrete else np.zeros(self.scaling.size)
+        return units.reshape(self.event_shape)
 
     def mean_log_unit_nats(self, sequences: AbstractSequences) -> float:
         """Mean of the sum of `log_unit_nats` over what was observed of a step, over steps at which something was."""
-        units = self.log_unit_nats.reshape(self.shape)
-        total, steps = 0.0, 0
+        units, total, steps = self.log_unit_nats.reshape(-1), 0.0, 0
         for block in sequences.blocks():
             seen = np.ones(block.values.shape, bool) if block.observed is None else block.observed
-            total += float((seen * units).sum())
-            steps += int(seen.reshape(len(seen), -1).any(axis=1).sum())
+            seen = self.scaling.keep(seen.reshape(len(seen), -1))
+            total += float((seen * units[None, :]).sum())
+            steps += int(seen.any(axis=1).sum())
         return total / max(steps, 1)
 
     def batch(self, padded: PaddedBatch) -> SequenceBatch:
         """Sequences as the model sees them, in arrays of NumPy."""
         kind = np.dtype(jnp.result_type(float))
-        values = np.where(padded.observed, self.scaling.apply(padded.values.astype(np.float64)), 0.0)
-        leading = values.shape[:2]
-        parts = []
-        if self.uneven and padded.elapsed is not None:
-            parts.append(padded.elapsed[..., None] / self.time_unit)
-        if padded.actions is not None:
-            parts.append(padded.actions.reshape(*padded.actions.shape[:2], -1))
+        leading = padded.values.shape[:2]
+        seen = self.scaling.keep(padded.observed.reshape(*leading, -1))
+        values = np.where(seen, self.scaling.apply(padded.values.reshape(*leading, -1).astype(np.float64)), 0.0)
+        actions = self.actions(padded.actions, padded.elapsed, padded.steps[:, 1:])
+        shape = (*leading, *self.event_shape)
         return SequenceBatch(
-            values.reshape(*leading, *self.event_shape).astype(kind),
-            np.concatenate(parts, axis=2).astype(kind) if parts else None,
+            values.reshape(shape).astype(kind),
+            None if actions is None else actions.astype(kind),
             padded.lengths,
-            padded.observed.reshape(*leading, *self.event_shape),
+            seen.reshape(shape),
         )
+
+    def actions(
+        self, given: np.ndarray | None, elapsed: np.ndarray | None, inside: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """Known inputs as the model takes them, [count, time, inputs]: the duration of a step first, where it is an input.
+
+        Args:
+            given: as stored, [count, time, ...].
+            elapsed: durations of the steps, in the unit of the data, [count, time].
+            inside: which steps lead to another, [count, time]; inputs of the others are 0 in the model's unit.
+        """
+        parts = [] if elapsed is None or not self.uneven else [elapsed[..., None] / self.time_unit]
+        if given is not None and self.inputs.size:
+            scaled = self.inputs.apply(given.reshape(*given.shape[:2], -1).astype(np.float64))
+            parts.append(scaled if inside is None else np.where(inside[..., None], scaled, 0.0))
+        return np.concatenate(parts, axis=2) if parts else None
 
     def restore(self, values: np.ndarray) -> np.ndarray:
         """What the model says, in the unit and the shape of the stored steps, whatever the leading axes."""
         leading = values.shape[: values.ndim - len(self.event_shape)]
-        return self.scaling.restore(np.asarray(values, np.float64).reshape(*leading, *self.shape))
+        flat = np.asarray(values, np.float64).reshape(*leading, -1)
+        return self.scaling.restore(flat).reshape(*leading, *self.shape)
 
 
 def sequence_format(options: SequencesOptions, columns: tuple[str, ...] = ()) -> SequenceFormat:
@@ -132,23 +149,16 @@ def describe_sequences(
     linear = options.model == "linear-gaussian"
     name = choose_likelihood(options.likelihood, options.model, linear, lambda: _fitting(sequences, numbers))
     _require_range(name, numbers, sequences.name)
-    if linear:
-        _require_variation(train)
-    scaling = Scaling(1.0, np.zeros(()), np.ones(()), False)
-    if name == "discretized-gaussian":
-        scaling = scaling._replace(divisor=float(GREY_LEVELS))
-    elif name == "gaussian" and options.standardize:
-        # One unit for all samples of a sound: they are measured alike.
-        overall = isinstance(sequences, SoundSequences)
-        found = Standardization.overall(train) if overall else Standardization.by_entry(train)
-        scaling = Scaling(1.0, np.asarray(found.mean), np.asarray(found.scale), True)
+    framed = options.model == "svg"
+    # One unit for all samples of a sound: they are measured alike.
+    entries = () if isinstance(sequences, SoundSequences) else train.shape
+    scaling = _scaling(train, entries, name, options.standardize, keep=framed)
     uneven, unit = _durations(sequences)
     if uneven and linear:
         raise BadInputError(
             f"Expected steps of one duration for --model linear-gaussian in {sequences.name}, got different ones: choose a "
             f"deep model, which takes the duration as an input, or leave --time-column empty to count steps only."
         )
-    framed = options.model == "svg"
     if framed and (len(sequences.shape) not in (2, 3) or sequences.shape[:2] != (64, 64)):
         raise BadInputError(
             f"Expected frames of 64 x 64 for --model svg, got steps of shape {sequences.shape} in {sequences.name}: pass "
@@ -157,11 +167,12 @@ def describe_sequences(
     shape, actions = tuple(sequences.shape), sequences.action_shape
     return SequencesDescription(
         shape=shape,
-        event_shape=shape if framed else (math.prod(shape),),
+        event_shape=shape if framed else (scaling.size,),
         action_shape=() if actions is None else tuple(actions),
         acted=actions is not None,
         likelihood=name,
         scaling=scaling,
+        inputs=_input_scaling(train, options.standardize),
         columns=sequences.columns,
         timed=sequences.timed,
         uneven=uneven,
@@ -206,22 +217,29 @@ def _require_duration(sequences: AbstractSequences, description: SequencesDescri
         )
 
 
-def _require_variation(train: AbstractSequences) -> None:
-    """Numbers of which each varies: the likelihood of one that does not has no bound."""
-    low, high = np.full(train.shape, np.inf), np.full(train.shape, -np.inf)
-    for block in train.blocks():
-        missing = np.zeros((), bool) if block.observed is None else ~block.observed
-        low = np.minimum(low, np.where(missing, np.inf, block.values).min(axis=0))
-        high = np.maximum(high, np.where(missing, -np.inf, block.values).max(axis=0))
-    # Up to the rounding of the numbers.
-    still = np.flatnonzero((high - low <= 1e-6 * np.maximum(np.abs(high), 1e-30)).reshape(-1)).tolist()
-    if still:
-        called = ", ".join(train.columns[entry] if train.columns else f"entry {entry}" for entry in still[:5])
-        more = f" and {len(still) - 5} more" if len(still) > 5 else ""
+def _scaling(
+    train: AbstractSequences, entries: tuple[int, ...], likelihood: str, standardize: bool, *, keep: bool
+) -> Scaling:
+    """Units of the entries of a step; real numbers that never vary are left out, unless a frame must keep its shape.
+
+    Raises:
+        BadInputError: nothing varies.
+    """
+    size = math.prod(train.shape)
+    if likelihood != "gaussian":
+        return Scaling.none(size, float(GREY_LEVELS) if likelihood == "discretized-gaussian" else 1.0)
+    scaling = Scaling.of(sequence_moments(train, entries), standardize, size=size)
+    if not scaling.size:
         raise BadInputError(
-            f"Expected numbers that vary for --model linear-gaussian, got a constant, or nothing, in {called}{more} of the "
-            f"training sequences of {train.name}: leave it out, or choose a deep model."
+            f"Expected numbers that vary, got the same at all steps of the training sequences of {train.name}: a model has nothing "
+            f"to learn."
         )
+    return scaling._replace(varies=np.ones(size, bool)) if keep else scaling
+
+
+def _input_scaling(train: AbstractSequences, standardize: bool) -> Scaling:
+    """Units of the known inputs; those that never vary in the training sequences teach nothing and are left out."""
+    return Scaling.none(0) if train.action_shape is None else Scaling.of(action_moments(train), standardize)
 
 
 def _range(sequences: AbstractSequences) -> Range:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...data import GREY_LEVELS, AbstractSequences, FullLength, PaddedBatch, SoundSequences, sequence_batches
+from ...data import GREY_LEVELS, AbstractSequences, Continued, FullLength, PaddedBatch, SoundSequences, sequence_batches
 from ...inference import ModelWithFilter
 from ...metrics import FilterOutputs, predictions_and_updates
 from ...runs import RunContext
@@ -26,6 +26,8 @@ from ...viz import (
 from ._describe import SequencesDescription
 
 _STEPS, _DRAWS = 200, 64
+_WARM_STEPS = 500
+"""Steps that a filter sees before those that are drawn, where these are not the first."""
 _FRAME_STEPS, _FRAME_DRAWS = 40, 4
 _ENTRIES, _LATENTS, _SHOWN_FRAMES = 3, 3, 10
 _CLOSE_STEPS = 30
@@ -53,16 +55,18 @@ def show_filtering(
 ) -> None:
     """Draw the beginning of the first sequence: predictions one step ahead, updates, beliefs, and the errors' pattern.
 
-    The sequences are such that no number was learned from, where there are any.
+    The sequences are such that no number was learned from, where there are any; of those whose beginnings were, the end is drawn.
     """
     framed = len(description.shape) > 1 and not _is_sound(sequences)
     steps, draws = (_FRAME_STEPS, _FRAME_DRAWS) if framed else (_STEPS, _DRAWS)
-    padded = _beginning(sequences, min(steps, int(sequences.lengths[0])))
+    start, stop = _shown(sequences, steps)
+    warm = min(start, _WARM_STEPS)
+    padded = _part(sequences, start - warm, stop)
     batch = jax.tree.map(jnp.asarray, description.batch(padded))
     found = predictions_and_updates(learned.filter, learned.model, batch, key=key, num_samples=draws)
-    found = FilterOutputs(*(np.asarray(array) for array in found))
-    scene = _scene(padded, found, description)
-    time, label = _time(padded, description)
+    found = FilterOutputs(*(np.asarray(array)[warm:] for array in found))
+    time, label = _time(padded, start - warm, description)
+    scene, time = _scene(padded, warm, found, description), time[warm:]
     # The entries that vary most say most about what can be predicted.
     entries = most_varied(scene.seen)
     names = [entry_name(description, entry) for entry in entries.tolist()]
@@ -74,7 +78,7 @@ def show_filtering(
     figure = plot_one_step(seen, predicted, None if probable else spread, **axes)
     caption = f"What was seen and what was predicted one step ahead {what}, {bands}; the entries that vary most."
     context.figure("one-step", figure, caption=caption)
-    figure = _prediction_update(scene, entries, names, description, sequences)
+    figure = _prediction_update(scene, entries, names, description, sequences, first=start + 2)
     caption = (
         f"What was predicted one step ahead, and what the model says of the same step once it has seen it, {what}."
     )
@@ -101,40 +105,53 @@ def _is_sound(sequences: AbstractSequences) -> bool:
     return isinstance(sequences, SoundSequences)
 
 
-def _beginning(sequences: AbstractSequences, steps: int) -> PaddedBatch:
-    """So many steps of the first sequence."""
+def _shown(sequences: AbstractSequences, steps: int) -> tuple[int, int]:
+    """First step and step after the last that are drawn: the beginning, or what comes after the beginning that is known."""
+    length = int(sequences.lengths[0])
+    if not isinstance(sequences, Continued):
+        return 0, min(steps, length)
+    start = min(int(sequences.known[0]) - 1, length - 2)
+    return start, min(start + steps, length)
+
+
+def _part(sequences: AbstractSequences, start: int, stop: int) -> PaddedBatch:
+    """Some steps of the first sequence."""
     length = int(sequences.lengths[0])
     whole = next(iter(sequence_batches(sequences.select([0]), FullLength((length,)), 1, seed=0)))
     return whole._replace(
-        values=whole.values[:, :steps],
-        observed=whole.observed[:, :steps],
-        lengths=np.minimum(whole.lengths, steps),
-        times=None if whole.times is None else whole.times[:, :steps],
-        actions=None if whole.actions is None else whole.actions[:, : steps - 1],
+        values=whole.values[:, start:stop],
+        observed=whole.observed[:, start:stop],
+        lengths=np.full(1, stop - start),
+        times=None if whole.times is None else whole.times[:, start:stop],
+        actions=None if whole.actions is None else whole.actions[:, start : stop - 1],
     )
 
 
-def _scene(padded: PaddedBatch, found: FilterOutputs, description: SequencesDescription) -> _Scene:
-    seen = np.where(padded.observed[0, 1:], padded.values[0, 1:].astype(np.float64), np.nan)
-    scale = np.broadcast_to(description.scaling.unit, description.shape).reshape(1, -1)
+def _scene(padded: PaddedBatch, first: int, found: FilterOutputs, description: SequencesDescription) -> _Scene:
+    shown = slice(first + 1, None)
+    seen = np.where(padded.observed[0, shown], padded.values[0, shown].astype(np.float64), np.nan)
+    scaling = description.scaling
 
     def flat(array: np.ndarray) -> np.ndarray:
         return array.reshape(len(array), -1)
 
+    def spread(array: np.ndarray) -> np.ndarray:
+        return scaling.spread(flat(array) * scaling.unit[None, :])
+
     return _Scene(
         flat(seen),
         flat(description.restore(found.predicted)),
-        flat(found.predicted_scale) * scale,
+        spread(found.predicted_scale),
         flat(description.restore(found.updated)),
-        flat(found.updated_scale) * scale,
+        spread(found.updated_scale),
     )
 
 
-def _time(padded: PaddedBatch, description: SequencesDescription) -> tuple[np.ndarray, str]:
-    """Times where steps differ in duration, else numbers of steps from 1."""
+def _time(padded: PaddedBatch, start: int, description: SequencesDescription) -> tuple[np.ndarray, str]:
+    """Times where steps differ in duration, else numbers of steps from 1; `start` is the number of the first, from 0."""
     if description.uneven and padded.times is not None:
         return padded.times[0] - padded.times[0, 0], "time since the first step, in the unit of the data"
-    return np.arange(1.0, padded.values.shape[1] + 1.0), "step"
+    return start + np.arange(1.0, padded.values.shape[1] + 1.0), "step"
 
 
 def most_varied(seen: np.ndarray) -> np.ndarray:
@@ -156,26 +173,28 @@ def _prediction_update(
     names: Sequence[str],
     description: SequencesDescription,
     sequences: AbstractSequences,
+    *,
+    first: int,
 ) -> Any:
-    """Figure 4.3 of the thesis for numbers, piano rolls, sounds or frames."""
+    """Figure 4.3 of the thesis for numbers, piano rolls, sounds or frames; `first` is the number of the first step shown."""
     shape = description.shape
     if _is_sound(sequences):
         rows = [array[:_WAVE_STEPS].reshape(-1, *shape) for array in (scene.seen, scene.predicted, scene.updated)]
         # Of several channels the first.
         seen, predicted, updated = (array.reshape(*array.shape[:2], -1)[:, :, 0] for array in rows)
-        return plot_prediction_update_waves(seen, predicted, updated, first=2)
+        return plot_prediction_update_waves(seen, predicted, updated, first=first)
     if description.likelihood == "bernoulli" and shape == (_PIANO_KEYS,):
-        return plot_prediction_update_rolls(np.nan_to_num(scene.seen), scene.predicted, scene.updated, first=2)
+        return plot_prediction_update_rolls(np.nan_to_num(scene.seen), scene.predicted, scene.updated, first=first)
     if len(shape) in (2, 3) and shape[2:] in ((), (1,), (3,)):
         chosen = np.unique(np.linspace(0, len(scene.seen) - 1, _SHOWN_FRAMES).astype(np.int64))
         strips = {
             name: _pictures(array[chosen].reshape(-1, *shape), scene.seen, _limits(description))
             for name, array in (("data", scene.seen), ("prediction", scene.predicted), ("update", scene.updated))
         }
-        return plot_frames(strips, times=(chosen + 2).tolist())
+        return plot_frames(strips, times=(chosen + first).tolist())
     seen, *beliefs = (array[:_CLOSE_STEPS, entries] for array in scene)
     bands = BeliefBand("prediction", *beliefs[:2]), BeliefBand("update", *beliefs[2:])
-    return plot_prediction_update(*bands, seen, names=names, first=2, called="seen")
+    return plot_prediction_update(*bands, seen, names=names, first=first, called="seen")
 
 
 def _limits(description: SequencesDescription) -> tuple[float, float]:

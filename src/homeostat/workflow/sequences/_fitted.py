@@ -59,7 +59,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
                 found = filter_batch(self.selected.learned, part.batch, numbers, key=key)
                 mean, scale, energy = map(part.kept, found)
                 energy = energy.astype(np.float64) + units_nats(part, self.description)
-                inside, observed = part.kept(part.padded.steps), part.kept(part.padded.observed)
+                inside, observed = part.kept(part.padded.steps), part.kept(part.batch.mask)
                 arrays = {"mean": mean, "deviation": scale, "free_energy_nats": energy}
                 writer.write(part.numbers, {name: _whole(array, inside, longest) for name, array in arrays.items()})
                 steps += int(observed.reshape(*observed.shape[:2], -1).any(axis=2).sum())
@@ -84,6 +84,8 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
             numbers = jnp.asarray(part.padded.indices)
             mean = predict_one_step(learned, part.batch, numbers, samples, key=ahead_key)
             predicted, seen = self.description.restore(part.kept(mean)), part.kept(part.padded.observed)[:, 1:]
+            # What never varies is no prediction.
+            seen = seen & self.description.scaling.varies.reshape(self.description.shape)
             wrong = np.where(seen, predicted - part.kept(part.padded.values)[:, 1:], 0.0)
             errors, compared = errors + float((wrong**2).sum()), compared + int(seen.sum())
         numbers = {
@@ -158,7 +160,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
 
     def _inputs(self, actions: np.ndarray | None, count: int, steps: int) -> jax.Array | None:
         """Known inputs as the model takes them: the usual duration first, where durations are an input."""
-        description = self.description
+        description, elapsed = self.description, None
         wanted = (count, steps, *description.action_shape)
         if description.acted and actions is None:
             raise BadInputError(
@@ -169,15 +171,15 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
             raise BadInputError(
                 f"Expected no --actions, since the model has no known inputs, got some of shape {actions.shape}: leave them out."
             )
-        inputs = [np.ones((count, steps, 1))] if description.uneven else []
-        if actions is not None:
-            if actions.shape != wanted or not np.isfinite(actions).all():
-                raise BadInputError(
-                    f"Expected finite --actions of shape {wanted}, got the shape {actions.shape}: one row a sequence, one entry "
-                    f"a step to come."
-                )
-            inputs.append(actions.reshape(count, steps, -1))
-        return jnp.asarray(np.concatenate(inputs, axis=2), jnp.result_type(float)) if inputs else None
+        if actions is not None and (actions.shape != wanted or not np.isfinite(actions).all()):
+            raise BadInputError(
+                f"Expected finite --actions of shape {wanted}, got the shape {actions.shape}: one row a sequence, one entry "
+                f"a step to come."
+            )
+        if description.uneven:
+            elapsed = np.full((count, steps), description.time_unit)
+        inputs = description.actions(actions, elapsed)
+        return None if inputs is None else jnp.asarray(inputs, jnp.result_type(float))
 
 
 def _whole(array: np.ndarray, inside: np.ndarray, longest: int) -> np.ndarray:

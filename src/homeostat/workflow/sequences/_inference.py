@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...data import AbstractSequences, FullLength, PaddedBatch, whole_batches
+from ...data import AbstractSequences, Continued, FullLength, PaddedBatch, whole_batches
 from ...inference import Filtered, ModelWithFilter, SequenceBatch, filter, forecast, sample_sequence
 from ...metrics import SequenceEvaluation, evaluate_sequences, predictions_and_updates
 from ...results import BadInputError
@@ -176,7 +176,12 @@ def units_nats(part: Part, description: SequencesDescription) -> np.ndarray:
 def score_sequences(
     system: SequencesSystem, learned: ModelWithFilter[Any], sequences: AbstractSequences, *, key: Key
 ) -> SequenceEvaluation:
-    """Free energies of whole sequences in nats of the data, in the order of the sequences."""
+    """Free energies of whole sequences in nats of the data, in the order of the sequences; given what is known of them."""
+    if isinstance(sequences, Continued):
+        whole, known = (
+            score_sequences(system, learned, part, key=key) for part in (sequences.sequences, sequences.beginnings)
+        )
+        return SequenceEvaluation(*(all - before for all, before in zip(whole, known, strict=True)))
     found = []
     for part in parts(sequences, system.description, system.options.bounds):
         numbers = jnp.asarray(part.padded.indices)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...data import (
     AbstractSequences,
+    Continued,
     FullLength,
     Message,
     Sequences,
@@ -18,6 +19,7 @@ from ...data import (
     num_batches,
     open_sequences,
     sequence_batches,
+    split_ends,
 )
 from ...inference import ModelWithFilter, SequenceBatch
 from ...results import BadInputError
@@ -79,6 +81,13 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
             return Sequences(data)
         return open_sequences(data, sequence_format(self.options), message=message)
 
+    def split(self, data: AbstractSequences, seed: int) -> tuple[AbstractSequences, AbstractSequences]:
+        """Sequences drawn by the seed; where these are too few to spare one, the ends of all."""
+        train, validation = super().split(data, seed)
+        if len(validation) or not self.options.validation_fraction:
+            return train, validation
+        return split_ends(data, self.options.validation_fraction) or (train, validation)
+
     def describe(self, data: AbstractSequences, train: AbstractSequences) -> SequencesDescription:
         found = describe_sequences(data, train, self.options)
         if self.options.engine == "exact":
@@ -91,10 +100,21 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         shape = " x ".join(map(str, description.shape))
         chosen = "chosen from the data" if self.options.likelihood == "auto" else "as asked"
         uneven = "; steps differ in duration, which is an input of the model" if description.uneven else ""
+        left_out = [
+            f"{what} left out, because they never vary in the training sequences: {constants}"
+            for what, constants in (
+                ("entries", description.scaling.constants(description.columns)),
+                ("inputs", description.inputs.constants()),
+            )
+            if constants
+        ]
+        held_out = f"{len(validation)} to validate on ({validation.num_steps} steps)"
+        if isinstance(validation, Continued):
+            held_out = f"their last {validation.num_steps} steps to validate on, given those before"
         return [
-            f"sequences: {len(train)} to train on ({train.num_steps} steps), {len(validation)} to validate on "
-            f"({validation.num_steps} steps), of {shape} numbers a step",
+            f"sequences: {len(train)} to train on ({train.num_steps} steps), {held_out}, of {shape} numbers a step",
             f"likelihood: {description.likelihood}, {chosen} (--likelihood names another){uneven}",
+            *left_out,
         ]
 
     def build(self, description: SequencesDescription, *, key: Key | None) -> SequencesSystem:
