@@ -75,6 +75,21 @@ def test_a_network_learns_in_a_pipeline_and_says_what_it_would_draw(rows):
     np.testing.assert_array_equal(line.transform(rows[3:5]), line.transform(rows)[3:5])
 
 
+@pytest.mark.parametrize("model", ["factor-analysis", "probabilistic-pca"])
+def test_units_offsets_and_constants_change_nothing_else(rows, model):
+    """A column in a small unit, one around 1.7e9, and one that never varies."""
+    exact = clone(EXACT).set_params(model=model, latents=1)
+    plain, codes = exact.fit(rows).score(rows), exact.transform(rows)
+    unit = np.array([1e-3, *np.ones(rows.shape[1] - 1)]) if model == "factor-analysis" else np.full(rows.shape[1], 1e-5)
+    moved = rows * unit
+    moved[:, 1] += 1.7e9 * unit[1]
+    moved = np.column_stack([moved, np.full(len(rows), 0.1)])
+    other = clone(exact).fit(moved)
+    assert abs(other.score(moved) + np.log(unit).sum() - plain) < 1e-4
+    np.testing.assert_allclose(np.abs(other.transform(moved)), np.abs(codes), atol=1e-3)
+    np.testing.assert_allclose(other.inverse_transform(codes)[:, -1], 0.1)
+
+
 def test_bad_input_is_told_in_a_sentence(rows):
     with pytest.raises(BadInputError, match="at least one latent"):
         clone(EXACT).set_params(latents=0).fit(rows)

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from homeostat.data import FullLength, Sequences, sequence_batches
+from homeostat.data import Beginnings, Continued, FullLength, Sequences, sequence_batches, whole_batches
 from homeostat.results import BadInputError
 from homeostat.workflow import SequencesOptions, SequencesTask
 from homeostat.workflow.sequences._describe import check_sequences, describe_sequences, sequence_format
+from homeostat.workflow.sequences._inference import score_sequences
 from homeostat.workflow.sequences._maximization import FLOOR
 
 LINEAR = SequencesOptions(model="linear-gaussian", engine="exact", latents=2)
@@ -22,6 +23,14 @@ def walks(times=None, count=3, length=12, **more):
 
 def described(sequences, config=DEEP):
     return describe_sequences(sequences, sequences, config)
+
+
+def whole(sequences):
+    """All sequences, in their order."""
+    found = next(iter(whole_batches(sequences, FullLength((int(sequences.lengths.max()),)), len(sequences))))
+    order = np.argsort(found.indices)
+    parts = (None if part is None else part[order] if np.ndim(part) else part for part in found)
+    return type(found)(*parts)
 
 
 @pytest.mark.parametrize(
@@ -61,14 +70,69 @@ def test_times_are_read_without_values(monkeypatch):
     assert walks().times(0) is None
 
 
-def test_what_varies_not_or_is_too_large_is_refused():
+@pytest.mark.parametrize("still", [3.5, 0.1, 5e6, np.nan])
+@pytest.mark.parametrize("options", [LINEAR, DEEP])
+def test_what_never_varies_is_left_out(options, still):
     values = np.random.default_rng(0).normal(size=(3, 5, 3))
-    values[..., 1] = 3.5
-    with pytest.raises(BadInputError, match="got a constant, or nothing, in still of"):
-        described(Sequences(list(values), columns=("a", "still", "c")), LINEAR)
-    values[..., 1] = np.nan
-    with pytest.raises(BadInputError, match="in entry 1 of"):
-        described(Sequences(values), LINEAR)
+    values[..., 1] = still
+    sequences = Sequences(list(values), columns=("a", "still", "c"))
+    found = described(sequences, options)
+    assert found.event_shape == (2,)
+    assert "still (" in found.scaling.constants(found.columns)
+    batch = found.batch(whole(sequences))
+    np.testing.assert_allclose(batch.observations.std(axis=(0, 1)), 1.0)
+    restored = found.restore(batch.observations)
+    expected = np.where(np.isnan(values), 0.0, values)
+    np.testing.assert_allclose(restored, expected, rtol=1e-12)
+
+
+def test_a_large_offset_is_no_constant():
+    """5,000,000 plus numbers of unit scale, and 0.1 plus its last digit."""
+    values = np.random.default_rng(0).normal(size=(3, 50, 1))
+    near, far = described(Sequences(values), LINEAR), described(Sequences(values + 1.7e9), LINEAR)
+    assert far.event_shape == (1,)
+    np.testing.assert_allclose(far.scaling.scale, near.scaling.scale, rtol=1e-6)
+    rounding = np.full((3, 50, 1), 0.3)
+    rounding[0, 0] = 0.1 + 0.2
+    with pytest.raises(BadInputError, match="Expected numbers that vary"):
+        described(Sequences(rounding), LINEAR)
+
+
+@pytest.mark.parametrize(("shift", "factor"), [(300.0, 1.0), (0.0, 1e-4), (1.7e9, 1e3)])
+def test_known_inputs_are_scaled(shift, factor):
+    generator = np.random.default_rng(0)
+    values, actions = generator.normal(size=(3, 20, 1)), generator.normal(size=(3, 19, 2))
+    moved = shift + factor * actions
+    moved[..., 1] = 7.0
+    expected = described(Sequences(values, actions=actions)).batch(whole(Sequences(values, actions=actions))).actions
+    sequences = Sequences(values, actions=moved)
+    found = described(sequences)
+    assert found.action_dim == 1
+    assert found.inputs.constants() == "entry 1 (7)"
+    np.testing.assert_allclose(found.batch(whole(sequences)).actions[..., 0], expected[..., 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_the_ends_validate_where_there_are_few_sequences(number):
+    sequences = Sequences(list(np.random.default_rng(0).normal(size=(number, 40, 1))))
+    task = SequencesTask(SequencesOptions(model="linear-gaussian", engine="exact", latents=1))
+    train, validation = task.split(sequences, 0)
+    assert isinstance(train, Beginnings) and isinstance(validation, Continued)
+    assert (train.num_steps, validation.num_steps) == (36 * number, 4 * number)
+    description = task.describe(sequences, train)
+    system = task.build(description, key=jax.random.key(0))
+    start = task.start(system)
+    scores = [
+        score_sequences(system, start.learned, part, key=jax.random.key(1)) for part in (sequences, train, validation)
+    ]
+    everything, before, after = (part.free_energy_nats for part in scores)
+    np.testing.assert_allclose(after, everything - before, rtol=1e-5)
+    assert scores[2].num_steps.tolist() == [4] * number
+    nothing = SequencesTask(SequencesOptions(validation_fraction=0.0)).split(sequences, 0)
+    assert [len(part) for part in nothing] == [number, 0]
+
+
+def test_what_is_too_large_is_refused():
     with pytest.raises(BadInputError, match="32 bits can hold, up to 3.4e38, got 2e"):
         described(Sequences(1e300 * np.array([[[1.0], [2.0]]])))
 

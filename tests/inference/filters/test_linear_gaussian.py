@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import scipy
 
-from homeostat.distributions import DiagonalGaussian, FullGaussian
+from homeostat.distributions import DiagonalGaussian, FullGaussian, Parallel, Sequential
 from homeostat.inference import RauchTungStriebel, filter, predictive_log_likelihood, smooth
 from homeostat.inference.engines import NaturalGradient
 from homeostat.inference.filters import GaussianBelief, Kalman, Particle, ParticleBelief, VariationalFilter
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, Measurement, Periodic, StateSpace
 from homeostat.results import BadInputError
-from tolerances import ALGEBRA, FINITE_DIFFERENCES, MONTE_CARLO_STANDARD_ERRORS
+from tolerances import ALGEBRA, FINITE_DIFFERENCES, FLOAT32, MONTE_CARLO_STANDARD_ERRORS
 
 DIM, SIZE, ACTIONS, TIME = 3, 2, 2, 7
 
@@ -123,6 +123,30 @@ def test_filter_and_smoother_agree_with_the_dense_joint(problem, key, scenario):
         assert jnp.abs(filtered.info.free_energy_nats[t] + upto.log_evidence - evidence) < ALGEBRA
         evidence = upto.log_evidence
     assert jnp.all(jnp.diagonal(smoothed.beliefs.scale_tril, axis1=1, axis2=2) > 0.0)
+
+
+@pytest.mark.parametrize("recursion", [Sequential(), Parallel()], ids=["sequential", "parallel"])
+def test_a_large_level_costs_32_bits_no_digits_but_those_of_the_data(recursion):
+    """A random walk around 300,000 that is seen around 500,000, where 32 bits count in steps of 1/32."""
+    generator, time, level, offset = np.random.default_rng(0), 200, 3e5, 2e5
+    walk = np.cumsum(0.5 * generator.normal(size=time)) + 0.5 * generator.normal(size=time)
+    seen = np.asarray((walk + level + offset).astype(np.float32), np.float64)
+
+    def energy(dtype):
+        one = jnp.eye(1, dtype=dtype)
+        model = LinearGaussian(
+            jnp.full(1, level, dtype),
+            one,
+            LinearDynamics(one, None, 0.5 * one),
+            one,
+            0.5 * one,
+            jnp.full(1, offset, dtype),
+        )
+        found = filter(Kalman(recursion=recursion), model, jnp.asarray(seen[:, None], dtype), key=jr.key(0))
+        np.testing.assert_allclose(found.beliefs.loc[-1, 0], seen[-1] - offset, atol=2.0)
+        return float(found.free_energy_nats)
+
+    np.testing.assert_allclose(energy(jnp.float32), energy(jnp.float64), rtol=FLOAT32)
 
 
 @pytest.mark.filterwarnings("ignore")

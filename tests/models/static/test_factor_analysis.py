@@ -119,6 +119,21 @@ def test_no_step_of_em_lowers_the_evidence_even_with_an_entry_that_never_varies(
     assert path[-1] > path[0] + 0.01
 
 
+@pytest.mark.parametrize("units", [[1e3, 1e3, 1e-3, 1.0, 1e-3, 1e-5], [1e-5] * 6])
+def test_the_unit_of_an_entry_changes_nothing_else(rows, units):
+    """In c x + a the loadings and noises are c times as large, and log p differs by -log c."""
+    units = np.asarray(units)
+    shift, order = np.array([0.0, 5e3, 1.0, -7.0, 0.0, 0.3]), np.array([3, 1, 0, 5, 4, 2])
+    plain = fit_factor_analysis(rows, FACTORS, num_steps=50)
+    moved = fit_factor_analysis((rows * units[None, :] + shift[None, :])[:, order], FACTORS, num_steps=50)
+    evidence = plain.log_evidence_nats - np.log(units).sum()
+    np.testing.assert_allclose(moved.log_evidence_nats, evidence, rtol=AUTODIFF)
+    noise = plain.model.noise_scale * units
+    np.testing.assert_allclose(moved.model.noise_scale, noise[order], rtol=AUTODIFF)
+    covariance = plain.model.covariance() * np.outer(units, units)
+    np.testing.assert_allclose(moved.model.covariance(), covariance[np.ix_(order, order)], rtol=1e-4)
+
+
 @pytest.mark.slow
 def test_single_precision_holds_for_images(key):
     """784 entries of which most hardly vary, in 32 bits: EM still rises, and agrees with itself in 64 bits."""

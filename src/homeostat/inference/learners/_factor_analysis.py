@@ -118,7 +118,7 @@ def _improve(moments: _Moments, minimum_scale: float, model: FactorAnalysis) -> 
     return FactorAnalysis(loadings, model.offset, log_scale), evidence
 
 
-def _principal(moments: _Moments, dim: int, minimum_scale: float) -> ProbabilisticPCA:
+def _principal(moments: _Moments, dim: int, minimum_scale: Scalar | float) -> ProbabilisticPCA:
     _, lengths, directions = jnp.linalg.svd(moments.root, full_matrices=False)
     values, observed = lengths**2, moments.root.shape[1]
     # Fewer rows than entries leave the last variances at zero.

@@ -47,7 +47,7 @@ from ...inference.engines import (
     WeightedErrors,
 )
 from ...models.static import AbstractLinearFactors, LatentGaussian
-from ...objectives import Errors, Evidence, FreeEnergy
+from ...objectives import Errors, Evidence, FreeEnergy, Weighted
 from ...results import BadInputError
 from ...typing import Array, Callable, Float, Key, PyTree
 from ._describe import RowsDescription
@@ -131,10 +131,11 @@ class ExactPosterior(AbstractEngine[FullGaussianParams, None]):
         *,
         key: Key,
     ) -> tuple[FullGaussianParams, None, StepInfo]:
-        assert isinstance(objective, FreeEnergy) and isinstance(objective.model, AbstractLinearFactors)
+        free_energy = objective.free_energy if isinstance(objective, Weighted) else objective
+        assert isinstance(free_energy, FreeEnergy) and isinstance(free_energy.model, AbstractLinearFactors)
         assert isinstance(family, FullGaussian)
         energy = objective(family(params), args, key=key)
-        found = objective.model.posterior(args.observation)
+        found = free_energy.model.posterior(args.observation)
         return family.from_scale_tril(found.loc, jnp.asarray(found.scale_tril)), None, StepInfo(energy)
 
 
