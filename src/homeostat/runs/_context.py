@@ -139,7 +139,7 @@ class RunContext:
             loader: gives each update its batch, for instance `InMemoryLoader(rows, batch_size)`.
             key: split for the state, the loader, the updates and the validations.
             recorded: of a segment's metrics, a record of the numbers to write down; all by default.
-            options: of `train.fit`: `every`, `validate`, `validate_every`, `patience`.
+            options: of `train.fit`: `every`, `validate`, `validate_every`, `patience`, `least_gain`.
         """
         scope = self._enter(name, "loop")
         with self._interrupts.in_loop(), self._terminal.progress(scope.label, num_steps) as bar:

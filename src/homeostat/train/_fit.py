@@ -86,6 +86,7 @@ def fit(
     validate: Callable[[Any, Key], float] | None = None,
     validate_every: int | None = None,
     patience: int | None = None,
+    least_gain: float = 0.0,
     callback: AbstractLoopCallback = NoCallback(),
 ) -> FitResult:
     """Train a learner.
@@ -103,6 +104,8 @@ def fit(
             The state with the lowest value is kept beside the newest. None keeps the last state.
         validate_every: updates between validations, rounded up to whole segments; one after each segment by default.
         patience: validations without improvement after which training ends; None for never.
+        least_gain: what a validation must win over the last improvement to be another one, in nats; the state with the lowest
+            value is kept in any case.
         callback: called between segments, for instance a `Checkpointer`.
 
     Raises:
@@ -130,7 +133,7 @@ def fit(
     segments = [(index, end) for index, end in enumerate(ends) if end > step]
     waiting = updates.read(feed, segments[0][1] - step) if segments else []
     for index, end in segments:
-        if _failed(state) or _out_of_patience(record, patience):
+        if _failed(state) or _out_of_patience(record, patience, least_gain):
             break
         state, means = updates.run(state, waiting, step)
         # Read on the host while the device works.
@@ -144,11 +147,12 @@ def fit(
             if nats < np.nanmin(record.validation_nats, initial=np.inf):
                 state = state._replace(best=_copied(state.learner))
             record.validation_nats[index] = np.inf if np.isnan(nats) else nats
-        ended = _failed(state) or _out_of_patience(record, patience)
+        ended = _failed(state) or _out_of_patience(record, patience, least_gain)
         report = SegmentReport(step, step if ended else num_steps, jax.tree.map(float, means), nats)
         now = LoopCheckpoint(updates.persistent(state), update_key, step, record)
         callback.after_segment(report, lambda now=now: now)
-    return _result(state, record, np.asarray(ends), step, patience)
+    out_of_patience = not _failed(state) and _out_of_patience(record, patience, least_gain)
+    return _result(state, record, np.asarray(ends), step, out_of_patience)
 
 
 def _failed(state: TrainState) -> bool:
@@ -156,15 +160,17 @@ def _failed(state: TrainState) -> bool:
     return failure is not None and int(failure.step) >= 0
 
 
-def _out_of_patience(record: TrainRecord, patience: int | None) -> bool:
+def _out_of_patience(record: TrainRecord, patience: int | None, least_gain: float) -> bool:
     if not patience:
         return False
-    nats = record.validation_nats[~np.isnan(record.validation_nats)]
-    since = len(nats) - 1 - int(np.argmin(nats)) if np.isfinite(nats).any() else len(nats)
+    best, since = np.inf, 0
+    for nats in record.validation_nats[~np.isnan(record.validation_nats)]:
+        improved = nats < best - least_gain
+        best, since = (nats, 0) if improved else (best, since + 1)
     return since >= patience
 
 
-def _result(state: TrainState, record: TrainRecord, ends: np.ndarray, step: int, patience: int | None) -> FitResult:
+def _result(state: TrainState, record: TrainRecord, ends: np.ndarray, step: int, out_of_patience: bool) -> FitResult:
     failure = state.learner.failure if _failed(state) else None
     last_step = step if failure is None else int(failure.step)
     validated, done = ~np.isnan(record.validation_nats), ends <= step
@@ -173,8 +179,7 @@ def _result(state: TrainState, record: TrainRecord, ends: np.ndarray, step: int,
     if np.isfinite(nats).any():
         kept, kept_step = state.best, int(steps[np.argmin(nats)])
     history = jax.tree.map(lambda values: values[done], record.history)
-    out = failure is None and _out_of_patience(record, patience)
-    return FitResult(kept, kept_step, last_step, ends[done], history, steps, nats, failure, out)
+    return FitResult(kept, kept_step, last_step, ends[done], history, steps, nats, failure, out_of_patience)
 
 
 class _Updates:

@@ -122,6 +122,7 @@ def _train(
         key=key,
         validate=validate if len(validation) else None,
         patience=task.options.patience or None,
+        least_gain=task.least_gain_nats,
         **task.schedule()._asdict(),
     )
 

@@ -13,12 +13,50 @@ _NAMED = 5
 """Constant entries that are named in one sentence."""
 
 
+COUNTS = ("poisson", "negative-binomial")
+"""Likelihoods of independent counts."""
+
+
 class Range(NamedTuple):
     """Range of all numbers of some data."""
 
     low: float
     high: float
     whole: bool
+
+
+def is_binary(numbers: Range) -> bool:
+    """Whether all are 0 or 1."""
+    return is_count(numbers) and numbers.high <= 1.0
+
+
+def is_count(numbers: Range) -> bool:
+    """Whether all are whole and none below 0."""
+    return numbers.whole and numbers.low >= 0.0
+
+
+def kind_of_number(likelihood: str, unit: str, asked: bool, numbers: Range) -> list[str]:
+    """Sentences that say which likelihood explains the data, what kind of number its logarithm is, and what else could be meant.
+
+    Args:
+        unit: one of what it is averaged over, in words.
+        asked: whether the likelihood was named.
+    """
+    kind = "log density" if likelihood == "gaussian" else "log probability"
+    if likelihood == "bernoulli" and not numbers.whole:
+        kind = "negative cross-entropy of fractions, no density of them,"
+    chosen = "as asked" if asked else "chosen from the data"
+    found = [f"likelihood: {likelihood}, {chosen} (--likelihood names another): {kind} in nats per {unit}"]
+    if likelihood == "gaussian" and not asked and is_count(numbers) and not is_binary(numbers):
+        found.append(
+            "all numbers are whole and none is negative: if they are counts, --likelihood poisson or negative-binomial gives their "
+            "log probability"
+        )
+    elif likelihood == "gaussian" and not asked and numbers.low >= 0.0 and numbers.high <= 1.0:
+        found.append(
+            "all numbers lie from 0 to 1: if they are fractions of black, --likelihood bernoulli gives their cross-entropy"
+        )
+    return found
 
 
 def scan_range(chunks: Iterable[np.ndarray], where: str, advice: str, divisor: float = 1.0) -> Range:

@@ -17,7 +17,7 @@ class AbstractOptions:
     """Largest norm of a gradient, which is shortened to it; 0 for no bound (nats per unit)."""
     validation_fraction: float = 0.1
     """Share of the data set apart for choosing the best moment of training (fraction)."""
-    patience: int = 0
+    patience: int = 5
     """Validations without improvement after which training ends; 0 for never (count)."""
     steps: int = 5_000
     """Training updates (count)."""

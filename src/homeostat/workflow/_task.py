@@ -61,6 +61,11 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
         """What to do where training met something that is not finite."""
         return "lower --learning-rate, set --clip-norm"
 
+    @property
+    def least_gain_nats(self) -> float:
+        """What a validation must win to count as an improvement."""
+        return 0.0
+
     @abc.abstractmethod
     def check(self) -> None:
         """Refuse options that contradict each other, before anything is read.

@@ -20,6 +20,8 @@ from homeostat.models.static import (
     DiscretizedGaussian,
     Gaussian,
     Multinomial,
+    NegativeBinomialCounts,
+    PoissonCounts,
 )
 from homeostat.models.static._observations import log_multinomial_coefficient
 from homeostat.results import BadInputError
@@ -39,6 +41,8 @@ LIKELIHOODS: dict[str, AbstractLikelihood] = {
     "conditional discretized Gaussian": ConditionalDiscretizedGaussian(SHAPE, link=jax.nn.sigmoid),
     "categorical": CategoricalOutput(SHAPE, 4),
     "multinomial": Multinomial(7, total_count=20),
+    "Poisson": PoissonCounts(SHAPE, jnp.full(SHAPE, 0.5)),
+    "negative binomial": NegativeBinomialCounts(SHAPE, 0.5, jnp.linspace(-0.5, 1.0, 6).reshape(SHAPE)),
 }
 
 
@@ -91,7 +95,9 @@ def test_the_precision_of_the_features_is_kept(likelihood, dtype):
     for level in (0.0, 40.0, -40.0):
         features = jnp.full(likelihood.num_features, level, dtype)
         answer, slope = eqx.filter_jit(jax.value_and_grad(log_density))(features)
-        assert answer.dtype == dtype
+        # NumPyro computes probabilities of counts in the default precision.
+        counts = isinstance(likelihood, PoissonCounts | NegativeBinomialCounts)
+        assert answer.dtype == (jnp.result_type(float) if counts else dtype)
         assert np.isfinite(answer)
         assert np.all(np.isfinite(slope))
 
@@ -201,3 +207,17 @@ def test_wrong_sizes_are_refused():
 def test_a_learned_scale_is_strongly_typed():
     assert not Gaussian(SHAPE).log_scale.weak_type
     assert math.prod(SHAPE) == Gaussian(SHAPE).num_features
+
+
+def test_counts_are_scipys():
+    features, counts = jnp.asarray([0.3, -1.0, 2.0]), np.array([2.0, 0.0, 11.0])
+    mean = np.exp(np.asarray(features) + 0.5)
+    poisson = PoissonCounts((3,), 0.5)(features)
+    np.testing.assert_allclose(poisson.log_prob(counts), scipy.stats.poisson(mean).logpmf(counts).sum(), rtol=ALGEBRA)
+    found = NegativeBinomialCounts((3,), 0.5, 0.2)(features)
+    size = np.exp(0.2)
+    oracle = scipy.stats.nbinom(size, size / (size + mean))
+    np.testing.assert_allclose(found.log_prob(counts), oracle.logpmf(counts).sum(), rtol=AUTODIFF)
+    np.testing.assert_allclose(found.variance, mean + mean**2 / size, rtol=ALGEBRA)
+    # An untrained network may say anything.
+    assert np.isfinite(NegativeBinomialCounts((3,))(jnp.asarray([200.0, -200.0, 0.0])).log_prob(counts))

@@ -24,6 +24,8 @@ from ._likelihoods import (
     DiscretizedGaussian as DiscretizedGaussian,
     Gaussian as Gaussian,
     Multinomial as Multinomial,
+    NegativeBinomialCounts as NegativeBinomialCounts,
+    PoissonCounts as PoissonCounts,
 )
 from ._observations import BernoulliLikelihood as BernoulliLikelihood, WordCounts as WordCounts
 from ._occluded_sprites import ExplainingAway as ExplainingAway, OccludedSprites as OccludedSprites

@@ -26,6 +26,9 @@ MINIMUM_SCALE = math.sqrt(1e-5)
 LOG_VARIANCE_BOUNDS = (-7.0, 15.0)
 """Where a conditional log variance is clipped, as in the code of Marino, Yue and Mandt (2018)."""
 
+_LARGEST_LOG_RATE = 30.0
+"""Where the log rate of counts is clipped; its square must not overflow in 32 bits."""
+
 
 def _strong(value: Array | float) -> Float[Array, "..."]:
     """An array whose type an update cannot change: Python numbers would stay weakly typed, and compile twice."""
@@ -243,6 +246,52 @@ class CategoricalOutput(AbstractLikelihood):
 
 
 @final
+class PoissonCounts(AbstractLikelihood):
+    """x ~ Poisson(exp(f + b)): independent counts.
+
+    Attributes:
+        log_level: b, log rate of features that are zero, one number or one for every entry; learned.
+    """
+
+    support_description: ClassVar[str] = "non-negative counts"
+
+    shape: tuple[int, ...] = eqx.field(static=True)
+    log_level: Float[Array, "..."] = eqx.field(converter=_strong, default=0.0)
+
+    def __check_init__(self):
+        _check_log_scale(self.log_level, self.shape)
+
+    def __call__(self, features: Float[Array, " num_features"]) -> Distribution:
+        rate = _rate(self._shaped(features, self.shape), self.log_level)
+        return dist.Poisson(rate, validate_args=False).to_event(len(self.shape))
+
+
+@final
+class NegativeBinomialCounts(AbstractLikelihood):
+    """x ~ NegativeBinomial with mean m = exp(f + b) and variance m + m^2 / r: counts that scatter more than Poisson's.
+
+    Attributes:
+        log_level: b, log mean of features that are zero, one number or one for every entry; learned.
+        log_concentration: log r, one number or one for every entry; learned. For r to infinity it is Poisson.
+    """
+
+    support_description: ClassVar[str] = "non-negative counts"
+
+    shape: tuple[int, ...] = eqx.field(static=True)
+    log_level: Float[Array, "..."] = eqx.field(converter=_strong, default=0.0)
+    log_concentration: Float[Array, "..."] = eqx.field(converter=_strong, default=1.0)
+
+    def __check_init__(self):
+        _check_log_scale(self.log_level, self.shape)
+        _check_log_scale(self.log_concentration, self.shape)
+
+    def __call__(self, features: Float[Array, " num_features"]) -> Distribution:
+        mean = _rate(self._shaped(features, self.shape), self.log_level)
+        concentration = jnp.broadcast_to(jnp.exp(self.log_concentration), self.shape)
+        return dist.NegativeBinomial2(mean, concentration, validate_args=False).to_event(len(self.shape))
+
+
+@final
 class Multinomial(AbstractLikelihood):
     """Word counts of a document: log p(x) = sum_w x_w log softmax(f)_w (see `WordCounts`).
 
@@ -278,6 +327,11 @@ def _halves(
     """Means and standard deviations from the two halves of the features."""
     loc, log_variance = likelihood._shaped(features, (2, *likelihood.shape))
     return link(loc), jnp.exp(0.5 * jnp.clip(log_variance, *bounds))
+
+
+def _rate(features: Float[Array, "..."], log_level: Float[Array, "..."]) -> Float[Array, "..."]:
+    """exp(f + b), below what 32 bits hold even where a network is not trained yet."""
+    return jnp.exp(jnp.clip(features + log_level, -_LARGEST_LOG_RATE, _LARGEST_LOG_RATE))
 
 
 def _floored(log_scale: Float[Array, "..."], minimum: float, shape: tuple[int, ...]) -> Float[Array, "..."]:

@@ -21,7 +21,7 @@ from ...data import (
     column_moments,
 )
 from ...results import BadInputError
-from .._numbers import Range, Scaling, choose_likelihood, scan_range
+from .._numbers import COUNTS, Range, Scaling, choose_likelihood, is_binary, is_count, scan_range
 from ._options import LINEAR, RowsOptions
 
 _CHUNK_NUMBERS = 1 << 22
@@ -37,6 +37,7 @@ class RowsDescription(NamedTuple):
         num_classes: alternatives of each entry, for a categorical one; 0 otherwise.
         total_count: median number of words in a row, for a multinomial one; 0 otherwise.
         scaling: to the unit of the model, by the training rows.
+        numbers: their range, by which the likelihood was chosen.
         binarized: whether fractions are drawn as black and white each time.
         fingerprint: of some rows, to know the data again.
     """
@@ -49,6 +50,7 @@ class RowsDescription(NamedTuple):
     num_classes: int
     total_count: int
     scaling: Scaling
+    numbers: Range
     binarized: bool
     fingerprint: int
 
@@ -124,12 +126,16 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
         num_classes=_num_classes(options, numbers.high) if name == "categorical" else 0,
         total_count=_median_count(train) if name == "multinomial" else 0,
         scaling=Scaling.none(size, divisor),
+        numbers=numbers,
         binarized=options.binarize,
         fingerprint=rows.fingerprint(),
     )
     check_rows(rows, *requirements(found))
     if options.binarize and name != "bernoulli":
         raise BadInputError(f"Expected a bernoulli likelihood for --binarize, got {name}: leave --binarize out.")
+    if name in COUNTS:
+        moments = column_moments(((chunk, None) for chunk in _chunks(train)), train.shape, train.dtype)
+        found = found._replace(scaling=found.scaling._replace(loc=moments.mean.reshape(-1)))
     if name == "gaussian":
         scaling = _scaling(train, divisor, options)
         shape = found.event_shape if scaling.varies.all() else (scaling.size,)
@@ -167,6 +173,7 @@ def requirements(description: RowsDescription) -> tuple[AbstractRequirement, ...
         "discretized-gaussian": (GreyValues(),),
         "categorical": (Categories(description.num_classes),),
         "multinomial": (Counts(), Nonempty()),
+        **{name: (Counts(),) for name in COUNTS},
     }
     return Finite(), *of_likelihood.get(description.likelihood, ())
 
@@ -176,14 +183,12 @@ def _chunks(rows: AbstractRows) -> Iterator[np.ndarray]:
 
 
 def _fitting(options: RowsOptions, rows: AbstractRows, numbers: Range) -> str:
-    """The likelihood that fits the numbers."""
-    if numbers.low >= 0.0 and numbers.high <= 1.0:
+    """The likelihood that fits the numbers: a probability only where nothing else could be meant."""
+    fractions = numbers.low >= 0.0 and numbers.high <= 1.0
+    if is_binary(numbers) or (options.binarize and fractions):
         return "bernoulli"
-    counts = numbers.whole and numbers.low >= 0.0
     pictures = len(rows.shape) >= 2 or bool(options.image_shape) or rows.dtype == np.uint8
-    if counts and numbers.high < GREY_LEVELS and pictures:
-        return "discretized-gaussian"
-    return "multinomial" if counts and len(rows.shape) == 1 else "gaussian"
+    return "discretized-gaussian" if pictures and is_count(numbers) and numbers.high < GREY_LEVELS else "gaussian"
 
 
 def _num_classes(options: RowsOptions, high: float) -> int:

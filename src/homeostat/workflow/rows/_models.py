@@ -27,6 +27,7 @@ from ...models.static import (
 )
 from ...results import BadInputError
 from ...typing import Key
+from .._counts import count_likelihood
 from ._describe import RowsDescription
 from ._networks import make_mapping
 from ._options import LINEAR, RowsOptions
@@ -71,7 +72,9 @@ def make_likelihood(options: RowsOptions, description: RowsDescription) -> Abstr
         return DiscretizedGaussian(shape, jnp.full(shape, -1.0), width, link=jax.nn.sigmoid)
     if name == "categorical":
         return CategoricalOutput(shape, description.num_classes)
-    return Multinomial(shape[0], description.total_count)
+    if name == "multinomial":
+        return Multinomial(shape[0], description.total_count)
+    return count_likelihood(name, description.scaling, shape)
 
 
 def make_model(options: RowsOptions, description: RowsDescription, *, key: Key) -> AbstractModel:

@@ -12,6 +12,7 @@ from ...nn import MLP, ConvolutionalDecoder, ConvolutionalEncoder, FlatImage, Hi
 from ...objectives import Evidence
 from ...results import BadInputError
 from ...typing import Array, Float, Key
+from .._numbers import COUNTS
 from ._describe import RowsDescription
 from ._options import RowsOptions
 
@@ -21,7 +22,7 @@ Reader = Callable[[Evidence], Array]
 
 def make_reader(description: RowsDescription) -> Reader:
     """Numbers as they are, logarithms of counts, one number for each category, or standardised numbers."""
-    if description.likelihood == "multinomial":
+    if description.likelihood in ("multinomial", *COUNTS):
         return _log_counts
     if description.likelihood == "categorical":
         return partial(_one_hot, description.num_classes)

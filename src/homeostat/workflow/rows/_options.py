@@ -7,6 +7,10 @@ from .._options import AbstractOptions
 
 _Learned = Literal["direct", "iterative", "levelwise", "ladder", "semi-amortized"]
 _Fixed = Literal["gradient", "natural-gradient", "predictive-coding", "exact"]
+_Density = Literal["auto", "gaussian"]
+_Probability = Literal[
+    "bernoulli", "discretized-gaussian", "categorical", "poisson", "negative-binomial", "multinomial"
+]
 
 
 @final
@@ -21,8 +25,8 @@ class RowsOptions(AbstractOptions):
     posterior: Literal["diagonal", "full", "flow"] = "diagonal"
     """Gaussian of independent latents, Gaussian with full covariance, or normalizing flow; ladder, levelwise, predictive-coding
     and exact bring their own."""
-    likelihood: Literal["auto", "bernoulli", "gaussian", "discretized-gaussian", "categorical", "multinomial"] = "auto"
-    """Output density; `auto` chooses from the data and says what it chose."""
+    likelihood: Literal[_Density, _Probability] = "auto"
+    """Output density; `auto` is bernoulli for zeros and ones, discretized-gaussian for images of 8 bits, else gaussian."""
 
     latents: str = "16"
     """Latent variables of each level, the level nearest the data first: 64 or 64,32 (count)."""

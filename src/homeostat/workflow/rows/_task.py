@@ -19,6 +19,7 @@ from ...objectives import AbstractWeighting, Beta, DistortionConstraint, FreeBit
 from ...results import BadInputError
 from ...train import AbstractLoader, InMemoryLoader, StreamingLoader
 from ...typing import Key
+from .._numbers import kind_of_number
 from .._task import AbstractTask, Schedule, Selected, Source, annealing, check_training, require, require_positive
 from ._describe import RowsDescription, describe_rows
 from ._engines import Inference, make_family, make_inference
@@ -76,7 +77,6 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
 
     def announce(self, description: RowsDescription, train: AbstractRows, validation: AbstractRows) -> list[str]:
         shape, scaling = " x ".join(map(str, description.shape)), description.scaling
-        chosen = "chosen from the data" if self.options.likelihood == "auto" else "as asked"
         scaled = ", each entry standardised by the training rows" if scaling.standardized else ""
         scaled += f", divided by {scaling.divisor:g}" if scaling.divisor != 1.0 else ""
         constants = scaling.constants()
@@ -85,7 +85,7 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         held = "held on the device" if mebibytes <= self.options.hold_mib else "streamed"
         return [
             f"rows: {len(train)} to train on, {len(validation)} to validate on, of {shape} numbers{scaled}",
-            f"likelihood: {description.likelihood}, {chosen} (--likelihood names another)",
+            *kind_of_number(description.likelihood, self.unit, self.options.likelihood != "auto", description.numbers),
             f"training rows are {held} ({mebibytes:.0f} MiB)",
             *left_out,
         ]

@@ -21,7 +21,7 @@ from ...data import (
 )
 from ...inference import SequenceBatch
 from ...results import BadInputError
-from .._numbers import Range, Scaling, choose_likelihood, scan_range
+from .._numbers import COUNTS, Range, Scaling, choose_likelihood, is_binary, is_count, scan_range
 from ._options import SequencesOptions
 
 _EVEN = 0.05
@@ -35,6 +35,7 @@ class SequencesDescription(NamedTuple):
         shape: of one step as it is stored.
         event_shape: of one step as the model sees it, without the entries that never vary.
         action_shape: of one action as it is stored; empty without actions.
+        numbers: their range, by which the likelihood was chosen.
         scaling: of the entries of a step to the unit of the model, by the training sequences.
         inputs: of the entries of an action likewise.
         columns: names of the entries, by which they are found in other tables; empty without names.
@@ -48,6 +49,7 @@ class SequencesDescription(NamedTuple):
     action_shape: tuple[int, ...]
     acted: bool
     likelihood: str
+    numbers: Range
     scaling: Scaling
     inputs: Scaling
     columns: tuple[str, ...]
@@ -171,6 +173,7 @@ def describe_sequences(
         action_shape=() if actions is None else tuple(actions),
         acted=actions is not None,
         likelihood=name,
+        numbers=numbers,
         scaling=scaling,
         inputs=_input_scaling(train, options.standardize),
         columns=sequences.columns,
@@ -227,7 +230,10 @@ def _scaling(
     """
     size = math.prod(train.shape)
     if likelihood != "gaussian":
-        return Scaling.none(size, float(GREY_LEVELS) if likelihood == "discretized-gaussian" else 1.0)
+        plain = Scaling.none(size, float(GREY_LEVELS) if likelihood == "discretized-gaussian" else 1.0)
+        return (
+            plain._replace(loc=sequence_moments(train, train.shape).mean.reshape(-1)) if likelihood in COUNTS else plain
+        )
     scaling = Scaling.of(sequence_moments(train, entries), standardize, size=size)
     if not scaling.size:
         raise BadInputError(
@@ -249,14 +255,14 @@ def _range(sequences: AbstractSequences) -> Range:
 
 def _fitting(sequences: AbstractSequences, numbers: Range) -> str:
     """The likelihood that fits the numbers."""
-    if numbers.whole and numbers.low >= 0.0 and numbers.high <= 1.0:
+    if is_binary(numbers):
         return "bernoulli"
     return "discretized-gaussian" if sequences.dtype == np.uint8 else "gaussian"
 
 
 def _require_range(name: str, numbers: Range, where: str) -> None:
-    limits = {"bernoulli": 1.0, "discretized-gaussian": GREY_LEVELS - 1.0}
-    if name in limits and not (numbers.whole and numbers.low >= 0.0 and numbers.high <= limits[name]):
+    limits = {"bernoulli": 1.0, "discretized-gaussian": GREY_LEVELS - 1.0} | dict.fromkeys(COUNTS, np.inf)
+    if name in limits and not (is_count(numbers) and numbers.high <= limits[name]):
         raise BadInputError(
             f"Expected whole numbers from 0 to {limits[name]:g} for a {name} likelihood, got numbers from {numbers.low:g} to "
             f"{numbers.high:g} in {where}: choose another likelihood."

@@ -16,8 +16,10 @@ class SequencesOptions(AbstractOptions):
     engine: Literal["amortized", "published", "exact"] = "amortized"
     """Filter: amortized variational filtering, the filter that the model was published with, or exact, which linear-gaussian
     has of itself."""
-    likelihood: Literal["auto", "bernoulli", "gaussian", "discretized-gaussian"] = "auto"
-    """Output density; `auto` chooses from the data and says what it chose."""
+    likelihood: Literal["auto", "gaussian", "bernoulli", "discretized-gaussian", "poisson", "negative-binomial"] = (
+        "auto"
+    )
+    """Output density; `auto` is bernoulli for zeros and ones, discretized-gaussian for 8 bits, else gaussian."""
 
     latents: int = 32
     """Latent variables of a step (count)."""
@@ -56,11 +58,11 @@ class SequencesOptions(AbstractOptions):
     truncation: int = 0
     """Steps that gradients go back through; 0 for a whole piece (count)."""
     steps: int = 2_000
-    """Training updates; steps of expectation maximisation for exact, of which there are at most 200 (count)."""
+    """Training updates at most; steps of expectation maximisation for exact (count)."""
     batch_size: int = 16
     """Pieces in an update (count)."""
     validate_every: int = 200
-    """Updates between two validations; with exact it is 5 (count)."""
+    """Updates between two validations; with exact it is 10 (count)."""
     report_every: int = 20
     """Updates in a compiled segment, after which progress is shown (count)."""
     bounds: int = 2

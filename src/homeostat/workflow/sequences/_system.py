@@ -34,6 +34,7 @@ from ...models.sequential import (
 from ...models.static import AbstractLikelihood, ConditionalGaussian
 from ...objectives import AbstractWeighting
 from ...typing import Array, Key
+from .._counts import count_likelihood
 from .._task import make_optimizer
 from ._describe import SequencesDescription
 from ._maximization import Maximization
@@ -108,7 +109,11 @@ def _density(description: SequencesDescription) -> AbstractLikelihood:
     shape = description.event_shape
     if description.likelihood == "bernoulli":
         return music_density(math.prod(shape))
-    return video_density(*shape) if description.likelihood == "discretized-gaussian" else ConditionalGaussian(shape)
+    if description.likelihood == "discretized-gaussian":
+        return video_density(*shape)
+    if description.likelihood == "gaussian":
+        return ConditionalGaussian(shape)
+    return count_likelihood(description.likelihood, description.scaling, shape)
 
 
 def linear(options: SequencesOptions, description: SequencesDescription, *, key: Key) -> ModelWithFilter:

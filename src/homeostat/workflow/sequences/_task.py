@@ -25,6 +25,7 @@ from ...inference import ModelWithFilter, SequenceBatch
 from ...results import BadInputError
 from ...train import AbstractLoader, FullBatch, StreamingLoader
 from ...typing import Key
+from .._numbers import kind_of_number
 from .._task import AbstractTask, Schedule, Selected, Source, annealing, check_training, require, require_positive
 from ._describe import SequencesDescription, describe_sequences, sequence_format
 from ._fitted import FittedSequences
@@ -34,8 +35,10 @@ from ._options import SequencesOptions
 from ._system import SequencesSystem, deep, linear
 
 _VALIDATION_SEQUENCES = 64
-_MAXIMIZATION_STEPS = 200
-_MAXIMIZATION_SEGMENT = 5
+_MAXIMIZATION_SEGMENT = 10
+_CONVERGED_NATS = 1e-5
+"""Expectation maximisation creeps at the end: steps that win less than this, in nats a step, together with those after them until
+patience is over, are not worth their time."""
 _MOST_BYTES = 1 << 33
 
 
@@ -55,6 +58,10 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         if self.options.engine == "exact":
             return "choose fewer --latents, or leave out entries that depend on one another"
         return super().advice
+
+    @property
+    def least_gain_nats(self) -> float:
+        return _CONVERGED_NATS if self.options.engine == "exact" else super().least_gain_nats
 
     def check(self) -> None:
         options = self.options
@@ -98,8 +105,7 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         self, description: SequencesDescription, train: AbstractSequences, validation: AbstractSequences
     ) -> list[str]:
         shape = " x ".join(map(str, description.shape))
-        chosen = "chosen from the data" if self.options.likelihood == "auto" else "as asked"
-        uneven = "; steps differ in duration, which is an input of the model" if description.uneven else ""
+        uneven = ["steps differ in duration, which is an input of the model"] if description.uneven else []
         left_out = [
             f"{what} left out, because they never vary in the training sequences: {constants}"
             for what, constants in (
@@ -113,7 +119,8 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
             held_out = f"their last {validation.num_steps} steps to validate on, given those before"
         return [
             f"sequences: {len(train)} to train on ({train.num_steps} steps), {held_out}, of {shape} numbers a step",
-            f"likelihood: {description.likelihood}, {chosen} (--likelihood names another){uneven}",
+            *kind_of_number(description.likelihood, self.per, self.options.likelihood != "auto", description.numbers),
+            *uneven,
             *left_out,
         ]
 
@@ -167,11 +174,10 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         return {**super().sizes(train, validation), "training_steps": train.num_steps}
 
     def schedule(self) -> Schedule:
-        """Steps of expectation maximisation are few and go far."""
-        if self.options.engine == "exact":
-            steps = min(self.options.steps, _MAXIMIZATION_STEPS)
-            return Schedule(steps, _MAXIMIZATION_SEGMENT, _MAXIMIZATION_SEGMENT)
-        return super().schedule()
+        """Steps of expectation maximisation go far."""
+        found = super().schedule()
+        exact = self.options.engine == "exact"
+        return found._replace(every=_MAXIMIZATION_SEGMENT, validate_every=_MAXIMIZATION_SEGMENT) if exact else found
 
 
 def _require_memory(options: SequencesOptions, description: SequencesDescription, train: AbstractSequences) -> None:
