@@ -16,8 +16,8 @@ from jax.scipy.linalg import cho_solve
 
 from ...models.static import FactorAnalysis, ProbabilisticPCA
 from ...results import BadInputError
-from ...typing import Array, Float, Scalar
-from ._evidence_ascent import Learned, ascend_evidence
+from ...typing import Array, Float
+from ._evidence_ascent import Improved, Learned, ascend_evidence
 
 MINIMUM_SCALE = 1e-3
 """Default floor of a noise's standard deviation, in the unit of x: an entry that never varies (the border of MNIST) would
@@ -80,7 +80,7 @@ def fit_factor_analysis(
     return ascend_evidence(eqx.Partial(_improve, moments, minimum_scale), model, num_steps, throw)
 
 
-def _improve(moments: _Moments, minimum_scale: float, model: FactorAnalysis) -> tuple[FactorAnalysis, Scalar]:
+def _improve(moments: _Moments, minimum_scale: float, model: FactorAnalysis) -> Improved:
     """One step of EM, and log p(x) on average over rows before it."""
     root, scale = moments.root, model.noise_scale
     scaled = model.loadings / scale[:, None]
@@ -101,7 +101,7 @@ def _improve(moments: _Moments, minimum_scale: float, model: FactorAnalysis) -> 
     variance = misfit + jnp.sum((loadings @ uncertainty) * loadings, axis=1)
     # The likelihood falls on both sides of its maximum in a variance, so clipping it keeps EM from going down.
     log_scale = 0.5 * jnp.log(jnp.maximum(variance, minimum_scale**2))
-    return FactorAnalysis(loadings, model.offset, log_scale), evidence
+    return Improved(FactorAnalysis(loadings, model.offset, log_scale), evidence)
 
 
 def _principal(moments: _Moments, dim: int, minimum_scale: float) -> ProbabilisticPCA:
