@@ -12,8 +12,8 @@ class RESULTS(eqxi.Enumeration):
 
     successful = ""
     nonfinite_energy = (
-        "The energy became NaN or infinite during inference. Expected a finite energy at every step: check the data for "
-        "non-finite values, lower the step size, or start from other parameters."
+        "The energy became NaN or infinite during inference. Expected a finite energy at every step: check the data for values "
+        "that are not finite or that the model cannot emit, lower the step size, or start from other parameters."
     )
     degenerate_weights = (
         "No particle can explain an observation: all weights are zero. Expected at least one particle with a positive likelihood: "

@@ -28,7 +28,7 @@ from ...models.sequential import (
 )
 from ...results import BadInputError
 from ...typing import Action, Array, Bool, Coefficient, Float, Int, Observation, PyTree, Scalar
-from .._filter import length_mask, masked
+from .._filter import length_mask, masked, require_observable
 from ..smoothers import ForwardBackward, SmoothedStates
 from ._evidence_ascent import Improved, Learned, ascend_evidence
 
@@ -84,7 +84,7 @@ def pooled_prior(
         BadInputError: a column of real numbers never varies, or a part has no conjugate prior.
     """
     _check(model, parts)
-    return _pooled_prior(model, _prepare(observations, lengths)[0], parts, count)
+    return _pooled_prior(model, _prepare(model, observations, lengths)[0], parts, count)
 
 
 def baum_welch(
@@ -118,13 +118,13 @@ def baum_welch(
         The learned model, and evidence and prior along the way, in nats.
 
     Raises:
-        BadInputError: no sequence axis, a part has no M-step in closed form, a prior does not fit its part, or `pooled_prior`
-            refuses the observations.
+        BadInputError: no sequence axis, a part has no M-step in closed form, a prior does not fit its part, the model cannot emit
+            an observation, or `pooled_prior` refuses them.
     """
     _check(model, parts)
     if num_steps < 0:
         raise BadInputError(f"Expected num_steps >= 0, got {num_steps}.")
-    observations, mask = _prepare(observations, lengths)
+    observations, mask = _prepare(model, observations, lengths)
     prior = _pooled_prior(model, observations, parts, 1.0) if prior is None else prior
     for part, own in zip((model.initial_logits, model.transitions, model.observation), prior, strict=True):
         _check_centre(part, own)
@@ -202,7 +202,7 @@ def _flat(tree: PyTree) -> PyTree:
 
 
 def _prepare(
-    observations: Observation, lengths: Int[Array, " sequences"] | None
+    model: HiddenMarkov, observations: Observation, lengths: Int[Array, " sequences"] | None
 ) -> tuple[Observation, Bool[Array, "sequences time"]]:
     """Observations with what is beyond a sequence marked as missing, and which times are within it."""
     shapes = [jnp.shape(leaf)[:2] for leaf in jax.tree.leaves(observations)]
@@ -212,7 +212,9 @@ def _prepare(
     lengths = jnp.full(count, time) if lengths is None else lengths
     # Not in a compiled function, because lengths can be refused only while their values are known.
     mask = length_mask(lengths, time)
-    return jax.vmap(masked)(observations, mask), mask
+    observations = jax.vmap(masked)(observations, mask)
+    require_observable(model, observations, ("sequence", "step"))
+    return observations, mask
 
 
 def _check(model: HiddenMarkov, parts: StateParts) -> None:

@@ -20,7 +20,7 @@ from ...distributions import positive_tria
 from ...models.sequential import LinearDynamics, LinearGaussian, Measurement
 from ...results import BadInputError
 from ...typing import Action, Array, Bool, Float, Int
-from .._filter import length_mask, masked
+from .._filter import length_mask, masked, require_observable
 from .._smooth import smooth
 from ..filters import Kalman
 from ..smoothers import RauchTungStriebel, Smoothed
@@ -113,6 +113,7 @@ def expectation_maximization(
     # Out here, because lengths can be refused only while their values are known.
     mask = length_mask(lengths, value.shape[1])
     observations = jax.vmap(masked)(observations, mask)
+    require_observable(model, observations, ("sequence", "step"))
     actions = None if actions is None else jnp.where(mask[:, 1:, None], actions, jnp.zeros_like(actions))
     improve = eqx.Partial(_improve, observations, actions, mask, parts, smoother)
     return ascend_evidence(improve, model, num_steps, throw, all_finite)
