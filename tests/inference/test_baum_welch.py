@@ -159,6 +159,12 @@ def test_repeated_values_leave_evidence_finite_and_at_its_closed_form(two_levels
     np.testing.assert_allclose(found.log_evidence_nats[jnp.array([5, 20, 40])], expected, atol=1e-3)
 
 
+def test_a_likelihood_without_a_maximum_is_named(two_levels):
+    values = jnp.concatenate([jnp.zeros(20), jnp.ones(30)])[None, :, None]
+    with pytest.raises(eqx.EquinoxRuntimeError, match="give a prior to one that explains copies of one value"):
+        baum_welch(two_levels, values, prior=StatePrior(), num_steps=40)
+
+
 @pytest.mark.parametrize("name", EMISSIONS)
 def test_no_step_lowers_evidence_and_prior_together(name, key):
     """With missing entries, sequences of three lengths, and one of two actions; nothing becomes infinite."""

@@ -82,4 +82,4 @@ from ._score_function import (
     NoBaseline as NoBaseline,
     ScoreFunction as ScoreFunction,
 )
-from ._support import emission_support as emission_support, require_support as require_support, support_of as support_of
+from ._support import require_emission as require_emission

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 from numpyro.distributions import constraints
+from numpyro.distributions.distribution import validation_enabled
 
 from ..results import BadInputError
 from ..typing import Distribution, Observation, PyTree
@@ -26,32 +27,46 @@ PHRASES = (
 
 
 def support_of(distribution: Distribution) -> PyTree[constraints.Constraint | None]:
-    """Where the entries of every head may lie; None where that depends on parameters."""
+    """Where the entries of every head may lie; None where that depends on parameters, and so perhaps on the state."""
     if isinstance(distribution, Joint):
         return distribution.map(support_of)
     support = distribution.support
     while hasattr(support, "base_constraint"):
         support = support.base_constraint
-    return None if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(support)) else support
+    return None if any(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(support)) else support
 
 
-def emission_support(emission: Callable[[Model], Distribution], model: Model) -> PyTree[constraints.Constraint | None]:
-    """`support_of(emission(model))`, traced once for each kind of model, and never computed.
+def require_emission(
+    emission: Callable[[Model], Distribution],
+    model: Model,
+    value: Observation,
+    observed: PyTree | None = None,
+    axes: tuple[str, ...] = (),
+) -> None:
+    """Raise if an observation that is known and not missing lies outside of what a model can emit.
 
     Args:
-        emission: a function of a module, not a closure.
-        model: whose emission it gives.
+        emission: gives p(x | z) of a model for some z; traced once for each kind of model and never computed, so no closure.
+        model: the model.
+        value: observations with leading `axes`, NaN where missing; traced ones are not looked at.
+        observed: True where observed; besides NaN.
+        axes: what the leading axes are called.
+
+    Raises:
+        BadInputError: one does; the message says which.
     """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((value, observed))):
+        return
     leaves, structure = jax.tree.flatten(model)
-    kinds = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else leaf for leaf in leaves]
-    return _traced_support(emission, structure, tuple(kinds))
+    kinds = tuple((leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else leaf for leaf in leaves)
+    places = tuple(place for place, leaf in enumerate(leaves) if hasattr(leaf, "dtype"))
+    require_support(_traced_support(emission, structure, kinds, places), value, observed, axes)
 
 
 @functools.lru_cache(maxsize=128)
 def _traced_support(
-    emission: Callable[[Any], Distribution], structure: Hashable, kinds: tuple[Hashable, ...]
+    emission: Callable[[Any], Distribution], structure: Hashable, kinds: tuple[Any, ...], places: tuple[int, ...]
 ) -> PyTree:
-    places = [index for index, kind in enumerate(kinds) if isinstance(kind, jax.ShapeDtypeStruct)]
     found: list[PyTree] = [None]
 
     def trace(arrays: list[Any]) -> None:
@@ -61,7 +76,9 @@ def _traced_support(
         found[0] = support_of(emission(jax.tree.unflatten(structure, leaves)))
 
     try:
-        jax.eval_shape(trace, [kinds[place] for place in places])
+        # Numpyro would run its checks of parameters, one small program for each operation in them.
+        with validation_enabled(False):
+            jax.eval_shape(trace, [jax.ShapeDtypeStruct(*kinds[place]) for place in places])
     except Exception:
         # What is wrong with a model is said by the verb that runs it.
         return None
@@ -74,39 +91,39 @@ def require_support(
     observed: PyTree | None = None,
     axes: tuple[str, ...] = (),
 ) -> None:
-    """Raise if an entry that is known and not missing lies outside of the support.
-
-    Args:
-        support: of every head, from `support_of` or `emission_support`.
-        value: observations, NaN where missing; traced ones are not looked at.
-        observed: True where observed; besides NaN.
-        axes: what their leading axes are called.
-
-    Raises:
-        BadInputError: one does; the message says which.
-    """
-    named, _ = jax.tree_util.tree_flatten_with_path(value)
+    """The same for a support that is known, from `support_of`."""
+    leaves = jax.tree.leaves(value)
     heads = jax.tree.leaves(support, is_leaf=lambda node: node is None or isinstance(node, constraints.Constraint))
-    masks = jax.tree.leaves(observed) if observed is not None else [True] * len(named)
-    if len(heads) != len(named) or any(isinstance(leaf, Tracer) for leaf in [*masks, *(leaf for _, leaf in named)]):
+    masks = jax.tree.leaves(observed) if observed is not None else [True] * len(leaves)
+    if len(heads) != len(leaves) or any(isinstance(leaf, Tracer) for leaf in (*leaves, *masks)):
         return
-    for head, (path, leaf), mask in zip(heads, named, masks, strict=True):
-        if head is not None:
-            _require(head, np.asarray(leaf), np.asarray(mask), jax.tree_util.keystr(path), axes)
+    for number, (head, leaf, mask) in enumerate(zip(heads, leaves, masks, strict=True)):
+        if head is None:
+            continue
+        values = np.asarray(leaf)
+        wrong = _outside(head, values) & np.asarray(mask)
+        if np.any(wrong):
+            name = jax.tree_util.keystr(jax.tree_util.tree_leaves_with_path(value)[number][0])
+            raise _refusal(head, values, wrong, name, axes)
 
 
-def _require(
-    support: constraints.Constraint, values: np.ndarray, mask: np.ndarray, name: str, axes: tuple[str, ...]
-) -> None:
-    fine = np.asarray(support(values)) | np.isnan(values) if values.dtype.kind == "f" else np.asarray(support(values))
-    if fine.shape != values.shape or np.all(fine | ~mask):
-        return
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmin(fine | ~mask)), fine.shape))
+def _outside(support: constraints.Constraint, values: np.ndarray) -> np.ndarray:
+    fine = np.asarray(support(values))
+    if fine.shape != values.shape:
+        # A property of a whole vector, such as being a simplex.
+        return np.zeros(values.shape, bool)
+    return ~fine & (values == values)  # NaN is missing.
+
+
+def _refusal(
+    support: constraints.Constraint, values: np.ndarray, wrong: np.ndarray, name: str, axes: tuple[str, ...]
+) -> BadInputError:
+    index = tuple(int(number) for number in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
     place = [f"{axis} {number}" for axis, number in zip(axes, index, strict=False)]
     rest = index[len(axes) :]
     place += [f"entry {rest[0] if len(rest) == 1 else rest}"] if rest else []
     where = f" at {', '.join(place)} (from 0)" if place else ""
-    raise BadInputError(
+    return BadInputError(
         f"Expected observations{name} that the model can emit, {_phrase(support)}, got {values[index]}{where}: check the data, or "
         f"mark what is missing (NaN, or `Masked`)."
     )

@@ -9,7 +9,7 @@ from jax.core import Tracer
 
 from .._scan import scan
 from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel, FilterInfo
-from ..distributions import Masked, emission_support, known_entries, require_support
+from ..distributions import Masked, known_entries, require_emission
 from ..models.sequential import Measurement, pad_actions, sequence_length
 from ..results import RESULTS, BadInputError
 from ..typing import Action, Array, Bool, Distribution, Float, Int, Key, Observation, PyTree
@@ -89,7 +89,7 @@ def require_observable(
     """Raise `BadInputError` if the model cannot emit an observation; what is traced or missing is not looked at."""
     both = isinstance(observations, Masked)
     value, observed = (observations.value, observations.observed) if both else (observations, None)
-    require_support(emission_support(_first_emission, model), value, observed, axes)
+    require_emission(_first_emission, model, value, observed, axes)
 
 
 def _first_emission(model: AbstractSequentialModel) -> Distribution:

@@ -15,11 +15,10 @@ from ..distributions import (
     MonteCarlo,
     at_points,
     closed_form_divergence,
-    emission_support,
     fisher_information,
     level_divergences,
     partial_log_prob,
-    require_support,
+    require_emission,
 )
 from ..results import BadInputError
 from ..typing import Array, Distribution, Energy, Float, Key, Observation, PyTree
@@ -199,7 +198,7 @@ class FreeEnergy(AbstractPredictive[Evidence]):
 
 def require_possible(model: AbstractModel, args: Evidence) -> None:
     """Raise `BadInputError` if the model cannot emit the observation, as far as it is known and not missing."""
-    require_support(emission_support(_emission, model), args.observation, args.observed)
+    require_emission(_emission, model, args.observation, args.observed)
 
 
 def _emission(model: AbstractModel) -> Distribution:

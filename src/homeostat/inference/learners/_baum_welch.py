@@ -17,6 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ...core import check_kind
 from ...models.sequential import (
     AbstractEmissions,
     AbstractTransitionTable,
@@ -126,6 +127,7 @@ def baum_welch(
         raise BadInputError(f"Expected num_steps >= 0, got {num_steps}.")
     observations, mask = _prepare(model, observations, lengths)
     prior = _pooled_prior(model, observations, parts, 1.0) if prior is None else prior
+    check_kind(prior, StatePrior, "the prior")
     for part, own in zip((model.initial_logits, model.transitions, model.observation), prior, strict=True):
         _check_centre(part, own)
     # A part that stays as it is has a prior that stays as it is.

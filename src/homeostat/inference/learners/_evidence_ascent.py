@@ -61,6 +61,6 @@ def ascend_evidence(
     evidence, prior = jax.tree.map(lambda path, end: jnp.concatenate([path, end[None]]), paths, last)
     if throw:
         fine = jnp.isfinite(evidence[-1]) & finite(learned)
-        result = RESULTS.where(fine, RESULTS.successful, RESULTS.nonfinite_energy)
+        result = RESULTS.where(fine, RESULTS.successful, RESULTS.unbounded_evidence)
         evidence = result.error_if(evidence, result != RESULTS.successful)
     return Learned(learned, evidence, prior)
