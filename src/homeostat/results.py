@@ -12,8 +12,13 @@ class RESULTS(eqxi.Enumeration):
 
     successful = ""
     nonfinite_energy = (
-        "The energy became NaN or infinite during inference. Expected a finite energy at every step: check the data for "
-        "non-finite values, lower the step size, or start from other parameters."
+        "The energy became NaN or infinite during inference. Expected a finite energy at every step: check the data for values "
+        "that are not finite or that the model cannot emit, lower the step size, or start from other parameters."
+    )
+    unbounded_evidence = (
+        "The log evidence or a learned parameter became NaN or infinite during expectation maximisation. Expected data that "
+        "determine all that is learned: leave out a part of which they say nothing (an action that never varies), and give a prior "
+        "to one that explains copies of one value (`baum_welch`)."
     )
     degenerate_weights = (
         "No particle can explain an observation: all weights are zero. Expected at least one particle with a positive likelihood: "

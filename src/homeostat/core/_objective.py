@@ -34,6 +34,13 @@ class AbstractObjective(eqx.Module, Generic[Args]):
         """
         return True
 
+    def check(self, args: Args) -> None:
+        """Refuse what the energy cannot be evaluated for, where its numbers are known; called before anything is compiled.
+
+        Raises:
+            BadInputError: an observation that the model cannot emit, for instance.
+        """
+
     @abc.abstractmethod
     def pointwise(self, value: Array, args: Args, *, key: Key) -> Energy:
         """Energy U(z) of one point, in nats."""

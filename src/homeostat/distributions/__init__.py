@@ -18,6 +18,7 @@ from ._closed_forms import (
     is_factorised as is_factorised,
     is_gaussian as is_gaussian,
 )
+from ._composite import Joint as Joint, Masked as Masked
 from ._discretized_normal import DiscretizedNormal as DiscretizedNormal
 from ._expectation import (
     AbstractExpectation as AbstractExpectation,
@@ -61,9 +62,7 @@ from ._matrix_normal_inverse_wishart import (
     positive_tria as positive_tria,
 )
 from ._missing import (
-    Joint as Joint,
     Known as Known,
-    Masked as Masked,
     any_observed as any_observed,
     complete as complete,
     known_entries as known_entries,
@@ -83,3 +82,4 @@ from ._score_function import (
     NoBaseline as NoBaseline,
     ScoreFunction as ScoreFunction,
 )
+from ._support import require_emission as require_emission

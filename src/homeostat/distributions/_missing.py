@@ -6,39 +6,18 @@ with x_o what was observed and x_m what was not. Both are exact for entries that
 for other joint densities (a multinomial, say) an observation with a missing entry counts as missing as a whole.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, final
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 
-from ..results import BadInputError
 from ..typing import Array, Bool, Distribution, Float, Key, Observation, PyTree, Scalar
 from ._closed_forms import innermost
-
-
-@final
-class Masked(eqx.Module):
-    """An observation with a mask of what was observed: for integers, which have no NaN. Sequences have leading axes.
-
-    Attributes:
-        value: the observation; where it was not observed any number will do.
-        observed: True where it was observed, of the shape of `value`, leaf by leaf.
-    """
-
-    value: Observation
-    observed: PyTree[Bool[Array, "..."]]
-
-    def __check_init__(self):
-        shapes, got = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (self.value, self.observed))
-        if shapes != got:
-            raise BadInputError(
-                f"Expected a mask with one entry for every entry of the observation, shapes {shapes}, got {got}."
-            )
+from ._composite import Joint, Masked
+from ._support import require_support, support_of
 
 
 class Known(NamedTuple):
@@ -66,29 +45,41 @@ def any_observed(observed: PyTree | None) -> Bool[Array, ""]:
 
 
 def partial_log_prob(distribution: Distribution, value: Observation, observed: PyTree | None) -> Scalar:
-    """log p(x_o), with what is missing integrated out, in nats; zero where nothing was observed.
+    """log p(x_o), with what is missing integrated out, in nats; zero where nothing was observed, -inf for impossible symbols.
 
     Its gradient is finite whatever stands at the missing entries.
+
+    Raises:
+        BadInputError: an entry whose value is known lies outside of the support.
     """
     if isinstance(distribution, Joint):
         masks = _masks(value, observed)
         return distribution.total(partial_log_prob, value, masks)
+    require_support(support_of(distribution), value, observed)
     if observed is None:
-        return distribution.log_prob(value)
+        return _log_prob(distribution, value)
     base = innermost(distribution)
     if not _is_entrywise(distribution, base, observed):
         everything = jnp.all(jnp.stack([jnp.all(leaf) for leaf in jax.tree.leaves(observed)]))
         safe = _feasible(
             distribution, value, jax.tree.map(lambda leaf: jnp.broadcast_to(everything, leaf.shape), observed)
         )
-        return jnp.where(everything, distribution.log_prob(safe), 0.0)
+        return jnp.where(everything, _log_prob(distribution, safe), 0.0)
     if isinstance(base, dist.MultivariateNormal):
         centred, factor = _observed_part(base, value, observed)
         whitened = solve_triangular(factor, centred, lower=True)
         constant = 0.5 * jnp.log(2.0 * jnp.pi) * jnp.sum(observed)
         return -0.5 * jnp.sum(whitened**2) - jnp.sum(jnp.log(jnp.diagonal(factor))) - constant
-    densities = base.log_prob(_feasible(distribution, value, observed))
+    densities = _log_prob(base, _feasible(distribution, value, observed))
     return jnp.sum(jnp.where(observed, densities, 0.0))
+
+
+def _log_prob(distribution: Distribution, value: Observation) -> Array:
+    """Log densities; an index outside of an array of probabilities would give a number, the last one's for -1."""
+    support, densities = distribution.support, distribution.log_prob(value)
+    if support is None or not support.is_discrete:
+        return densities
+    return jnp.where(support(value), densities, -jnp.inf)
 
 
 def complete(distribution: Distribution, value: Observation, observed: PyTree | None, *, key: Key) -> Observation:
@@ -155,53 +146,3 @@ def _feasible(distribution: Distribution, value: Observation, observed: PyTree) 
 
 def _typed(leaf: Array, like: Array) -> Array:
     return jnp.asarray(leaf).astype(jnp.result_type(like))
-
-
-@final
-class Joint(dist.Distribution):
-    """p(x) = prod_i p_i(x_i) over the leaves of a tree (a dictionary or a named tuple of distributions).
-
-    Args:
-        parts: the tree of distributions; each part with all its dimensions is one head.
-    """
-
-    pytree_data_fields = ("parts",)
-
-    def __init__(self, parts: PyTree, *, validate_args: bool | None = None):
-        self.parts = parts
-        super().__init__(batch_shape=(), event_shape=(), validate_args=validate_args)
-
-    def map(self, function: Callable[..., Any], *trees: PyTree) -> PyTree:
-        """`function` of every head, and of what stands in its place in other trees."""
-        return jax.tree.map(function, self.parts, *trees, is_leaf=_is_head)
-
-    @property
-    def support(self) -> None:
-        return None
-
-    @property
-    def mean(self) -> PyTree:
-        return self.map(lambda part: part.mean)
-
-    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> PyTree:
-        return self.map(lambda part, own: part.sample(own, sample_shape), self.split(key))
-
-    def split(self, key: Key) -> PyTree[Key]:
-        """A key for every head."""
-        heads, structure = jax.tree.flatten(self.parts, is_leaf=_is_head)
-        return jax.tree.unflatten(structure, list(jr.split(key, len(heads))))
-
-    def log_prob(self, value: PyTree) -> Scalar:
-        return self.total(lambda part, x: part.log_prob(x), value)
-
-    def entropy(self) -> Scalar:
-        return self.total(lambda part: part.entropy())
-
-    def total(self, function: Callable[..., Any], *trees: PyTree) -> Scalar:
-        """Sum of `function` over the heads."""
-        values = self.map(lambda *parts: jnp.sum(function(*parts)), *trees)
-        return jnp.sum(jnp.stack(jax.tree.leaves(values)))
-
-
-def _is_head(node: Any) -> bool:
-    return isinstance(node, dist.Distribution)

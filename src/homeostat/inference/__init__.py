@@ -24,7 +24,12 @@ from ._start import (
 )
 from ._unroll import Unrolled as Unrolled, unroll as unroll
 from .filters import Filtered as Filtered
-from .learners._baum_welch import baum_welch as baum_welch
+from .learners._baum_welch import (
+    StateParts as StateParts,
+    StatePrior as StatePrior,
+    baum_welch as baum_welch,
+    pooled_prior as pooled_prior,
+)
 from .learners._energy_descent import (
     AbstractProblem as AbstractProblem,
     DescentMetrics as DescentMetrics,

@@ -9,14 +9,13 @@ from jax.core import Tracer
 
 from .._scan import scan
 from ..core import AbstractBelief, AbstractFilter, AbstractSequentialModel, FilterInfo
-from ..distributions import Masked, known_entries
+from ..distributions import Masked, known_entries, require_emission
 from ..models.sequential import Measurement, pad_actions, sequence_length
 from ..results import RESULTS, BadInputError
-from ..typing import Action, Array, Bool, Float, Int, Key, Observation, PyTree
+from ..typing import Action, Array, Bool, Distribution, Float, Int, Key, Observation, PyTree
 from .filters import AbstractOfflineFilter, Filtered
 
 
-@eqx.filter_jit
 def filter(
     method: AbstractFilter,
     model: AbstractSequentialModel,
@@ -49,10 +48,25 @@ def filter(
         Beliefs, predictions and free energies in nats.
 
     Raises:
-        BadInputError: lengths of observations, actions and mask do not fit, or beliefs change their structure on the way.
+        BadInputError: lengths of observations, actions and mask do not fit, beliefs change their structure on the way, or the
+            model cannot emit an observation whose value is known (unless `throw` is off).
     """
-    sequence_length(observations, actions)
     observations = observations if mask is None else masked(observations, mask)
+    if throw:
+        require_observable(model, observations)
+    return _filter(method, model, observations, actions, key, throw)
+
+
+@eqx.filter_jit
+def _filter(
+    method: AbstractFilter,
+    model: AbstractSequentialModel,
+    observations: Observation,
+    actions: Action | None,
+    key: Key,
+    throw: bool,
+) -> Filtered:
+    sequence_length(observations, actions)
     if isinstance(method, AbstractOfflineFilter):
         beliefs, predictions, info = method.filter(model, observations, actions)
     else:
@@ -67,6 +81,20 @@ def filter(
         result = RESULTS.where(jnp.any(failed), first, result)
         beliefs, info = result.error_if((beliefs, info), result != RESULTS.successful)
     return Filtered(beliefs, predictions, info)
+
+
+def require_observable(
+    model: AbstractSequentialModel, observations: Observation, axes: tuple[str, ...] = ("step",)
+) -> None:
+    """Raise `BadInputError` if the model cannot emit an observation; what is traced or missing is not looked at."""
+    both = isinstance(observations, Masked)
+    value, observed = (observations.value, observations.observed) if both else (observations, None)
+    require_emission(_first_emission, model, value, observed, axes)
+
+
+def _first_emission(model: AbstractSequentialModel) -> Distribution:
+    carry = model.init_carry()
+    return model.emission_given(carry, model.prior(carry).sample(jr.key(0)))
 
 
 HINT = (

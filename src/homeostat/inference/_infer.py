@@ -41,7 +41,6 @@ class Posterior(eqx.Module, Generic[Params]):
         return self.family(self.params)
 
 
-@eqx.filter_jit
 def infer(
     objective: AbstractObjective,
     engine: AbstractEngine,
@@ -78,8 +77,29 @@ def infer(
         The posterior.
 
     Raises:
-        BadInputError: `num_steps` is negative, or `params` do not have the structure of `family.init()`.
+        BadInputError: `num_steps` is negative, `params` do not have the structure of `family.init()`, or the objective refuses
+            numbers in `args` that are known (unless `throw` is off).
     """
+    check_kind(objective, AbstractObjective, "the objective")
+    if throw:
+        objective.check(args)
+    return _infer(objective, engine, family, args, key, params, state, num_steps, record, evaluate, throw)
+
+
+@eqx.filter_jit
+def _infer(
+    objective: AbstractObjective,
+    engine: AbstractEngine,
+    family: AbstractFamily[Params],
+    args: PyTree,
+    key: Key,
+    params: Params | None,
+    state: PyTree | None,
+    num_steps: int,
+    record: bool,
+    evaluate: bool,
+    throw: bool,
+) -> Posterior[Params]:
     if num_steps < 0:
         raise BadInputError(f"Expected num_steps >= 0, got {num_steps}.")
     check_kind(family, AbstractFamily, "the family")

@@ -8,10 +8,9 @@ from ..core import AbstractSequentialModel, AbstractSmoother, require_key
 from ..objectives import PathEvidence
 from ..results import BadInputError
 from ..typing import Action, Key, Observation, PyTree
-from ._filter import masked
+from ._filter import masked, require_observable
 
 
-@eqx.filter_jit
 def smooth(
     method: AbstractSmoother,
     model: AbstractSequentialModel,
@@ -39,7 +38,8 @@ def smooth(
         for structured ones.
 
     Raises:
-        BadInputError: the smoother may draw samples and there is no key; the mask does not fit.
+        BadInputError: the smoother may draw samples and there is no key; the mask does not fit; the model cannot emit an observation
+            whose value is known (unless `throw` is off).
     """
     if mask is not None:
         if isinstance(observations, PathEvidence):
@@ -47,6 +47,20 @@ def smooth(
                 "Expected plain observations with a mask, got a PathEvidence, which has its own: build it from `Masked` ones."
             )
         observations = masked(observations, mask)
+    if throw:
+        require_observable(model, observations)
     if method.stochastic:
         key = require_key(key, f"{type(method).__name__} may draw samples")
+    return _smooth(method, model, observations, actions, key, throw)
+
+
+@eqx.filter_jit
+def _smooth(
+    method: AbstractSmoother,
+    model: AbstractSequentialModel,
+    observations: Observation,
+    actions: Action,
+    key: Key | None,
+    throw: bool,
+) -> Any:
     return method.smooth(model, observations, actions, key=key, throw=throw)

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 
 from ..core import AbstractModel, AbstractObjective, Points
 from ..distributions import (
@@ -17,6 +18,7 @@ from ..distributions import (
     fisher_information,
     level_divergences,
     partial_log_prob,
+    require_emission,
 )
 from ..results import BadInputError
 from ..typing import Array, Distribution, Energy, Float, Key, Observation, PyTree
@@ -115,6 +117,9 @@ class FreeEnergy(AbstractPredictive[Evidence]):
     def pathwise(self) -> bool:
         return self.expectation.pathwise
 
+    def check(self, args: Evidence) -> None:
+        require_possible(self.model, args)
+
     def pointwise(self, value: Array, args: Evidence, *, key: Key) -> Energy:
         """-log p(x | z) - log p(z)."""
         return self._negative_log_likelihood(value, args) - self._prior(args).log_prob(value)
@@ -191,6 +196,15 @@ class FreeEnergy(AbstractPredictive[Evidence]):
         return self.model.initial() if args.prior is None else args.prior
 
 
+def require_possible(model: AbstractModel, args: Evidence) -> None:
+    """Raise `BadInputError` if the model cannot emit the observation, as far as it is known and not missing."""
+    require_emission(_emission, model, args.observation, args.observed)
+
+
+def _emission(model: AbstractModel) -> Distribution:
+    return model.emission(model.initial().sample(jr.key(0)))
+
+
 def _known(error: Array, observed: Array | None) -> Array:
     """No error where nothing was observed."""
     return error if observed is None else jnp.where(observed, error, 0.0)
@@ -214,6 +228,9 @@ class ImportanceWeighted(AbstractObjective[Evidence]):
     def __check_init__(self):
         if self.num_samples < 1:
             raise BadInputError(f"Expected at least one sample, got num_samples={self.num_samples}.")
+
+    def check(self, args: Evidence) -> None:
+        require_possible(self.model, args)
 
     def pointwise(self, value: Array, args: Evidence, *, key: Key) -> Energy:
         """-log p(x, z)."""

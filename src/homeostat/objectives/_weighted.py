@@ -202,6 +202,9 @@ class Weighted(AbstractPredictive[Evidence]):
     def pathwise(self) -> bool:
         return self.free_energy.pathwise
 
+    def check(self, args: Evidence) -> None:
+        self.free_energy.check(args)
+
     def pointwise(self, value: Array, args: Evidence, *, key: Key) -> Energy:
         """The weighted terms of a point mass, -log p(x | z) and -log p(z)."""
         return self.weighting(self._point_terms(value, args, key=key), self.state)

@@ -9,9 +9,8 @@ import numpyro.distributions as dist
 import pytest
 
 from homeostat.distributions import Masked, Parallel
-from homeostat.inference import ForwardBackward, baum_welch, filter, smooth, viterbi
+from homeostat.inference import ForwardBackward, StateParts, StatePrior, baum_welch, filter, smooth, viterbi
 from homeostat.inference.filters import Forward, Particle
-from homeostat.inference.learners._baum_welch import StateParts
 from homeostat.models.sequential import (
     BernoulliEmissions,
     CategoricalEmissions,
@@ -187,7 +186,7 @@ def test_one_step_of_baum_welch_is_the_ratio_of_expected_counts(model, key):
     rows = [emission[:, np.asarray(s)].T[:n].copy() for s, n in zip(symbols, (4, 2), strict=True)]
     rows[0][1] = 1.0
     found = _numpy_step(np.asarray(INITIAL), np.asarray(CHAIN), rows)
-    learned = baum_welch(start, Masked(symbols, observed), lengths=lengths, num_steps=1)
+    learned = baum_welch(start, Masked(symbols, observed), lengths=lengths, prior=StatePrior(), num_steps=1)
     pairs = sum(path.pairwise.sum(0) for path in found)
     counts = np.zeros((STATES, 3))
     for path, sequence, seen in zip(found, np.asarray(symbols), np.asarray(observed), strict=True):
@@ -215,8 +214,7 @@ def test_the_evidence_never_falls(model, key, name):
     draw = lambda state, k: truth.emission(state).sample(k).astype(float)  # noqa: E731
     data = eqx.filter_jit(jax.vmap(jax.vmap(draw)))(states, jr.split(key, (4, 12)))
     data = data.at[0, 3, 0].set(jnp.nan).at[1, 5].set(jnp.nan)
-    # A vanishing prior count, so that the evidence is what rises, up to its own size.
-    learned = baum_welch(truth, data, num_steps=6, prior_count=0.0 if name == "Gaussian" else 1e-9)
+    learned = baum_welch(truth, data, prior=StatePrior(), num_steps=6)
     assert jnp.all(jnp.diff(learned.log_evidence_nats) > -1e-6)
     assert learned.log_evidence_nats[-1] > learned.log_evidence_nats[0] + 0.1
 
@@ -234,7 +232,6 @@ def test_bad_input_is_refused(model, values, key):
         (lambda: baum_welch(jumps, values[None], TimedAction(jnp.ones((1, TIME - 1)))), "closed-form"),
         (lambda: baum_welch(model, values[None], num_steps=-1), "num_steps"),
         (lambda: Forward().init(pendulum()), "HiddenMarkov"),
-        (lambda: PoissonEmissions(jnp.zeros((3, 1))).maximise(values[:, :1], jnp.ones((TIME, 3)), 0.0), "prior_count"),
     ]
     for build, message in refused:
         with pytest.raises(BadInputError, match=message):

@@ -1,9 +1,10 @@
 """The loop of expectation maximisation, whatever the model."""
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Generic, NamedTuple, TypeVar, final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from ..._scan import scan
@@ -21,29 +22,45 @@ class Learned(eqx.Module, Generic[Model]):
         model: the model after the last step.
         log_evidence_nats: log p(observations) before each step and after the last, [num_steps + 1]: summed over sequences, or
             on average over rows.
+        log_prior_nats: log p(parameters) less its value at the centre of the prior, likewise; None where parameters have no
+            prior. The sum of both is what no step lowers.
     """
 
     model: Model
     log_evidence_nats: Float[Array, " steps"]
+    log_prior_nats: Float[Array, " steps"] | None = None
+
+
+class Improved(NamedTuple):
+    """A better model, and log p(observations) and log p(parameters) of the one before it."""
+
+    model: Any
+    log_evidence_nats: Scalar
+    log_prior_nats: Scalar | None = None
 
 
 @eqx.filter_jit
 def ascend_evidence(
-    improve: Callable[[Any], tuple[Any, Scalar]],
+    improve: Callable[[Any], Improved],
     model: Model,
     num_steps: int,
     throw: bool,
     finite: Callable[[Any], Bool[Array, ""]] = lambda model: jnp.ones((), bool),
 ) -> Learned[Model]:
-    """Steps of EM from a model on, `improve(model) -> (better model, log p(observations) under the given one)`.
+    """Steps of EM from a model on.
 
     With `throw` it raises if the evidence ends non-finite, or `finite` is false of what was learned.
     """
-    learned, path = scan(lambda current, _: improve(current), model, length=num_steps)
-    _, last = improve(learned)
-    path = jnp.concatenate([path, last[None]])
+
+    def step(current: Any, _: None) -> tuple[Any, tuple[Scalar, Scalar | None]]:
+        better, evidence, prior = improve(current)
+        return better, (evidence, prior)
+
+    learned, paths = scan(step, model, length=num_steps)
+    _, last = step(learned, None)
+    evidence, prior = jax.tree.map(lambda path, end: jnp.concatenate([path, end[None]]), paths, last)
     if throw:
-        fine = jnp.isfinite(last) & finite(learned)
-        result = RESULTS.where(fine, RESULTS.successful, RESULTS.nonfinite_energy)
-        path = result.error_if(path, result != RESULTS.successful)
-    return Learned(learned, path)
+        fine = jnp.isfinite(evidence[-1]) & finite(learned)
+        result = RESULTS.where(fine, RESULTS.successful, RESULTS.unbounded_evidence)
+        evidence = result.error_if(evidence, result != RESULTS.successful)
+    return Learned(learned, evidence, prior)

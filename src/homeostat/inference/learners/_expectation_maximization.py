@@ -19,12 +19,12 @@ from jax.scipy.linalg import solve_triangular
 from ...distributions import positive_tria
 from ...models.sequential import LinearDynamics, LinearGaussian, Measurement
 from ...results import BadInputError
-from ...typing import Action, Array, Bool, Float, Int, Scalar
-from .._filter import length_mask, masked
+from ...typing import Action, Array, Bool, Float, Int
+from .._filter import length_mask, masked, require_observable
 from .._smooth import smooth
 from ..filters import Kalman
 from ..smoothers import RauchTungStriebel, Smoothed
-from ._evidence_ascent import Learned, ascend_evidence
+from ._evidence_ascent import Improved, Learned, ascend_evidence
 from ._guard import all_finite
 
 
@@ -113,6 +113,7 @@ def expectation_maximization(
     # Out here, because lengths can be refused only while their values are known.
     mask = length_mask(lengths, value.shape[1])
     observations = jax.vmap(masked)(observations, mask)
+    require_observable(model, observations, ("sequence", "step"))
     actions = None if actions is None else jnp.where(mask[:, 1:, None], actions, jnp.zeros_like(actions))
     improve = eqx.Partial(_improve, observations, actions, mask, parts, smoother)
     return ascend_evidence(improve, model, num_steps, throw, all_finite)
@@ -125,12 +126,12 @@ def _improve(
     parts: Parts,
     smoother: RauchTungStriebel,
     model: LinearGaussian,
-) -> tuple[LinearGaussian, Scalar]:
+) -> Improved:
     """One step, and log p(observations) before it."""
     in_axes = (0, None if actions is None else 0)
     smoothed = jax.vmap(lambda x, u: smooth(smoother, model, x, u, throw=False), in_axes=in_axes)(observations, actions)
     updated = _maximize(model, smoothed, observations, actions, mask, parts, smoother)
-    return updated, -jnp.sum(smoothed.filtered.info.free_energy_nats)
+    return Improved(updated, -jnp.sum(smoothed.filtered.info.free_energy_nats))
 
 
 def transition_moments(

@@ -16,8 +16,8 @@ from jax.scipy.linalg import cho_solve
 
 from ...models.static import FactorAnalysis, ProbabilisticPCA
 from ...results import BadInputError
-from ...typing import Array, Float, Scalar
-from ._evidence_ascent import Learned, ascend_evidence
+from ...typing import Array, Float
+from ._evidence_ascent import Improved, Learned, ascend_evidence
 
 MINIMUM_SCALE = 1e-3
 """Default floor of a noise's standard deviation, in standard deviations of its entry (of all entries for an isotropic noise): as
@@ -94,7 +94,7 @@ def fit_factor_analysis(
     return Learned(FactorAnalysis(loadings, moments.mean, log_scale), evidence)
 
 
-def _improve(moments: _Moments, minimum_scale: float, model: FactorAnalysis) -> tuple[FactorAnalysis, Scalar]:
+def _improve(moments: _Moments, minimum_scale: float, model: FactorAnalysis) -> Improved:
     """One step of EM, and log p(x) on average over rows before it."""
     root, scale = moments.root, model.noise_scale
     scaled = model.loadings / scale[:, None]
@@ -115,7 +115,7 @@ def _improve(moments: _Moments, minimum_scale: float, model: FactorAnalysis) -> 
     variance = misfit + jnp.sum((loadings @ uncertainty) * loadings, axis=1)
     # The likelihood falls on both sides of its maximum in a variance, so clipping it keeps EM from going down.
     log_scale = 0.5 * jnp.log(jnp.maximum(variance, minimum_scale**2))
-    return FactorAnalysis(loadings, model.offset, log_scale), evidence
+    return Improved(FactorAnalysis(loadings, model.offset, log_scale), evidence)
 
 
 def _principal(moments: _Moments, dim: int, minimum_scale: Scalar | float) -> ProbabilisticPCA:

@@ -10,10 +10,10 @@ from cuthbertlib.discrete.smoothing import smoothing_operator
 
 from ...core import AbstractSequentialModel, AbstractSmoother
 from ...distributions import Parallel
-from ...models.sequential import sequence_length
+from ...models.sequential import HiddenMarkov, sequence_length
 from ...results import BadInputError
 from ...typing import Action, Array, Float, Int, Observation, PyTree, Scalar
-from .._filter import Filtered, filter, masked
+from .._filter import Filtered, filter, masked, require_observable
 from ..filters import CategoricalBelief, Forward
 from ..filters._forward import _log, log_transition_matrices, require_hidden_markov
 
@@ -109,7 +109,6 @@ def _after(later: Float[Array, "... k k"], earlier: Float[Array, "... k k"]) -> 
     return smoothing_operator(earlier, later)
 
 
-@eqx.filter_jit
 def viterbi(
     model: AbstractSequentialModel, observations: Observation, actions: Action = None, *, mask: PyTree | None = None
 ) -> Path:
@@ -121,12 +120,20 @@ def viterbi(
         actions: a_1, ..., a_{T-1}, or None.
         mask: True where observed, as for `filter`; besides NaN.
 
+    Raises:
+        BadInputError: the model is another, or cannot emit an observation whose value is known.
+
     References:
         Viterbi, "Error bounds for convolutional codes and an asymptotically optimum decoding algorithm", 1967.
     """
-    model = require_hidden_markov(model)
-    length = sequence_length(observations, actions)
     observations = observations if mask is None else masked(observations, mask)
+    require_observable(require_hidden_markov(model), observations)
+    return _viterbi(model, observations, actions)
+
+
+@eqx.filter_jit
+def _viterbi(model: HiddenMarkov, observations: Observation, actions: Action) -> Path:
+    length = sequence_length(observations, actions)
     likelihoods = jax.vmap(model.log_likelihoods)(observations)
     matrices = log_transition_matrices(model, actions, length)
 

@@ -9,6 +9,12 @@ from ._conditioned import (
     measured as measured,
     with_own_noise as with_own_noise,
 )
+from ._conjugate_prior import (
+    ConjugatePrior as ConjugatePrior,
+    discrete_divergence as discrete_divergence,
+    most_probable_logits as most_probable_logits,
+    uniform_logits as uniform_logits,
+)
 from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics
 from ._hidden_markov import HiddenMarkov as HiddenMarkov
 from ._linear_dynamics import (
@@ -53,6 +59,7 @@ from ._systems import (
 from ._timed_action import TimedAction as TimedAction, pad_actions as pad_actions, sequence_length as sequence_length
 from ._transitions import (
     AbstractTransitions as AbstractTransitions,
+    AbstractTransitionTable as AbstractTransitionTable,
     ControlledTransitions as ControlledTransitions,
     JumpProcess as JumpProcess,
     TransitionMatrix as TransitionMatrix,

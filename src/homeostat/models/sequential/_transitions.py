@@ -10,7 +10,8 @@ import numpy as np
 from jax.core import Tracer
 
 from ...results import BadInputError
-from ...typing import Action, Array, Float
+from ...typing import Action, Array, Float, Scalar
+from ._conjugate_prior import ConjugatePrior, discrete_divergence, log_of, most_probable_logits, uniform_logits
 from ._timed_action import TimedAction
 from ._validation import check_shape
 
@@ -27,22 +28,48 @@ class AbstractTransitions(eqx.Module):
     def log_matrix(self, action: Action = None) -> Float[Array, "k k"]:
         """log p(z' | z, a), [z, z']; -inf where a step is impossible."""
 
+
+class AbstractTransitionTable(AbstractTransitions):
+    """Transitions with a row of logits for each state and action, whose M-step is in closed form.
+
+    Attributes:
+        logits: unnormalised log p(z' | z), [..., K, K].
+    """
+
+    logits: eqx.AbstractVar[Float[Array, "*rows k k"]]
+
     @abc.abstractmethod
-    def maximise(self, counts: Float[Array, "steps k k"], actions: Action, prior_count: float) -> "AbstractTransitions":
-        """The most likely transitions for expected counts of (z, z') at each step (the M-step of Baum-Welch).
+    def maximise(
+        self,
+        counts: Float[Array, "steps k k"],
+        actions: Action,
+        prior: "ConjugatePrior[AbstractTransitionTable] | None",
+    ) -> "AbstractTransitionTable":
+        """The most probable transitions for expected counts of (z, z') at each step (the M-step of Baum-Welch).
 
         Args:
             counts: [steps, K, K], steps of all sequences one after the other.
             actions: with the same leading axis, or None.
-            prior_count: pseudo-count added to every entry.
-
-        Raises:
-            BadInputError: there is no closed form.
+            prior: of each row; None for maximum likelihood.
         """
+
+    def centre(self) -> "AbstractTransitionTable":
+        """Every step that is possible equally probable: where a prior that knows nothing has its centre."""
+        return eqx.tree_at(lambda table: table.logits, self, uniform_logits(self.logits))
+
+    def divergence(self, centre: "AbstractTransitionTable") -> Scalar:
+        """Sum over rows of KL(centre || p(z' | z, a)) in nats."""
+        return discrete_divergence(centre.logits, self.logits)
+
+    def _most_probable(
+        self, counts: Float[Array, "*rows k k"], prior: "ConjugatePrior[AbstractTransitionTable] | None"
+    ) -> Float[Array, "*rows k k"]:
+        rows = None if prior is None else ConjugatePrior(prior.centre.logits, prior.count)
+        return most_probable_logits(counts, rows, self.logits)
 
 
 @final
-class TransitionMatrix(AbstractTransitions):
+class TransitionMatrix(AbstractTransitionTable):
     """One matrix, whatever is done.
 
     Attributes:
@@ -66,12 +93,14 @@ class TransitionMatrix(AbstractTransitions):
     def log_matrix(self, action: Action = None) -> Float[Array, "k k"]:
         return jax.nn.log_softmax(self.logits, axis=-1)
 
-    def maximise(self, counts: Float[Array, "steps k k"], actions: Action, prior_count: float) -> "TransitionMatrix":
-        return TransitionMatrix(log_of(jnp.sum(counts, axis=0) + prior_count))
+    def maximise(
+        self, counts: Float[Array, "steps k k"], actions: Action, prior: ConjugatePrior[AbstractTransitionTable] | None
+    ) -> "TransitionMatrix":
+        return TransitionMatrix(self._most_probable(jnp.sum(counts, axis=0), prior))
 
 
 @final
-class ControlledTransitions(AbstractTransitions):
+class ControlledTransitions(AbstractTransitionTable):
     """One matrix for each of a few actions, which are whole numbers.
 
     Attributes:
@@ -89,10 +118,10 @@ class ControlledTransitions(AbstractTransitions):
         return jax.nn.log_softmax(self.logits[action], axis=-1)
 
     def maximise(
-        self, counts: Float[Array, "steps k k"], actions: Action, prior_count: float
+        self, counts: Float[Array, "steps k k"], actions: Action, prior: ConjugatePrior[AbstractTransitionTable] | None
     ) -> "ControlledTransitions":
         sums = jax.ops.segment_sum(counts, actions, self.logits.shape[0])
-        return ControlledTransitions(log_of(sums + prior_count))
+        return ControlledTransitions(self._most_probable(sums, prior))
 
 
 @final
@@ -117,20 +146,6 @@ class JumpProcess(AbstractTransitions):
         generator = rates - jnp.diag(jnp.sum(rates, axis=1))
         # Rounding may leave a probability of -1e-17.
         return log_of(jnp.maximum(jax.scipy.linalg.expm(action.duration * generator), 0.0))
-
-    def maximise(self, counts: Float[Array, "steps k k"], actions: Action, prior_count: float) -> "JumpProcess":
-        raise BadInputError(
-            "Expected transitions with a closed-form M-step (TransitionMatrix, ControlledTransitions), got a JumpProcess: learn "
-            "its rates by gradient on the energy of `filter`."
-        )
-
-
-def log_of(weights: Float[Array, "... k"]) -> Float[Array, "... k"]:
-    """Normalised log weights, -inf where a weight is zero; rows without any weight become uniform. Gradients stay finite."""
-    total = jnp.sum(weights, axis=-1, keepdims=True)
-    weights = jnp.where(total > 0.0, weights, 1.0)
-    share = weights / jnp.sum(weights, axis=-1, keepdims=True)
-    return jnp.where(share > 0.0, jnp.log(jnp.where(share > 0.0, share, 1.0)), -jnp.inf)
 
 
 def log_distribution(name: str, probabilities: Array) -> Float[Array, "... k"]:

@@ -20,6 +20,8 @@ class BernoulliLikelihood(dist.BernoulliLogits):
     that starts at zero logits would get a wrong first gradient.
     """
 
+    support = constraints.unit_interval
+
     def log_prob(self, value: Float[Array, "..."] | Int[Array, "..."]) -> Float[Array, "..."]:
         """x l - softplus(l), entry by entry."""
         return value * self.logits - jax.nn.softplus(self.logits)
