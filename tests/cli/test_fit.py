@@ -113,7 +113,7 @@ def test_a_fit_leaves_a_run(fitted):
     gain = summary["log_likelihood_nats"] - independent["nats"]
     assert summary["gain_nats"] == pytest.approx(gain, abs=ALGEBRA)
     assert "nats a row" in out.err.splitlines()[-1] or "warning: " in out.err.splitlines()[-1]
-    assert "model without latents" in (folder / "report.html").read_text()
+    assert "Log density under simple models" in (folder / "report.html").read_text()
     figures = {"training.png", "reconstructions.png", "samples.png", "units.png"}
     assert figures == {path.name for path in (folder / "figures").iterdir()}
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -104,15 +104,15 @@ def _results(result: dict[str, Any], label: str) -> list[Section]:
 
 
 def _baselines(summary: dict[str, Any]) -> list[TableItem]:
-    """Models without latents, the best on held-out training data first."""
+    """The baselines, the best on held-out training data first."""
     if not summary.get("baselines"):
         return []
     per, part = summary["gain_per"], summary["rows_of"]
     rows = [(each["name"], each["nats"], each["training_held_out_nats"]) for each in summary["baselines"]]
-    columns = ("model without latents", f"nats per {per}, {part} data", f"nats per {per}, held-out training data")
+    columns = ("baseline", f"nats per {per}, {part} data", f"nats per {per}, held-out training data")
     caption = (
-        f"Log density under models without latents that were learned from the training data, the best on a part held out of them "
-        f"first: over it the gain is told. The model is compared by its log density, {summary['gain_of']}."
+        f"Log density under simple models of the training data. The gain is that over the first, the best on a part held out of "
+        f"them. Of the model its log density is compared ({summary['gain_of']})."
     )
     return [TableItem(columns, rows, caption)]
 

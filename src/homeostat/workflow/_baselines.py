@@ -1,8 +1,10 @@
-"""What the latents of a fit are worth: its model beside models without latents, in numbers and in words."""
+"""What a fit is worth: its model beside simple ones that need no training, in numbers and in words."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from ..metrics import Baseline, Estimated
 
@@ -35,6 +37,12 @@ def baseline_numbers(
     }
 
 
+def finite(nats: Any) -> np.ndarray:
+    """In 64 bits, NaN where a training that failed left something else that is not finite."""
+    values = np.asarray(nats, np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
 def gain_sentence(summary: Mapping[str, Any]) -> str | None:
     """By how much the model is better or worse than its best baseline; None where it was not compared, or a number is not finite."""
     gain = _finite(summary.get("gain_nats"))
@@ -48,12 +56,12 @@ def gain_sentence(summary: Mapping[str, Any]) -> str | None:
 
 
 def gain_warnings(summary: Mapping[str, Any], rate_nats: float | None) -> list[str]:
-    """Why a fit should not be believed in: it loses to a model without latents, or does not use its latents."""
+    """Why a fit should not be relied on: it is worse than its baseline by more than the error, or does not use its latents."""
     found, gain, error = [], _finite(summary.get("gain_nats")), _finite(summary.get("gain_stderr_nats"))
     if gain is not None and gain < -(error or 0.0):
         found.append(
-            f"the model is worse than {summary['best_baseline']}, which has no latents: try more --steps, another --learning-rate "
-            f"or --engine, or more data"
+            f"the model is worse than its baseline, {summary['best_baseline']}: try more --steps, other --latents, or another "
+            f"--model or --engine"
         )
     if rate_nats is not None and rate_nats < UNUSED_NATS:
         found.append(

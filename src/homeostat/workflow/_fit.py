@@ -184,9 +184,9 @@ def _conclude(
 
 
 def _last_rate(context: RunContext) -> float | None:
-    """The rate at the end of training, where it is recorded."""
+    """The rate at the end of training, where it is recorded; energies without a rate record zero."""
     rates = [line.get("rate_nats") for line in read_json_lines(context.folder / "metrics.jsonl")]
-    return next((rate for rate in reversed(rates) if rate is not None), None)
+    return next((rate for rate in reversed(rates) if rate), None)
 
 
 def _show_training(context: RunContext, unit: str) -> None:

@@ -113,7 +113,7 @@ class AbstractFitted(abc.ABC, Generic[Data, System]):
 
     @abc.abstractmethod
     def measure(self, data: Data, train: Data, context: RunContext, *, key: Key) -> dict[str, Any]:
-        """Averages for the end of a fit, beside those of models without latents that are learned from `train`."""
+        """Averages for the end of a fit, beside those of baselines that are learned from `train`."""
 
     @abc.abstractmethod
     def report(self, data: Data, context: RunContext, *, key: Key) -> None:

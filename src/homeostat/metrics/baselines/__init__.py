@@ -1,4 +1,4 @@
-"""Models without latents, beside which a fit says what its latents are worth."""
+"""Simple models that need no training, beside which a fit says what it is worth."""
 
 from ._choice import Baseline as Baseline, chosen_rows as chosen_rows, most_rows as most_rows
 from ._independent import (

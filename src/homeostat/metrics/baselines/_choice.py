@@ -1,4 +1,4 @@
-"""Models without latents, chosen among candidates by training data that were held out."""
+"""Baselines, chosen among candidates by training data that were held out."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ class Candidate(NamedTuple):
 
 
 class Baseline(NamedTuple):
-    """A model without latents.
+    """A simple model of the data.
 
     Attributes:
         name: in words.

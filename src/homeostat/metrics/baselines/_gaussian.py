@@ -8,6 +8,8 @@ from scipy.linalg import cholesky, solve_triangular
 from ...typing import Bool, Float
 from ._choice import FLOOR, LogDensities
 
+MOST_COLUMNS = 1_024
+"""Columns up to which there is a full Gaussian: factorising the covariance of more takes long."""
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...inference import fit_factor_analysis
 from ...typing import Array, Bool, Float
 from ._choice import FLOOR, Baseline, Candidate, LogDensities, choose, chosen_rows, row_parts
-from ._gaussian import Normals, Units, full_gaussian, normal_log_densities
+from ._gaussian import MOST_COLUMNS, Normals, Units, full_gaussian, normal_log_densities
 from ._independent import (
     bernoulli_frequencies,
     bernoulli_log_densities,
@@ -21,10 +21,8 @@ from ._independent import (
 )
 
 COLUMNS = "independent columns"
-_MOST_COLUMNS = 1_024
-"""More columns take seconds to factorise their covariance: only independent ones are compared with."""
 _MOST_FACTORED = 128
-"""The same for factor analysis, whose expectation maximisation takes many steps."""
+"""Columns up to which there is factor analysis, whose expectation maximisation takes many steps."""
 _MOST_FACTORS = 16
 _STEPS = 50
 
@@ -48,7 +46,7 @@ def real_row_baselines(
     units = Units.of(rows, varies)
     scaled, size = units.apply(rows), len(units.loc)
     families = [[Candidate(COLUMNS, Normals.of)]]
-    if 1 < size <= _MOST_COLUMNS:
+    if 1 < size <= MOST_COLUMNS:
         families.append([Candidate("a full Gaussian", full_gaussian)])
     if 2 < size <= _MOST_FACTORED:
         dim = _num_factors(scaled)

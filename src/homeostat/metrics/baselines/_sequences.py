@@ -12,7 +12,7 @@ import numpy as np
 
 from ...typing import Bool, Float
 from ._choice import FEWEST_ROWS, FLOOR, Baseline, Candidate, LogDensities, choose, most_rows
-from ._gaussian import Normals, Units, full_gaussian, normal_log_densities
+from ._gaussian import MOST_COLUMNS, Normals, Units, full_gaussian, normal_log_densities
 from ._independent import (
     bernoulli_frequencies,
     bernoulli_log_densities,
@@ -28,8 +28,6 @@ _MOST_NUMBERS = 1 << 17
 """Steps and numbers that a regression is learned from: each of the many orders that are tried is one."""
 _FEWEST_WHOLE = 10
 """Steps without a missing entry from which a covariance is learned."""
-_MOST_COLUMNS = 1_024
-"""More columns take seconds to factorise their covariance."""
 _MOST_LAGS = 20
 _MOST_JOINT = 10
 """Columns up to which all are regressed on the past of all."""
@@ -68,7 +66,7 @@ def real_sequence_baselines(table: StepTable, *, varies: Bool[np.ndarray, " m"] 
         [Candidate(f"autoregression of each column, order {order}", partial(_own_past, order)) for order in orders],
         [Candidate("a random walk", partial(_repetition, 1))],
     ]
-    if 2 <= size <= _MOST_COLUMNS:
+    if 2 <= size <= MOST_COLUMNS:
         families.append([Candidate(f"{STEPS}, a full Gaussian", _full)])
     if 2 <= size <= _MOST_JOINT:
         named = [(f"vector autoregression, order {order}", order) for order in orders]

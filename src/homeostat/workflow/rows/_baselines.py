@@ -1,4 +1,4 @@
-"""A model of rows beside models without latents."""
+"""A model of rows beside its baselines."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from ...metrics import (
     ratio_with_error,
     real_row_baselines,
 )
-from .._baselines import baseline_numbers
+from .._baselines import baseline_numbers, finite
 from ._describe import RowsDescription
 
 
@@ -30,7 +30,7 @@ def compare_rows(
     baselines = _learned(description, _values(description, train.read(chosen_rows(len(train), description.size))))
     values = _values(description, rows.read(np.arange(len(rows))))
     nats = [baseline.log_densities(values) for baseline in baselines]
-    gain = ratio_with_error(np.asarray(model_nats, np.float64) - nats[0], np.ones(len(rows)))
+    gain = ratio_with_error(finite(model_nats) - nats[0], np.ones(len(rows)))
     return baseline_numbers(baselines, [float(each.mean()) for each in nats], gain, per="row", estimate=estimate)
 
 

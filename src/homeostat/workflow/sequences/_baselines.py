@@ -1,4 +1,4 @@
-"""A model of sequences beside models without latents."""
+"""A model of sequences beside its baselines."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from ...metrics import (
     ratio_with_error,
     real_sequence_baselines,
 )
-from .._baselines import baseline_numbers
+from .._baselines import baseline_numbers, finite
 from ._describe import SequencesDescription
 
 _FEWEST_SEQUENCES = 8
@@ -43,15 +43,18 @@ def compare_sequences(
         estimate: what the model's number is, in words.
     """
     baselines = _learned(description, _training_table(description, train))
-    tables = [_table(description, sequences, index) for index in range(len(sequences))]
-    nats = [[baseline.log_densities(table) for table in tables] for baseline in baselines]
-    steps = np.asarray(scores.num_steps).sum()
-    best = np.array([each.sum() for each in nats[0]])
-    gain = ratio_with_error(-np.asarray(scores.free_energy_nats, np.float64) - best, scores.num_steps)
+    totals, best, seen = np.zeros((len(baselines), len(sequences))), [], []
+    for index in range(len(sequences)):
+        table = _table(description, sequences, index)
+        nats = [baseline.log_densities(table) for baseline in baselines]
+        totals[:, index] = [each.sum() for each in nats]
+        best.append(nats[0])
+        seen.append(table.seen)
+    gain = ratio_with_error(-finite(scores.free_energy_nats) - totals[0], scores.num_steps)
     if len(sequences) < _FEWEST_SEQUENCES:
-        differences = [-energy - each for energy, each in zip(step_energies(), nats[0], strict=True)]
-        gain = gain._replace(stderr=ratio_over_blocks(differences, [table.seen for table in tables]).stderr)
-    means = [float(sum(each.sum() for each in every) / steps) for every in nats]
+        differences = [-finite(energy) - each for energy, each in zip(step_energies(), best, strict=True)]
+        gain = gain._replace(stderr=ratio_over_blocks(differences, seen).stderr)
+    means = (totals.sum(axis=1) / np.asarray(scores.num_steps).sum()).tolist()
     return baseline_numbers(baselines, means, gain, per="step", estimate=estimate)
 
 
