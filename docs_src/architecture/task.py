@@ -85,7 +85,7 @@ class FittedSensors(AbstractFitted[AbstractRows, System]):
     def beginning(self, data):
         return data
 
-    def measure(self, data, context, *, key):
+    def measure(self, data, train, context, *, key):
         return dict(self.evaluate(data, key=key).numbers)
 
     def report(self, data, context, *, key):

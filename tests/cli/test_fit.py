@@ -19,6 +19,8 @@ import pytest
 from scipy import stats
 
 from homeostat.cli import main
+from homeostat.data import split_rows
+from homeostat.metrics import independent_bernoulli_nats
 from homeostat.results import BadInputError, CheckpointError
 from homeostat.workflow import load
 from tolerances import ALGEBRA
@@ -104,6 +106,14 @@ def test_a_fit_leaves_a_run(fitted):
     assert summary["failure"] is None
     assert summary["log_likelihood_nats"] >= summary["elbo_nats"] - 1.0
     assert abs(summary["elbo_nats"] + summary["distortion_nats"] + summary["rate_nats"]) < ALGEBRA
+    (independent,) = summary["baselines"]
+    train = BINARY[split_rows(64, validation=0.1, test=0.0, seed=0).train]
+    held = BINARY[split_rows(64, validation=0.1, test=0.0, seed=0).validation]
+    assert independent["nats"] == pytest.approx(-independent_bernoulli_nats(train, held), abs=ALGEBRA)
+    gain = summary["log_likelihood_nats"] - independent["nats"]
+    assert summary["gain_nats"] == pytest.approx(gain, abs=ALGEBRA)
+    assert "nats a row" in out.err.splitlines()[-1] or "warning: " in out.err.splitlines()[-1]
+    assert "Log density under simple models" in (folder / "report.html").read_text()
     figures = {"training.png", "reconstructions.png", "samples.png", "units.png"}
     assert figures == {path.name for path in (folder / "figures").iterdir()}
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

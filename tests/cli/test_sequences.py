@@ -14,9 +14,14 @@ from homeostat.cli import main
 from homeostat.cli._fit import read_fit_options
 from homeostat.data import FullLength, Sequences, holds_sequences, whole_batches
 from homeostat.results import BadInputError
-from homeostat.workflow import SequencesOptions, SequencesTask, read_inputs
+from homeostat.workflow import SequencesOptions, SequencesTask, load, read_inputs
 from homeostat.workflow.sequences._describe import describe_sequences
-from homeostat.workflow.sequences._inference import rows_at_once, score_sequences, summarize_sequences
+from homeostat.workflow.sequences._inference import (
+    rows_at_once,
+    score_sequences,
+    step_free_energies,
+    summarize_sequences,
+)
 
 RANDOM = np.random.default_rng(3)
 LENGTHS = (6, 5, 7, 6, 7, 5)
@@ -87,6 +92,10 @@ def test_a_fit_is_a_run_with_figures_and_the_same_in_any_unit(place, exact):
     report = (place / "exact" / "report.html").read_text()
     assert "sequences to train on" in report and "Averages over sequences" in report
     assert exact["config"]["engine"] == "exact"
+    told = summary["baselines"][0]["nats"]
+    np.testing.assert_allclose(summary["gain_nats"], -summary["free_energy_per_step_nats"] - told, rtol=1e-6)
+    # One sequence to validate on: the error is that over blocks of its steps.
+    assert summary["gain_of"] == "exact" and summary["gain_stderr_nats"] > 0.0
     large = result("fit", "--data", place / "large.csv", *EXACT, "--out", place / "large")["summary"]
     # Data in units ten times smaller have a density ten times smaller for every number that was seen.
     told = result("evaluate", place / "exact", "--data", place / "walk.csv", "--samples", "20")
@@ -107,6 +116,12 @@ def test_beliefs_of_each_step(place, exact):
         inside = np.arange(7)[None, :] < np.array(LENGTHS)[:, None]
         np.testing.assert_array_equal(np.isfinite(beliefs["mean"]).all(axis=2), inside)
         totals = np.nansum(beliefs["free_energy_nats"], axis=1)
+        # Of these the error of a gain over blocks of steps is made.
+        fitted = load(place / "exact")
+        data = fitted.open(place / "walk.csv")
+        each = step_free_energies(fitted.system, fitted.selected.learned, data, key=jax.random.key(0))
+        for row, length, energies in zip(beliefs["free_energy_nats"], LENGTHS, each, strict=True):
+            np.testing.assert_allclose(energies, row[:length], rtol=1e-9)
         np.testing.assert_allclose(totals, nats["free_energy_nats"], rtol=1e-9)
     np.testing.assert_allclose(inferred["free_energy_per_step_nats"], totals.sum() / sum(LENGTHS), rtol=1e-9)
     np.testing.assert_allclose(told["free_energy_per_step_nats"], totals.sum() / sum(LENGTHS), rtol=1e-9)

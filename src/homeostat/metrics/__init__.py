@@ -36,12 +36,6 @@ from ._likelihood import (
 )
 from ._rate_distortion import information_bounds as information_bounds, rate_distortion as rate_distortion
 from ._reference_optimum import Optimum as Optimum, ReferenceOptimum as ReferenceOptimum
-from ._references import (
-    independent_bernoulli_nats as independent_bernoulli_nats,
-    independent_discretized_nats as independent_discretized_nats,
-    independent_gaussian_nats as independent_gaussian_nats,
-    word_frequencies as word_frequencies,
-)
 from ._representation import encode as encode, posterior_mean as posterior_mean, representation as representation
 from ._sequence_evaluation import (
     SequenceEvaluation as SequenceEvaluation,
@@ -53,5 +47,25 @@ from ._statistics import (
     bootstrap as bootstrap,
     pareto_shape as pareto_shape,
     proportion as proportion,
+    ratio_over_blocks as ratio_over_blocks,
     ratio_with_error as ratio_with_error,
+)
+from .baselines import (
+    Baseline as Baseline,
+    StepTable as StepTable,
+    binary_row_baselines as binary_row_baselines,
+    binary_sequence_baselines as binary_sequence_baselines,
+    chosen_rows as chosen_rows,
+    count_row_baselines as count_row_baselines,
+    independent_bernoulli_nats as independent_bernoulli_nats,
+    independent_discretized_nats as independent_discretized_nats,
+    independent_gaussian_nats as independent_gaussian_nats,
+    level_row_baselines as level_row_baselines,
+    level_sequence_baselines as level_sequence_baselines,
+    most_rows as most_rows,
+    rate_row_baselines as rate_row_baselines,
+    rate_sequence_baselines as rate_sequence_baselines,
+    real_row_baselines as real_row_baselines,
+    real_sequence_baselines as real_sequence_baselines,
+    word_frequencies as word_frequencies,
 )

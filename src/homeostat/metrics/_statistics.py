@@ -1,6 +1,6 @@
 """Standard errors of proportions, ratios and arbitrary statistics; the tail of importance weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -50,6 +50,28 @@ def ratio_with_error(totals: Array | np.ndarray, sizes: Array | np.ndarray) -> E
     mean, num = totals.sum() / sizes.sum(), len(totals)
     variance = ((totals - mean * sizes) ** 2).sum() * num / (num - 1) if num > 1 else np.nan
     return Estimated(jnp.asarray(mean), jnp.asarray(np.sqrt(variance) / sizes.sum()))
+
+
+_BLOCKS = 16
+
+
+def ratio_over_blocks(totals: Sequence[np.ndarray], counted: Sequence[np.ndarray]) -> Estimated:
+    """`ratio_with_error` over blocks of consecutive steps, for few sequences, whose neighbouring steps resemble one another.
+
+    The steps of all sequences make about 16 blocks of one length (the last of a sequence may be shorter), in the hope that this
+    is longer than what a step remembers. Blocks whose ends resemble one another make the error too small.
+
+    Args:
+        totals: of the steps of each sequence.
+        counted: booleans, which steps the denominator counts.
+    """
+    length = -(-sum(map(len, totals)) // _BLOCKS)
+    sums, sizes = [], []
+    for total, count in zip(totals, counted, strict=True):
+        starts = np.arange(0, len(total), length)
+        sums.append(np.add.reduceat(np.asarray(total, float), starts))
+        sizes.append(np.add.reduceat(np.asarray(count, float), starts))
+    return ratio_with_error(np.concatenate(sums), np.concatenate(sizes))
 
 
 def bootstrap(

@@ -96,8 +96,25 @@ def _results(result: dict[str, Any], label: str) -> list[Section]:
     ]
     if summary["failure"] is not None:
         rows.append(("training was stopped", summary["failure"]))
+    # Runs of earlier versions have no baselines.
+    rows += [("warning", warning) for warning in summary.get("warnings", ())]
     caption = f"Averages over {unit}s, in nats, with standard errors over {unit}s; no weight was learned from validation {unit}s."
-    return [Section(f"{label}: results" if label else "Results", "", [TableItem(("what", "value"), rows, caption)])]
+    items = [TableItem(("what", "value"), rows, caption), *_baselines(summary)]
+    return [Section(f"{label}: results" if label else "Results", "", items)]
+
+
+def _baselines(summary: dict[str, Any]) -> list[TableItem]:
+    """The baselines, the best on held-out training data first."""
+    if not summary.get("baselines"):
+        return []
+    per, part = summary["gain_per"], summary["rows_of"]
+    rows = [(each["name"], each["nats"], each["training_held_out_nats"]) for each in summary["baselines"]]
+    columns = ("baseline", f"nats per {per}, {part} data", f"nats per {per}, held-out training data")
+    caption = (
+        f"Log density under simple models of the training data. The gain is that over the first, the best on a part held out of "
+        f"them. Of the model its log density is compared ({summary['gain_of']})."
+    )
+    return [TableItem(columns, rows, caption)]
 
 
 def _duration(seconds: float | int) -> str:

@@ -36,6 +36,9 @@ def summary_rows(summary: dict[str, Any], unit: str = "row") -> list[tuple[str, 
         for name, words in words_of.items()
         if summary.get(name) is not None
     ]
+    if summary.get("gain_nats") is not None:
+        words = f"gain over {summary['best_baseline']}, nats a {summary['gain_per']}"
+        rows.append((words, number(summary["gain_nats"], summary.get("gain_stderr_nats"))))
     return (
         rows if unit == "row" else [(words.replace("log p(x)", f"log p(x) of a {unit}"), text) for words, text in rows]
     )

@@ -11,6 +11,7 @@ from ..runs import RunContext
 from ..train import FitResult, fit as fit_learner, read_json_lines
 from ..typing import Key
 from ..viz import plot_learning
+from ._baselines import gain_sentence, gain_warnings
 from ._fitted import AbstractFitted
 from ._task import AbstractTask
 
@@ -148,7 +149,8 @@ def _conclude(
     task = fitted.task
     measure_key, figure_key = jax.random.split(key)
     chosen = fitted.beginning(validation if len(validation) else train)
-    summary = context.stage("measure", lambda key: fitted.measure(chosen, context, key=key), key=measure_key)
+    summary = context.stage("measure", lambda key: fitted.measure(chosen, train, context, key=key), key=measure_key)
+    warnings = gain_warnings(summary, summary.get("rate_nats", _last_rate(context)))
     context.conclude(
         unit=task.unit,
         rows_of="validation" if len(validation) else "train",
@@ -158,6 +160,7 @@ def _conclude(
         failure=failure,
         **task.sizes(train, validation),
         **summary,
+        warnings=warnings,
     )
     _show_training(context, task.per)
     # A model that was never validated before training failed may say anything, numbers beyond a figure's axes included.
@@ -174,6 +177,17 @@ def _conclude(
         context.say(f"  training ended after {found.last_step} updates, the most that this engine takes")
     if found.step != found.last_step:
         context.say(f"  the model kept is the one after {found.step} updates, the best on the validation data")
+    sentence = gain_sentence(summary)
+    if sentence is not None:
+        context.say(f"  {sentence}")
+    for warning in warnings:
+        context.say(f"warning: {warning}")
+
+
+def _last_rate(context: RunContext) -> float | None:
+    """The rate at the end of training, where it is recorded; energies without a rate record zero."""
+    rates = [line.get("rate_nats") for line in read_json_lines(context.folder / "metrics.jsonl")]
+    return next((rate for rate in reversed(rates) if rate), None)
 
 
 def _show_training(context: RunContext, unit: str) -> None:

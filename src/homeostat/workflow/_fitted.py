@@ -112,8 +112,8 @@ class AbstractFitted(abc.ABC, Generic[Data, System]):
         """As many of the data as a report looks at."""
 
     @abc.abstractmethod
-    def measure(self, data: Data, context: RunContext, *, key: Key) -> dict[str, Any]:
-        """Averages for the end of a fit."""
+    def measure(self, data: Data, train: Data, context: RunContext, *, key: Key) -> dict[str, Any]:
+        """Averages for the end of a fit, beside those of baselines that are learned from `train`."""
 
     @abc.abstractmethod
     def report(self, data: Data, context: RunContext, *, key: Key) -> None:

@@ -17,6 +17,7 @@ from ...viz import CalibrationSummary, plot_calibration_summary, plot_samples
 from .._arrays import ArraysWriter
 from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
 from .._task import Source
+from ._baselines import compare_rows
 from ._describe import requirements
 from ._figures import show_model
 from ._inference import draw_rows, expected_rows, infer_rows, inferred, score_rows, summarize_rows, weigh_rows
@@ -166,13 +167,15 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
     def beginning(self, data: AbstractRows) -> AbstractRows:
         return data.select(np.arange(min(len(data), self.system.options.evaluation_rows)))
 
-    def measure(self, data: AbstractRows, context: RunContext, *, key: Key) -> dict[str, Any]:
+    def measure(self, data: AbstractRows, train: AbstractRows, context: RunContext, *, key: Key) -> dict[str, Any]:
         samples = self.system.options.evaluation_samples
         with context.progress("evaluating rows", total=len(data)) as bar:
             setup = self.system.setup(self.selected)
             scores = score_rows(setup, self.description, data, num_samples=samples, key=key, on_progress=bar.move_to)
         how = {} if setup.exact else {"importance_samples": samples}
-        return {**how, **summarize_rows(scores, self.description, data)}
+        nats, estimate = scores["log_likelihood_nats"], "exact" if setup.exact else "importance-weighted"
+        gain = compare_rows(self.description, train, data, nats, estimate=estimate)
+        return {**how, **summarize_rows(scores, self.description, data), **gain}
 
     def report(self, data: AbstractRows, context: RunContext, *, key: Key) -> None:
         show_model(self.system, self.selected, data, context, key=key)

@@ -15,6 +15,7 @@ from ...typing import Key
 from .._arrays import ArraysWriter
 from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
 from .._task import Source
+from ._baselines import compare_sequences
 from ._describe import check_sequences, sequence_format
 from ._figures import plot_forecast, show_filtering
 from ._inference import (
@@ -25,6 +26,7 @@ from ._inference import (
     predict_one_step,
     rows_at_once,
     score_sequences,
+    step_free_energies,
     summarize_sequences,
     units_nats,
 )
@@ -151,9 +153,17 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
     def beginning(self, data: AbstractSequences) -> AbstractSequences:
         return data.select(np.arange(min(len(data), _SHOWN_SEQUENCES)))
 
-    def measure(self, data: AbstractSequences, context: RunContext, *, key: Key) -> dict[str, Any]:
+    def measure(
+        self, data: AbstractSequences, train: AbstractSequences, context: RunContext, *, key: Key
+    ) -> dict[str, Any]:
         scores = score_sequences(self.system, self.selected.learned, data, key=key)
-        return summarize_sequences(scores, self.description.discrete)
+
+        def energies() -> list[np.ndarray]:
+            return step_free_energies(self.system, self.selected.learned, data, key=key)
+
+        estimate = "exact" if self.system.options.engine == "exact" else "bound"
+        gain = compare_sequences(self.description, train, data, scores, energies, estimate=estimate)
+        return {**summarize_sequences(scores, self.description.discrete), **gain}
 
     def report(self, data: AbstractSequences, context: RunContext, *, key: Key) -> None:
         show_filtering(self.description, self.selected.learned, data, context, key=key)

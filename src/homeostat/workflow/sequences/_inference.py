@@ -197,6 +197,22 @@ def score_sequences(
     return SequenceEvaluation(*(np.concatenate(arrays)[order] for arrays in fields))
 
 
+def step_free_energies(
+    system: SequencesSystem, learned: ModelWithFilter[Any], sequences: AbstractSequences, *, key: Key
+) -> list[np.ndarray]:
+    """Free energies of the steps of each sequence, in nats of the data and the order of the sequences; of those not known."""
+    if isinstance(sequences, Continued):
+        whole = step_free_energies(system, learned, sequences.sequences, key=key)
+        return [energies[known:] for energies, known in zip(whole, sequences.known, strict=True)]
+    found: dict[int, np.ndarray] = {}
+    for part in parts(sequences, system.description, system.options.bounds):
+        energies = filter_batch(learned, part.batch, jnp.asarray(part.padded.indices), key=key)[2]
+        nats = part.kept(energies).astype(np.float64) + units_nats(part, system.description)
+        lengths = part.kept(part.padded.lengths)
+        found |= {int(n): row[:length] for n, row, length in zip(part.numbers, nats, lengths, strict=True)}
+    return [found[number] for number in range(len(sequences))]
+
+
 def summarize_sequences(scores: SequenceEvaluation, discrete: bool) -> dict[str, Any]:
     """Averages over sequences, steps and, where the likelihood gives probabilities (`discrete`), observed numbers."""
     totals, means = np.asarray(scores.free_energy_nats), scores.means()
