@@ -12,7 +12,7 @@ import pytest
 
 from homeostat.cli import main
 from homeostat.cli._fit import read_fit_options
-from homeostat.data import FullLength, Sequences, holds_sequences, whole_batches
+from homeostat.data import FullLength, Sequences, TableColumns, holds_sequences, whole_batches
 from homeostat.results import BadInputError
 from homeostat.workflow import SequencesOptions, SequencesTask, read_inputs
 from homeostat.workflow.sequences._describe import describe_sequences
@@ -213,7 +213,7 @@ def test_a_deep_model_with_durations_and_known_inputs(place):
         (("--data", "walk.csv", *COLUMNS.split(), "--engine", "published", "--iterations", "2"), "with --engine amortized"),
         (("--data", "walk.csv", *EXACT, "--latent", "3"), "Did you mean --latents"),
         (("--data", "walk.csv", *EXACT, "--piece", "1"), "--piece of at least 2"),
-        (("--data", "walk.csv", "--sequence-column", "rat", "--task", "sequences"), "columns rat, time"),
+        (("--data", "walk.csv", "--sequence-column", "rat", "--task", "sequences"), "columns rat in"),
         (("--data", "walk.csv", "--sequence-column", "rat"), "say --task sequences"),
         (("--model", "srnn"), "got no --data"),
         (("--data", "none.wav"), "no file at"),
@@ -261,11 +261,15 @@ def test_what_holds_sequences(tmp_path):
             (tmp_path / folder / name).write_bytes(b"")
     (tmp_path / "long.csv").write_text("sequence,x\na,1\na,2\n")
     (tmp_path / "wide.csv").write_text("animal,x\na,1\na,2\n")
-    for name in ("films", "sounds", "long.csv", "sequences.npz", "sequences.npz:values", "x.parquet", "x.wav"):
+    (tmp_path / "rises.csv").write_text("x,Date\n1,2021-01-31\n2,2021-02-28\n")
+    (tmp_path / "falls.csv").write_text("x,year\n1,2021\n2,2021\n")
+    for name in ("films", "sounds", "long.csv", "sequences.npz", "sequences.npz:values", "rises.csv", "x.wav"):
         assert holds_sequences(tmp_path / name)
-    for name in ("images", "rows.npz", "rows.npz:values", "wide.csv", "x.csv", "x.npy"):
+    for name in ("images", "rows.npz", "rows.npz:values", "wide.csv", "falls.csv", "x.csv", "x.parquet"):
         assert not holds_sequences(tmp_path / name)
-    assert holds_sequences(tmp_path / "wide.csv", "animal")
+    assert holds_sequences(tmp_path / "wide.csv", TableColumns("animal"))
+    assert holds_sequences(tmp_path / "falls.csv", TableColumns(time="x"))
+    assert not holds_sequences(tmp_path / "rises.csv", TableColumns(drop=("Date",)))
     with pytest.raises(BadInputError, match="found both .* say --task rows or --task sequences"):
         holds_sequences(tmp_path / "both")
     whole = (tmp_path / "sequences.npz").read_bytes()

@@ -21,6 +21,7 @@ from ...data import (
 )
 from ...results import BadInputError
 from .._numbers import Range, Scaling, choose_likelihood, scan_range
+from .._tables import require_likelihood
 from ._options import LINEAR, RowsOptions
 
 _CHUNK_NUMBERS = 1 << 22
@@ -33,6 +34,8 @@ class RowsDescription(NamedTuple):
         shape: of one row as it is stored.
         event_shape: of one row as the model sees it.
         image_shape: height, width and perhaps channels of a row as a picture; empty if it is none.
+        columns: names of the entries, by which they are found in other tables; empty without names.
+        categories: what the whole numbers of each entry stand for; empty where entries are numbers.
         num_classes: alternatives of each entry, for a categorical one; 0 otherwise.
         total_count: median number of words in a row, for a multinomial one; 0 otherwise.
         scaling: to the unit of the model; means and scales, flat, are those of the training rows.
@@ -43,6 +46,8 @@ class RowsDescription(NamedTuple):
     shape: tuple[int, ...]
     event_shape: tuple[int, ...]
     image_shape: tuple[int, ...]
+    columns: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
     num_rows: int
     likelihood: str
     num_classes: int
@@ -102,6 +107,7 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
     numbers = scan_range(_chunks(rows), rows.name, "say --divide-by", options.divide_by)
     linear = options.model != "latent-gaussian"
     name = choose_likelihood(options.likelihood, options.model, linear, lambda: _fitting(options, rows, numbers))
+    require_likelihood(rows, name)
     divisor = options.divide_by
     if name == "discretized-gaussian":
         if divisor != 1.0:
@@ -115,6 +121,8 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
         shape=tuple(rows.shape),
         event_shape=(size,) if linear or name == "multinomial" else tuple(rows.shape),
         image_shape=_image_shape(options, tuple(rows.shape)),
+        columns=rows.columns,
+        categories=rows.categories,
         num_rows=rows.num_rows,
         likelihood=name,
         num_classes=_num_classes(options, numbers.high) if name == "categorical" else 0,
@@ -150,6 +158,8 @@ def _chunks(rows: AbstractRows) -> Iterator[np.ndarray]:
 
 def _fitting(options: RowsOptions, rows: AbstractRows, numbers: Range) -> str:
     """The likelihood that fits the numbers."""
+    if rows.categories:
+        return "categorical"
     if numbers.low >= 0.0 and numbers.high <= 1.0:
         return "bernoulli"
     counts = numbers.whole and numbers.low >= 0.0

@@ -18,6 +18,7 @@ from ...objectives import AbstractWeighting, Beta, DistortionConstraint, FreeBit
 from ...results import BadInputError
 from ...train import AbstractLoader, InMemoryLoader, StreamingLoader
 from ...typing import Key
+from .._tables import require_names, table_columns
 from .._task import AbstractTask, Schedule, Selected, Source, annealing, check_training, require, require_positive
 from ._describe import RowsDescription, describe_rows
 from ._engines import Inference, make_family, make_inference
@@ -62,7 +63,11 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
     def open(self, data: Source, *, message: Message | None = None) -> AbstractRows:
         if isinstance(data, AbstractRows):
             return data
-        return ArrayRows(data, "the array") if isinstance(data, np.ndarray) else open_rows(data, message=message)
+        if isinstance(data, np.ndarray):
+            return ArrayRows(data, "the array")
+        rows = open_rows(data, table_columns(self.options), message=message)
+        require_names(self.options, rows)
+        return rows
 
     def describe(self, data: AbstractRows, train: AbstractRows) -> RowsDescription:
         found = describe_rows(data, train, self.options)

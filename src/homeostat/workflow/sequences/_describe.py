@@ -15,12 +15,12 @@ from ...data import (
     SequenceFormat,
     SoundSequences,
     Standardization,
-    TableColumns,
     require_shape,
 )
 from ...inference import SequenceBatch
 from ...results import BadInputError
 from .._numbers import Range, Scaling, choose_likelihood, scan_range
+from .._tables import Found, column_names, require_categories, require_likelihood, table_columns
 from ._options import SequencesOptions
 
 _EVEN = 0.05
@@ -37,6 +37,9 @@ class SequencesDescription(NamedTuple):
         scaling: to the unit of the model; means and scales, one number or one for each entry, are those of the training
             sequences.
         columns: names of the entries, by which they are found in other tables; empty without names.
+        categories: what the whole numbers of each entry stand for; empty where entries are numbers.
+        action_columns: columns of known inputs in tables, with their categories.
+        calendar_unit: what times count, where they were dates; otherwise empty.
         uneven: whether steps differ in duration, which then goes before the actions as a known input.
         time_unit: the usual duration of a step, in the unit of the data; 1 without times.
         fingerprint: of some steps, to know the data again.
@@ -49,6 +52,9 @@ class SequencesDescription(NamedTuple):
     likelihood: str
     scaling: Scaling
     columns: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
+    action_columns: tuple[tuple[str, tuple[str, ...]], ...]
+    calendar_unit: str
     timed: bool
     uneven: bool
     time_unit: float
@@ -103,21 +109,21 @@ class SequencesDescription(NamedTuple):
         return self.scaling.restore(np.asarray(values, np.float64).reshape(*leading, *self.shape))
 
 
-def sequence_format(options: SequencesOptions, columns: tuple[str, ...] = ()) -> SequenceFormat:
-    """How files become sequences; `columns` of a table in the order in which a model was fitted to them, if there is one."""
+def sequence_format(options: SequencesOptions, description: SequencesDescription | None = None) -> SequenceFormat:
+    """How files become sequences; tables like the one that a model was fitted to, if there is one."""
     sides = [int(part) for part in options.frame_size.split(",") if part.strip().isdecimal()]
     if options.frame_size and len(sides) != 2:
         raise BadInputError(
             f"Expected the height and width of a frame, as 64,64, got --frame-size {options.frame_size}."
         )
     height, width = sides if sides else (None, None)
-    named = columns or _names(options.columns), _names(options.action_columns)
-    table = TableColumns(options.sequence_column, options.time_column, *named)
+    found = None
+    if description is not None:
+        categories = (*zip(description.columns, description.categories, strict=False), *description.action_columns)
+        found = Found(description.columns, categories, description.calendar_unit)
+    actions = column_names(options.action_columns)
+    table = table_columns(options, found, options.sequence_column, options.time_column, actions)
     return SequenceFormat(table, options.window, Rolls(options.steps_per_beat), Frames(height, width, options.grey))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def describe_sequences(
@@ -132,6 +138,7 @@ def describe_sequences(
     linear = options.model == "linear-gaussian"
     name = choose_likelihood(options.likelihood, options.model, linear, lambda: _fitting(sequences, numbers))
     _require_range(name, numbers, sequences.name)
+    require_likelihood(sequences, name)
     if linear:
         _require_variation(train)
     scaling = Scaling(1.0, np.zeros(()), np.ones(()), False)
@@ -163,6 +170,9 @@ def describe_sequences(
         likelihood=name,
         scaling=scaling,
         columns=sequences.columns,
+        categories=sequences.categories,
+        action_columns=sequences.action_columns,
+        calendar_unit=sequences.calendar.unit if sequences.calendar is not None else "",
         timed=sequences.timed,
         uneven=uneven,
         time_unit=unit,
@@ -185,6 +195,13 @@ def check_sequences(sequences: AbstractSequences, description: SequencesDescript
         )
     if description.uneven and not sequences.timed:
         raise BadInputError(f"Expected times, which {of} was made for, got none in {sequences.name}.")
+    unit = sequences.calendar.unit if sequences.calendar is not None else ""
+    if description.timed and sequences.timed and unit != description.calendar_unit:
+        raise BadInputError(
+            f"Expected times in {description.calendar_unit or 'numbers'}, as {of} was made for, got {unit or 'numbers'} in "
+            f"{sequences.name}: pass data of the same frequency."
+        )
+    require_categories(sequences, description.categories, of)
     if not description.uneven:
         _require_duration(sequences, description, of)
     _require_range(description.likelihood, _range(sequences), sequences.name)

@@ -42,10 +42,11 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
     """A sequential model with its filter."""
 
     def open(self, data: Source, *, message: Message | None = None) -> AbstractSequences:
-        if isinstance(data, str | Path):
+        if isinstance(data, AbstractSequences | np.ndarray):
+            sequences = self.task.open(data)
+        else:
             # Columns of a table are found by the names that the model was fitted to, in any order.
-            data = open_sequences(data, sequence_format(self.system.options, self.description.columns), message=message)
-        sequences = self.task.open(data, message=message)
+            sequences = open_sequences(data, sequence_format(self.system.options, self.description), message=message)
         check_sequences(sequences, self.description, of="the fitted model")
         return sequences
 

@@ -23,6 +23,7 @@ from ...inference import ModelWithFilter, SequenceBatch
 from ...results import BadInputError
 from ...train import AbstractLoader, FullBatch, StreamingLoader
 from ...typing import Key
+from .._tables import require_names
 from .._task import AbstractTask, Schedule, Selected, Source, annealing, check_training, require, require_positive
 from ._describe import SequencesDescription, describe_sequences, sequence_format
 from ._fitted import FittedSequences
@@ -77,7 +78,9 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
             return data
         if isinstance(data, np.ndarray):
             return Sequences(data)
-        return open_sequences(data, sequence_format(self.options), message=message)
+        sequences = open_sequences(data, sequence_format(self.options), message=message)
+        require_names(self.options, sequences)
+        return sequences
 
     def describe(self, data: AbstractSequences, train: AbstractSequences) -> SequencesDescription:
         found = describe_sequences(data, train, self.options)
