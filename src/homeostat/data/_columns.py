@@ -43,10 +43,6 @@ class AbstractColumn(abc.ABC):
     def read(self, cells: Any) -> np.ndarray:
         """Cells (an array of Arrow) as real numbers of 64 bits; NaN is missing."""
 
-    def first_cell(self) -> tuple[int, str] | None:
-        """Row and text of a cell that is no number, where there is one."""
-        return None
-
 
 @final
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ class NumberColumn(AbstractColumn):
             cells = pc.replace_substring(cells, ",", ".") if self.decimal_comma else cells
         elif pa.types.is_time(cells.type) or pa.types.is_duration(cells.type):
             fine = pa.time64("ns") if pa.types.is_time(cells.type) else pa.duration("ns")
-            return 1e-9 * NumberColumn(self.name).read(cells.cast(fine).cast(pa.int64()))
+            return NumberColumn(self.name).read(cells.cast(fine).cast(pa.int64())) / 1e9
         return np.asarray(cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
 
 
@@ -93,8 +89,6 @@ class CategoryColumn(AbstractColumn):
 
     name: str
     categories: tuple[str, ...] = ()
-    row: int = 0
-    cell: str = ""
 
     def read(self, cells: Any) -> np.ndarray:
         import pyarrow as pa
@@ -102,11 +96,8 @@ class CategoryColumn(AbstractColumn):
         pc = compute()
         if self.categories == BOOLEANS:
             return BooleanColumn(self.name).read(cells)
-        codes = pc.index_in(observed(cells), value_set=pa.array(self.categories, pa.string()))
+        codes = pc.index_in(observed(cells.cast(pa.string())), value_set=pa.array(self.categories, pa.string()))
         return NumberColumn(self.name).read(codes)
-
-    def first_cell(self) -> tuple[int, str] | None:
-        return self.row, self.cell
 
 
 @final
@@ -125,7 +116,7 @@ class DateColumn(AbstractColumn):
         else:
             found = cells.cast(pa.timestamp("us", getattr(cells.type, "tz", None)), safe=False)
             moments = found.to_numpy(zero_copy_only=False).astype("datetime64[us]")
-        return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) * 1e-6)
+        return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1e6)
 
 
 @final
@@ -148,9 +139,6 @@ class UnreadableColumn(AbstractColumn):
 
     def read(self, cells: Any) -> np.ndarray:
         raise TypeError(self.expected)
-
-    def first_cell(self) -> tuple[int, str] | None:
-        return self.row, self.cell
 
     def refusal(self, table: AbstractTable) -> BadInputError:
         """The sentence about it."""

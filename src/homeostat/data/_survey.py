@@ -198,7 +198,7 @@ class _Text:
             expected = "a number, or nothing where it is missing,"
             return UnreadableColumn(self.name, row, cell, expected, f"{comma}correct it, or {_LEAVE_OUT}")
         if len(self.distinct) <= MOST_CATEGORIES and len(self.distinct) < num_rows:
-            return CategoryColumn(self.name, tuple(sorted(self.distinct)), row, cell)
+            return CategoryColumn(self.name, tuple(sorted(self.distinct)))
         many = f"more than {MOST_CATEGORIES}" if len(self.distinct) > MOST_CATEGORIES else f"{len(self.distinct)}"
         why = f"with {many} values in {num_rows} rows it looks like an identifier"
         return UnreadableColumn(self.name, row, cell, "numbers or categories", f"{why}; {_LEAVE_OUT}")

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..results import BadInputError
-from ._calendar import Calendar, find_calendar
-from ._columns import AbstractColumn, DateColumn, NumberColumn
+from ._calendar import Calendar, find_calendar, parse_dates
+from ._columns import AbstractColumn, DateColumn, NumberColumn, observed
 from ._survey import Survey
 from ._table_columns import TableColumns
-from ._table_values import readable
 from ._tables import AbstractTable
 
 TIMES = ("time", "date", "datetime", "timestamp", "month", "year", "week", "day")
@@ -105,14 +104,19 @@ class Times(NamedTuple):
 
 
 def time_candidates(table: AbstractTable, found: Survey, named: str | None) -> tuple[AbstractColumn, ...]:
-    """Columns that may be the times, the likeliest first."""
+    """Columns that may be the times, the likeliest first.
+
+    Raises:
+        BadInputError: one that is named, or one called time or date of which most cells are times, has a cell that is none.
+    """
+    for name in found.columns if named is None else (named,) if named else ():
+        surely = name == named or name.lower() in TIMES[:4]
+        if surely and not isinstance(found.columns[name], DateColumn | NumberColumn):
+            row, cell, mostly = _first_other(table, name)
+            if name == named or mostly:
+                raise _no_time(table, name, row, cell)
     if named is not None:
-        columns = (readable(table, found.columns[named]),) if named else ()
-        for column in columns:
-            cell = column.first_cell()
-            if cell is not None:
-                raise _no_time(table, column.name, *cell)
-        return columns
+        return (found.columns[named],) if named else ()
     timely = {name: column for name, column in found.columns.items() if isinstance(column, DateColumn | NumberColumn)}
     by_name = [name for wanted in TIMES for name in timely if name.lower() == wanted]
     dated = [name for name, column in timely.items() if isinstance(column, DateColumn) and name not in by_name]
@@ -152,6 +156,15 @@ def find_times(
             f"Expected {error} in column {name} of {table.name}, as in other data, got other dates: pass data of the same frequency."
         ) from error
     return Times(name, counts, calendar)
+
+
+def _first_other(table: AbstractTable, name: str) -> tuple[int, str, bool]:
+    """Row and text of the first cell that is no time, and whether most cells are times."""
+    cells = [cell for (batch,) in table.batches((name,)) for cell in observed(batch.cast("string")).to_pylist()]
+    numbers = (cell is None or cell.replace(".", "", 1).isdecimal() for cell in cells)
+    timely = np.fromiter(numbers, bool, len(cells)) | ~np.isnat(parse_dates(cells))
+    row = int(np.argmin(timely))
+    return row, str(cells[row]), 2 * int(timely.sum()) > len(cells)
 
 
 def _no_time(table: AbstractTable, name: str, row: int, cell: str) -> BadInputError:

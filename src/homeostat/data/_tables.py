@@ -68,8 +68,10 @@ class TextTable(AbstractTable):
         self.file, self.name = file, str(file)
         self.delimiter = _delimiter(file)
         head = self._lines()
-        with reading(file, "a table of text"):
+        try:
             first, second = next(head, None), next(head, None)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise _no_text(file, error) from error
         if first is None:
             raise BadInputError(f"Expected lines of cells in {file}, found none: it is empty.")
         self.width = len(first[1])
@@ -112,9 +114,7 @@ class TextTable(AbstractTable):
                 skip = 0
         except (pa.ArrowException, OSError) as error:
             self._check_widths()
-            raise BadInputError(
-                f"Expected a table of text in UTF-8, but {self.file} cannot be read ({error}): save it again as UTF-8."
-            ) from error
+            raise _no_text(self.file, error) from error
 
     def place(self, row: int, column: str) -> str:
         line, _ = next(itertools.islice(self._lines(), row + int(self.named), None))
@@ -186,6 +186,11 @@ def open_any_table(source: Path | ArrowStream) -> AbstractTable:
 def _in_memory(source: ArrowStream) -> AbstractTable:
     import pyarrow as pa
 
+    if not hasattr(source, "__arrow_c_stream__"):
+        raise BadInputError(
+            f"Expected a path, an array, or a data frame with __arrow_c_stream__ (pandas from 2.2 on, polars, pyarrow), got "
+            f"{type(source).__name__}: convert it."
+        )
     table = pa.table(source)
     name = f"the {type(source).__module__.partition('.')[0]} table"
     return TypedTable(name, table.column_names, lambda names: iter(table.select(names).to_batches(_BLOCK_ROWS)))
@@ -220,7 +225,7 @@ def _arrow_file(file: Path) -> AbstractTable:
             indexed = hasattr(table, "num_record_batches")
             found = map(table.get_batch, range(table.num_record_batches)) if indexed else iter(table)
             for batch in found:
-                yield from pa.table(batch.select(names)).to_batches(_BLOCK_ROWS)
+                yield from pa.Table.from_batches([batch.select(names)]).to_batches(_BLOCK_ROWS)
 
     try:
         with pa.memory_map(str(file)) as source, blocks(source) as table:
@@ -246,6 +251,13 @@ def _plain(cells: Any) -> Any:
     if pa.types.is_large_string(cells.type) or pa.types.is_string_view(cells.type):
         cells = cells.cast(pa.string())
     return pc.utf8_trim_whitespace(cells) if pa.types.is_string(cells.type) else cells
+
+
+def _no_text(file: Path, error: Exception) -> BadInputError:
+    return BadInputError(
+        f"Expected a table of text in UTF-8, but {file} cannot be read ({error}): save it again as UTF-8 (`CSV UTF-8` in a "
+        f"spreadsheet)."
+    )
 
 
 def _damaged(name: str, error: Exception) -> BadInputError:
