@@ -98,6 +98,42 @@ def test_a_fit_is_a_run_with_figures_and_the_same_in_any_unit(place, exact):
     assert large["training_steps"] == summary["training_steps"] and told["steps"] == sum(LENGTHS)
 
 
+def series(folder):
+    """A file of one series of months, as a spreadsheet writes it."""
+    values = np.cumsum(np.random.default_rng(1).normal(size=30))
+    rows = [
+        f"01.{1 + n % 12:02}.{1959 + n // 12};{str(value).replace('.', ',')}" for n, value in enumerate(values.tolist())
+    ]
+    (folder / "series.csv").write_text("\n".join(["date;passengers", *rows]))
+    return folder / "series.csv"
+
+
+SAID = (
+    "table: one sequence of 30 steps (no column of sequences; --sequence-column names one)",
+    "cells are parted by semicolons",
+    "columns: passengers",
+    "time: months from 1959-01 (column date)",
+)
+
+
+def test_one_series_is_opened_and_what_was_found_is_said(tmp_path):
+    told = []
+    for words in ([], ["--model", "linear-gaussian"]):
+        asked = read_fit_options(["--data", str(series(tmp_path)), *words])
+        assert asked is not None and asked.task == "sequences"
+        found = SequencesTask(asked.options).open(tmp_path / "series.csv", message=told.append)
+        assert found.lengths.tolist() == [30] and {*SAID} <= {*told}
+
+
+@pytest.mark.slow
+def test_one_series_is_fitted(tmp_path):
+    options = ["--model", "linear-gaussian", "--latents", "1", "--steps", "2", "--bounds", "1"]
+    status, out, err = call("fit", "--data", series(tmp_path), *options, "--out", tmp_path / "run", "--json")
+    assert status == 0 and all(line in err for line in SAID), err
+    assert json.loads(out)["summary"]["training_steps"] == 30
+    assert result("evaluate", tmp_path / "run", "--data", tmp_path / "series.csv")["steps"] == 30
+
+
 def test_beliefs_of_each_step(place, exact):
     inferred = result("infer", place / "exact", "--data", place / "walk.csv", "--out", place / "beliefs.npz")
     told = result("evaluate", place / "exact", "--data", place / "walk.csv", "--out", place / "nats.npz")

@@ -48,6 +48,8 @@ def test_times_by_their_names():
     assert found.columns == ("year", "month", "x") and not found.timed
     found, _ = opened(table | {"sequence": ["a", "b", "a"]}, TableColumns(sequence="", values=("x",)))
     assert len(found) == 1 and found.lengths.tolist() == [3] and found.timed
+    asked, _ = opened(table, TableColumns(values=("year", "x")))
+    assert asked.columns == ("year", "x") and not asked.timed
     chosen, _ = opened({"day": ["2021-01-04", "2021-01-05"], "x": [1, 2], "y": [1, 2]}, TableColumns(values=("y",)))
     assert chosen.columns == ("y",) and chosen.calendar.unit == "days"
 

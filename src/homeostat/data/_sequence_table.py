@@ -58,7 +58,7 @@ def has_steps(table: AbstractTable, columns: TableColumns) -> bool:
     names = tuple(timely) if columns.time is None else ()
     if not names:
         return False
-    found = time_candidates(table, survey(table, names, columns), None)
+    found = time_candidates(table, survey(table, names, columns), columns)
     steps = find_steps(table, None, found)
     return any(steps.rises(column.name) for column in found)
 
@@ -68,7 +68,7 @@ def _convert(table: AbstractTable, columns: TableColumns, target: Path) -> About
     columns.check(table)
     sequence = sequence_column(table, columns.sequence)
     found = survey(table, _looked_at(table, columns, sequence), columns)
-    candidates = time_candidates(table, found, columns.time)
+    candidates = time_candidates(table, found, columns)
     steps = find_steps(table, sequence, candidates)
     times = find_times(table, columns, steps, candidates)
     others = (times.column, *columns.actions)

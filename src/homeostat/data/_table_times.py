@@ -103,13 +103,15 @@ class Times(NamedTuple):
         return f"time: {self.calendar.unit} from {self.calendar.first_date} (column {self.column})"
 
 
-def time_candidates(table: AbstractTable, found: Survey, named: str | None) -> tuple[AbstractColumn, ...]:
+def time_candidates(table: AbstractTable, found: Survey, columns: TableColumns) -> tuple[AbstractColumn, ...]:
     """Columns that may be the times, the likeliest first.
 
     Raises:
         BadInputError: one that is named, or one called time or date of which most cells are times, has a cell that is none.
     """
-    for name in found.columns if named is None else (named,) if named else ():
+    named, used = columns.time, {*columns.values, *columns.actions}
+    free = [name for name in found.columns if name not in used]
+    for name in free if named is None else (named,) if named else ():
         surely = name == named or name.lower() in TIMES[:4]
         if surely and not isinstance(found.columns[name], DateColumn | NumberColumn):
             row, cell, mostly = _first_other(table, name)
@@ -117,7 +119,7 @@ def time_candidates(table: AbstractTable, found: Survey, named: str | None) -> t
                 raise _no_time(table, name, row, cell)
     if named is not None:
         return (found.columns[named],) if named else ()
-    timely = {name: column for name, column in found.columns.items() if isinstance(column, DateColumn | NumberColumn)}
+    timely = {name: found.columns[name] for name in free if isinstance(found.columns[name], DateColumn | NumberColumn)}
     by_name = [name for wanted in TIMES for name in timely if name.lower() == wanted]
     dated = [name for name, column in timely.items() if isinstance(column, DateColumn) and name not in by_name]
     return tuple(timely[name] for name in [*by_name, *(dated if len(dated) == 1 else [])])

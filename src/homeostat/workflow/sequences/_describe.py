@@ -193,7 +193,9 @@ def check_sequences(sequences: AbstractSequences, description: SequencesDescript
         raise BadInputError(
             f"Expected actions of shape {wanted}, as {of} was made for, got {given} in {sequences.name}."
         )
-    if description.uneven and not sequences.timed:
+    # Of a table times are asked for: they might be left out by mistake.
+    needed = description.uneven or (description.timed and bool(sequences.columns))
+    if needed and not sequences.timed:
         raise BadInputError(f"Expected times, which {of} was made for, got none in {sequences.name}.")
     unit = sequences.calendar.unit if sequences.calendar is not None else ""
     if description.timed and sequences.timed and unit != description.calendar_unit:
