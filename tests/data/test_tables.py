@@ -86,7 +86,7 @@ FORMS = [
 
 @pytest.mark.parametrize("form", FORMS)
 def test_one_table_in_every_form(tmp_path, monkeypatch, form):
-    monkeypatch.setattr("homeostat.data._tables._BLOCK_ROWS", 3)
+    monkeypatch.setattr("homeostat.data._open_table._BLOCK_ROWS", 3)
     told = []
     source = write(tmp_path, form)
     rows = open_rows(source, TableColumns(drop=("sequence", "time")), message=told.append, cache=tmp_path)
@@ -104,7 +104,7 @@ def test_one_table_in_every_form(tmp_path, monkeypatch, form):
 
 
 def test_a_large_table_is_read_in_blocks_and_small_ones_need_no_names(tmp_path, monkeypatch):
-    monkeypatch.setattr("homeostat.data._tables._BLOCK_BYTES", 400)
+    monkeypatch.setattr("homeostat.data._text_table._BLOCK_BYTES", 400)
     table = np.random.default_rng(0).normal(size=(200, 2))
     np.savetxt(tmp_path / "blanks.txt", table, fmt="%.17g")
     rows = open_rows(tmp_path / "blanks.txt", cache=tmp_path)
@@ -213,7 +213,7 @@ def test_types_of_arrow_are_numbers():
 
 
 def test_parquet_tables(tmp_path, monkeypatch):
-    monkeypatch.setattr("homeostat.data._tables._BLOCK_ROWS", 3)
+    monkeypatch.setattr("homeostat.data._open_table._BLOCK_ROWS", 3)
     moments = np.array(["2020-01-01", "2020-01-02", "2020-01-03T12"] * 2, "datetime64[us]")
     columns = {
         "animal": ["rat 2", "rat 2", "rat 2", "rat 1", "rat 1", "rat 1"],

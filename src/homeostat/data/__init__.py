@@ -32,6 +32,7 @@ from ._open_sequences import (
     holds_sequences as holds_sequences,
     open_sequences as open_sequences,
 )
+from ._open_table import ArrowStream as ArrowStream
 from ._order import permutation as permutation
 from ._places import Message as Message, data_cache_folder as data_cache_folder
 from ._preprocessing import (
@@ -84,5 +85,4 @@ from ._synthetic import (
     synthetic_tones as synthetic_tones,
 )
 from ._table_columns import TableColumns as TableColumns
-from ._tables import ArrowStream as ArrowStream
 from ._timit import load_timit as load_timit

@@ -10,11 +10,11 @@ import numpy as np
 
 from ..results import BadInputError
 from ..typing import Any
+from ._open_table import TABLES, ArrowStream
 from ._places import Message, array_header, data_cache_folder, kept_conversion, reading, say, written_whole
 from ._row_table import open_row_table
 from ._rows import AbstractRows, ArrayRows, checked_indices
 from ._table_columns import TableColumns
-from ._tables import TABLES, ArrowStream
 
 IMAGES = (".png", ".jpg", ".jpeg")
 

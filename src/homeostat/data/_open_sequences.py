@@ -12,12 +12,12 @@ import numpy as np
 from ..results import BadInputError
 from ._frames import ANIMATIONS, VIDEOS, Frames, open_film, show
 from ._open_rows import IMAGES, named_array, open_member
+from ._open_table import TABLES, ArrowStream, open_any_table
 from ._places import Message, data_cache_folder, reading
 from ._sequence_table import has_steps, open_sequence_table
 from ._sequences import AbstractSequences, Sequences
 from ._sound import SoundSequences, read_sound
 from ._table_columns import TableColumns
-from ._tables import TABLES, ArrowStream, open_any_table
 from .adapters import read_midi
 
 SOUNDS, ROLLS = (".wav", ".sph"), (".mid", ".midi")

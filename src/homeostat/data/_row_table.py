@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from ..results import BadInputError
+from ._open_table import ArrowStream
 from ._places import Message, write_array
 from ._rows import ArrayRows
 from ._survey import survey
 from ._table_cache import About, converted
 from ._table_columns import TableColumns, listed
 from ._table_values import modelled
-from ._tables import AbstractTable, ArrowStream
+from ._tables import AbstractTable
 
 
 def open_row_table(

@@ -8,6 +8,7 @@ import numpy as np
 
 from ._calendar import Calendar, fill_gaps
 from ._columns import AbstractColumn, CategoryColumn
+from ._open_table import ArrowStream
 from ._places import Message, write_array
 from ._sequences import Sequences
 from ._survey import Survey, survey
@@ -15,7 +16,7 @@ from ._table_cache import About, converted
 from ._table_columns import TableColumns, listed
 from ._table_times import TIMES, Steps, find_steps, find_times, sequence_column, time_candidates
 from ._table_values import Modelled, modelled, readable
-from ._tables import AbstractTable, ArrowStream
+from ._tables import AbstractTable
 
 _BLOCK_ROWS = 4096
 

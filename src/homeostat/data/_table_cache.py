@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ._open_table import ArrowStream, open_any_table
 from ._places import Message, kept_conversion, reading, say, written_whole
-from ._tables import AbstractTable, ArrowStream, open_any_table
+from ._tables import AbstractTable
 
 About = dict[str, Any]
 """What is known of a converted table, as JSON has it; `lines` are sentences for the user."""
