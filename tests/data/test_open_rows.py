@@ -59,6 +59,7 @@ def test_compressed_archives_are_unpacked_once(tmp_path, opened, told):
 @pytest.mark.parametrize("header", ["", "a,b,c,d\n", "\n", "\ufeffa,b,c,d\n"])
 def test_tables_are_converted_once(tmp_path, opened, told, header, monkeypatch):
     monkeypatch.setattr("homeostat.data._text_table._BLOCK_BYTES", 600)
+    monkeypatch.setattr("homeostat.data._text_table._BLOCK_CELL_BYTES", 1)
     text = header + "\n".join(",".join(repr(float(cell)) for cell in row) for row in TABLE)
     (tmp_path / "data.csv").write_text(text, encoding="utf-8")
     for _ in range(2):

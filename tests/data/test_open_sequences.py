@@ -94,6 +94,7 @@ def table(order=range(10), extra=""):
 def test_long_tables(tmp_path, opened, told, monkeypatch):
     monkeypatch.setattr("homeostat.data._sequence_table._BLOCK_ROWS", 4)
     monkeypatch.setattr("homeostat.data._text_table._BLOCK_BYTES", 500)
+    monkeypatch.setattr("homeostat.data._text_table._BLOCK_CELL_BYTES", 1)
     (tmp_path / "data.csv").write_text(table())
     # Rows of different sequences stand between one another.
     (tmp_path / "mixed.csv").write_text("\ufeff" + table((0, 3, 4, 1, 8, 5, 2, 6, 9, 7)), encoding="utf-8")

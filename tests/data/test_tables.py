@@ -105,6 +105,7 @@ def test_one_table_in_every_form(tmp_path, monkeypatch, form):
 
 def test_a_large_table_is_read_in_blocks_and_small_ones_need_no_names(tmp_path, monkeypatch):
     monkeypatch.setattr("homeostat.data._text_table._BLOCK_BYTES", 400)
+    monkeypatch.setattr("homeostat.data._text_table._BLOCK_CELL_BYTES", 1)
     table = np.random.default_rng(0).normal(size=(200, 2))
     np.savetxt(tmp_path / "blanks.txt", table, fmt="%.17g")
     rows = open_rows(tmp_path / "blanks.txt", cache=tmp_path)

@@ -25,18 +25,19 @@ MOST_CATEGORIES = 100
 
 _NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[iI]nf(inity)?|NAN)$"
 _COMMA_NUMBER = r"^[+-]?\d*(,\d+)+([eE][+-]?\d+)?$"
-_UNNAMED = ("", "Unnamed: 0", "__index_level_0__")
+_UNNAMED = ("Unnamed: ", "__index_level_")
 _LEAVE_OUT = "leave the column out (--label, --drop)"
 
 
-def column_survey(table: AbstractTable, columns: TableColumns, name: str, kind: Any) -> "AbstractColumnSurvey":
-    """What is to be found out about a column whose cells have a type of Arrow."""
-    known = dict(columns.categories).get(name, ())
-    if known:
-        return _Known(name, known)
-    found = _typed(name, kind)
-    state = _Text(name, table.decimal_commas) if found is None else _Typed(name, found)
-    return _Numbering(name, state) if table.named and name in _UNNAMED and name not in columns.asked else state
+def column_surveys(table: AbstractTable, columns: TableColumns, kinds: dict[str, Any]) -> "list[AbstractColumnSurvey]":
+    """What is to be found out about columns, whose cells have the `kinds` of Arrow."""
+    known, asked, found = dict(columns.categories), {*columns.asked}, []
+    for name, kind in kinds.items():
+        typed = _typed(name, kind)
+        state = _Text(name, table.decimal_commas) if typed is None else _Typed(name, typed)
+        unnamed = table.named and name.startswith(_UNNAMED) and name not in asked
+        found.append(_Known(name, known[name]) if known.get(name) else _Numbering(name, state) if unnamed else state)
+    return found
 
 
 def _typed(name: str, kind: Any) -> AbstractColumn | None:
@@ -147,7 +148,7 @@ class _Text(AbstractColumnSurvey):
         import pyarrow as pa
 
         pc = compute()
-        known = cells.drop_null()
+        known = cells.drop_null() if cells.null_count else cells
         self.cells += len(known)
         if len(self.distinct) <= MOST_CATEGORIES:
             self.distinct |= {*pc.unique(known).to_pylist()}
@@ -157,7 +158,8 @@ class _Text(AbstractColumnSurvey):
             pass
         else:
             self.numbers += len(known)
-            self.points = self.points or bool(pc.any(pc.match_substring(known, ".")).as_py())
+            if self.commas and not self.points:
+                self.points = bool(pc.any(pc.match_substring(known, ".")).as_py())
             self.dates = self.dates and not len(known)
             return
         numbers, commas = (pc.match_substring_regex(cells, form) for form in (_NUMBER, _COMMA_NUMBER))

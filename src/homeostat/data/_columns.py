@@ -1,6 +1,7 @@
 """What a column of a table holds: numbers, truth values, categories, or dates and times."""
 
 import abc
+import functools
 from dataclasses import dataclass
 from typing import final
 
@@ -25,7 +26,16 @@ def observed(cells: Any) -> Any:
     pc = compute()
     if not pa.types.is_string(cells.type):
         return cells
-    return pc.if_else(pc.is_in(cells, value_set=pa.array(MISSING)), pa.scalar(None, pa.string()), cells)
+    missing = pc.is_in(cells, options=_missing_options())
+    return pc.if_else(missing, pa.scalar(None, pa.string()), cells) if pc.any(missing).as_py() else cells
+
+
+@functools.cache
+def _missing_options() -> Any:
+    import pyarrow as pa
+
+    # Made once, because a table may have very many columns.
+    return compute().SetLookupOptions(pa.array(MISSING))
 
 
 class AbstractColumn(abc.ABC):

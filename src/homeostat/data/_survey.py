@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ..results import BadInputError
-from ._column_survey import AbstractColumnSurvey, column_survey
+from ._column_survey import AbstractColumnSurvey, column_surveys
 from ._columns import AbstractColumn, observed
 from ._table_columns import TableColumns
 from ._tables import AbstractTable
@@ -34,7 +34,8 @@ def survey(table: AbstractTable, names: tuple[str, ...], columns: TableColumns) 
     states, num_rows = None, 0
     for batch in table.batches(names):
         if states is None:
-            states = [column_survey(table, columns, name, cells.type) for name, cells in zip(names, batch, strict=True)]
+            kinds = {name: cells.type for name, cells in zip(names, batch, strict=True)}
+            states = column_surveys(table, columns, kinds)
         for state, cells in zip(states, batch, strict=True):
             state.add(observed(cells), num_rows)
         num_rows += len(batch[0])
@@ -44,7 +45,7 @@ def survey(table: AbstractTable, names: tuple[str, ...], columns: TableColumns) 
     kept, notes = {}, []
     for state in states:
         if state.reason:
-            notes.append(f"{state.name or 'a column without a name'} (it {state.reason})")
+            notes.append(f"{state.name} (it {state.reason})")
         else:
             kept[state.name] = state.column(num_rows)
     return Survey(kept, num_rows, tuple(notes))

@@ -1,6 +1,7 @@
 """Which columns of a table mean what, as a user says it."""
 
 import difflib
+from collections import Counter
 from dataclasses import dataclass
 from typing import final
 
@@ -39,7 +40,7 @@ class TableColumns:
     unit: str = ""
 
     def __post_init__(self):
-        twice = sorted({name for name in self.asked if self.asked.count(name) > 1})
+        twice = sorted(name for name, count in Counter(self.asked).items() if count > 1)
         if twice:
             raise BadInputError(
                 f"Expected every column in one place, got {', '.join(map(repr, twice))} more than once: name it once."
@@ -67,7 +68,8 @@ class TableColumns:
         Raises:
             BadInputError: it lacks one; the sentence lists those that it has, and the nearest.
         """
-        lacking = [name for name in self.asked if name not in table.columns]
+        known = {*table.columns}
+        lacking = [name for name in self.asked if name not in known]
         if not lacking:
             return
         near = [close for name in lacking for close in difflib.get_close_matches(name, table.columns, n=1, cutoff=0.5)]

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import final
@@ -12,7 +13,8 @@ from ..typing import Any
 from ._places import reading
 from ._tables import AbstractTable, compute
 
-_BLOCK_BYTES = 1 << 24
+_BLOCK_BYTES = 1 << 22
+_BLOCK_CELL_BYTES = 1 << 10
 _HEAD_BYTES = 1 << 18
 _HEAD_LINES = 50
 # In the order of preference: a comma may also be a decimal comma, and a blank may stand in any cell.
@@ -38,11 +40,12 @@ class TextTable(AbstractTable):
             raise BadInputError(f"Expected lines of cells in {file}, found none: it is empty.")
         self.width = len(first[1])
         self.named = not any(map(_is_number, first[1]))
-        cells = [cell.strip() for cell in first[1]]
+        # As pandas calls them.
+        cells = [cell.strip() or f"Unnamed: {number}" for number, cell in enumerate(first[1])]
         if self.named and second is None:
             raise BadInputError(f"Expected rows in {file}, found only a line of names.")
         self.columns = tuple(cells) if self.named else tuple(str(number + 1) for number in range(self.width))
-        twice = sorted({name for name in self.columns if name and self.columns.count(name) > 1})
+        twice = sorted(name for name, count in Counter(self.columns).items() if count > 1)
         if twice:
             raise BadInputError(
                 f"Expected a different name for every column in the first line of {file}, got {', '.join(twice)} more than "
@@ -60,19 +63,21 @@ class TextTable(AbstractTable):
 
         pc = compute()
         own = [str(number) for number in range(self.width)]
-        places = [self.columns.index(name) for name in names]
+        number = {name: place for place, name in enumerate(self.columns)}
+        places = [number[name] for name in names]
+        # A block must hold a line, and lines of many columns are read faster together.
+        size = max(_BLOCK_BYTES, _BLOCK_CELL_BYTES * self.width)
         options = {
-            "read_options": reader.ReadOptions(use_threads=False, column_names=own, block_size=_BLOCK_BYTES),
+            "read_options": reader.ReadOptions(use_threads=False, column_names=own, block_size=size),
             "parse_options": reader.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
             "convert_options": reader.ConvertOptions(column_types=dict.fromkeys(own, pa.string())),
         }
         skip = int(self.named)
         try:
             for batch in reader.open_csv(self.file, **options):
-                cells = [pc.utf8_trim_whitespace(column) for column in batch.columns]
-                empty = [pc.equal(column, "") for column in cells]
-                filled = pc.invert(pc.min_element_wise(*[column.cast(pa.int8()) for column in empty]).cast(pa.bool_()))
-                yield [cells[place].filter(filled).slice(skip) for place in places]
+                filled = _filled(batch.columns)
+                batch = batch if filled is None else batch.filter(filled)
+                yield [pc.utf8_trim_whitespace(batch.column(place).slice(skip)) for place in places]
                 skip = 0
         except (pa.ArrowException, OSError) as error:
             self._check_widths()
@@ -99,6 +104,17 @@ class TextTable(AbstractTable):
                         f"Expected {self.width} columns in every line of {self.file}, as in its first line, got {len(cells)} in "
                         f"line {line}: correct the line, or quote cells that hold the delimiter {self.delimiter!r}."
                     )
+
+
+def _filled(columns: list[Any]) -> Any:
+    """Which lines have any cell that is not empty; `None` where all have."""
+    pc, empty = compute(), None
+    for cells in columns:
+        here = pc.equal(pc.utf8_trim_whitespace(cells), "")
+        empty = here if empty is None else pc.and_(empty, here)
+        if not pc.any(empty).as_py():
+            return None
+    return pc.invert(empty)
 
 
 def _no_text(file: Path, error: Exception) -> BadInputError:
