@@ -39,7 +39,7 @@ def open_rows(
 
     A compressed `.npz` and a table cannot be read from the middle: they are converted once, to a `.npy` in the cache
     folder, and again when the file changes. Nothing is unpickled. Rows of tables are real numbers of 64 bits, NaN where
-    a cell is missing (`MISSING`); truth values are 0 and 1. Columns that are all categories, text of at most 100 values,
+    a cell is missing (empty, `NA`, `NaN`, `nan`, `null`, `None`, `-`, `?`); truth values are 0 and 1. Columns that are all categories, text of at most 100 values,
     become whole numbers, with their names in `categories`.
 
     Args:
