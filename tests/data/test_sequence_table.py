@@ -90,6 +90,12 @@ def test_known_inputs_that_are_text():
         ({"time": [1, 2]}, {"unit": "months"}, "Expected dates in column time .* got numbers"),
         ({"who": ["k1", "k2"]}, {}, "column who .* looks like an identifier"),
         ({"who": ["k1", "k2"]}, {"actions": ("who",)}, "column who .* looks like an identifier"),
+        (
+            {"dose": [1.0, None, 2.0]},
+            {"actions": ("dose",)},
+            r"known inputs, got an empty cell in row 1 .* column dose",
+        ),
+        ({"when": ["2021-01-04", "2021-01-05"]}, {"actions": ("when",), "time": ""}, "got dates in when"),
         ({"sex": ["f", "f"]}, {}, "got text in sex beside numbers"),
     ],
 )

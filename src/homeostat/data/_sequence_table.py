@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..results import BadInputError
 from ._calendar import Calendar, fill_gaps
-from ._columns import AbstractColumn, CategoryColumn
+from ._columns import AbstractColumn, CategoryColumn, DateColumn
 from ._open_table import ArrowStream
 from ._places import Message, write_array
 from ._sequences import Sequences
@@ -75,13 +76,15 @@ def _convert(table: AbstractTable, columns: TableColumns, target: Path) -> About
     others = (times.column, *columns.actions)
     values = columns.values or tuple(name for name in found.columns if name not in others)
     chosen = modelled(table, found, values)
-    actions = tuple(readable(table, found.columns[name]) for name in columns.actions)
+    actions = tuple(_input(table, found.columns[name]) for name in columns.actions)
     order, clock, lengths, gaps = steps.order, times.values, steps.lengths, 0
     grid = None if clock is None else fill_gaps(clock, lengths, times.counted)
     if grid is not None:
         gaps = int((grid.rows < 0).sum())
         if not actions:
             order, clock, lengths = np.where(grid.rows < 0, -1, order[grid.rows]), grid.times, grid.lengths
+    if actions:
+        _require_known(table, actions, steps)
     _write(table, (chosen.columns, actions), target, steps.order.size, order, clock)
     inserted = "stay so, because known inputs would be missing" if actions else "are inserted as missing"
     return {
@@ -167,6 +170,32 @@ def _in_order(as_read: np.ndarray, order: np.ndarray, clock: np.ndarray | None) 
         rows = order[start : start + _BLOCK_ROWS]
         found = np.where(rows[:, None] < 0, np.nan, as_read[rows])
         yield found if clock is None else np.column_stack([clock[start : start + _BLOCK_ROWS], found])
+
+
+def _input(table: AbstractTable, column: AbstractColumn) -> AbstractColumn:
+    """The column, if a model can take it as a known input."""
+    if isinstance(readable(table, column), DateColumn):
+        raise BadInputError(
+            f"Expected numbers or categories as known inputs in {table.name}, got dates in {column.name}: leave it out, or make it "
+            f"the times (--time-column)."
+        )
+    return column
+
+
+def _require_known(table: AbstractTable, actions: tuple[AbstractColumn, ...], steps: Steps) -> None:
+    """See that known inputs are known, but for those after the last step of a sequence, which lead nowhere."""
+    used = np.ones(steps.order.size, bool)
+    used[steps.order[np.cumsum(steps.lengths) - 1]] = False
+    first = 0
+    for batch in table.batches(tuple(column.name for column in actions)):
+        for column, cells in zip(actions, batch, strict=True):
+            missing = np.flatnonzero(np.isnan(column.read(cells)) & used[first : first + len(cells)])
+            if missing.size:
+                raise BadInputError(
+                    f"Expected known inputs, got an empty cell in {table.place(first + int(missing[0]), column.name)}: fill it in. "
+                    f"(What was not known belongs to the observations.)"
+                )
+        first += len(batch[0])
 
 
 def _inputs(column: AbstractColumn, cells: object) -> np.ndarray:
