@@ -12,7 +12,7 @@ import pytest
 
 from homeostat.cli import main
 from homeostat.cli._fit import read_fit_options
-from homeostat.data import FullLength, Sequences, holds_sequences, whole_batches
+from homeostat.data import FullLength, Sequences, TableColumns, holds_sequences, whole_batches
 from homeostat.results import BadInputError
 from homeostat.workflow import SequencesOptions, SequencesTask, load, read_inputs
 from homeostat.workflow.sequences._describe import describe_sequences
@@ -105,6 +105,42 @@ def test_a_fit_is_a_run_with_figures_and_the_same_in_any_unit(place, exact):
     np.testing.assert_allclose(difference, numbers * np.log(10.0), rtol=1e-6)
     np.testing.assert_allclose(other["one_step_error"], 10 * told["one_step_error"], rtol=1e-6)
     assert large["training_steps"] == summary["training_steps"] and told["steps"] == sum(LENGTHS)
+
+
+def series(folder):
+    """A file of one series of months, as a spreadsheet writes it."""
+    values = np.cumsum(np.random.default_rng(1).normal(size=30))
+    rows = [
+        f"01.{1 + n % 12:02}.{1959 + n // 12};{str(value).replace('.', ',')}" for n, value in enumerate(values.tolist())
+    ]
+    (folder / "series.csv").write_text("\n".join(["date;passengers", *rows]))
+    return folder / "series.csv"
+
+
+SAID = (
+    "table: one sequence of 30 steps (no column of sequences; --sequence-column names one)",
+    "cells are parted by semicolons",
+    "columns: passengers",
+    "time: months from 1959-01 (column date)",
+)
+
+
+def test_one_series_is_opened_and_what_was_found_is_said(tmp_path):
+    told = []
+    for words in ([], ["--model", "linear-gaussian"]):
+        asked = read_fit_options(["--data", str(series(tmp_path)), *words])
+        assert asked is not None and asked.task == "sequences"
+        found = SequencesTask(asked.options).open(tmp_path / "series.csv", message=told.append)
+        assert found.lengths.tolist() == [30] and {*SAID} <= {*told}
+
+
+@pytest.mark.slow
+def test_one_series_is_fitted(tmp_path):
+    options = ["--model", "linear-gaussian", "--latents", "1", "--steps", "2", "--bounds", "1"]
+    status, out, err = call("fit", "--data", series(tmp_path), *options, "--out", tmp_path / "run", "--json")
+    assert status == 0 and all(line in err for line in SAID), err
+    assert json.loads(out)["summary"]["training_steps"] == 30
+    assert result("evaluate", tmp_path / "run", "--data", tmp_path / "series.csv")["steps"] == 30
 
 
 def test_beliefs_of_each_step(place, exact):
@@ -228,7 +264,7 @@ def test_a_deep_model_with_durations_and_known_inputs(place):
         (("--data", "walk.csv", *COLUMNS.split(), "--engine", "published", "--iterations", "2"), "with --engine amortized"),
         (("--data", "walk.csv", *EXACT, "--latent", "3"), "Did you mean --latents"),
         (("--data", "walk.csv", *EXACT, "--piece", "1"), "--piece of at least 2"),
-        (("--data", "walk.csv", "--sequence-column", "rat", "--task", "sequences"), "columns rat, time"),
+        (("--data", "walk.csv", "--sequence-column", "rat", "--task", "sequences"), "columns rat in"),
         (("--data", "walk.csv", "--sequence-column", "rat"), "say --task sequences"),
         (("--model", "srnn"), "got no --data"),
         (("--data", "none.wav"), "no file at"),
@@ -276,11 +312,15 @@ def test_what_holds_sequences(tmp_path):
             (tmp_path / folder / name).write_bytes(b"")
     (tmp_path / "long.csv").write_text("sequence,x\na,1\na,2\n")
     (tmp_path / "wide.csv").write_text("animal,x\na,1\na,2\n")
-    for name in ("films", "sounds", "long.csv", "sequences.npz", "sequences.npz:values", "x.parquet", "x.wav"):
+    (tmp_path / "rises.csv").write_text("x,Date\n1,2021-01-31\n2,2021-02-28\n")
+    (tmp_path / "falls.csv").write_text("x,year\n1,2021\n2,2021\n")
+    for name in ("films", "sounds", "long.csv", "sequences.npz", "sequences.npz:values", "rises.csv", "x.wav"):
         assert holds_sequences(tmp_path / name)
-    for name in ("images", "rows.npz", "rows.npz:values", "wide.csv", "x.csv", "x.npy"):
+    for name in ("images", "rows.npz", "rows.npz:values", "wide.csv", "falls.csv", "x.csv", "x.parquet"):
         assert not holds_sequences(tmp_path / name)
-    assert holds_sequences(tmp_path / "wide.csv", "animal")
+    assert holds_sequences(tmp_path / "wide.csv", TableColumns("animal"))
+    assert holds_sequences(tmp_path / "falls.csv", TableColumns(time="x"))
+    assert not holds_sequences(tmp_path / "rises.csv", TableColumns(drop=("Date",)))
     with pytest.raises(BadInputError, match="found both .* say --task rows or --task sequences"):
         holds_sequences(tmp_path / "both")
     whole = (tmp_path / "sequences.npz").read_bytes()

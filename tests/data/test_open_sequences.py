@@ -93,6 +93,8 @@ def table(order=range(10), extra=""):
 
 def test_long_tables(tmp_path, opened, told, monkeypatch):
     monkeypatch.setattr("homeostat.data._sequence_table._BLOCK_ROWS", 4)
+    monkeypatch.setattr("homeostat.data._text_table._BLOCK_BYTES", 500)
+    monkeypatch.setattr("homeostat.data._text_table._BLOCK_CELL_BYTES", 1)
     (tmp_path / "data.csv").write_text(table())
     # Rows of different sequences stand between one another.
     (tmp_path / "mixed.csv").write_text("\ufeff" + table((0, 3, 4, 1, 8, 5, 2, 6, 9, 7)), encoding="utf-8")
@@ -100,13 +102,13 @@ def test_long_tables(tmp_path, opened, told, monkeypatch):
         found = opened(name)
         check(found, times=True)
         assert found.labels == ("one", "two", "three")
-    assert len(told) == 2
+    assert sum("once" in line for line in told) == 2
     columns = TableColumns("sequence", "", ("b", "d"), ("a",))
     found = opened("data.csv", SequenceFormat(columns))
     part = found.read(1)
     np.testing.assert_array_equal(part.values, STEPS[3:8, [1, 3]])
     np.testing.assert_array_equal(part.actions, STEPS[3:7, :1])
-    assert not found.timed and len(told) == 3
+    assert not found.timed and sum("once" in line for line in told) == 3
 
 
 def test_empty_cells_are_missing_and_dates_are_times(tmp_path, opened):
@@ -121,11 +123,11 @@ def test_empty_cells_are_missing_and_dates_are_times(tmp_path, opened):
 @pytest.mark.parametrize(
     ("text", "columns", "message"),
     [
-        (table().replace("time", "when", 1), (), "columns sequence, time in .* has sequence, when, a"),
+        (table(), ("sequenze", "when"), "columns sequenze, when in .* has sequence, time, a.* mean sequence"),
         (table(), ("sequence", "time", ("e",)), "columns sequence, time, e"),
         ("sequence,time\n1,2\n", (), "columns of values"),
-        ("sequence,time,a\n", (), "only names of columns"),
-        ("", (), "has none"),
+        ("sequence,time,a\n", (), "only a line of names"),
+        ("", (), "it is empty"),
         ("sequence,time,a\n1,0,2\n1,1\n", (), "3 columns in every line .* got 2 in line 3"),
         ("sequence,time,a\n1,0,2\n1,1,x\n", (), "line 3, column a of .*, got 'x'"),
         ("sequence,time,a\n1,,2\n1,1,1\n", (), "a date and time, in line 2, column time .* an empty cell"),
@@ -277,23 +279,18 @@ def test_animated_pictures(tmp_path, opened, told):
         Frames(height=3)
 
 
-@pytest.mark.parametrize(
-    ("name", "package", "extra"),
-    [("a.mp4", "av", "video"), ("a.mid", "mido", "midi"), ("a.parquet", "pyarrow", "tables")],
-)
+@pytest.mark.parametrize(("name", "package", "extra"), [("a.mp4", "av", "video"), ("a.mid", "mido", "midi")])
 def test_a_missing_library_is_named(tmp_path, opened, monkeypatch, name, package, extra):
     (tmp_path / name).write_bytes(b"content")
     monkeypatch.setitem(sys.modules, package, None)
-    if package == "pyarrow":
-        monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(BadInputError, match=f"the package {package}, .* its extra {extra}"):
         opened(name)
 
 
 def test_what_is_no_data(tmp_path, opened):
-    (tmp_path / "data.txt").write_text("1")
+    (tmp_path / "data.dat").write_text("1")
     with pytest.raises(BadInputError, match=r"save them in one of these formats"):
-        opened("data.txt")
+        opened("data.dat")
     with pytest.raises(BadInputError, match="found no file"):
         opened("nothing.npz:values")
     (tmp_path / "empty").mkdir()

@@ -1,66 +1,14 @@
-"""Formats that need an optional library: parquet, MIDI, video."""
+"""Formats that need an optional library: MIDI, video."""
 
 import fractions
 
 import numpy as np
 import pytest
 
-from homeostat.data import Frames, Rolls, SequenceFormat, TableColumns, open_sequences
+from homeostat.data import Frames, Rolls, SequenceFormat, open_sequences
 from homeostat.results import BadInputError
 
 RANDOM = np.random.default_rng(0)
-
-
-def test_parquet_tables(tmp_path, monkeypatch):
-    pa = pytest.importorskip("pyarrow")
-    import pyarrow.parquet as parquet
-
-    monkeypatch.setattr("homeostat.data.adapters._parquet._BLOCK_ROWS", 3)
-    moments = np.array(["2020-01-01", "2020-01-02", "2020-01-03T12"] * 2, "datetime64[us]")
-    columns = {
-        "animal": ["rat 2", "rat 2", "rat 2", "rat 1", "rat 1", "rat 1"],
-        "when": moments,
-        "x": pa.array([1, None, 3, 4, 5, 6], pa.int32()),
-        "y": [0.5, 1.5, np.nan, 3.5, 4.5, 5.5],
-        "lick": [True, False, True, False, True, None],
-        "note": list("abcdef"),
-    }
-    parquet.write_table(pa.table(columns), tmp_path / "data.parquet")
-    how = SequenceFormat(TableColumns("animal", "when", ("x", "y"), ("lick",)))
-    found = open_sequences(tmp_path / "data.parquet", how, cache=tmp_path / "cache")
-    assert found.labels == ("rat 2", "rat 1") and found.lengths.tolist() == [3, 3]
-    part = found.read(0)
-    assert part.values.tolist() == [[1, 0.5], [0, 1.5], [3, 0]]
-    assert part.observed.tolist() == [[True, True], [False, True], [True, False]]
-    assert np.diff(part.times).tolist() == [86400, 1.5 * 86400] and part.actions.tolist() == [[1], [0]]
-    notes = SequenceFormat(TableColumns("animal", "when", ("note",)))
-    with pytest.raises(BadInputError, match="numbers in the column note of .* got string"):
-        open_sequences(tmp_path / "data.parquet", notes, cache=tmp_path / "cache")
-    (tmp_path / "cut.parquet").write_bytes((tmp_path / "data.parquet").read_bytes()[:-9])
-    with pytest.raises(BadInputError, match=r"cut\.parquet cannot be read"):
-        open_sequences(tmp_path / "cut.parquet", how, cache=tmp_path / "cache")
-
-
-def test_parquet_times_and_damaged_pages(tmp_path):
-    pa = pytest.importorskip("pyarrow")
-    import pyarrow.parquet as parquet
-
-    when = pa.array(1_700_000_000_000_000_001 + np.arange(4) * 1_000_000_007, pa.timestamp("ns"))
-    columns = {"sequence": ["a"] * 4, "time": when, "x": np.arange(4.0)}
-    parquet.write_table(pa.table(columns), tmp_path / "fine.parquet")
-    found = open_sequences(tmp_path / "fine.parquet", cache=tmp_path / "cache")
-    np.testing.assert_allclose(np.diff(found.times(0)), 1.0, atol=1e-6)
-    columns |= {"time": pa.array(np.arange(4) * 500_000, pa.time64("us"))}
-    parquet.write_table(pa.table(columns), tmp_path / "day.parquet")
-    found = open_sequences(tmp_path / "day.parquet", cache=tmp_path / "cache")
-    np.testing.assert_allclose(found.times(0), [0.0, 0.5, 1.0, 1.5])
-    columns |= {"time": np.arange(4000.0), "x": RANDOM.normal(size=4000), "sequence": ["a"] * 4000}
-    parquet.write_table(pa.table(columns), tmp_path / "page.parquet", compression="snappy")
-    content = bytearray((tmp_path / "page.parquet").read_bytes())
-    content[100:3000] = RANDOM.bytes(2900)
-    (tmp_path / "page.parquet").write_bytes(bytes(content))
-    with pytest.raises(BadInputError, match=r"page\.parquet cannot be read"):
-        open_sequences(tmp_path / "page.parquet", cache=tmp_path / "cache")
 
 
 def song(mido, events, ticks=480):

@@ -116,13 +116,13 @@ def test_published_newsgroups(copies, tmp_path):
     for name, part in (("train", splits.train), ("test", splits.test)):
         rows, lines = part.observations, []
         for first, last in zip(rows.starts[:-1], rows.starts[1:], strict=True):
-            pairs = zip(rows.columns[first:last], rows.counts[first:last], strict=True)
+            pairs = zip(rows.words[first:last], rows.counts[first:last], strict=True)
             lines.append(" ".join(["1", *(f"{word}:{count}" for word, count in pairs)]))
         (tmp_path / "newsgroups20" / f"{name}.feat").write_text("\n".join(lines))
     words = "\n".join(f"{word} {number}" for number, word in enumerate(splits.vocabulary) if number)
     (tmp_path / "newsgroups20" / "vocab").write_text(words + "\n")
     official = load_newsgroups20(tmp_path, num_validation=0)
     for one, other in ((official.train, splits.train), (official.test, splits.test)):
-        for field in ("starts", "columns", "counts"):
+        for field in ("starts", "words", "counts"):
             np.testing.assert_array_equal(getattr(one.observations, field), getattr(other.observations, field))
     assert official.vocabulary == splits.vocabulary

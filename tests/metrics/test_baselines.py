@@ -6,8 +6,8 @@ from scipy.stats import multivariate_normal, nbinom, norm, poisson
 from sklearn.covariance import ledoit_wolf
 
 from homeostat.metrics import (
-    binary_row_baselines,
     StepTable,
+    binary_row_baselines,
     chosen_rows,
     count_row_baselines,
     level_row_baselines,

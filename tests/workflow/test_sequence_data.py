@@ -147,7 +147,7 @@ def test_columns_go_by_their_names(tmp_path):
     first = open_sequences(tmp_path / "one.csv", sequence_format(DEEP), cache=tmp_path)
     found = described(first)
     assert found.columns == first.select([0]).columns == ("a", "b")
-    again = open_sequences(tmp_path / "other.csv", sequence_format(DEEP, found.columns), cache=tmp_path)
+    again = open_sequences(tmp_path / "other.csv", sequence_format(DEEP, found), cache=tmp_path)
     np.testing.assert_array_equal(again.read(0).values, first.read(0).values)
     with pytest.raises(BadInputError, match="a column for each entry"):
         Sequences(np.zeros((1, 2, 3)), columns=("a", "b"))

@@ -23,8 +23,9 @@ from ._run import execute, start_run
 from ._terminal import reserved_output
 
 DATA = (
-    "rows: .npy, .npz (FILE.npz:NAME if it holds several arrays), .csv, or a folder of images; sequences: .npz with lengths or "
-    "mask, .csv or .parquet with columns of sequences and times, .wav, .mid, .mp4, .gif, or a folder of such files"
+    "a table (.csv, .tsv, .txt, .parquet, .arrow, .feather) of rows, or of steps with columns of sequences or times; rows also as "
+    ".npy, .npz (FILE.npz:NAME if it holds several arrays), or a folder of images; sequences also as .npz with lengths or mask, "
+    ".wav, .mid, .mp4, .gif, or a folder of such files"
 )
 _COMMAND = "homeostat fit"
 _DEFAULTS: dict[str, Any] = {"rows": RowsOptions(), "sequences": SequencesOptions()}
@@ -46,7 +47,10 @@ class _Hints:
     """Options that tell what the data are, though they belong to the model."""
 
     model: str = ""
-    sequence_column: str = "sequence"
+    sequence_column: str | None = None
+    time_column: str | None = None
+    drop: str = ""
+    label: str = ""
 
 
 class FitRequest(NamedTuple):
@@ -118,7 +122,7 @@ def _task(own: FitOptions, rest: list[str]) -> tuple[str, Any]:
     if task is None and own.data:
         from ..workflow import task_of
 
-        task = task_of(own.data, hints.sequence_column)
+        task = task_of(own.data, hints.sequence_column, hints.time_column, (hints.drop, hints.label))
     default = _DEFAULTS[task or "rows"]
     # It has one filter only, which need not be said.
     return task or "rows", dataclasses.replace(default, engine="exact") if hints.model == "linear-gaussian" else default

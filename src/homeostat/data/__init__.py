@@ -1,5 +1,6 @@
 """Data sets, readers for a user's own arrays, and checks: NumPy only."""
 
+from ._calendar import Calendar as Calendar
 from ._checks import (
     GREY_LEVELS as GREY_LEVELS,
     AbstractRequirement as AbstractRequirement,
@@ -33,6 +34,7 @@ from ._open_sequences import (
     holds_sequences as holds_sequences,
     open_sequences as open_sequences,
 )
+from ._open_table import ArrowStream as ArrowStream
 from ._order import permutation as permutation
 from ._places import Message as Message, data_cache_folder as data_cache_folder
 from ._preprocessing import (
@@ -72,7 +74,6 @@ from ._sequence_splits import (
     split_sequences as split_sequences,
     standardized as standardized,
 )
-from ._sequence_table import TableColumns as TableColumns
 from ._sequences import AbstractSequences as AbstractSequences, Sequence as Sequence, Sequences as Sequences
 from ._sound import Sound as Sound, SoundSequences as SoundSequences, read_sound as read_sound
 from ._splits import (
@@ -90,4 +91,5 @@ from ._synthetic import (
     synthetic_melodies as synthetic_melodies,
     synthetic_tones as synthetic_tones,
 )
+from ._table_columns import TableColumns as TableColumns
 from ._timit import load_timit as load_timit

@@ -142,7 +142,7 @@ def check_rows(rows: AbstractRows, *requirements: AbstractRequirement) -> None:
         for requirement in requirements:
             wrong = requirement.violations(chunk)
             if wrong.any():
-                _refuse(requirement, chunk, wrong, first, rows.name)
+                _refuse(requirement, chunk, wrong, first, rows)
         first += len(chunk)
 
 
@@ -165,12 +165,16 @@ def require_shape(data: AbstractRows | AbstractSequences, shape: tuple[int, ...]
         )
 
 
-def _refuse(requirement: AbstractRequirement, chunk: np.ndarray, wrong: np.ndarray, first: int, name: str) -> None:
+def _refuse(
+    requirement: AbstractRequirement, chunk: np.ndarray, wrong: np.ndarray, first: int, rows: AbstractRows
+) -> None:
     place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
     row = first + int(place[0])
     if wrong.ndim == 1:
-        found = f"row {row} (from 0) of {name} has none"
+        found = f"row {row} (from 0) of {rows.name} has none"
+    elif rows.columns:
+        found = f"got {chunk[place]:g} in row {row} (from 0), column {rows.columns[int(place[1])]} of {rows.name}"
     else:
         column = ", ".join(str(int(index)) for index in place[1:])
-        found = f"got {chunk[place]:g} in row {row}, column {column} (both from 0) of {name}"
+        found = f"got {chunk[place]:g} in row {row}, column {column} (both from 0) of {rows.name}"
     raise BadInputError(f"Expected {requirement.expectation}; {found}: {requirement.advice}.")

@@ -1,4 +1,4 @@
-"""Opening a user's own data: `.npy`, `.npz`, `.csv`, or a folder of images."""
+"""Opening a user's own data: arrays, tables, or a folder of images."""
 
 import os
 import shutil
@@ -10,45 +10,58 @@ import numpy as np
 
 from ..results import BadInputError
 from ..typing import Any
-from ._csv import convert_csv
+from ._open_table import TABLES, ArrowStream
 from ._places import Message, array_header, data_cache_folder, kept_conversion, reading, say, written_whole
+from ._row_table import open_row_table
 from ._rows import AbstractRows, ArrayRows, checked_indices
+from ._table_columns import TableColumns
 
 IMAGES = (".png", ".jpg", ".jpeg")
 
 
 def open_rows(
-    path: str | os.PathLike[str], *, message: Message | None = None, cache: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str] | ArrowStream,
+    columns: TableColumns | None = None,
+    *,
+    message: Message | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> AbstractRows:
-    """The rows of a file or folder, which may be larger than memory.
+    """The rows of a file or folder, which may be larger than memory, or of a data frame.
 
     | path | how it is read |
     |---|---|
     | `FILE.npy` | memory-mapped |
     | `FILE.npz:name` | memory-mapped inside the archive; the name may be left out if it holds one array |
-    | `FILE.csv` | numbers between commas, with or without a first line of names; real numbers of 64 bits |
+    | `.csv`, `.tsv`, `.txt` | cells between commas, semicolons or tabs, with or without a first line of names |
+    | `.parquet`, `.arrow`, `.feather` | columns with types |
+    | object with `__arrow_c_stream__` | a data frame of pandas or polars, or a table of pyarrow; held in memory |
     | folder | its `.png`, `.jpg` and `.jpeg` files, those of its subfolders too, in the order of their paths |
 
-    A compressed `.npz` and a `.csv` cannot be read from the middle: they are converted once, to a `.npy` in the cache
-    folder, and again when the file changes. Nothing is unpickled.
+    A compressed `.npz` and a table cannot be read from the middle: they are converted once, to a `.npy` in the cache
+    folder, and again when the file changes. Nothing is unpickled. Rows of tables are real numbers of 64 bits, NaN where
+    a cell is missing (empty, `NA`, `NaN`, `nan`, `null`, `None`, `-`, `?`); truth values are 0 and 1. Columns that are all categories, text of at most 100 values,
+    become whole numbers, with their names in `categories`.
 
     Args:
-        path: of the file or folder, with `:name` after an archive of several arrays.
+        path: of the file or folder, with `:name` after an archive of several arrays; or a data frame.
+        columns: which columns of a table are used; all by default.
         cache: where conversions are kept; `homeostat/data` in the user's cache folder if left out.
 
     Raises:
         BadInputError: no such file, an unknown format, several arrays without a name, no rows, text among the numbers,
             images of different sizes.
     """
+    place, chosen = data_cache_folder() if cache is None else Path(cache), columns or TableColumns()
+    if not isinstance(path, str | os.PathLike):
+        return open_row_table(path, chosen, place, message)
     file, array_name = named_array(path)
     if file.is_dir():
         images = sorted(found for found in file.rglob("*") if found.suffix.lower() in IMAGES and found.is_file())
         return ImageRows(tuple(images), str(file))
     if not file.is_file():
         raise BadInputError(
-            f"Expected data (.npy, .npz, .csv, or a folder of images), found no file at {file}: check the path."
+            f"Expected data (.npy, .npz, {', '.join(TABLES)}, or a folder of images), found no file at {file}: check the path."
         )
-    place = data_cache_folder() if cache is None else Path(cache)
     suffix = file.suffix.lower()
     if suffix == ".npy":
         with reading(file, "an array (.npy)"):
@@ -56,16 +69,10 @@ def open_rows(
     if suffix == ".npz":
         with reading(file, "an archive of arrays (.npz)"):
             return _open_npz(file, array_name, message, place)
-    if suffix == ".csv":
-        kept = kept_conversion(file, "", place)
-        if not kept.is_file():
-            say(message, f"Converting {file} once; the result is kept as {kept}.")
-            with reading(file, "a table of numbers (.csv)"), written_whole(kept) as part:
-                convert_csv(file, part)
-        with reading(kept, "a table converted earlier"):
-            return ArrayRows(np.load(kept, mmap_mode="r", allow_pickle=False), str(file))
+    if suffix in TABLES:
+        return open_row_table(file, chosen, place, message)
     raise BadInputError(
-        f"Expected data as .npy, .npz, .csv, or a folder of images, got {file}: save it in one of these formats."
+        f"Expected data as .npy, .npz, {', '.join(TABLES)}, or a folder of images, got {file}: save it in one of these formats."
     )
 
 

@@ -1,6 +1,5 @@
 """Opening a user's own sequences: archives, tables, sounds, piano rolls, videos."""
 
-import csv
 import os
 import zipfile
 from collections.abc import Callable
@@ -13,13 +12,15 @@ import numpy as np
 from ..results import BadInputError
 from ._frames import ANIMATIONS, VIDEOS, Frames, open_film, show
 from ._open_rows import IMAGES, named_array, open_member
+from ._open_table import TABLES, ArrowStream, open_any_table
 from ._places import Message, data_cache_folder, reading
-from ._sequence_table import TableColumns, open_table
+from ._sequence_table import has_steps, open_sequence_table
 from ._sequences import AbstractSequences, Sequences
 from ._sound import SoundSequences, read_sound
+from ._table_columns import TableColumns
 from .adapters import read_midi
 
-SOUNDS, ROLLS, TABLES = (".wav", ".sph"), (".mid", ".midi"), (".csv", ".parquet")
+SOUNDS, ROLLS = (".wav", ".sph"), (".mid", ".midi")
 _RECORDINGS = {*SOUNDS, *ROLLS, *VIDEOS}
 
 
@@ -65,26 +66,27 @@ class SequenceFormat:
 
 
 def open_sequences(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | ArrowStream,
     format: SequenceFormat | None = None,
     *,
     message: Message | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> AbstractSequences:
-    """The sequences of a file or folder, which may be larger than memory.
+    """The sequences of a file or folder, which may be larger than memory, or of a data frame.
 
     | path | how it is read |
     |---|---|
     | `FILE.npy` | an array (sequences, steps, ...), memory-mapped |
     | `FILE.npz[:name]` | `values` (or `name`), padded (sequences, steps, ...) or all steps one after the other, with `lengths` or `mask` and, if there are, `times` and `actions`; `values` and `actions` are memory-mapped |
-    | `FILE.csv`, `FILE.parquet` | one row a step, with a column that says which sequence and one that says when |
+    | `.csv`, `.tsv`, `.txt`, `.parquet`, `.arrow`, `.feather` | a table with one row a step (`TableColumns`) |
+    | object with `__arrow_c_stream__` | likewise a data frame of pandas or polars, or a table of pyarrow; held in memory |
     | `.wav`, `.sph` | windows of samples from -1 to 1 |
     | `.mid`, `.midi` | piano rolls, zeros and ones |
     | `.mp4`, `.avi`, `.mkv`, `.webm`, `.mov`, `.gif` | frames uint8 |
     | folder | one sequence for each file of one of the last three kinds, in the order of their paths |
 
     Tables, videos and compressed archives are converted once, into the cache folder, and again when the file changes.
-    Nothing is unpickled. Parquet needs pyarrow, MIDI mido, and video other than .gif PyAV.
+    Nothing is unpickled. MIDI needs mido, and video other than .gif PyAV.
 
     Args:
         format: what columns mean, and how sounds, music and frames become steps.
@@ -95,6 +97,8 @@ def open_sequences(
     """
     how = SequenceFormat() if format is None else format
     place = data_cache_folder() if cache is None else Path(cache)
+    if not isinstance(path, str | os.PathLike):
+        return open_sequence_table(path, how.columns, place, message)
     file, array_name = named_array(path, "values")
     if file.is_dir():
         return _open_folder(file, how, message, place)
@@ -107,12 +111,12 @@ def open_sequences(
     if suffix == ".npz":
         return _open_npz(file, array_name, message, place)
     if suffix in TABLES:
-        return open_table(file, how.columns, place, message)
+        return open_sequence_table(file, how.columns, place, message)
     kind = _kind(suffix)
     if kind is None:
         raise BadInputError(
-            f"Expected sequences as .npy, .npz, .csv, .parquet, .wav, .sph, .mid, .mp4, .avi, .mkv, .webm, .mov or .gif, got "
-            f"{file}: save them in one of these formats."
+            f"Expected sequences as .npy, .npz, {', '.join(TABLES)}, .wav, .sph, .mid, .mp4, .avi, .mkv, .webm, .mov or .gif, "
+            f"got {file}: save them in one of these formats."
         )
     return kind(_Files((file,), (file.stem,), str(file), how, message, place))
 
@@ -224,14 +228,16 @@ def _end_to_end(file: Path, values: np.ndarray, parts: dict[str, Any], labels: l
     return Sequences(np.split(values, ends), labels=labels, name=str(file), **cut)
 
 
-def holds_sequences(path: str | os.PathLike[str], sequence_column: str = "sequence") -> bool:
+def holds_sequences(path: str | os.PathLike[str], columns: TableColumns | None = None) -> bool:
     """Whether a file or folder holds sequences, not rows.
 
-    Sounds, MIDI, videos and parquet, folders of such files, archives with `lengths` or `mask`, and tables with a column that
-    names the sequence are sequences; other tables, arrays and folders of images are rows.
+    Sounds, MIDI and videos, folders of such files, archives with `lengths` or `mask`, and tables with a column that names the
+    sequence, or with one of times (named, or called `time`, `date` and the like) that rises from row to row, are sequences;
+    other tables, arrays and folders of images are rows.
 
     Args:
         path: of the file or folder, with `:name` after an archive of several arrays.
+        columns: of a table, where they are known.
 
     Raises:
         BadInputError: a folder holds images and recordings.
@@ -252,7 +258,6 @@ def holds_sequences(path: str | os.PathLike[str], sequence_column: str = "sequen
     if suffix == ".npz" and file.is_file():
         with reading(file, "an archive of arrays (.npz)"), zipfile.ZipFile(file) as archive:
             return bool({"lengths.npy", "mask.npy"} & {*archive.namelist()})
-    if suffix == ".csv" and file.is_file():
-        with reading(file, "a table (.csv)"), open(file, newline="", encoding="utf-8-sig") as stream:
-            return sequence_column in [name.strip() for name in next(csv.reader(stream), [])]
-    return suffix in {*_RECORDINGS, *ANIMATIONS, ".parquet"}
+    if suffix in TABLES and file.is_file():
+        return has_steps(open_any_table(file), columns or TableColumns())
+    return suffix in {*_RECORDINGS, *ANIMATIONS}

@@ -21,10 +21,22 @@ class AbstractRows(abc.ABC):
 
     Attributes:
         name: of the data in messages, usually the file.
+        columns: names of the entries of a row, those of a table's columns; empty where entries have no names.
+        categories: for each column what its whole numbers from 0 stand for; empty where entries are numbers.
     """
 
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype, num_rows: int):
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        num_rows: int,
+        *,
+        columns: tuple[str, ...] = (),
+        categories: tuple[tuple[str, ...], ...] = (),
+    ):
         self.name, self.shape, self.dtype, self.num_rows = name, shape, dtype, num_rows
+        self.columns, self.categories = columns, categories
 
     @abc.abstractmethod
     def read(self, indices: Any) -> np.ndarray:
@@ -93,7 +105,14 @@ def checked_indices(indices: Any, num_rows: int) -> np.ndarray:
 class ArrayRows(AbstractRows):
     """Rows of an array in memory, or of a memory-mapped file, whose pages are read when a row is."""
 
-    def __init__(self, array: np.ndarray, name: str = "the array"):
+    def __init__(
+        self,
+        array: np.ndarray,
+        name: str = "the array",
+        *,
+        columns: tuple[str, ...] = (),
+        categories: tuple[tuple[str, ...], ...] = (),
+    ):
         if array.dtype.kind not in "buif":
             raise BadInputError(
                 f"Expected numbers in {name}, got the type {array.dtype}: convert them to whole or real numbers."
@@ -103,7 +122,12 @@ class ArrayRows(AbstractRows):
                 f"Expected rows of at least one number in {name} (two axes or more, the first of them rows), got the "
                 f"shape {array.shape}: reshape to (rows, features)."
             )
-        super().__init__(name, array.shape[1:], array.dtype, array.shape[0])
+        if any(names and array.shape[1:] != (len(names),) for names in (columns, categories)):
+            raise BadInputError(
+                f"Expected a name for each entry of a row of {name}, got {len(columns or categories)} for the shape "
+                f"{array.shape[1:]}: pass as many."
+            )
+        super().__init__(name, array.shape[1:], array.dtype, array.shape[0], columns=columns, categories=categories)
         self.array = array
 
     def read(self, indices: Any) -> np.ndarray:
@@ -123,7 +147,8 @@ class SelectedRows(AbstractRows):
 
     def __init__(self, rows: AbstractRows, indices: Any):
         self.rows, self.indices = rows, checked_indices(indices, rows.num_rows)
-        super().__init__(rows.name, rows.shape, rows.dtype, self.indices.size)
+        names = {"columns": rows.columns, "categories": rows.categories}
+        super().__init__(rows.name, rows.shape, rows.dtype, self.indices.size, **names)
 
     def read(self, indices: Any) -> np.ndarray:
         return self.rows.read(self.indices[checked_indices(indices, self.num_rows)])
@@ -133,32 +158,32 @@ class SelectedRows(AbstractRows):
 class SparseRows(AbstractRows):
     """Word counts of documents, of which only those above zero are stored; `read` makes dense rows.
 
-    Row i has `counts[k]` times the word `columns[k]`, for k from `starts[i]` up to `starts[i + 1]`.
+    Row i has `counts[k]` times the word `words[k]`, for k from `starts[i]` up to `starts[i + 1]`.
 
     Attributes:
         starts: whole numbers of shape (rows + 1,).
-        columns: word numbers.
+        words: word numbers.
         counts: how often.
         num_columns: size of the vocabulary.
     """
 
     def __init__(
-        self, starts: np.ndarray, columns: np.ndarray, counts: np.ndarray, num_columns: int, name: str = "the counts"
+        self, starts: np.ndarray, words: np.ndarray, counts: np.ndarray, num_columns: int, name: str = "the counts"
     ):
         consistent = (
-            starts.ndim == columns.ndim == counts.ndim == 1
+            starts.ndim == words.ndim == counts.ndim == 1
             and starts.size >= 1
             and starts[0] == 0
-            and starts[-1] == columns.size == counts.size
+            and starts[-1] == words.size == counts.size
             and bool(np.all(np.diff(starts) >= 0))
-            and (columns.size == 0 or (int(columns.min()) >= 0 and int(columns.max()) < num_columns))
+            and (words.size == 0 or (int(words.min()) >= 0 and int(words.max()) < num_columns))
         )
         if not consistent:
             raise BadInputError(
                 f"Expected sparse rows in {name} whose starts rise from 0 to the number of stored counts and whose "
-                f"columns lie below {num_columns}; got {starts.size} starts, {columns.size} columns, {counts.size} counts."
+                f"words lie below {num_columns}; got {starts.size} starts, {words.size} words, {counts.size} counts."
             )
-        self.starts, self.columns, self.counts, self.num_columns = starts, columns, counts, num_columns
+        self.starts, self.words, self.counts, self.num_columns = starts, words, counts, num_columns
         super().__init__(name, (num_columns,), counts.dtype, starts.size - 1)
 
     def totals(self) -> np.ndarray:
@@ -174,7 +199,7 @@ class SparseRows(AbstractRows):
         before = np.cumsum(lengths) - lengths
         stored = np.arange(int(lengths.sum())) - np.repeat(before - first, lengths)
         dense = np.zeros((wanted.size, self.num_columns), self.dtype)
-        dense[rows, self.columns[stored]] = self.counts[stored]
+        dense[rows, self.words[stored]] = self.counts[stored]
         return dense
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

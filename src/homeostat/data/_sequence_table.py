@@ -1,160 +1,207 @@
 """Tables with one row for each step of each sequence: a column says which sequence, another when."""
 
-import contextlib
-import csv
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import final
 
 import numpy as np
 
 from ..results import BadInputError
-from ._csv import check_widths, in_blocks
-from ._places import Message, kept_conversion, reading, say, write_array, written_whole
+from ._calendar import Calendar, fill_gaps
+from ._columns import AbstractColumn, CategoryColumn, DateColumn
+from ._open_table import ArrowStream
+from ._places import Message, write_array
 from ._sequences import Sequences
-from .adapters import parquet_blocks, parquet_names
+from ._survey import Survey, survey
+from ._table_cache import About, converted
+from ._table_columns import TableColumns, listed
+from ._table_times import TIMES, Steps, find_steps, find_times, sequence_column, time_candidates
+from ._table_values import Modelled, modelled, readable
+from ._tables import AbstractTable
 
 _BLOCK_ROWS = 4096
 
-Block = tuple[np.ndarray, np.ndarray]
-"""Labels of shape (rows,) and numbers of shape (rows, columns)."""
 
-
-@final
-@dataclass(frozen=True)
-class TableColumns:
-    """Which columns of a table mean what.
-
-    Attributes:
-        sequence: says which sequence a row belongs to; numbers or text. Rows of a sequence need not stand together.
-        time: says when; numbers, or dates and times (ISO 8601), which become seconds. Empty where steps are equally far
-            apart and rows stand in their order.
-        values: what was observed; all other columns if left out.
-        actions: known inputs between a step and the next; those of a sequence's last row are not used.
-    """
-
-    sequence: str = "sequence"
-    time: str = "time"
-    values: tuple[str, ...] = ()
-    actions: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        named = [self.sequence, *([self.time] if self.time else []), *self.values, *self.actions]
-        twice = sorted({name for name in named if named.count(name) > 1})
-        if twice or not self.sequence:
-            raise BadInputError(
-                f"Expected a column of sequences, and every column in one place, got {', '.join(map(repr, twice)) or 'none'}."
-            )
-
-
-def open_table(file: Path, columns: TableColumns, place: Path, message: Message | None) -> Sequences:
-    """Sequences of a .csv or .parquet, which is converted once and memory-mapped.
-
-    Empty cells, `nan` and nulls are missing.
+def open_sequence_table(
+    source: Path | ArrowStream, columns: TableColumns, place: Path, message: Message | None
+) -> Sequences:
+    """Sequences of a table, which is converted once and, if it is a file, memory-mapped.
 
     Raises:
-        BadInputError: columns that do not exist, cells that are no numbers, sequences that cannot be used.
+        BadInputError: columns that do not exist, cells that mean nothing, sequences that cannot be used.
     """
-    parquet = file.suffix.lower() == ".parquet"
-    names = parquet_names(file) if parquet else _csv_names(file)
-    chosen = _chosen(file, names, columns)
-    kept = kept_conversion(file, str(columns), place, ".sequences.npy")
-    index = kept.with_suffix(".npz")
-    if not (kept.is_file() and index.is_file()):
-        say(message, f"Converting {file} once; the result is kept as {kept}.")
-        if parquet:
-            blocks = parquet_blocks(file, columns.sequence, chosen)
-        else:
-            blocks = _csv_blocks(file, names, columns, chosen)
-        _convert(blocks, len(chosen), kept, index, file)
-    with reading(kept, "a table converted earlier"), np.load(index, allow_pickle=False) as about:
-        labels, lengths = tuple(about["labels"].tolist()), about["lengths"]
-        table = np.load(kept, mmap_mode="r", allow_pickle=False)
-    cut = np.split(table, np.cumsum(lengths)[:-1])
-    first, last = int(bool(columns.time)), len(chosen) - len(columns.actions)
+    array, about = converted(
+        source, f"sequences 2 {columns}", place, message, lambda table, target: _convert(table, columns, target)
+    )
+    cut = np.split(array, np.cumsum(about["lengths"])[:-1])
+    first, last = int(about["timed"]), int(about["timed"]) + about["num_values"]
+    actions = tuple((name, tuple(values)) for name, values in about["actions"])
     return Sequences(
         [part[:, first:last] for part in cut],
-        times=[part[:, 0] for part in cut] if columns.time else None,
-        actions=[part[:-1, last:] for part in cut] if columns.actions else None,
-        labels=labels,
-        columns=chosen[first:last],
-        name=str(file),
+        times=[part[:, 0] for part in cut] if about["timed"] else None,
+        actions=[part[:-1, last:] for part in cut] if actions else None,
+        labels=about["labels"],
+        columns=about["columns"],
+        categories=tuple(map(tuple, about["categories"])),
+        action_columns=actions,
+        calendar=Calendar(*about["calendar"]) if about["calendar"] else None,
+        name=about["name"],
     )
 
 
-def _chosen(file: Path, names: tuple[str, ...], columns: TableColumns) -> tuple[str, ...]:
-    """Columns of numbers in the order of the converted table: time, values, actions."""
-    asked = [columns.sequence, *([columns.time] if columns.time else []), *columns.values, *columns.actions]
-    lacking = [name for name in asked if name not in names]
-    if lacking:
-        raise BadInputError(
-            f"Expected the columns {', '.join(asked)} in {file}, but it has {', '.join(names) or 'none'}: name the columns of "
-            f"the sequence and the time, and leave the time empty if steps are equally far apart."
-        )
-    values = columns.values or tuple(name for name in names if name not in asked)
-    if not values:
-        raise BadInputError(f"Expected columns of values in {file} beside {', '.join(asked)}, found none.")
-    return (*([columns.time] if columns.time else []), *values, *columns.actions)
+def has_steps(table: AbstractTable, columns: TableColumns) -> bool:
+    """Whether rows of a table are steps: it has the column of sequences, or one of times, by its name, which rises."""
+    if sequence_column(table, columns.sequence) in table.columns:
+        return True
+    if columns.time:
+        return columns.time in table.columns
+    out = {*columns.labels, *columns.drop}
+    timely = (name for name in table.columns if name.lower() in TIMES and name not in out)
+    names = tuple(timely) if columns.time is None else ()
+    if not names:
+        return False
+    found = time_candidates(table, survey(table, names, columns), columns)
+    steps = find_steps(table, None, found)
+    return any(steps.rises(column.name) for column in found)
 
 
-def _convert(blocks: Iterator[Block], width: int, kept: Path, index: Path, file: Path) -> None:
-    """Write the rows sequence by sequence; memory holds the number of each row's sequence and one block."""
-    numbers: dict[str, int] = {}
-    codes: list[np.ndarray] = []
-    with written_whole(kept) as part, tempfile.TemporaryFile(dir=part.parent) as raw:
-        for labels, block in blocks:
-            codes.append(np.array([numbers.setdefault(str(label), len(numbers)) for label in labels], np.int64))
+def _convert(table: AbstractTable, columns: TableColumns, target: Path) -> About:
+    """Write the rows sequence by sequence; memory holds one block, and the sequence and the times of each row."""
+    columns.check(table)
+    sequence = sequence_column(table, columns.sequence)
+    found = survey(table, _looked_at(table, columns, sequence), columns)
+    candidates = time_candidates(table, found, columns)
+    steps = find_steps(table, sequence, candidates)
+    times = find_times(table, columns, steps, candidates)
+    others = (times.column, *columns.actions)
+    values = columns.values or tuple(name for name in found.columns if name not in others)
+    chosen = modelled(table, found, values)
+    actions = tuple(_input(table, found.columns[name]) for name in columns.actions)
+    order, clock, lengths, gaps = steps.order, times.values, steps.lengths, 0
+    grid = None if clock is None else fill_gaps(clock, lengths, times.counted)
+    if grid is not None:
+        gaps = int((grid.rows < 0).sum())
+        if not actions:
+            order, clock, lengths = np.where(grid.rows < 0, -1, order[grid.rows]), grid.times, grid.lengths
+    if actions:
+        _require_known(table, actions, steps)
+    _write(table, (chosen.columns, actions), target, steps.order.size, order, clock)
+    inserted = "stay so, because known inputs would be missing" if actions else "are inserted as missing"
+    return {
+        "name": table.name,
+        "labels": steps.labels,
+        "lengths": lengths.tolist(),
+        "timed": clock is not None,
+        "num_values": len(chosen.columns),
+        # Columns of a table without names are found by their places, unless some were chosen.
+        "columns": chosen.names if table.named or columns.chosen else (),
+        "categories": chosen.categories,
+        "actions": [(column.name, column.categories) for column in actions],
+        "calendar": times.calendar,
+        "lines": [
+            *_lines(table, columns, sequence, found, steps),
+            f"columns: {_entries(chosen, actions)}",
+            times.line,
+            *([f"steps that were left out: {gaps}, which {inserted}"] if gaps else []),
+        ],
+    }
+
+
+def _looked_at(table: AbstractTable, columns: TableColumns, sequence: str | None) -> tuple[str, ...]:
+    """Columns that may be values, actions or times."""
+    out = {sequence, *columns.labels, *columns.drop}
+    rest = tuple(name for name in table.columns if name not in out)
+    if not columns.values:
+        return rest
+    timely = [name for name in rest if (name.lower() in TIMES if columns.time is None else name == columns.time)]
+    return tuple(dict.fromkeys([*columns.values, *columns.actions, *timely]))
+
+
+def _lines(
+    table: AbstractTable, columns: TableColumns, sequence: str | None, found: Survey, steps: Steps
+) -> Iterator[str]:
+    """What was found, in words."""
+    if sequence is None:
+        named = " (no column of sequences; --sequence-column names one)" if columns.sequence is None else ""
+        yield f"table: one sequence of {steps.order.size} steps{named}"
+    else:
+        shortest, longest = steps.lengths.min(), steps.lengths.max()
+        yield f"table: {len(steps.labels)} sequences of {shortest} to {longest} steps (column {sequence})"
+    yield from table.about
+    left_out = [*found.notes, *columns.left_out()]
+    if left_out:
+        yield f"left out: {', '.join(left_out)}"
+
+
+def _entries(chosen: Modelled, actions: tuple[AbstractColumn, ...]) -> str:
+    what = " (categories, coded from 0 in the order of their sorted names)" if chosen.categories else ""
+    names = tuple(
+        f"{column.name}={value}" if value else column.name for column in actions for value in column.categories or ("",)
+    )
+    return f"{listed(chosen.names)}{what}" + (f"; known inputs: {listed(names)}" if names else "")
+
+
+def _write(
+    table: AbstractTable,
+    columns: tuple[tuple[AbstractColumn, ...], tuple[AbstractColumn, ...]],
+    target: Path,
+    num_rows: int,
+    order: np.ndarray,
+    clock: np.ndarray | None,
+) -> None:
+    """Write times, values and actions in an order of rows; -1 is a step that is missing."""
+    names = tuple(column.name for column in (*columns[0], *columns[1]))
+    with tempfile.TemporaryFile(dir=target.parent) as raw:
+        width = 0
+        for batch in table.batches(names):
+            cells = dict(zip(names, batch, strict=True))
+            parts = [column.read(cells[column.name])[:, None] for column in columns[0]]
+            block = np.concatenate([*parts, *(_inputs(column, cells[column.name]) for column in columns[1])], axis=1)
+            width = block.shape[1]
             raw.write(np.ascontiguousarray(block, "<f8").tobytes())
         raw.flush()
-        members = np.concatenate(codes) if codes else np.zeros(0, np.int64)
-        if members.size == 0:
-            raise BadInputError(f"Expected rows in {file}, found only names of columns.")
-        order = np.argsort(members, kind="stable")
-        as_read = np.memmap(raw, "<f8", "r", shape=(members.size, width))
-        write_array(part, (as_read[order[i : i + _BLOCK_ROWS]] for i in range(0, members.size, _BLOCK_ROWS)))
+        as_read = np.memmap(raw, "<f8", "r", shape=(num_rows, width))
+        write_array(target, _in_order(as_read, order, clock))
         del as_read
-    with written_whole(index) as part, open(part, "wb") as stream:
-        np.savez(stream, labels=np.array(list(numbers)), lengths=np.bincount(members, minlength=len(numbers)))
 
 
-def _csv_names(file: Path) -> tuple[str, ...]:
-    with reading(file, "a table (.csv)"), open(file, newline="", encoding="utf-8-sig") as text:
-        names = tuple(name.strip() for name in next(csv.reader(text), []))
-    if len(set(names)) != len(names) or not all(names):
-        raise BadInputError(f"Expected a first line with a different name for every column of {file}, got {names}.")
-    return names
+def _in_order(as_read: np.ndarray, order: np.ndarray, clock: np.ndarray | None) -> Iterator[np.ndarray]:
+    for start in range(0, order.size, _BLOCK_ROWS):
+        rows = order[start : start + _BLOCK_ROWS]
+        found = np.where(rows[:, None] < 0, np.nan, as_read[rows])
+        yield found if clock is None else np.column_stack([clock[start : start + _BLOCK_ROWS], found])
 
 
-def _csv_blocks(file: Path, names: tuple[str, ...], columns: TableColumns, chosen: tuple[str, ...]) -> Iterator[Block]:
-    label_at, places = names.index(columns.sequence), [names.index(name) for name in chosen]
-    with reading(file, "a table (.csv)"), open(file, newline="", encoding="utf-8-sig") as text:
-        reader = csv.reader(text)
-        next(reader)
-        for block in in_blocks((line, cells) for line, cells in enumerate(reader, 2) if any(map(str.strip, cells))):
-            check_widths(file, block, len(names))
-            labels = [cells[label_at].strip() for _, cells in block]
-            rows = [
-                [_number(cells[place], names[place], columns.time, line, file) for place in places]
-                for line, cells in block
-            ]
-            yield np.array(labels), np.array(rows)
+def _input(table: AbstractTable, column: AbstractColumn) -> AbstractColumn:
+    """The column, if a model can take it as a known input."""
+    if isinstance(readable(table, column), DateColumn):
+        raise BadInputError(
+            f"Expected numbers or categories as known inputs in {table.name}, got dates in {column.name}: leave it out, or make it "
+            f"the times (--time-column)."
+        )
+    return column
 
 
-def _number(cell: str, name: str, time: str, line: int, file: Path) -> float:
-    text = cell.strip()
-    if not text and name != time:
-        return np.nan
-    with contextlib.suppress(ValueError):
-        return float(text)
-    if name == time:
-        with contextlib.suppress(ValueError):
-            moment = datetime.fromisoformat(text)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    what = repr(text) if text else "an empty cell"
-    kind = "a number, or a date and time," if name == time else "a number, or nothing where it is missing,"
-    raise BadInputError(
-        f"Expected {kind} in line {line}, column {name} of {file}, got {what}: correct it, or name the columns to use."
-    )
+def _require_known(table: AbstractTable, actions: tuple[AbstractColumn, ...], steps: Steps) -> None:
+    """See that known inputs are known, but for those after the last step of a sequence, which lead nowhere."""
+    used = np.ones(steps.order.size, bool)
+    used[steps.order[np.cumsum(steps.lengths) - 1]] = False
+    first = 0
+    for batch in table.batches(tuple(column.name for column in actions)):
+        for column, cells in zip(actions, batch, strict=True):
+            missing = np.flatnonzero(np.isnan(column.read(cells)) & used[first : first + len(cells)])
+            if missing.size:
+                raise BadInputError(
+                    f"Expected known inputs, got an empty cell in {table.place(first + int(missing[0]), column.name)}: fill it in. "
+                    f"(What was not known belongs to the observations.)"
+                )
+        first += len(batch[0])
+
+
+def _inputs(column: AbstractColumn, cells: object) -> np.ndarray:
+    """Numbers, or zeros and ones for each category."""
+    found = column.read(cells)[:, None]
+    if not isinstance(column, CategoryColumn):
+        return found
+    ones = (found == np.arange(len(column.categories))).astype(np.float64)
+    return np.where(np.isnan(found), np.nan, ones)

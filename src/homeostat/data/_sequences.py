@@ -13,6 +13,7 @@ import numpy as np
 
 from ..results import BadInputError
 from ..typing import Any
+from ._calendar import Calendar
 from ._rows import checked_indices
 from ._sequence_checks import SequenceParts, check_parts
 
@@ -46,6 +47,10 @@ class AbstractSequences(abc.ABC):
         labels: name of each sequence: its file, its name in a table, or its number.
         action_shape: shape of one action, or `None` without actions.
         columns: names of the entries of a step, those of a table's columns; empty where entries have no names.
+        categories: for each column what its whole numbers from 0 stand for; empty where entries are numbers.
+        action_columns: a table's columns of known inputs, and the categories of each, which has an entry of the action for
+            every one of them; without categories the column is one entry.
+        calendar: what times count, where they were dates.
     """
 
     def __init__(
@@ -59,16 +64,19 @@ class AbstractSequences(abc.ABC):
         action_shape: tuple[int, ...] | None = None,
         timed: bool = False,
         columns: tuple[str, ...] = (),
+        categories: tuple[tuple[str, ...], ...] = (),
+        action_columns: tuple[tuple[str, tuple[str, ...]], ...] = (),
+        calendar: Calendar | None = None,
     ):
         self.name, self.shape, self.dtype, self.lengths, self.labels = name, shape, dtype, lengths, labels
         self.action_shape, self.timed, self.columns = action_shape, timed, columns
+        self.categories, self.action_columns, self.calendar = categories, action_columns, calendar
 
     def _take_over(self, other: "AbstractSequences") -> None:
         """A view is like what it is a view of, in all that it does not change."""
         told = (other.name, other.shape, other.dtype, other.lengths, other.labels)
-        AbstractSequences.__init__(
-            self, *told, action_shape=other.action_shape, timed=other.timed, columns=other.columns
-        )
+        names = ("action_shape", "timed", "columns", "categories", "action_columns", "calendar")
+        AbstractSequences.__init__(self, *told, **{name: getattr(other, name) for name in names})
 
     @abc.abstractmethod
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Sequence:
@@ -144,6 +152,9 @@ class Sequences(AbstractSequences):
         actions: np.ndarray | Listed[Any] | None = None,
         labels: Listed[str] | None = None,
         columns: Listed[str] = (),
+        categories: Listed[tuple[str, ...]] = (),
+        action_columns: Listed[tuple[str, tuple[str, ...]]] = (),
+        calendar: Calendar | None = None,
         name: str = "the sequences",
     ):
         """Check everything once, reading every number.
@@ -157,6 +168,9 @@ class Sequences(AbstractSequences):
             actions: arrays of shape (T_i - 1, *action_shape), or a padded array (n, T - 1, *action_shape).
             labels: what the sequences are called; their numbers if left out.
             columns: what the entries of a step are called, if they have names.
+            categories: what the whole numbers of each entry stand for, if they are categories.
+            action_columns: names and categories of known inputs, if they have any.
+            calendar: what times count, if they were dates.
 
         Raises:
             BadInputError: a sequence of less than two steps or without any observed number, times that do not rise, a
@@ -175,12 +189,16 @@ class Sequences(AbstractSequences):
             action_shape=None if parts.actions is None else parts.actions[0].shape[1:],
             timed=parts.times is not None,
             columns=tuple(columns),
+            categories=tuple(categories),
+            action_columns=tuple(action_columns),
+            calendar=calendar,
         )
-        if self.columns and self.shape != (len(self.columns),):
-            raise BadInputError(
-                f"Expected a column for each entry of a step of {name}, got {len(self.columns)} for the shape {self.shape}: "
-                f"pass as many."
-            )
+        for names in (self.columns, self.categories):
+            if names and self.shape != (len(names),):
+                raise BadInputError(
+                    f"Expected a column for each entry of a step of {name}, got {len(names)} for the shape {self.shape}: "
+                    f"pass as many."
+                )
 
     def times(self, index: int) -> np.ndarray | None:
         checked_part(self, index, 0, None)

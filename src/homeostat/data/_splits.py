@@ -186,5 +186,5 @@ def take(observations: np.ndarray | SparseRows, indices: np.ndarray) -> np.ndarr
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     stored = np.arange(starts[-1]) - np.repeat(starts[:-1] - observations.starts[indices], lengths)
     return SparseRows(
-        starts, observations.columns[stored], observations.counts[stored], observations.num_columns, observations.name
+        starts, observations.words[stored], observations.counts[stored], observations.num_columns, observations.name
     )

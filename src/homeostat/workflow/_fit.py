@@ -48,7 +48,7 @@ def fit(task: AbstractTask, data: Any, context: RunContext | None = None, *, key
     """Fit a model to data, and select the best moment of training by validation.
 
     Args:
-        data: a path, an array or opened data.
+        data: a path, an array, a data frame (of pandas, polars or pyarrow) or opened data.
         context: the run that keeps, measures and draws; without one nothing but the fitted model is left.
         key: of initial weights and all draws.
         seed: of the split and the order of batches, where there is no run.
@@ -74,7 +74,7 @@ def fit(task: AbstractTask, data: Any, context: RunContext | None = None, *, key
     description = run.stage("describe", describe, key=key)
     if everything.fingerprint() != description.fingerprint:
         raise BadInputError(
-            f"Expected the {task.name} that this run was started with in {data}, got others: the file has changed. Put it back, "
+            f"Expected the {task.name} that this run was started with in {everything.name}, got others: the file has changed. Put it back, "
             f"or start a new run."
         )
     for line in task.announce(description, train, validation):

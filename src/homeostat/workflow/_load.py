@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data import holds_sequences
+from ..data import TableColumns, holds_sequences
 from ..results import BadInputError, CheckpointError
 from ..runs import Experiment, Minutes, RunContext, precision, read_request
 from ..train import load_checkpoint
@@ -13,6 +13,7 @@ from ..typing import Key
 from ._fit import fit
 from ._fitted import FORMAT, NAME, identity
 from ._options import AbstractOptions
+from ._tables import column_names
 from ._task import AbstractTask
 from .rows._task import RowsTask
 from .sequences._task import SequencesTask
@@ -25,9 +26,14 @@ def task_from(options: AbstractOptions) -> AbstractTask:
     return next(task for task in TASKS.values() if isinstance(options, type(task.options)))(options)
 
 
-def task_of(data: str, sequence_column: str) -> str:
-    """The name of the task that a file or folder is made for."""
-    return "sequences" if holds_sequences(data, sequence_column) else "rows"
+def task_of(data: str, sequence_column: str | None, time_column: str | None, left_out: tuple[str, ...]) -> str:
+    """The name of the task that a file or folder is made for.
+
+    Args:
+        left_out: names of columns of a table, joined by commas.
+    """
+    drop = tuple(name for names in left_out for name in column_names(names))
+    return "sequences" if holds_sequences(data, TableColumns(sequence_column, time_column, drop=drop)) else "rows"
 
 
 def fit_experiment(config: Mapping[str, Any], folder: Path) -> Experiment:

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 class AbstractOptions:
     """Options of training. Every name is turned into an object by the task's `build`, and nowhere else."""
 
+    columns: str = ""
+    """Columns of a table to model, joined by commas; all others if empty."""
+    drop: str = ""
+    """Columns of a table to leave out, joined by commas."""
+    label: str = ""
+    """Columns of a table that name its rows, joined by commas; they are left out."""
     anneal: int | None = None
     """Updates during which the weight of the rate rises from 0 to 1 (count)."""
     standardize: bool = True

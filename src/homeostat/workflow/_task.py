@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import numpy as np
 import optax
 
-from ..data import AbstractRows, AbstractSequences, Message, split_rows
+from ..data import AbstractRows, AbstractSequences, ArrowStream, Message, split_rows
 from ..objectives import AbstractWeighting, Annealing, Unweighted
 from ..results import BadInputError
 from ..train import AbstractLoader
@@ -18,8 +18,8 @@ from ._options import AbstractOptions
 
 Data = TypeVar("Data", bound=AbstractRows | AbstractSequences)
 System = TypeVar("System")
-Source = str | os.PathLike[str] | np.ndarray | AbstractRows | AbstractSequences
-"""A path, an array, or opened data."""
+Source = str | os.PathLike[str] | np.ndarray | ArrowStream | AbstractRows | AbstractSequences
+"""A path, an array, a data frame (of pandas, polars or pyarrow), or opened data."""
 
 
 class Selected(NamedTuple):

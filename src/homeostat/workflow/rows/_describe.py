@@ -22,6 +22,7 @@ from ...data import (
 )
 from ...results import BadInputError
 from .._numbers import COUNTS, Range, Scaling, choose_likelihood, is_binary, is_count, scan_range
+from .._tables import require_likelihood
 from ._options import LINEAR, RowsOptions
 
 _CHUNK_NUMBERS = 1 << 22
@@ -34,6 +35,8 @@ class RowsDescription(NamedTuple):
         shape: of one row as it is stored.
         event_shape: of one row as the model sees it, without the entries that never vary.
         image_shape: height, width and perhaps channels of a row as a picture; empty if it is none.
+        columns: names of the entries, by which they are found in other tables; empty without names.
+        categories: what the whole numbers of each entry stand for; empty where entries are numbers.
         num_classes: alternatives of each entry, for a categorical one; 0 otherwise.
         total_count: median number of words in a row, for a multinomial one; 0 otherwise.
         scaling: to the unit of the model, by the training rows.
@@ -45,6 +48,8 @@ class RowsDescription(NamedTuple):
     shape: tuple[int, ...]
     event_shape: tuple[int, ...]
     image_shape: tuple[int, ...]
+    columns: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
     num_rows: int
     likelihood: str
     num_classes: int
@@ -108,6 +113,7 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
     numbers = scan_range(_chunks(rows), rows.name, "say --divide-by", options.divide_by)
     plain = options.model != "latent-gaussian"
     name = choose_likelihood(options.likelihood, options.model, plain, lambda: _fitting(options, rows, numbers))
+    require_likelihood(rows, name)
     divisor = options.divide_by
     if name == "discretized-gaussian":
         if divisor != 1.0:
@@ -121,6 +127,8 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
         shape=tuple(rows.shape),
         event_shape=(size,) if plain or name == "multinomial" else tuple(rows.shape),
         image_shape=_image_shape(options, tuple(rows.shape)),
+        columns=rows.columns,
+        categories=rows.categories,
         num_rows=rows.num_rows,
         likelihood=name,
         num_classes=_num_classes(options, numbers.high) if name == "categorical" else 0,
@@ -184,6 +192,8 @@ def _chunks(rows: AbstractRows) -> Iterator[np.ndarray]:
 
 def _fitting(options: RowsOptions, rows: AbstractRows, numbers: Range) -> str:
     """The likelihood that fits the numbers: a probability only where nothing else could be meant."""
+    if rows.categories:
+        return "categorical"
     fractions = numbers.low >= 0.0 and numbers.high <= 1.0
     if is_binary(numbers) or (options.binarize and fractions):
         return "bernoulli"

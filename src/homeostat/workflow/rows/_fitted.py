@@ -7,7 +7,7 @@ from typing import Any, final
 import jax.numpy as jnp
 import numpy as np
 
-from ...data import AbstractRows, Message, check_rows, permutation, require_shape
+from ...data import AbstractRows, Message, check_rows, open_rows, permutation, require_shape
 from ...metrics import calibrate, ecdf_difference_band
 from ...results import BadInputError
 from ...runs import RunContext
@@ -16,6 +16,7 @@ from ...typing import Array, Float, Key
 from ...viz import CalibrationSummary, plot_calibration_summary, plot_samples
 from .._arrays import ArraysWriter
 from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
+from .._tables import Found, require_categories, table_columns
 from .._task import Source
 from ._baselines import compare_rows
 from ._describe import requirements
@@ -32,9 +33,16 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
     """A latent variable model of rows with its engine."""
 
     def open(self, data: Source, *, message: Message | None = None) -> AbstractRows:
-        rows = self.task.open(data, message=message)
-        require_shape(rows, self.description.shape, of="the fitted model")
-        check_rows(rows, *requirements(self.description))
+        description, options = self.description, self.system.options
+        if isinstance(data, AbstractRows | np.ndarray):
+            rows = self.task.open(data)
+        else:
+            # Columns of a table are found by the names that the model was fitted to, in any order.
+            known = tuple(zip(description.columns, description.categories, strict=False))
+            rows = open_rows(data, table_columns(options, Found(description.columns, known)), message=message)
+        require_shape(rows, description.shape, of="the fitted model")
+        require_categories(rows, description.categories, "the fitted model")
+        check_rows(rows, *requirements(description))
         return rows
 
     def infer(

@@ -20,6 +20,7 @@ from ...results import BadInputError
 from ...train import AbstractLoader, InMemoryLoader, StreamingLoader
 from ...typing import Key
 from .._numbers import kind_of_number
+from .._tables import require_names, table_columns
 from .._task import AbstractTask, Schedule, Selected, Source, annealing, check_training, require, require_positive
 from ._describe import RowsDescription, describe_rows
 from ._engines import Inference, make_family, make_inference
@@ -64,7 +65,11 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
     def open(self, data: Source, *, message: Message | None = None) -> AbstractRows:
         if isinstance(data, AbstractRows):
             return data
-        return ArrayRows(data, "the array") if isinstance(data, np.ndarray) else open_rows(data, message=message)
+        if isinstance(data, np.ndarray):
+            return ArrayRows(data, "the array")
+        rows = open_rows(data, table_columns(self.options), message=message)
+        require_names(self.options, rows)
+        return rows
 
     def describe(self, data: AbstractRows, train: AbstractRows) -> RowsDescription:
         found = describe_rows(data, train, self.options)
@@ -79,7 +84,7 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         shape, scaling = " x ".join(map(str, description.shape)), description.scaling
         scaled = ", each entry standardised by the training rows" if scaling.standardized else ""
         scaled += f", divided by {scaling.divisor:g}" if scaling.divisor != 1.0 else ""
-        constants = scaling.constants()
+        constants = scaling.constants(description.columns)
         left_out = [f"left out, because they never vary in the training rows: {constants}"] if constants else []
         mebibytes = _mebibytes(description, train)
         held = "held on the device" if mebibytes <= self.options.hold_mib else "streamed"

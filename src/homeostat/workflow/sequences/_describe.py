@@ -14,7 +14,6 @@ from ...data import (
     Rolls,
     SequenceFormat,
     SoundSequences,
-    TableColumns,
     action_moments,
     require_shape,
     sequence_moments,
@@ -22,6 +21,7 @@ from ...data import (
 from ...inference import SequenceBatch
 from ...results import BadInputError
 from .._numbers import COUNTS, Range, Scaling, choose_likelihood, is_binary, is_count, scan_range
+from .._tables import Found, column_names, require_categories, require_likelihood, table_columns
 from ._options import SequencesOptions
 
 _EVEN = 0.05
@@ -39,6 +39,9 @@ class SequencesDescription(NamedTuple):
         scaling: of the entries of a step to the unit of the model, by the training sequences.
         inputs: of the entries of an action likewise.
         columns: names of the entries, by which they are found in other tables; empty without names.
+        categories: what the whole numbers of each entry stand for; empty where entries are numbers.
+        action_columns: columns of known inputs in tables, with their categories.
+        calendar_unit: what times count, where they were dates; otherwise empty.
         uneven: whether steps differ in duration, which then goes before the actions as a known input.
         time_unit: the usual duration of a step, in the unit of the data; 1 without times.
         fingerprint: of some steps, to know the data again.
@@ -53,6 +56,9 @@ class SequencesDescription(NamedTuple):
     scaling: Scaling
     inputs: Scaling
     columns: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
+    action_columns: tuple[tuple[str, tuple[str, ...]], ...]
+    calendar_unit: str
     timed: bool
     uneven: bool
     time_unit: float
@@ -62,6 +68,15 @@ class SequencesDescription(NamedTuple):
     def action_dim(self) -> int:
         """Known inputs of the model, the duration of a step among them."""
         return (self.inputs.size if self.acted else 0) + int(self.uneven)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the entries of an action, flat; empty without names."""
+        return tuple(
+            f"{column}={value}" if value is not None else column
+            for column, values in self.action_columns
+            for value in (values or (None,))
+        )
 
     @property
     def discrete(self) -> bool:
@@ -122,21 +137,21 @@ class SequencesDescription(NamedTuple):
         return self.scaling.restore(flat).reshape(*leading, *self.shape)
 
 
-def sequence_format(options: SequencesOptions, columns: tuple[str, ...] = ()) -> SequenceFormat:
-    """How files become sequences; `columns` of a table in the order in which a model was fitted to them, if there is one."""
+def sequence_format(options: SequencesOptions, description: SequencesDescription | None = None) -> SequenceFormat:
+    """How files become sequences; tables like the one that a model was fitted to, if there is one."""
     sides = [int(part) for part in options.frame_size.split(",") if part.strip().isdecimal()]
     if options.frame_size and len(sides) != 2:
         raise BadInputError(
             f"Expected the height and width of a frame, as 64,64, got --frame-size {options.frame_size}."
         )
     height, width = sides if sides else (None, None)
-    named = columns or _names(options.columns), _names(options.action_columns)
-    table = TableColumns(options.sequence_column, options.time_column, *named)
+    found = None
+    if description is not None:
+        categories = (*zip(description.columns, description.categories, strict=False), *description.action_columns)
+        found = Found(description.columns, categories, description.calendar_unit)
+    actions = column_names(options.action_columns)
+    table = table_columns(options, found, options.sequence_column, options.time_column, actions)
     return SequenceFormat(table, options.window, Rolls(options.steps_per_beat), Frames(height, width, options.grey))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def describe_sequences(
@@ -151,6 +166,7 @@ def describe_sequences(
     linear = options.model == "linear-gaussian"
     name = choose_likelihood(options.likelihood, options.model, linear, lambda: _fitting(sequences, numbers))
     _require_range(name, numbers, sequences.name)
+    require_likelihood(sequences, name)
     framed = options.model == "svg"
     # One unit for all samples of a sound: they are measured alike.
     entries = () if isinstance(sequences, SoundSequences) else train.shape
@@ -177,6 +193,9 @@ def describe_sequences(
         scaling=scaling,
         inputs=_input_scaling(train, options.standardize),
         columns=sequences.columns,
+        categories=sequences.categories,
+        action_columns=sequences.action_columns,
+        calendar_unit=sequences.calendar.unit if sequences.calendar is not None else "",
         timed=sequences.timed,
         uneven=uneven,
         time_unit=unit,
@@ -197,8 +216,17 @@ def check_sequences(sequences: AbstractSequences, description: SequencesDescript
         raise BadInputError(
             f"Expected actions of shape {wanted}, as {of} was made for, got {given} in {sequences.name}."
         )
-    if description.uneven and not sequences.timed:
+    # Of a table times are asked for: they might be left out by mistake.
+    needed = description.uneven or (description.timed and bool(sequences.columns))
+    if needed and not sequences.timed:
         raise BadInputError(f"Expected times, which {of} was made for, got none in {sequences.name}.")
+    unit = sequences.calendar.unit if sequences.calendar is not None else ""
+    if description.timed and sequences.timed and unit != description.calendar_unit:
+        raise BadInputError(
+            f"Expected times in {description.calendar_unit or 'numbers'}, as {of} was made for, got {unit or 'numbers'} in "
+            f"{sequences.name}: pass data of the same frequency."
+        )
+    require_categories(sequences, description.categories, of)
     if not description.uneven:
         _require_duration(sequences, description, of)
     _require_range(description.likelihood, _range(sequences), sequences.name)

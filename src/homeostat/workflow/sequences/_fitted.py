@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...data import AbstractSequences, Message, open_sequences
+from ...models.sequential import LinearDynamics, LinearGaussian
 from ...results import BadInputError
 from ...runs import RunContext
 from ...typing import Key
@@ -44,10 +45,11 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
     """A sequential model with its filter."""
 
     def open(self, data: Source, *, message: Message | None = None) -> AbstractSequences:
-        if isinstance(data, str | Path):
+        if isinstance(data, AbstractSequences | np.ndarray):
+            sequences = self.task.open(data)
+        else:
             # Columns of a table are found by the names that the model was fitted to, in any order.
-            data = open_sequences(data, sequence_format(self.system.options, self.description.columns), message=message)
-        sequences = self.task.open(data, message=message)
+            sequences = open_sequences(data, sequence_format(self.system.options, self.description), message=message)
         check_sequences(sequences, self.description, of="the fitted model")
         return sequences
 
@@ -163,7 +165,31 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
 
         estimate = "exact" if self.system.options.engine == "exact" else "bound"
         gain = compare_sequences(self.description, train, data, scores, energies, estimate=estimate)
-        return {**summarize_sequences(scores, self.description.discrete), **gain}
+        return {**summarize_sequences(scores, self.description.discrete), **self._effects(), **gain}
+
+    def _effects(self) -> dict[str, Any]:
+        """What one unit more of each known input changes in each entry of the next step, in the units of the data; linear models."""
+        model, description = self.selected.learned.model, self.description
+        if (
+            not isinstance(model, LinearGaussian)
+            or not isinstance(model.dynamics, LinearDynamics)
+            or not description.acted
+        ):
+            return {}
+        effects = np.asarray(model.emission_matrix @ model.dynamics.control, np.float64)
+        effects = effects * description.scaling.unit[:, None] / description.inputs.unit[None, :]
+        outputs, inputs = (
+            [names[index] if names else f"{what} {index}" for index in np.flatnonzero(scaling.varies).tolist()]
+            for what, names, scaling in (
+                ("entry", description.columns, description.scaling),
+                ("input", description.input_names, description.inputs),
+            )
+        )
+        return {
+            "effects": {
+                name: dict(zip(inputs, row, strict=True)) for name, row in zip(outputs, effects.tolist(), strict=True)
+            }
+        }
 
     def report(self, data: AbstractSequences, context: RunContext, *, key: Key) -> None:
         show_filtering(self.description, self.selected.learned, data, context, key=key)

@@ -36,14 +36,14 @@ class SequencesOptions(AbstractOptions):
     encode_data: bool = False
     """Let the amortized filter read the observation besides gradients and estimates."""
 
-    sequence_column: str = "sequence"
-    """Column of a table that says which sequence a row belongs to."""
-    time_column: str = "time"
-    """Column of a table that says when; empty where steps are equally far apart."""
-    columns: str = ""
-    """Columns of a table to model, joined by commas; all others if empty."""
+    sequence_column: str | None = None
+    """Column of a table that says which sequence a row belongs to; by default `sequence`, and without it all rows are one
+    sequence."""
+    time_column: str | None = None
+    """Column of a table that says when, numbers or dates; by default one called time, date or the like; empty where steps are
+    equally far apart."""
     action_columns: str = ""
-    """Columns of a table that are known inputs between a step and the next, joined by commas."""
+    """Columns of a table that are known inputs between a step and the next, joined by commas; text becomes zeros and ones."""
     window: int = 200
     """Samples of a sound in one step (count)."""
     steps_per_beat: int = 4

@@ -26,6 +26,7 @@ from ...results import BadInputError
 from ...train import AbstractLoader, FullBatch, StreamingLoader
 from ...typing import Key
 from .._numbers import kind_of_number
+from .._tables import require_names
 from .._task import AbstractTask, Schedule, Selected, Source, annealing, check_training, require, require_positive
 from ._describe import SequencesDescription, describe_sequences, sequence_format
 from ._fitted import FittedSequences
@@ -86,7 +87,9 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
             return data
         if isinstance(data, np.ndarray):
             return Sequences(data)
-        return open_sequences(data, sequence_format(self.options), message=message)
+        sequences = open_sequences(data, sequence_format(self.options), message=message)
+        require_names(self.options, sequences)
+        return sequences
 
     def split(self, data: AbstractSequences, seed: int) -> tuple[AbstractSequences, AbstractSequences]:
         """Sequences drawn by the seed; where these are too few to spare one, the ends of all."""
@@ -110,7 +113,7 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
             f"{what} left out, because they never vary in the training sequences: {constants}"
             for what, constants in (
                 ("entries", description.scaling.constants(description.columns)),
-                ("inputs", description.inputs.constants()),
+                ("inputs", description.inputs.constants(description.input_names)),
             )
             if constants
         ]
