@@ -16,7 +16,7 @@ from jax.scipy.linalg import cho_solve
 
 from ...models.static import FactorAnalysis, ProbabilisticPCA
 from ...results import BadInputError
-from ...typing import Array, Float
+from ...typing import Array, Float, Scalar
 from ._evidence_ascent import Improved, Learned, ascend_evidence
 
 MINIMUM_SCALE = 1e-3
