@@ -110,9 +110,8 @@ def test_a_fit_is_a_run_with_figures_and_the_same_in_any_unit(place, exact):
 def series(folder):
     """A file of one series of months, as a spreadsheet writes it."""
     values = np.cumsum(np.random.default_rng(1).normal(size=30))
-    rows = [
-        f"01.{1 + n % 12:02}.{1959 + n // 12};{str(value).replace('.', ',')}" for n, value in enumerate(values.tolist())
-    ]
+    cells = (str(value).replace(".", ",") for value in values.tolist())
+    rows = [f"01.{1 + n % 12:02}.{1959 + n // 12};{cell}" for n, cell in enumerate(cells)]
     (folder / "series.csv").write_text("\n".join(["date;passengers", *rows]))
     return folder / "series.csv"
 

@@ -15,7 +15,7 @@ from ._checks import (
     require_shape as require_shape,
 )
 from ._cifar10 import load_cifar10 as load_cifar10
-from ._continued import Beginnings as Beginnings, Continued as Continued, split_ends as split_ends
+from ._continued import Continued as Continued, split_ends as split_ends
 from ._download import Progress as Progress, RemoteFile as RemoteFile, fetch as fetch
 from ._dsprites import DSpritesArchive as DSpritesArchive, read_dsprites as read_dsprites
 from ._frames import Frames as Frames

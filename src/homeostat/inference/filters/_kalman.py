@@ -10,7 +10,7 @@ from cuthbertlib.kalman.filtering import FilterScanElement, associative_params_s
 from cuthbertlib.linalg import collect_nans_chol, tria
 from jax.scipy.linalg import solve_triangular
 
-from ...core import AbstractSequentialModel, FilterInfo
+from ...core import AbstractBelief, AbstractSequentialModel, FilterInfo
 from ...distributions import AbstractRecursion, Masked, Parallel, Sequential, positive_columns
 from ...models.sequential import AffineStep, LinearGaussian, Measurement, Periodic
 from ...results import BadInputError
@@ -166,11 +166,12 @@ def _centred(
 
 def _moved(found: Filtered, centre: Float[Array, " d"]) -> Filtered:
     """Beliefs and predictions about z, from those about z - c."""
-    beliefs, predictions = (
-        eqx.tree_at(lambda belief: belief.loc, belief, belief.loc + centre[None, :])
-        for belief in (found.beliefs, found.predictions)
-    )
-    return Filtered(beliefs, predictions, found.info)
+
+    def move(belief: AbstractBelief) -> AbstractBelief:
+        assert isinstance(belief, GaussianBelief)
+        return eqx.tree_at(lambda belief: belief.loc, belief, belief.loc + centre[None, :])
+
+    return Filtered(move(found.beliefs), move(found.predictions), found.info)
 
 
 def _update(belief: GaussianBelief, rows: Rows) -> tuple[GaussianBelief, FilterInfo]:

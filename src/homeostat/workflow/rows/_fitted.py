@@ -108,7 +108,7 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         setup = self.system.setup(self.selected, iterations=iterations)
         scores = score_rows(setup, self.description, chosen, num_samples=samples, key=key, on_progress=on_progress)
         numbers = {
-            **({} if setup.exact else {"importance_samples": samples}),
+            **({} if setup.exact is not None else {"importance_samples": samples}),
             "iterations": iterations or self.system.inference.num_steps,
             **summarize_rows(scores, self.description, chosen),
         }
@@ -180,8 +180,8 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         with context.progress("evaluating rows", total=len(data)) as bar:
             setup = self.system.setup(self.selected)
             scores = score_rows(setup, self.description, data, num_samples=samples, key=key, on_progress=bar.move_to)
-        how = {} if setup.exact else {"importance_samples": samples}
-        nats, estimate = scores["log_likelihood_nats"], "exact" if setup.exact else "importance-weighted"
+        how = {} if setup.exact is not None else {"importance_samples": samples}
+        nats, estimate = scores["log_likelihood_nats"], "exact" if setup.exact is not None else "importance-weighted"
         gain = compare_rows(self.description, train, data, nats, estimate=estimate)
         return {**how, **summarize_rows(scores, self.description, data), **gain}
 

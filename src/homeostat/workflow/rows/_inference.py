@@ -75,10 +75,10 @@ def infer_rows(
         x = jax.random.bernoulli(draw_key, x).astype(x.dtype) if binarized else x
         found = setup.infer(x, key=infer_key)
         q, failed = found.distribution, found.result != RESULTS.successful
-        if setup.exact:
+        if setup.exact is not None:
             # No draws: the bound is the likelihood itself.
             rate = closed_form_divergence(q, setup.model.initial())
-            return PosteriorSummary(found.params, q.mean, -setup.model.log_evidence(x) - rate, rate, failed)
+            return PosteriorSummary(found.params, q.mean, -setup.exact.log_evidence(x) - rate, rate, failed)
         terms = FreeEnergy(setup.model, MonteCarlo(num_samples)).terms(q, Evidence(x), key=terms_key)
         mean = posterior_mean(q, key=mean_key)
         return PosteriorSummary(found.params, mean, terms.distortion_nats, jnp.sum(terms.rates_nats), failed)
@@ -115,7 +115,7 @@ def score_rows(
     on_progress: OnProgress = ignore,
 ) -> dict[str, np.ndarray]:
     """Bound and likelihood of every row, importance-weighted where it is not known exactly, in nats of the data, by name."""
-    if setup.exact:
+    if setup.exact is not None:
         return _exact_scores(setup, description, rows, key, on_progress)
     model, engine, family, steps, objective = setup
     unit, parts = description.log_unit_nats, []
@@ -156,8 +156,8 @@ def weigh_rows(setup: InferenceSetup, rows: jax.Array, num_samples: int, *, key:
     """log p(x) of every row in the unit of the model, exact or importance-weighted, all from one key."""
 
     def one(x: jax.Array) -> jax.Array:
-        if setup.exact:
-            return setup.model.log_evidence(x)
+        if setup.exact is not None:
+            return setup.exact.log_evidence(x)
         infer_key, weigh_key = jax.random.split(key)
         q, chunk = setup.infer(x, key=infer_key).distribution, min(250, num_samples)
         found = log_likelihood(setup.model, q, x, key=weigh_key, num_samples=num_samples, chunk=chunk)

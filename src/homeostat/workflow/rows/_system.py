@@ -7,6 +7,7 @@ import jax.random as jr
 from ...core import AbstractEngine, AbstractFamily, AbstractModel
 from ...distributions import Delta, DiagonalGaussian, MonteCarlo
 from ...inference import EnergyDescent, LastIteration, ModelWithEngine, Posterior, free_energy_descent, infer
+from ...models.static import AbstractLinearFactors
 from ...objectives import AbstractWeighting, Evidence, FreeEnergy, Unweighted, Weighted
 from ...results import BadInputError
 from ...typing import Array, Float, Key
@@ -27,9 +28,10 @@ class InferenceSetup(NamedTuple):
     objective: FreeEnergy | Weighted
 
     @property
-    def exact(self) -> bool:
-        """Whether posteriors and likelihoods are known in closed form."""
-        return isinstance(self.engine, ExactPosterior)
+    def exact(self) -> AbstractLinearFactors | None:
+        """The model, if posteriors and likelihoods are those of its formulas."""
+        known = isinstance(self.engine, ExactPosterior) and isinstance(self.model, AbstractLinearFactors)
+        return self.model if known else None
 
     def infer(self, observation: Array, *, key: Key) -> Posterior:
         """The posterior of one row as the model sees it."""
