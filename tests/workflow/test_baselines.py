@@ -42,7 +42,7 @@ def test_rows_are_compared_in_their_own_unit():
         (255 * RANDOM.integers(0, 2, (40, 3)), {"divide_by": 255.0, "likelihood": "bernoulli"}, 3 * np.log(2.0)),
         (RANDOM.integers(0, 256, (400, 4, 4)).astype(np.uint8), {}, 16 * np.log(256.0)),
         (RANDOM.integers(0, 4, (400, 3)), {"likelihood": "categorical"}, 3 * np.log(4.0)),
-        (np.full((40, 5), 2), {}, 10 * np.log(5.0)),
+        (np.full((40, 5), 2), {"likelihood": "multinomial"}, 10 * np.log(5.0)),
     ],
 )
 def test_whole_numbers_are_compared_as_probabilities(array, options, expected):

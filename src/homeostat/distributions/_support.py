@@ -112,7 +112,7 @@ def _outside(support: constraints.Constraint, values: np.ndarray) -> np.ndarray:
     if fine.shape != values.shape:
         # A property of a whole vector, such as being a simplex.
         return np.zeros(values.shape, bool)
-    return ~fine & (values == values)  # NaN is missing.
+    return np.asarray(~fine & (values == values))  # NaN is missing.
 
 
 def _refusal(

@@ -78,6 +78,7 @@ def infer_rows(
         if setup.exact is not None:
             # No draws: the bound is the likelihood itself.
             rate = closed_form_divergence(q, setup.model.initial())
+            assert rate is not None, "both are Gaussian"
             return PosteriorSummary(found.params, q.mean, -setup.exact.log_evidence(x) - rate, rate, failed)
         terms = FreeEnergy(setup.model, MonteCarlo(num_samples)).terms(q, Evidence(x), key=terms_key)
         mean = posterior_mean(q, key=mean_key)

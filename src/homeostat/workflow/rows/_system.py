@@ -30,8 +30,8 @@ class InferenceSetup(NamedTuple):
     @property
     def exact(self) -> AbstractLinearFactors | None:
         """The model, if posteriors and likelihoods are those of its formulas."""
-        known = isinstance(self.engine, ExactPosterior) and isinstance(self.model, AbstractLinearFactors)
-        return self.model if known else None
+        model = self.model
+        return model if isinstance(self.engine, ExactPosterior) and isinstance(model, AbstractLinearFactors) else None
 
     def infer(self, observation: Array, *, key: Key) -> Posterior:
         """The posterior of one row as the model sees it."""
