@@ -11,7 +11,7 @@ DEMO := run dsprites --scale smoke
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test slow check format docs tables serve bench requirements clean
+.PHONY: help env demo test slow check format docs pages serve bench requirements clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,8 +49,8 @@ format: $(STAMP) ## Format the code and mend what can be mended safely.
 docs: $(STAMP) ## Build the documentation into site/.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-tables: $(STAMP) ## Fill the tables of docs/results.md from results/.
-	$(BIN)/python -c 'from pathlib import Path; from homeostat.runs import fill_tables; page = Path("docs/results.md"); page.write_text(fill_tables(page.read_text(), Path(".")))'
+pages: $(STAMP) ## Fill examples and tables of results into the pages of docs/.
+	$(BIN)/python .ci/fill_pages.py
 
 serve: $(STAMP) ## Show the documentation while writing it.
 	$(BIN)/mkdocs serve

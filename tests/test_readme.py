@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import jax
+import pytest
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -16,6 +17,17 @@ def test_the_script_for_own_data_is_the_one_that_the_documentation_runs():
     _, script = python_blocks()
     example = README.parent / "docs_src" / "own_data" / "script.py"
     assert script in example.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_script_for_own_data_runs_as_it_is_printed(tmp_path, monkeypatch):
+    _, script = python_blocks()
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    with jax.enable_x64(False), jax.numpy_rank_promotion("allow"):
+        exec(compile(script, str(README), "exec"), names)
+    assert names["means"].shape == (300, 2) and names["numbers"]["log_likelihood_nats"] < 0.0
 
 
 def test_the_example_finds_the_sprite():
