@@ -10,7 +10,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from homeostat.adapters import LatentVariableModel
+from homeostat.cli import main
 from homeostat.results import BadInputError
+from homeostat.workflow import load
 
 EXACT = LatentVariableModel("probabilistic-pca", "exact", latents=1, evaluation_samples=25, random_state=0)
 
@@ -42,8 +44,16 @@ def rows():
 
 
 def test_the_exact_model_is_scikit_learns_pca(rows):
-    ours = clone(EXACT).set_params(latents=2).fit(rows)
-    np.testing.assert_allclose(ours.score_samples(rows), PCA(2).fit(rows).score_samples(rows), rtol=2e-2, atol=2e-2)
+    ours, peer = clone(EXACT).set_params(latents=2, validation_fraction=0.0).fit(rows), PCA(2)
+    # scikit-learn divides the covariance by n - 1; with rows stretched accordingly it is the one of maximum likelihood.
+    peer.fit(rows.mean(axis=0) + (rows - rows.mean(axis=0)) * np.sqrt(119 / 120))
+    np.testing.assert_allclose(ours.score_samples(rows), peer.score_samples(rows), atol=1e-3)
+    np.testing.assert_allclose(ours.get_covariance(), peer.get_covariance(), atol=1e-5)
+    np.testing.assert_allclose(ours.noise_variance_, peer.noise_variance_, rtol=1e-4)
+    np.testing.assert_allclose(ours.mean_, rows.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(
+        ours.components_.T @ ours.components_, ours.get_covariance() - ours.noise_variance_ * np.eye(5)
+    )
     codes = ours.transform(rows)
     assert codes.shape == (120, 2)
     back = ours.inverse_transform(codes)
@@ -75,6 +85,20 @@ def test_a_network_learns_in_a_pipeline_and_says_what_it_would_draw(rows):
     np.testing.assert_array_equal(line.transform(rows[3:5]), line.transform(rows)[3:5])
 
 
+def test_the_estimator_is_the_command(rows, tmp_path):
+    """Same defaults, same rows held out, same model kept."""
+    np.save(tmp_path / "rows.npy", rows)
+    small = {"latents": 2, "width": 8, "depth": 1, "steps": 40}
+    words = [word for name, value in small.items() for word in (f"--{name}", str(value))]
+    status = main(["fit", "--data", str(tmp_path / "rows.npy"), *words, "--seed", "3", "--out", str(tmp_path / "run")])
+    assert status == 0
+    ours = LatentVariableModel(random_state=3, **small).fit(rows)
+    command = load(tmp_path / "run")
+    assert ours.fitted_.task.options == command.task.options
+    for one, other in zip(*map(jax.tree.leaves, (ours.fitted_.selected, command.selected)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("model", ["factor-analysis", "probabilistic-pca"])
 def test_units_offsets_and_constants_change_nothing_else(rows, model):
     """A column in a small unit, one around 1.7e9, and one that never varies."""
@@ -96,6 +120,7 @@ def test_bad_input_is_told_in_a_sentence(rows):
     fitted = clone(EXACT).fit(rows)
     with pytest.raises(BadInputError, match="at least one sample"):
         fitted.sample(0)
+    assert not hasattr(LatentVariableModel(), "components_")
     with pytest.raises(BadInputError, match="shape"):
         fitted.inverse_transform(np.zeros((3, 4)))
     counts = LatentVariableModel(engine="direct", likelihood="multinomial", latents=1, steps=1, random_state=0)

@@ -17,10 +17,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import ArrayRows
+from ..models.static import AbstractLinearFactors, ProbabilisticPCA
 from ..results import BadInputError
+from ..runs import experiment_key
 from ..typing import Any, Array, Float
 from ..workflow import RowsOptions, RowsTask, fit
 
+_DEFAULTS = RowsOptions()
 _ROWS_AT_ONCE = 64
 """Rows of one compiled call; fewer are filled up, so that one program serves all."""
 
@@ -29,6 +32,9 @@ _ROWS_AT_ONCE = 64
 @dataclass(eq=False, repr=False)
 class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A generative model p(x, z) with an inference engine, as a transformer and a density of rows.
+
+    Options have the defaults of `homeostat fit`, and with a number as `random_state` the model is the one that
+    `homeostat fit --seed` of this number fits to the same rows: a share of them is held out, and chooses the best moment of training.
 
     Args:
         model: `latent-gaussian`, `factor-analysis`, `probabilistic-pca` or `sparse-coding`.
@@ -39,36 +45,44 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         width: units of each hidden layer.
         depth: hidden layers.
         iterations: of inference on each row.
-        steps: training updates.
-        batch_size: rows in an update.
+        steps: training updates at most.
+        batch_size: rows in an update, all if there are fewer.
         learning_rate: step size of Adam.
-        evaluation_samples: importance samples of `score_samples`.
-        random_state: seed of weights, batches and samples; a number gives the same model each time.
+        evaluation_samples: importance samples of `score_samples`, where the likelihood is not known exactly.
+        random_state: seed of the split, weights, batches and samples; a number gives the same model each time.
         posterior: `diagonal`, `full` or `flow`, for engines that leave the choice.
+        validation_fraction: share of the rows held out.
+        patience: validations without improvement after which training ends; 0 for never.
 
     Attributes:
         n_features_in_: columns of the data.
+        feature_names_in_: their names, of a data frame.
         fitted_: the model with its engine, as `homeostat.workflow.fit` left it.
-        n_iter_: training updates done.
+        n_iter_: training updates at most.
+        components_: of the linear models, W^T in the unit of the data, (components, features).
+        noise_variance_: of the linear models, in the squared unit of the data: one number for each feature, or one for all.
+        mean_: of the linear models, in the unit of the data.
 
     References:
         Marino, "Learned feedback & feedforward perception & control" (thesis), chapter 3.
     """
 
     # Unchecked here by scikit-learn's rules; what is wrong with them is said by `fit`.
-    model: Any = "latent-gaussian"
-    engine: Any = "iterative"
-    likelihood: Any = "auto"
-    latents: Any = 8
-    width: Any = 64
-    depth: Any = 2
-    iterations: Any = 5
-    steps: Any = 2_000
-    batch_size: Any = 128
-    learning_rate: Any = 1e-3
-    evaluation_samples: Any = 500
+    model: Any = _DEFAULTS.model
+    engine: Any = _DEFAULTS.engine
+    likelihood: Any = _DEFAULTS.likelihood
+    latents: Any = int(_DEFAULTS.latents)
+    width: Any = _DEFAULTS.width
+    depth: Any = _DEFAULTS.depth
+    iterations: Any = _DEFAULTS.iterations
+    steps: Any = _DEFAULTS.steps
+    batch_size: Any = _DEFAULTS.batch_size
+    learning_rate: Any = _DEFAULTS.learning_rate
+    evaluation_samples: Any = _DEFAULTS.evaluation_samples
     random_state: Any = None
-    posterior: Any = "diagonal"
+    posterior: Any = _DEFAULTS.posterior
+    validation_fraction: Any = _DEFAULTS.validation_fraction
+    patience: Any = _DEFAULTS.patience
 
     def fit(self, X: Any, y: Any = None) -> "LatentVariableModel":
         """Learn the model, and what the engine learns, from rows.
@@ -82,9 +96,13 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 not finite.
         """
         X = validate_data(self, X, dtype=(np.float64, np.float32), ensure_min_samples=2)
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        fit_key, self._key = jr.split(jr.key(seed))
-        self.fitted_ = fit(RowsTask(self._options(len(X))), ArrayRows(X, "X"), key=fit_key, seed=seed)
+        seed = self.random_state
+        if not isinstance(seed, numbers.Integral):
+            seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
+        # As a run derives it.
+        key = experiment_key(jr.key(int(seed)), "fit")
+        self._key = jr.fold_in(key, 0)
+        self.fitted_ = fit(RowsTask(self._options()), ArrayRows(X, "X"), key=key, seed=int(seed))
         self.n_iter_ = self.fitted_.task.schedule().num_steps
         return self
 
@@ -122,16 +140,46 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return self.fitted_.sample(int(n_samples), key=jr.fold_in(self._key, 1)).arrays["samples"].astype(np.float64)
 
     @property
+    def components_(self) -> Float[np.ndarray, "latents features"]:
+        """W^T of a linear model, in the unit of the data."""
+        factors, scaling = self._factors()
+        return scaling.spread(np.asarray(factors.loadings, np.float64).T * scaling.unit[None, :])
+
+    @property
+    def noise_variance_(self) -> Float[np.ndarray, " features"] | float:
+        """Diagonal of the noise's covariance, in the squared unit of the data; one number where it is the same for all."""
+        factors, scaling = self._factors()
+        variance = scaling.spread((np.asarray(factors.noise_scale, np.float64) * scaling.unit) ** 2)
+        return float(variance[scaling.varies][0]) if isinstance(factors, ProbabilisticPCA) else variance
+
+    @property
+    def mean_(self) -> Float[np.ndarray, " features"]:
+        """Mean of the rows under a linear model."""
+        factors, scaling = self._factors()
+        return scaling.restore(np.asarray(factors.offset, np.float64)[None, :])[0]
+
+    def get_covariance(self) -> Float[np.ndarray, "features features"]:
+        """Covariance of the rows under a linear model, in the unit of the data; zero for features that never varied."""
+        factors, scaling = self._factors()
+        noise = scaling.spread((np.asarray(factors.noise_scale, np.float64) * scaling.unit) ** 2)
+        return self.components_.T @ self.components_ + np.diag(noise)
+
+    def _factors(self) -> tuple[AbstractLinearFactors, Any]:
+        check_is_fitted(self)
+        model = self.fitted_.selected.learned.model
+        if not isinstance(model, AbstractLinearFactors):
+            raise AttributeError(
+                f"Expected factor-analysis or probabilistic-pca, got {self.model}, which is not linear."
+            )
+        return model, self.fitted_.description.scaling
+
+    @property
     def _n_features_out(self) -> int:
         return sum(self.fitted_.system.dims)
 
-    def _options(self, num_rows: int) -> RowsOptions:
+    def _options(self) -> RowsOptions:
         latents = [self.latents] if isinstance(self.latents, numbers.Integral) else list(self.latents)
-        given = self.get_params() | {
-            "latents": ",".join(str(int(dim)) for dim in latents),
-            "batch_size": min(self.batch_size, num_rows),
-            "validation_fraction": 0.0,
-        }
+        given = self.get_params() | {"latents": ",".join(str(int(dim)) for dim in latents)}
         given.pop("random_state")
         return RowsOptions(**given)
 

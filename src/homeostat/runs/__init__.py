@@ -26,7 +26,7 @@ from ._summary import number as number, summary_rows as summary_rows
 from ._terminal import AbstractBar as AbstractBar, AbstractTerminal as AbstractTerminal, Interrupts as Interrupts
 
 if TYPE_CHECKING:
-    from ._context import RunContext as RunContext
+    from ._context import RunContext as RunContext, experiment_key as experiment_key
     from ._execute import execute as execute, exit_status as exit_status
     from ._folder import (
         Request as Request,

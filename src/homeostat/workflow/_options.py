@@ -28,7 +28,7 @@ class AbstractOptions:
     steps: int = 5_000
     """Training updates (count)."""
     batch_size: int = 128
-    """Rows in an update (count)."""
+    """Rows in an update, all if there are fewer (count)."""
     validate_every: int = 500
     """Updates between two validations (count)."""
     report_every: int = 50

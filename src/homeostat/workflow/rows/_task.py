@@ -72,13 +72,7 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         return rows
 
     def describe(self, data: AbstractRows, train: AbstractRows) -> RowsDescription:
-        found = describe_rows(data, train, self.options)
-        if len(train) < self.options.batch_size and self.options.engine != "exact":
-            raise BadInputError(
-                f"Expected a batch of 1 to {len(train)} rows (all training rows), got --batch-size {self.options.batch_size}: "
-                f"choose a smaller one."
-            )
-        return found
+        return describe_rows(data, train, self.options)
 
     def announce(self, description: RowsDescription, train: AbstractRows, validation: AbstractRows) -> list[str]:
         shape, scaling = " x ".join(map(str, description.shape)), description.scaling
@@ -116,7 +110,7 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         return RowsSystem(options, description, learned, inference, _weighting(options, rates))
 
     def loader(self, system: RowsSystem, train: AbstractRows, seed: int) -> AbstractLoader:
-        size = self.options.batch_size
+        size = min(self.options.batch_size, len(train))
 
         def prepared(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
             return (for_device(system.description.prepare(chunk)) for chunk in chunks)

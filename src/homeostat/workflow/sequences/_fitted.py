@@ -15,6 +15,7 @@ from ...runs import RunContext
 from ...typing import Key
 from .._arrays import ArraysWriter
 from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
+from .._numbers import Scaling
 from .._task import Source
 from ._baselines import compare_sequences
 from ._describe import check_sequences, sequence_format
@@ -165,31 +166,23 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
 
         estimate = "exact" if self.system.options.engine == "exact" else "bound"
         gain = compare_sequences(self.description, train, data, scores, energies, estimate=estimate)
-        return {**summarize_sequences(scores, self.description.discrete), **self._effects(), **gain}
+        effects = {"effects": self.effects} if self.effects else {}
+        return {**summarize_sequences(scores, self.description.discrete), **effects, **gain}
 
-    def _effects(self) -> dict[str, Any]:
-        """What one unit more of each known input changes in each entry of the next step, in the units of the data; linear models."""
+    @property
+    def effects(self) -> dict[str, dict[str, float]]:
+        """What one unit more of each known input changes in each entry of the next step, in the units of the data.
+
+        Empty for models that are not linear.
+        """
         model, description = self.selected.learned.model, self.description
-        if (
-            not isinstance(model, LinearGaussian)
-            or not isinstance(model.dynamics, LinearDynamics)
-            or not description.acted
-        ):
+        if not isinstance(model, LinearGaussian) or not isinstance(model.dynamics, LinearDynamics):
             return {}
         effects = np.asarray(model.emission_matrix @ model.dynamics.control, np.float64)
         effects = effects * description.scaling.unit[:, None] / description.inputs.unit[None, :]
-        outputs, inputs = (
-            [names[index] if names else f"{what} {index}" for index in np.flatnonzero(scaling.varies).tolist()]
-            for what, names, scaling in (
-                ("entry", description.columns, description.scaling),
-                ("input", description.input_names, description.inputs),
-            )
-        )
-        return {
-            "effects": {
-                name: dict(zip(inputs, row, strict=True)) for name, row in zip(outputs, effects.tolist(), strict=True)
-            }
-        }
+        outputs = _names(description.columns, description.scaling, "entry")
+        inputs = _names(description.input_names, description.inputs, "input")
+        return {name: dict(zip(inputs, row, strict=True)) for name, row in zip(outputs, effects.tolist(), strict=True)}
 
     def report(self, data: AbstractSequences, context: RunContext, *, key: Key) -> None:
         show_filtering(self.description, self.selected.learned, data, context, key=key)
@@ -216,6 +209,11 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
             elapsed = np.full((count, steps), description.time_unit)
         inputs = description.actions(actions, elapsed)
         return None if inputs is None else jnp.asarray(inputs, jnp.result_type(float))
+
+
+def _names(names: tuple[str, ...], scaling: Scaling, what: str) -> list[str]:
+    """Names of the entries that the model sees."""
+    return [names[entry] if names else f"{what} {entry}" for entry in np.flatnonzero(scaling.varies).tolist()]
 
 
 def _whole(array: np.ndarray, inside: np.ndarray, longest: int) -> np.ndarray:
