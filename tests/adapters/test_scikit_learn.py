@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from homeostat.adapters import LatentVariableModel
 from homeostat.cli import main
 from homeostat.results import BadInputError
-from homeostat.workflow import load
+from homeostat.workflow import RowsOptions, load
 
 EXACT = LatentVariableModel("probabilistic-pca", "exact", latents=1, evaluation_samples=25, random_state=0)
 
@@ -85,6 +85,11 @@ def test_a_network_learns_in_a_pipeline_and_says_what_it_would_draw(rows):
     np.testing.assert_array_equal(line.transform(rows[3:5]), line.transform(rows)[3:5])
 
 
+def test_the_estimator_has_the_defaults_of_the_command():
+    assert LatentVariableModel()._options() == RowsOptions()
+
+
+@pytest.mark.slow
 def test_the_estimator_is_the_command(rows, tmp_path):
     """Same defaults, same rows held out, same model kept."""
     np.save(tmp_path / "rows.npy", rows)

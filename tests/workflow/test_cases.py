@@ -17,7 +17,7 @@ DEEP = SequencesOptions(model="deep-markov", latents=2, width=16, steps=40, vali
 def nats(name, options, of=None):
     """Free energy per step of a fit to a table, on the table or another; and the fit."""
     fitted = fit(SequencesTask(options), CASES / f"{name}.csv", key=jax.random.key(0))
-    numbers = fitted.evaluate(CASES / f"{of or name}.csv", key=jax.random.key(1), samples=2).numbers
+    numbers = fitted.evaluate(CASES / f"{of or name}.csv", key=jax.random.key(1)).numbers
     return numbers["free_energy_per_step_nats"], numbers, fitted
 
 
@@ -26,7 +26,12 @@ def place(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["cov_c", "cov_off", "batch_rare0"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("cov_c", marks=SLOW), "cov_off", pytest.param("batch_rare0", marks=SLOW)]
+)
 def test_known_inputs_keep_their_effect_whatever_their_level(name):
     """x' = 0.9 x + 0.5 (u - 300) + 0.1 e, y = x + 0.1 e: -0.38 nats a step, and an error of 0.16 one step ahead."""
     inputs = "u,rare" if name == "batch_rare0" else "u"
@@ -37,6 +42,7 @@ def test_known_inputs_keep_their_effect_whatever_their_level(name):
     assert list(fitted.effects["y"]) == ["u"]
 
 
+@SLOW
 def test_a_large_level_is_no_constant_and_changes_nothing():
     expected, *_ = nats("utm0", LINEAR)
     # The files have six digits after the point.
@@ -44,11 +50,12 @@ def test_a_large_level_is_no_constant_and_changes_nothing():
     assert nats("unix", LINEAR)[0] == pytest.approx(expected, abs=1e-4)
 
 
+@SLOW
 def test_one_series_is_fitted():
     assert nats("dates_single", LINEAR)[0] < 0.3
 
 
-@pytest.mark.slow
+@SLOW
 def test_a_constant_column_adds_nothing_even_on_new_data(tmp_path):
     expected, *_ = nats("k0", replace(DEEP, columns="v"))
     for name in ("k0", "k100"):
@@ -61,7 +68,7 @@ def test_a_constant_column_adds_nothing_even_on_new_data(tmp_path):
     assert numbers["free_energy_per_step_nats"] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.slow
+@SLOW
 def test_the_unit_of_an_input_changes_nothing(tmp_path):
     lines = (CASES / "cov_c.csv").read_text().splitlines()
     rows = np.array([[float(cell) for cell in line.split(",")] for line in lines[1:]])

@@ -1,5 +1,7 @@
 """`filter`: run any filter over a sequence."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -86,16 +88,45 @@ def _filter(
 def require_observable(
     model: AbstractSequentialModel, observations: Observation, axes: tuple[str, ...] = ("step",)
 ) -> None:
-    """Raise `BadInputError` if the model cannot emit an observation; what is traced or missing is not looked at."""
+    """Raise `BadInputError` if the model cannot emit an observation; what is traced or missing is not looked at.
+
+    Warns of real numbers that their precision does not suffice for.
+    """
     both = isinstance(observations, Masked)
     value, observed = (observations.value, observations.observed) if both else (observations, None)
     require_emission(_first_emission, model, value, observed, axes)
+    numbers = value.value if isinstance(value, Measurement) else value
+    for leaf in jax.tree.leaves(numbers):
+        if not isinstance(leaf, Tracer) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating) and jnp.ndim(leaf):
+            _warn_of_rounding(np.asarray(leaf), float(jnp.finfo(jnp.result_type(leaf)).eps))
+
+
+def _warn_of_rounding(values: np.ndarray, precision: float) -> None:
+    """Warn where neighbouring numbers lie farther apart than a twentieth of the deviation of an entry."""
+    columns = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1).astype(np.float64)
+    known = np.isfinite(columns)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, columns, 0.0).sum(axis=0) / count
+    deviation = np.sqrt((np.where(known, columns - mean[None, :], 0.0) ** 2).sum(axis=0) / count)
+    apart = precision * np.abs(mean)
+    coarse = (apart > _COARSE * deviation) & (deviation > 0.0)
+    if coarse.any():
+        entry = int(np.argmax(coarse))
+        warnings.warn(
+            f"Observations of entry {entry} lie near {mean[entry]:.6g} and vary by some {deviation[entry]:.2g}, but numbers of "
+            f"{'32' if precision > 1e-10 else '64'} bits are {apart[entry]:.2g} apart there: subtract their mean, or compute in 64 "
+            f"bits (JAX_ENABLE_X64=1).",
+            stacklevel=4,
+        )
 
 
 def _first_emission(model: AbstractSequentialModel) -> Distribution:
     carry = model.init_carry()
     return model.emission_given(carry, model.prior(carry).sample(jr.key(0)))
 
+
+_COARSE = 0.05
+"""Rounding to steps of this part of a deviation adds 1/12 of its square, 0.0002, to a variance."""
 
 HINT = (
     "let init_carry() and next_carry() (of a Markov model: initial() and transition()) give the same kind, such as two "

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
-    "_context": "RunContext",
+    "_context": "RunContext experiment_key",
     "_execute": "execute exit_status",
     "_folder": "Request RunFolder config_json default_folder erase_if_nothing_done existing_run new_run read_request "
     "read_result",

@@ -149,6 +149,16 @@ def test_a_large_level_costs_32_bits_no_digits_but_those_of_the_data(recursion):
     np.testing.assert_allclose(energy(jnp.float32), energy(jnp.float64), rtol=FLOAT32)
 
 
+def test_too_few_digits_are_told():
+    """Around 1,000,000 numbers of 32 bits are 0.06 apart."""
+    one = jnp.eye(1, dtype=jnp.float32)
+    model = LinearGaussian(jnp.full(1, 1e6, jnp.float32), one, LinearDynamics(one, None, one), one, one)
+    seen = 1e6 + np.random.default_rng(0).normal(size=(20, 1)).astype(np.float32)
+    with pytest.warns(UserWarning, match="lie near 1e.06 and vary by some 0.*32 bits are 0.12 apart"):
+        filter(Kalman(), model, jnp.asarray(seen, jnp.float32), key=jr.key(0))
+    filter(Kalman(), model, jnp.asarray(seen, jnp.float32) - 1e6, key=jr.key(0))
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_filter_and_smoother_agree_with_dynamax(problem, key, monkeypatch):
     from dynamax.linear_gaussian_ssm import inference as oracle
