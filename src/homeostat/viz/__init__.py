@@ -61,7 +61,7 @@ from ._representation import (
     plot_learning as plot_learning,
     plot_rate_distortion as plot_rate_distortion,
     plot_samples as plot_samples,
-    plot_sheet as plot_sheet,
+    plot_sheets as plot_sheets,
 )
 from ._sequences import (
     plot_iterations as plot_iterations,
