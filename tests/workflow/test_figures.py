@@ -27,6 +27,8 @@ def test_columns_stand_in_their_deviations_without_those_that_never_vary():
     np.testing.assert_allclose(_relative(description, ROWS), expected, atol=1e3 * ALGEBRA)
     assert _entries(description) == {"names": ["a", "b", "c"], "label": "column"}
     assert _entries(description._replace(columns=()))["names"] == ["0", "2", "3"]
+    awkward = description._replace(columns=("$ in", "always", "$ out $", 40 * "c"))
+    assert _entries(awkward)["names"] == [r"\$ in", r"\$ out \$", 31 * "c" + "…"]
     assert _unit(description) == "standard deviations\nof the column"
 
 

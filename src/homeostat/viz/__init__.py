@@ -71,6 +71,7 @@ from ._sequences import (
     plot_quantile_fan as plot_quantile_fan,
     plot_whiteness as plot_whiteness,
 )
+from ._style import literal as literal
 from ._templates import (
     plot_bounds as plot_bounds,
     plot_learned_template as plot_learned_template,

@@ -73,6 +73,11 @@ def name_cells(axis: Axis, names: Sequence[str], most: int) -> None:
     axis.set_ticks(shown, [names[index] for index in shown], fontsize=7)
 
 
+def literal(name: str, most: int = 60) -> str:
+    """A name of the data as it is written: a dollar sign begins no formula; shortened beyond so many characters."""
+    return (name if len(name) <= most else f"{name[: most - 1]}…").replace("$", r"\$")
+
+
 def narrow_title(axis: Axes, name: str) -> None:
     """A title over a narrow panel, in several lines where it is long."""
     axis.set_title(fill(name, _TITLE), fontsize=9)

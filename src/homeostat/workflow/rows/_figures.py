@@ -12,7 +12,7 @@ from ...metrics import encode, representation
 from ...models.static import AbstractLinearFactors, SparseCoding
 from ...runs import RunContext
 from ...typing import Key
-from ...viz import plot_active_units, plot_samples, plot_sheets
+from ...viz import literal, plot_active_units, plot_samples, plot_sheets
 from .._task import Selected
 from ._describe import RowsDescription
 from ._inference import VALIDATION_SAMPLES, PosteriorSummary, draw_rows, expected_rows, inferred
@@ -21,6 +21,8 @@ from ._system import InferenceSetup, RowsSystem
 _SHOWN_ROWS = 8
 _SHOWN_SAMPLES = 50
 _SHOWN_ATOMS = 40
+_NAME = 32
+"""Characters of a column's name under a picture."""
 
 
 def show_model(system: RowsSystem, selected: Selected, rows: AbstractRows, context: RunContext, *, key: Key) -> None:
@@ -55,7 +57,8 @@ def _unit(description: RowsDescription) -> str:
 
 def _entries(description: RowsDescription) -> dict[str, Any]:
     """Names of what varies in a row, and of their axis."""
-    names = np.asarray(description.columns or [str(entry) for entry in range(description.scaling.varies.size)])
+    columns = [literal(name, _NAME) for name in description.columns]
+    names = np.asarray(columns or [str(entry) for entry in range(description.scaling.varies.size)])
     return {
         "names": description.scaling.keep(names).tolist(),
         "label": "column" if description.columns else "entry of the row",

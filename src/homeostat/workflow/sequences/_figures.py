@@ -14,6 +14,7 @@ from ...runs import RunContext
 from ...typing import Key
 from ...viz import (
     BeliefBand,
+    literal,
     plot_frames,
     plot_one_step,
     plot_posterior_bands,
@@ -170,7 +171,7 @@ def most_varied(seen: np.ndarray) -> np.ndarray:
 
 def entry_name(description: SequencesDescription, entry: int) -> str:
     """The name of the column, or the number of the entry."""
-    return description.columns[entry] if description.columns else f"entry {entry}"
+    return literal(description.columns[entry]) if description.columns else f"entry {entry}"
 
 
 def _prediction_update(
