@@ -161,9 +161,9 @@ def plot_sheets(
     shown = {title: np.asarray(values)[:, :_MOST_CELLS] for title, values in sheets.items()}
     heights = [0.9 + 0.09 * len(values) for values in shown.values()]
     longest = max(map(len, names[:_MOST_CELLS]), default=0)
-    figure, axes = panels(
-        7.5, sum(heights) + 0.5 + 0.06 * longest, len(shown), boxed=True, sharex=True, height_ratios=heights
-    )
+    # The label of the colours needs some height.
+    height = max(sum(heights), 2.0) + 0.5 + 0.06 * longest
+    figure, axes = panels(7.5, height, len(shown), boxed=True, sharex=True, height_ratios=heights)
     signed = {title: centred or bool(np.nanmin(values) < 0) for title, values in shown.items()}
     for kind in sorted({*signed.values()}):
         alike = [title for title in shown if signed[title] == kind]
@@ -176,7 +176,7 @@ def plot_sheets(
         group = [axes[[*shown].index(title)] for title in alike]
         for axis, title in zip(group, alike, strict=True):
             image = axis.imshow(shown[title], aspect="auto", interpolation="nearest", **limits)
-        figure.colorbar(image, ax=group, label=unit)
+        figure.colorbar(image, ax=group).set_label(unit, fontsize=9)
     for axis, (title, values) in zip(axes, shown.items(), strict=True):
         axis.set_title(title, fontsize=10)
         axis.set_ylabel(row_label, fontsize=9)

@@ -78,7 +78,7 @@ def plot_quantile_fan(
         if len(order) % 2:
             middle = order[len(order) // 2]
             share = f"{100 * probabilities[middle]:g} %"
-            axis.plot(ahead, quantiles[middle, :, index], color=COLOURS[0], lw=1.2, marker="_", ms=4, label=share)
+            axis.plot(ahead, quantiles[middle, :, index], color=COLOURS[0], lw=1.2, marker="D", ms=2, label=share)
         axis.plot(past, seen[:, index], ".", color=COLOURS[1], ms=3, label="seen")
         axis.axvline(0.5 * (past[-1] + ahead[0]), color=INK, lw=0.8, ls=":")
     legend_above(figure, axes[0])
