@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpyro.distributions as dist
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Scalar
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Scalar, Shaped
 
 Key: TypeAlias = PRNGKeyArray
 """A typed random key (`jax.random.key`); always keyword-only and consumed once."""
@@ -58,5 +58,6 @@ __all__ = [
     "Params",
     "PyTree",
     "Scalar",
+    "Shaped",
     "State",
 ]

@@ -19,10 +19,12 @@ import pytest
 from scipy import stats
 
 from homeostat.cli import main
+from homeostat.cli._fit import FitOptions
+from homeostat.cli._options import option_names
 from homeostat.data import split_rows
 from homeostat.metrics import independent_bernoulli_nats
 from homeostat.results import BadInputError, CheckpointError
-from homeostat.workflow import load
+from homeostat.workflow import RowsOptions, SequencesOptions, load
 from tolerances import ALGEBRA
 
 RANDOM = np.random.default_rng(7)
@@ -192,7 +194,14 @@ def test_infer_writes_a_posterior_for_each_row(fitted, place):
     np.testing.assert_allclose(arrays["rate_nats"], rate, atol=1e3 * ALGEBRA)
     again = call("infer", folder, "--data", place / "new.csv", "--out", file)
     assert again.status == 2
-    assert "which exists" in again.err
+    assert "which exists" in again.err and "--force" in again.err
+    replaced = call("infer", folder, "--data", f"{place / 'data.npz'}:binary", "--out", file, "--force", "--json")
+    assert replaced.status == 0, replaced.err
+    with np.load(file) as found:
+        assert len(found["elbo_nats"]) == 64
+    (place / "folder.npz").mkdir()
+    in_the_way = call("infer", folder, "--data", place / "new.csv", "--out", place / "folder.npz", "--force")
+    assert in_the_way.status == 2 and "which is a folder" in in_the_way.err
     assert not list(place.glob(".*.tmp"))
 
 
@@ -368,5 +377,13 @@ def test_help_comes_without_jax():
     command = "import sys; from homeostat.cli import main; main(['fit', '--help']); print({'jax', 'pyarrow'} & {*sys.modules})"
     out = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert out.stdout.splitlines()[-1] == "set()"
-    assert "--free-bits" in out.stdout
     assert "nats" in out.stdout
+
+
+@pytest.mark.parametrize(("task", "default"), [("rows", RowsOptions()), ("sequences", SequencesOptions())])
+def test_help_stands_in_groups_that_hold_every_option_once(task, default):
+    lines = call("fit", "--task", task, "--help").out.splitlines()
+    found = [line.split()[0].rstrip(",") for line in lines if line.startswith("  --")]
+    assert sorted(found) == sorted([*option_names(FitOptions()), *option_names(default)])
+    titles = [line.strip() for line in lines if line.endswith(" options")]
+    assert titles == [f"{name} options" for name in ("data", "model", "run", "training", "inference", "rarely-needed")]

@@ -166,9 +166,9 @@ def test_figures_show_every_method_and_coordinate():
         viz.BeliefBand("update", time, 0.1 + 0.0 * time),
     )
     figure = viz.plot_prediction_update(before, after, time, names=("first", "second"))
-    assert [axis.get_ylabel() for axis in figure.axes] == ["first", "second"]
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["first", "second"]
     figure = viz.plot_posterior_bands([before, after], names=("first", "second"))
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["prediction", "update"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["prediction", "update"]
     sizes = np.asarray([100.0, 1_000.0])
     figure = viz.plot_cost([viz.CostCurve("sequential", sizes, 1e-5 * sizes)], label="steps")
     line = figure.axes[0].get_lines()[0]

@@ -22,6 +22,7 @@ from homeostat.viz import (
     plot_rate_distortion,
     plot_reconstructions_over_iterations,
     plot_samples,
+    plot_sheets,
 )
 
 
@@ -165,3 +166,21 @@ def test_calibration_summary_colours_what_is_rejected():
     np.testing.assert_allclose(covered["b"], [0.3, 0.6])
     assert weights.get_title() == "weights: 75 % below 0.7"
     figure.canvas.draw()
+
+
+def test_sheets_name_columns_and_units_and_share_colours_of_one_kind():
+    data, names = (
+        np.asarray([[0.0, 3.0, np.nan], [1.0, 2.0, 0.5]]),
+        ("a long name", "another long name", "and one more"),
+    )
+    sheets = {"data": data, "reconstruction": 0.5 * data, "residual": -0.5 * data}
+    figure = plot_sheets(sheets, names=names, label="column", unit="count")
+    panels, bars = figure.axes[:3], figure.axes[3:]
+    assert [axis.get_title() for axis in panels] == [*sheets] and [bar.get_ylabel() for bar in bars] == ["count"] * 2
+    assert [text.get_text() for text in panels[-1].get_xticklabels()] == [*names]
+    assert [axis.images[0].get_clim() for axis in panels] == [(0.0, 3.0), (0.0, 3.0), (-1.5, 1.5)]
+    centred = plot_sheets({"loadings": data}, names=names, label="column", unit="deviations", centred=True)
+    assert centred.axes[0].images[0].get_clim() == (-3.0, 3.0)
+    many = plot_sheets({"data": np.ones((30, 70))}, names=[*map(str, range(70))], label="entry", unit="count").axes[0]
+    assert [text.get_text() for text in many.get_xticklabels()] == [*map(str, range(0, 64, 2))]
+    assert many.get_xlabel() == "entry (the first 64 of 70)" and len(many.get_yticklabels()) <= 10

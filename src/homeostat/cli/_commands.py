@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 from ..runs import Scale
-from ._options import Run, Runs, Session, bad_input, read_options
+from ._options import Force, Run, Runs, Session, bad_input, read_options, require_free
 from ._run import load
 
 
@@ -29,6 +29,7 @@ class ReportOptions:
     """Folders of finished runs."""
     out: Path | None = None
     """Where a combined report goes; runs/report-TIME.html by default."""
+    force: Force = False
 
 
 @final
@@ -117,8 +118,7 @@ def report_command(arguments: list[str], session: Session) -> int:
     from datetime import datetime
 
     file = options.out or Path("runs") / f"report-{datetime.now():%Y%m%d-%H%M%S}.html"
-    if file.exists():
-        raise bad_input(f"Expected a new file for the report, got {file}, which exists. Choose another --out.")
+    require_free(file, options.force)
     print(combine_reports(runs, file))
     return 0
 

@@ -15,7 +15,7 @@ from ._options import (
     Session,
     bad_input,
     option_names,
-    print_options,
+    print_in_groups,
     read_options,
     unknown_option,
 )
@@ -28,6 +28,35 @@ DATA = (
     ".wav, .mid, .mp4, .gif, or a folder of such files"
 )
 _COMMAND = "homeostat fit"
+_GROUPS = {
+    "data": ("data", "task", "columns", "drop", "label", "sequence_column", "time_column", "action_columns"),
+    "model": ("model", "engine", "latents", "likelihood", "posterior", "mapping", "width", "depth", "memory"),
+    "run": ("out", "seed", "json"),
+    "training": (
+        "steps",
+        "batch_size",
+        "learning_rate",
+        "validation_fraction",
+        "patience",
+        "validate_every",
+        "standardize",
+        "beta",
+        "anneal",
+        "piece",
+    ),
+    "inference": (
+        "iterations",
+        "samples",
+        "pasts",
+        "encoding",
+        "encode_data",
+        "update",
+        "inference_rate",
+        "evaluation_rows",
+        "evaluation_samples",
+    ),
+}
+"""Options of every day first in help; what is not named here comes last."""
 _DEFAULTS: dict[str, Any] = {"rows": RowsOptions(), "sequences": SequencesOptions()}
 
 
@@ -130,9 +159,7 @@ def _task(own: FitOptions, rest: list[str]) -> tuple[str, Any]:
 
 def _print_help(task: str, default: Any) -> None:
     """All options with their units and defaults."""
-    print_options(FitOptions, _COMMAND)
-    print(f"\nOptions of fits to {task}:")
-    print_options(type(default), _COMMAND, default)
+    print_in_groups((FitOptions(), default), _GROUPS, "rarely_needed", _COMMAND)
     print(
         "\nexit status: 0 fitted; 1 a crash; 2 bad input; 4 training stopped because something was not finite (the model from "
         "before is kept); 130 Ctrl-C (a checkpoint is kept)"

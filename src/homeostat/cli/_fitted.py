@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, final
 
 from ..runs import number, summary_rows, version
-from ._options import AbstractRunOptions, Run, Session, bad_input, read_options
+from ._options import AbstractRunOptions, Force, Run, Session, bad_input, read_options, require_free
 from ._terminal import reserved_output
 
-_OWN = ("run", "json", "no_cache", "seed", "data", "out")
+_OWN = ("run", "json", "no_cache", "seed", "data", "out", "force")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,7 @@ class InferOptions(AbstractDataOptions):
 
     out: Path
     """Results, a new .npz."""
+    force: Force = False
     iterations: int | None = None
     """Rows: iterations of inference on each; as fitted by default (count)."""
     samples: int | None = None
@@ -53,6 +54,7 @@ class EvaluateOptions(AbstractDataOptions):
 
     out: Path | None = None
     """Also write the numbers of each, a new .npz."""
+    force: Force = False
     iterations: int | None = None
     """Rows: iterations of inference on each; as fitted by default (count)."""
     samples: int | None = None
@@ -68,6 +70,7 @@ class SampleOptions(AbstractFittedOptions):
 
     out: Path
     """Results, a new .npz."""
+    force: Force = False
     number: int | None = None
     """Rows, by default 64, or sequences, by default 16, to draw (count)."""
     horizon: int | None = None
@@ -83,6 +86,7 @@ class ForecastOptions(AbstractDataOptions):
 
     out: Path
     """Results, a new .npz."""
+    force: Force = False
     horizon: int | None = None
     """Steps ahead; 10 by default (count)."""
     samples: int | None = None
@@ -143,7 +147,7 @@ def _answer(command: str, options: Any, session: Session) -> tuple[dict[str, Any
     fitted = load(options.run)
     method, given = getattr(fitted, command), _given(command, options, fitted)
     pictured = command == "forecast" or (command == "sample" and getattr(fitted.description, "image_shape", ()))
-    picture = _new_file(out.with_suffix(".png"), ".png") if pictured else None
+    picture = _new_file(out.with_suffix(".png"), ".png", options.force) if pictured else None
     result: dict[str, Any] = {"run": str(options.run), "seed": options.seed}
     start, total = time.monotonic(), given.get("simulations") or 1_000
     if hasattr(options, "data"):
@@ -192,19 +196,18 @@ def _given(command: str, options: Any, fitted: Any) -> dict[str, Any]:
 def _destination(command: str, options: Any) -> Any:
     """Where results go: a new file, a new folder, or nowhere."""
     if command != "calibrate":
-        return None if options.out is None else _new_file(options.out, ".npz")
+        return None if options.out is None else _new_file(options.out, ".npz", options.force)
     folder = options.out or options.run / f"calibration-{datetime.now():%Y%m%d-%H%M%S}"
     if folder.exists():
         raise bad_input(f"Expected a new folder for the calibration, got {folder}, which exists: choose another --out.")
     return folder
 
 
-def _new_file(path: Path, suffix: str) -> Path:
-    """A path where nothing stands yet."""
+def _new_file(path: Path, suffix: str, force: bool) -> Path:
+    """A path where nothing stands yet, or a file that may be replaced."""
     if path.suffix != suffix:
         raise bad_input(f"Expected a file that ends in {suffix} for --out, got {path}: rename it.")
-    if path.exists():
-        raise bad_input(f"Expected a new file for --out, got {path}, which exists: choose another name.")
+    require_free(path, force)
     return path
 
 

@@ -1,11 +1,16 @@
 """Options of the command line: dataclasses that tyro reads; mistakes are sentences."""
 
+import ast
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import io
+import itertools
 import math
-from collections.abc import Sequence
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -18,6 +23,7 @@ from ._terminal import Terminal
 Options = TypeVar("Options")
 Run = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
 Runs = tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN...")]]
+Force = Annotated[bool, tyro.conf.arg(help="Replace what --out names, in one step once the new results are there.")]
 
 
 class Session(NamedTuple):
@@ -89,16 +95,65 @@ def read_options(
     return found, rest
 
 
-def print_options(kind: Any, command: str, default: Any = None) -> None:
-    """Help on the fields of a dataclass, with their units and defaults; of a configuration without a line of usage."""
-    output = io.StringIO()
+def print_options(kind: Any, command: str, default: Any = None, *, markers: Sequence[Any] | None = None) -> None:
+    """Help on the fields of a dataclass, with their units and defaults; of a configuration without a line of usage.
+
+    Args:
+        markers: of tyro, that say how options are read; those of `read_options` if left out.
+    """
+    output, how = io.StringIO(), _how(default) if markers is None else {"config": markers}
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(output):
-        tyro.cli(kind, args=["--help"], prog=command, **_how(default))
+        tyro.cli(kind, args=["--help"], prog=command, **how)
     text = output.getvalue()
     if default is not None:
         text = text.partition("\n\n")[2] or text
     lines = [line.rstrip() for line in text.splitlines() if "-h, --help" not in line and "show this help" not in line]
-    print("\n".join(lines).strip("\n"))
+    # Without the help on help its group is empty where all options stand in others.
+    print(re.sub(r"\n options\n -+\n(?=\n)", "", "\n".join(lines)).strip("\n"))
+
+
+def print_in_groups(parts: Sequence[Any], groups: Mapping[str, Sequence[str]], rest: str, command: str) -> None:
+    """One help text on several dataclasses, whose options stand in groups.
+
+    Args:
+        parts: instances with the default values; the first says what the command does. Its switches are single, those of the
+            others are pairs such as `--grey` and `--no-grey`.
+        groups: names of fields by the title of their group; names that no part has are passed over.
+        rest: title of the group of all other fields.
+    """
+    found: dict[str, tuple[str, Any, Any]] = {}
+    for part in parts:
+        words = _field_words(type(part))
+        single = (tyro.conf.FlagCreatePairsOff,) if part is parts[0] else ()
+        for field in dataclasses.fields(part):
+            help = (tyro.conf.arg(help=words[field.name]),) if field.name in words else ()
+            kind = Annotated[(field.type, *single, *help)] if single or help else field.type
+            found[field.name] = field.name, kind, dataclasses.field(default=getattr(part, field.name))
+    named = {title: [name for name in names if name in found] for title, names in groups.items()}
+    grouped = {name for names in named.values() for name in names}
+    named[rest] = [name for name in found if name not in grouped]
+    fields = []
+    for title, names in named.items():
+        group = dataclasses.make_dataclass(title, [found[name] for name in names], frozen=True)
+        group.__doc__ = " "  # tyro would show the signature.
+        fields.append((title, group, dataclasses.field(default=group())))
+    everything = dataclasses.make_dataclass("Everything", fields, frozen=True)
+    everything.__doc__ = type(parts[0]).__doc__
+    print_options(everything, command, markers=(tyro.conf.OmitArgPrefixes,))
+
+
+def _field_words(kind: type) -> dict[str, str]:
+    """The sentences below the fields of a dataclass, which stand in its source only."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__[:-1]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        lines = body.body if isinstance(body, ast.ClassDef) else []
+        for field, words in itertools.pairwise(lines):
+            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+                continue
+            if isinstance(words, ast.Expr) and isinstance(words.value, ast.Constant):
+                found[field.target.id] = " ".join(str(words.value.value).split())
+    return found
 
 
 def unknown_option(what: str, command: str, option: str, names: list[str]) -> Exception:
@@ -120,6 +175,16 @@ def option_names(config: Any, prefix: str = "--") -> list[str]:
         elif not callable(value):
             names.append(name)
     return names
+
+
+def require_free(path: Path, force: bool) -> None:
+    """Refuse to write where something stands, unless it is a file and may be replaced."""
+    if path.is_dir():
+        raise bad_input(f"Expected a file for --out, got {path}, which is a folder: choose another name.")
+    if path.exists() and not force:
+        raise bad_input(
+            f"Expected a new file for --out, got {path}, which exists: choose another name, or say --force to replace it."
+        )
 
 
 def bad_input(message: str) -> Exception:

@@ -61,7 +61,7 @@ from ._representation import (
     plot_learning as plot_learning,
     plot_rate_distortion as plot_rate_distortion,
     plot_samples as plot_samples,
-    plot_sheet as plot_sheet,
+    plot_sheets as plot_sheets,
 )
 from ._sequences import (
     plot_iterations as plot_iterations,
@@ -71,6 +71,7 @@ from ._sequences import (
     plot_quantile_fan as plot_quantile_fan,
     plot_whiteness as plot_whiteness,
 )
+from ._style import literal as literal
 from ._templates import (
     plot_bounds as plot_bounds,
     plot_learned_template as plot_learned_template,

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from ..typing import Float
-from ._style import COLOURS, INK, MARKERS, legend_above, panels, panels_in_time, show
+from ..typing import Float, Shaped
+from ._style import COLOURS, INK, LINES, MARKERS, legend_above, panels, panels_in_time, show
 
 
 class BeliefBand(NamedTuple):
@@ -37,29 +37,35 @@ def plot_prediction_update(
     states: Float[np.ndarray, "time d"] | None = None,
     *,
     names: Sequence[str],
-    first: int = 1,
+    time: Shaped[np.ndarray, " time"] | None = None,
+    label: str = "step",
+    unit: str = "",
     called: str = "state",
 ) -> Figure:
     """Beliefs before and after each observation, one panel for each coordinate, with one standard deviation.
 
     Args:
         states: what was true, if known, or what was seen.
+        time: of the steps, numbers or dates; 1, 2, ... if left out.
+        unit: of all coordinates.
         called: name of `states` in the legend.
 
     References:
         Marino (thesis), Fig. 4.3.
     """
-    figure, axes = panels_in_time(names, 2.0, "step")
-    time = first + np.arange(prediction.mean.shape[0])
+    time = 1 + np.arange(prediction.mean.shape[0]) if time is None else time
+    figure, axes, time = panels_in_time(names, 2.0, time, label, unit=unit)
+    # Side by side within a step.
+    apart = 0.12 * float(np.diff(time).min()) if len(time) > 1 else 0.12
     for index, axis in enumerate(axes):
         if states is not None:
-            axis.plot(time, states[:, index], color=INK, lw=0.8, ls=":", label=called)
-        for band, shift, colour, marker in ((prediction, -0.12, COLOURS[1], "o"), (update, 0.12, COLOURS[0], "s")):
+            axis.plot(time, states[:, index], color=INK, lw=0.8, ls=":", marker="x", ms=3, label=called)
+        for band, shift, colour, marker in ((prediction, -apart, COLOURS[1], "o"), (update, apart, COLOURS[0], "s")):
             bars = {"fmt": marker, "ms": 3, "lw": 0.9, "capsize": 0, "color": colour, "label": band.name}
             axis.errorbar(time + shift, band.mean[:, index], band.deviation[:, index], **bars)
-        for step, (before, after) in enumerate(zip(prediction.mean[:, index], update.mean[:, index], strict=True)):
-            axis.plot([first + step - 0.12, first + step + 0.12], [before, after], color=INK, lw=0.6)
-    legend_above(axes[0], 3)
+        for place, before, after in zip(time, prediction.mean[:, index], update.mean[:, index], strict=True):
+            axis.plot([place - apart, place + apart], [before, after], color=INK, lw=0.6)
+    legend_above(figure, axes[0], 3)
     return figure
 
 
@@ -68,27 +74,28 @@ def plot_posterior_bands(
     states: Float[np.ndarray, "time d"] | None = None,
     *,
     names: Sequence[str],
-    time: Float[np.ndarray, " time"] | None = None,
+    time: Shaped[np.ndarray, " time"] | None = None,
     label: str = "step",
+    unit: str = "",
 ) -> Figure:
     """Beliefs of several methods with bands of two standard deviations, one panel for each coordinate.
 
     Args:
         states: what was true, if known; dots.
-        time: of the steps of all of them; 1, 2, ... if left out.
+        time: of the steps of all of them, numbers or dates; 1, 2, ... if left out.
+        unit: of all coordinates.
     """
-    figure, axes = panels_in_time(names, 1.9, label)
+    time = np.arange(1, bands[0].mean.shape[0] + 1) if time is None else time
+    figure, axes, time = panels_in_time(names, 1.9, time, label, unit=unit)
     for index, axis in enumerate(axes):
         for number, band in enumerate(bands):
-            steps = np.arange(1, band.mean.shape[0] + 1) if time is None else time
             mean, deviation = band.mean[:, index], band.deviation[:, index]
-            colour, style = COLOURS[number % len(COLOURS)], ("-", "--", "-.", ":")[number % 4]
-            axis.fill_between(steps, mean - 2.0 * deviation, mean + 2.0 * deviation, color=colour, alpha=0.15, lw=0)
-            axis.plot(steps, mean, color=colour, lw=1.2, ls=style, label=band.name)
+            colour, style = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
+            axis.fill_between(time, mean - 2.0 * deviation, mean + 2.0 * deviation, color=colour, alpha=0.15, lw=0)
+            axis.plot(time, mean, color=colour, lw=1.2, ls=style, label=band.name)
         if states is not None:
-            steps = np.arange(1, len(states) + 1) if time is None else time
-            axis.plot(steps, states[:, index], ".", color=INK, ms=3, label="state")
-    legend_above(axes[0], len(bands) + 1)
+            axis.plot(time, states[:, index], ".", color=INK, ms=3, label="state")
+    legend_above(figure, axes[0], len(bands) + 1)
     return figure
 
 

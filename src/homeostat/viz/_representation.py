@@ -8,9 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..typing import Float, Int
-from ._style import COLOURS, INK, panels
+from ._style import COLOURS, INK, LINES, MARKERS, name_cells, panels
 
 _MOST_CELLS = 64
+_MOST_NAMES, _MOST_ROW_NAMES = 40, 10
+_CHARACTERS = 80
+"""Characters of tick labels that fit beside one another."""
 
 
 class RateDistortionSeries(NamedTuple):
@@ -118,10 +121,13 @@ def plot_learning(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]
     """
     figure, axes = panels(1.5 + 2.7 * len(curves), 2.9, 1, len(curves))
     for axis, (title, lines) in zip(axes, curves.items(), strict=True):
-        for name, points in lines.items():
-            axis.plot(*zip(*points, strict=True), marker="o" if len(points) < 12 else "", ms=3, lw=1.2, label=name)
+        for number, (name, points) in enumerate(lines.items()):
+            marker = MARKERS[number % len(MARKERS)] if len(points) < 12 else ""
+            style = {"color": COLOURS[number % len(COLOURS)], "ls": LINES[number % len(LINES)], "marker": marker}
+            axis.plot(*zip(*points, strict=True), **style, ms=3, lw=1.2, label=name)
         axis.set_title(title, fontsize=10)
         axis.set(xlabel="updates", ylabel=label)
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axis.lines])
         # The first updates are far above all others: the axis shows where learning happens.
         low, high = float(values.min()), float(np.quantile(values, 0.95))
@@ -131,16 +137,53 @@ def plot_learning(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]
     return figure
 
 
-def plot_sheet(values: Float[np.ndarray, "rows entries"], *, title: str, ylabel: str) -> Figure:
-    """Rows of numbers as colours, up to 64 entries of each."""
-    values = np.asarray(values)[:, :_MOST_CELLS]
-    figure, (axis,) = panels(7.5, 1.2 + 0.09 * len(values), boxed=True)
-    bound = float(np.abs(values).max()) or 1.0
-    signed = bool(values.min() < 0)
-    image = axis.imshow(
-        values, aspect="auto", cmap="RdBu_r" if signed else "viridis", vmin=-bound if signed else 0.0, vmax=bound
-    )
-    axis.set(xlabel="entry of the row", ylabel=ylabel, title=title)
-    axis.title.set_fontsize(10)
-    figure.colorbar(image)
+def plot_sheets(
+    sheets: Mapping[str, Float[np.ndarray, "rows entries"]],
+    *,
+    names: Sequence[str],
+    label: str,
+    unit: str,
+    rows: Sequence[str] | None = None,
+    row_label: str = "row",
+    centred: bool = False,
+) -> Figure:
+    """Numbers as colours, one panel for each sheet by its title, up to 64 entries of each row.
+
+    Sheets with numbers below 0 share diverging colours around 0, the others colours from 0 on. What is missing (NaN) is white.
+
+    Args:
+        names: of the entries.
+        label: of their axis.
+        unit: of all numbers.
+        rows: names of the rows; 1, 2, ... if left out.
+        centred: whether colours diverge around 0 even if no number is below.
+    """
+    shown = {title: np.asarray(values)[:, :_MOST_CELLS] for title, values in sheets.items()}
+    heights = [0.9 + 0.09 * len(values) for values in shown.values()]
+    longest = max(map(len, names[:_MOST_CELLS]), default=0)
+    # The label of the colours needs some height.
+    height = max(sum(heights), 2.0) + 0.5 + 0.06 * longest
+    figure, axes = panels(7.5, height, len(shown), boxed=True, sharex=True, height_ratios=heights)
+    signed = {title: centred or bool(np.nanmin(values) < 0) for title, values in shown.items()}
+    for kind in sorted({*signed.values()}):
+        alike = [title for title in shown if signed[title] == kind]
+        bound = max(float(np.nanmax(np.abs(shown[title]))) for title in alike) or 1.0
+        limits = (
+            {"cmap": "RdBu_r", "vmin": -bound, "vmax": bound}
+            if kind
+            else {"cmap": "viridis", "vmin": 0.0, "vmax": bound}
+        )
+        group = [axes[[*shown].index(title)] for title in alike]
+        for axis, title in zip(group, alike, strict=True):
+            image = axis.imshow(shown[title], aspect="auto", interpolation="nearest", **limits)
+        figure.colorbar(image, ax=group).set_label(unit, fontsize=9)
+    for axis, (title, values) in zip(axes, shown.items(), strict=True):
+        axis.set_title(title, fontsize=10)
+        axis.set_ylabel(row_label, fontsize=9)
+        name_cells(axis.yaxis, [str(row + 1) for row in range(len(values))] if rows is None else rows, _MOST_ROW_NAMES)
+    more = f" (the first {_MOST_CELLS} of {len(names)})" if len(names) > _MOST_CELLS else ""
+    name_cells(axes[-1].xaxis, names[:_MOST_CELLS], _MOST_NAMES)
+    # Only short names stand beside one another.
+    axes[-1].tick_params(axis="x", rotation=90 if longest * min(len(names), _MOST_NAMES) > _CHARACTERS else 0)
+    axes[-1].set_xlabel(label + more)
     return figure

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..typing import Float
-from ._style import COLOURS, INK, legend_above, panels, panels_in_time
+from ..typing import Float, Shaped
+from ._style import COLOURS, INK, legend_above, narrow_title, panels, panels_in_time, place_times
 
 _MOMENTS = ("data", "prediction", "update")
 
@@ -17,8 +17,9 @@ def plot_one_step(
     deviation: Float[np.ndarray, "time d"] | None,
     *,
     names: Sequence[str],
-    time: Float[np.ndarray, " time"] | None = None,
+    time: Shaped[np.ndarray, " time"] | None = None,
     label: str = "step",
+    unit: str = "",
     limits: tuple[float, float] = (-np.inf, np.inf),
 ) -> Figure:
     """One panel for each coordinate: what was seen as dots, the prediction one step ahead with a band of two deviations.
@@ -26,19 +27,20 @@ def plot_one_step(
     Args:
         actual: what was seen; NaN where nothing was.
         deviation: its standard deviation; None draws no band, as for probabilities.
-        time: of the steps; 1, 2, ... if left out.
+        time: of the steps, numbers or dates; 1, 2, ... if left out.
+        unit: of all coordinates.
         limits: that no number can leave, nor a band.
     """
-    figure, axes = panels_in_time(names, 1.6, label)
     time = np.arange(1, actual.shape[0] + 1) if time is None else time
+    figure, axes, time = panels_in_time(names, 1.6, time, label, unit=unit)
     for index, axis in enumerate(axes):
         if deviation is not None:
             low, high = mean[:, index] - 2.0 * deviation[:, index], mean[:, index] + 2.0 * deviation[:, index]
             low, high = np.clip(low, *limits), np.clip(high, *limits)
-            axis.fill_between(time, low, high, color=COLOURS[0], alpha=0.2, lw=0, label="predicted, 2 sd")
-        axis.plot(time, mean[:, index], color=COLOURS[0], lw=1.0, label=None if deviation is not None else "predicted")
+            axis.fill_between(time, low, high, color=COLOURS[0], alpha=0.2, lw=0, label="two standard deviations")
+        axis.plot(time, mean[:, index], color=COLOURS[0], lw=1.0, label="predicted")
         axis.plot(time, actual[:, index], ".", color=COLOURS[1], ms=3, label="seen")
-    legend_above(axes[0])
+    legend_above(figure, axes[0])
     return figure
 
 
@@ -48,7 +50,9 @@ def plot_quantile_fan(
     probabilities: Sequence[float],
     *,
     names: Sequence[str],
+    time: Shaped[np.ndarray, " past_plus_horizon"] | None = None,
     label: str = "step",
+    unit: str = "",
 ) -> Figure:
     """How sequences may go on: the end of what was seen, then bands between quantiles, one panel for each coordinate.
 
@@ -56,10 +60,13 @@ def plot_quantile_fan(
         seen: the last steps; NaN where nothing was.
         quantiles: of each coming step, in the order of the probabilities.
         probabilities: in [0, 1]; each band joins two that are equally far from the ends, a single one is a line.
-        label: of the time axis, on which the last step seen is 0.
+        time: of the steps seen and of those to come, numbers or dates; if left out the last step seen is 0.
+        label: of the time axis.
+        unit: of all coordinates.
     """
-    figure, axes = panels_in_time(names, 1.7, label)
-    past, ahead = np.arange(1 - len(seen), 1), np.arange(1, quantiles.shape[1] + 1)
+    time = np.arange(1 - len(seen), quantiles.shape[1] + 1) if time is None else time
+    figure, axes, time = panels_in_time(names, 1.7, time, label, unit=unit)
+    past, ahead = time[: len(seen)], time[len(seen) :]
     order = np.argsort(probabilities, kind="stable")
     for index, axis in enumerate(axes):
         for depth, (low, high) in enumerate(zip(order[: len(order) // 2], order[::-1], strict=False)):
@@ -71,10 +78,10 @@ def plot_quantile_fan(
         if len(order) % 2:
             middle = order[len(order) // 2]
             share = f"{100 * probabilities[middle]:g} %"
-            axis.plot(ahead, quantiles[middle, :, index], color=COLOURS[0], lw=1.2, label=share)
+            axis.plot(ahead, quantiles[middle, :, index], color=COLOURS[0], lw=1.2, marker="D", ms=2, label=share)
         axis.plot(past, seen[:, index], ".", color=COLOURS[1], ms=3, label="seen")
-        axis.axvline(0.5, color=INK, lw=0.8, ls=":")
-    legend_above(axes[0])
+        axis.axvline(0.5 * (past[-1] + ahead[0]), color=INK, lw=0.8, ls=":")
+    legend_above(figure, axes[0])
     return figure
 
 
@@ -101,7 +108,9 @@ def plot_whiteness(errors: Float[np.ndarray, "time d"], *, names: Sequence[str],
         axis.bar(lags, values, color=COLOURS[0], width=0.6)
         for level in (-bound, bound):
             axis.axhline(level, color=INK, lw=0.8, ls=":")
-        axis.set(title=names[index], xlabel="lag (steps)", ylim=(-1.0, 1.0))
+        axis.set(xlabel="lag (steps)", ylim=(-1.0, 1.0))
+        narrow_title(axis, names[index])
+        place_times(axis, lags)
     axes[0].set_ylabel("autocorrelation")
     return figure
 
@@ -129,6 +138,7 @@ def plot_prediction_update_rolls(
         axis.set_ylabel(f"{name}\nnote")
     if sounding.size:
         axes[0].set_ylim(sounding[0] - 3, sounding[-1] + 3)
+    place_times(axes[-1], np.arange(first, first + len(seen)))
     axes[-1].set_xlabel("step")
     return figure
 
@@ -151,6 +161,7 @@ def plot_prediction_update_waves(
     for axis, wave, name, colour in zip(axes, (seen, predicted, updated), _MOMENTS, colours, strict=True):
         axis.plot(first - 0.5 + np.arange(wave.size) / seen.shape[1], wave.ravel(), color=colour, lw=0.6)
         axis.set_ylabel(name)
+    place_times(axes[-1], np.arange(first, first + len(seen)))
     axes[-1].set_xlabel("step")
     return figure
 

@@ -191,7 +191,10 @@ def _last_rate(context: RunContext) -> float | None:
 
 
 def _show_training(context: RunContext, unit: str) -> None:
-    """Draw the learning curves in nats of the data, where there are at least two points."""
+    """Draw the learning curves in nats of the data, where there are at least two points.
+
+    A likelihood that is maximised has no rate, and then its distortion is the free energy once more.
+    """
     lines = read_json_lines(context.folder / "metrics.jsonl")
 
     def curve(name: str) -> list[tuple[int, float]]:
@@ -203,6 +206,8 @@ def _show_training(context: RunContext, unit: str) -> None:
         curves = {words: points for name, words in names.items() if (points := curve(name))}
         if any(len(points) > 1 for points in curves.values()):
             panels[title] = curves
+    if "rate" in panels and not any(nats for points in panels["rate"].values() for _, nats in points):
+        del panels["rate"], panels["distortion"]
     if panels:
         context.figure(
             "training",

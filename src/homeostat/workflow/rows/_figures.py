@@ -12,7 +12,7 @@ from ...metrics import encode, representation
 from ...models.static import AbstractLinearFactors, SparseCoding
 from ...runs import RunContext
 from ...typing import Key
-from ...viz import plot_active_units, plot_samples, plot_sheet
+from ...viz import literal, plot_active_units, plot_samples, plot_sheets
 from .._task import Selected
 from ._describe import RowsDescription
 from ._inference import VALIDATION_SAMPLES, PosteriorSummary, draw_rows, expected_rows, inferred
@@ -21,6 +21,8 @@ from ._system import InferenceSetup, RowsSystem
 _SHOWN_ROWS = 8
 _SHOWN_SAMPLES = 50
 _SHOWN_ATOMS = 40
+_NAME = 32
+"""Characters of a column's name under a picture."""
 
 
 def show_model(system: RowsSystem, selected: Selected, rows: AbstractRows, context: RunContext, *, key: Key) -> None:
@@ -37,9 +39,30 @@ def show_model(system: RowsSystem, selected: Selected, rows: AbstractRows, conte
 
 
 def _relative(description: RowsDescription, rows: np.ndarray) -> np.ndarray:
-    """Flat rows, real numbers in standard deviations from the mean of the training rows, so that columns can share colours."""
-    flat = np.asarray(rows, np.float64).reshape(len(rows), -1)
-    return flat if description.discrete else description.scaling.relative(flat)
+    """What varies of flat rows, real numbers in deviations from the mean of the training rows, so that columns share colours."""
+    flat, scaling = np.asarray(rows, np.float64).reshape(len(rows), -1), description.scaling
+    return scaling.keep(flat if description.discrete else scaling.relative(flat))
+
+
+def _unit(description: RowsDescription) -> str:
+    """The unit of `_relative`, in words."""
+    if description.likelihood == "gaussian":
+        scales = description.scaling.keep(description.scaling.scale)
+        if description.scaling.size > 1 and np.ptp(scales) == 0.0:
+            return f"deviation from the mean,\nin units of {scales[0] * description.scaling.divisor:.4g} (all columns)"
+        return "standard deviations\nof the column"
+    words = {"bernoulli": "fraction or probability", "categorical": "category", "discretized-gaussian": "grey value"}
+    return words.get(description.likelihood, "count")
+
+
+def _entries(description: RowsDescription) -> dict[str, Any]:
+    """Names of what varies in a row, and of their axis."""
+    columns = [literal(name, _NAME) for name in description.columns]
+    names = np.asarray(columns or [str(entry) for entry in range(description.scaling.varies.size)])
+    return {
+        "names": description.scaling.keep(names).tolist(),
+        "label": "column" if description.columns else "entry of the row",
+    }
 
 
 def _show_reconstructions(
@@ -54,14 +77,22 @@ def _show_reconstructions(
     if description.likelihood == "multinomial":
         # The model's mean is that of a document of typical length.
         means = means * (shown.reshape(len(shown), -1).sum(axis=1) / means.sum(axis=1))[:, None]
-    both = np.concatenate([shown, description.restore(means)])
+    told = description.restore(means)
     if description.image_shape:
+        both = np.concatenate([shown, told])
         figure = plot_samples(description.pictures(both), columns=len(shown))
         caption = "Above, rows of data; below, the model's mean at the mean of their posteriors."
     else:
-        title = f"{len(shown)} rows above, what the model says of them below"
-        figure = plot_sheet(_relative(description, both), title=title, ylabel="row, reconstruction")
-        caption = "Validation rows, and the model's mean at the mean of the posterior."
+        data, reconstruction = _relative(description, shown), _relative(description, told)
+        sheets = {"data": data, "reconstruction": reconstruction}
+        caption = "Rows of data, and the model's mean at the mean of their posteriors"
+        if description.likelihood == "categorical":
+            # Numbers of categories have no difference.
+            caption += "."
+        else:
+            sheets["residual"] = data - reconstruction
+            caption += "; the residual is the data less the reconstruction."
+        figure = plot_sheets(sheets, unit=_unit(description), **_entries(description))
     context.figure("reconstructions", figure, caption=caption)
 
 
@@ -69,14 +100,24 @@ def _show_weights(description: RowsDescription, model: Any, context: RunContext)
     linear = isinstance(model, AbstractLinearFactors)
     weights = np.asarray(model.loadings if linear else model.dictionary).T
     order = np.argsort(-np.sum(weights**2, axis=1), kind="stable")[:_SHOWN_ATOMS]
-    what = "Factor loadings, the strongest first." if linear else "Atoms of the dictionary, the longest first."
+    what = "Factor loadings, the strongest first" if linear else "Atoms of the dictionary, the longest first"
     if description.image_shape:
         images = description.scaling.spread(weights[order]).reshape(len(order), *description.image_shape)
         bound = np.abs(images).reshape(len(order), -1).max(axis=1).reshape(-1, *[1] * (images.ndim - 1))
         figure = plot_samples(0.5 + 0.5 * images / np.where(bound > 0, bound, 1.0))
     else:
-        figure = plot_sheet(weights[order], title=what, ylabel="factor" if linear else "atom")
-    context.figure("weights", figure, caption=what)
+        if not description.scaling.standardized:
+            weights = weights / description.scaling.keep(description.scaling.scale)
+        figure = plot_sheets(
+            {what: weights[order]},
+            unit=f"{'loading' if linear else 'entry of the atom'},\n{_unit(description)}",
+            rows=[str(number) for number in order.tolist()],
+            row_label="factor" if linear else "atom",
+            centred=True,
+            **_entries(description),
+        )
+        what += "; latent variables are numbered from 0"
+    context.figure("weights", figure, caption=f"{what}.")
 
 
 def _show_samples(description: RowsDescription, model: Any, context: RunContext, key: Key) -> None:
@@ -86,7 +127,9 @@ def _show_samples(description: RowsDescription, model: Any, context: RunContext,
         context.figure("samples", figure, caption="Means of images under latents drawn from the prior.")
         return
     drawn = _relative(description, description.restore(draws))
-    figure = plot_sheet(drawn, title="rows drawn from the model", ylabel="draw")
+    figure = plot_sheets(
+        {"rows drawn from the model": drawn}, unit=_unit(description), row_label="draw", **_entries(description)
+    )
     context.figure("samples", figure, caption="Rows drawn from the model.")
 
 

@@ -14,6 +14,7 @@ from ...runs import RunContext
 from ...typing import Key
 from ...viz import (
     BeliefBand,
+    literal,
     plot_frames,
     plot_one_step,
     plot_posterior_bands,
@@ -65,7 +66,7 @@ def show_filtering(
     batch = jax.tree.map(jnp.asarray, description.batch(padded))
     found = predictions_and_updates(learned.filter, learned.model, batch, key=key, num_samples=draws)
     found = FilterOutputs(*(np.asarray(array)[warm:] for array in found))
-    time, label = _time(padded, start - warm, description)
+    time, label = _time(padded, start - warm, description, sequences)
     scene, time = _scene(padded, warm, found, description), time[warm:]
     # The entries that vary most say most about what can be predicted.
     entries = most_varied(scene.seen)
@@ -74,18 +75,20 @@ def show_filtering(
     probable = description.likelihood == "bernoulli"
     bands = "as probabilities" if probable else "with bands of two standard deviations"
     seen, predicted, spread = (array[:, entries] for array in (scene.seen, scene.predicted, scene.spread))
-    axes: dict[str, Any] = {"names": names, "time": time[1:], "label": label, "limits": _limits(description)}
-    figure = plot_one_step(seen, predicted, None if probable else spread, **axes)
+    unit = "probability" if probable else "unit of the data"
+    axes: dict[str, Any] = {"names": names, "time": time[1:], "label": label, "unit": unit}
+    figure = plot_one_step(seen, predicted, None if probable else spread, **axes, limits=_limits(description))
     caption = f"What was seen and what was predicted one step ahead {what}, {bands}; the entries that vary most."
     context.figure("one-step", figure, caption=caption)
-    figure = _prediction_update(scene, entries, names, description, sequences, first=start + 2)
+    figure = _prediction_update(scene, entries, axes, description, sequences, first=start + 2)
     caption = (
         f"What was predicted one step ahead, and what the model says of the same step once it has seen it, {what}."
     )
     context.figure("prediction-update", figure, caption=caption)
     shown = np.sort(np.argsort(-found.mean.var(axis=0), kind="stable")[:_LATENTS])
     belief = BeliefBand("posterior", found.mean[:, shown], found.scale[:, shown])
-    figure = plot_posterior_bands([belief], names=[f"latent {number}" for number in shown], time=time, label=label)
+    latents = [f"latent {number}" for number in shown]
+    figure = plot_posterior_bands([belief], names=latents, time=time, label=label, unit="state (no unit)")
     caption = (
         f"Beliefs about the state after each step {what}, with bands of two standard deviations; the latents whose means vary "
         f"most."
@@ -147,8 +150,12 @@ def _scene(padded: PaddedBatch, first: int, found: FilterOutputs, description: S
     )
 
 
-def _time(padded: PaddedBatch, start: int, description: SequencesDescription) -> tuple[np.ndarray, str]:
-    """Times where steps differ in duration, else numbers of steps from 1; `start` is the number of the first, from 0."""
+def _time(
+    padded: PaddedBatch, start: int, description: SequencesDescription, sequences: AbstractSequences
+) -> tuple[np.ndarray, str]:
+    """Dates, or times where steps differ in duration, else numbers of steps from 1; `start` is the number of the first, from 0."""
+    if sequences.calendar is not None and padded.times is not None:
+        return sequences.calendar.dates(padded.times[0]), "date"
     if description.uneven and padded.times is not None:
         return padded.times[0] - padded.times[0, 0], "time since the first step, in the unit of the data"
     return start + np.arange(1.0, padded.values.shape[1] + 1.0), "step"
@@ -164,19 +171,24 @@ def most_varied(seen: np.ndarray) -> np.ndarray:
 
 def entry_name(description: SequencesDescription, entry: int) -> str:
     """The name of the column, or the number of the entry."""
-    return description.columns[entry] if description.columns else f"entry {entry}"
+    return literal(description.columns[entry]) if description.columns else f"entry {entry}"
 
 
 def _prediction_update(
     scene: _Scene,
     entries: np.ndarray,
-    names: Sequence[str],
+    axes: dict[str, Any],
     description: SequencesDescription,
     sequences: AbstractSequences,
     *,
     first: int,
 ) -> Any:
-    """Figure 4.3 of the thesis for numbers, piano rolls, sounds or frames; `first` is the number of the first step shown."""
+    """Figure 4.3 of the thesis for numbers, piano rolls, sounds or frames.
+
+    Args:
+        axes: names, times and units of the entries.
+        first: number of the first step shown.
+    """
     shape = description.shape
     if _is_sound(sequences):
         rows = [array[:_WAVE_STEPS].reshape(-1, *shape) for array in (scene.seen, scene.predicted, scene.updated)]
@@ -194,7 +206,7 @@ def _prediction_update(
         return plot_frames(strips, times=(chosen + first).tolist())
     seen, *beliefs = (array[:_CLOSE_STEPS, entries] for array in scene)
     bands = BeliefBand("prediction", *beliefs[:2]), BeliefBand("update", *beliefs[2:])
-    return plot_prediction_update(*bands, seen, names=names, first=first, called="seen")
+    return plot_prediction_update(*bands, seen, **{**axes, "time": axes["time"][:_CLOSE_STEPS]}, called="seen")
 
 
 def _limits(description: SequencesDescription) -> tuple[float, float]:
@@ -211,16 +223,35 @@ def _pictures(frames: np.ndarray, seen: np.ndarray, limits: tuple[float, float])
 
 
 def plot_forecast(
-    description: SequencesDescription, seen: np.ndarray, quantiles: np.ndarray, probabilities: Sequence[float]
+    description: SequencesDescription,
+    seen: np.ndarray,
+    quantiles: np.ndarray,
+    probabilities: Sequence[float],
+    dates: np.ndarray | None = None,
 ) -> Any:
     """The fan of one forecast, of the entries that vary most.
 
     Args:
         seen: the last steps in the unit of the data, [time, ...]; NaN is missing.
         quantiles: [quantiles, horizon, ...].
+        dates: of the last steps and of those to come, if they have any.
     """
     flat, ahead = seen.reshape(len(seen), -1), quantiles.reshape(*quantiles.shape[:2], -1)
     entries = most_varied(flat)
     label = "steps from the last one seen" + (", in usual durations" if description.uneven else "")
-    names = [entry_name(description, entry) for entry in entries.tolist()]
-    return plot_quantile_fan(flat[:, entries], ahead[:, :, entries], probabilities, names=names, label=label)
+    axes = {
+        "names": [entry_name(description, entry) for entry in entries.tolist()],
+        "time": dates,
+        "label": label if dates is None else "date",
+        "unit": "unit of the data",
+    }
+    return plot_quantile_fan(flat[:, entries], ahead[:, :, entries], probabilities, **axes)
+
+
+def last_dates(sequences: AbstractSequences, steps: int, horizon: int, duration: float) -> np.ndarray | None:
+    """Dates of the last steps of the first sequence and of those to come, which are a usual `duration` apart; None without dates."""
+    times = sequences.times(0)
+    if sequences.calendar is None or times is None:
+        return None
+    ahead = times[-1] + duration * np.arange(1, horizon + 1)
+    return sequences.calendar.dates(np.concatenate([times[-steps:], ahead]))

@@ -19,7 +19,7 @@ from .._numbers import Scaling
 from .._task import Source
 from ._baselines import compare_sequences
 from ._describe import check_sequences, sequence_format
-from ._figures import plot_forecast, show_filtering
+from ._figures import last_dates, plot_forecast, show_filtering
 from ._inference import (
     draw_sequences,
     filter_batch,
@@ -149,7 +149,9 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
                 array[part.numbers] = self.description.restore(part.kept(values))
         arrays = {"mean": means, "quantiles": found, "probabilities": np.array(quantiles)}
         arrays["labels"] = np.array(sequences.labels)
-        figure = plot_forecast(self.description, _last_steps(sequences), found[0], quantiles)
+        seen = _last_steps(sequences)
+        dates = last_dates(sequences, len(seen), horizon, self.description.time_unit)
+        figure = plot_forecast(self.description, seen, found[0], quantiles, dates)
         numbers = {"rows": count, "horizon": horizon, "samples": samples, "arrays": list(arrays)}
         return Outcome(numbers, arrays, figure)
 
