@@ -49,7 +49,7 @@ def _unit(description: RowsDescription) -> str:
     if description.likelihood == "gaussian":
         scales = description.scaling.keep(description.scaling.scale)
         if description.scaling.size > 1 and np.ptp(scales) == 0.0:
-            return f"deviation from the mean,\nin units of {scales[0] * description.scaling.divisor:.4g} (all columns)"
+            return f"units of {scales[0] * description.scaling.divisor:.4g}\n(one for all columns)"
         return "standard deviations\nof the column"
     words = {"bernoulli": "fraction or probability", "categorical": "category", "discretized-gaussian": "grey value"}
     return words.get(description.likelihood, "count")
