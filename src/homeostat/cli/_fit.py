@@ -124,8 +124,9 @@ def _task(own: FitOptions, rest: list[str]) -> tuple[str, Any]:
 
         task = task_of(own.data, hints.sequence_column, hints.time_column, (hints.drop, hints.label))
     default = _DEFAULTS[task or "rows"]
-    # It has one filter only, which need not be said.
-    return task or "rows", dataclasses.replace(default, engine="exact") if hints.model == "linear-gaussian" else default
+    # They have one filter only, which need not be said.
+    exact = hints.model in ("linear-gaussian", "hidden-markov")
+    return task or "rows", dataclasses.replace(default, engine="exact") if exact else default
 
 
 def _print_help(task: str, default: Any) -> None:

@@ -71,6 +71,11 @@ from ._sequences import (
     plot_quantile_fan as plot_quantile_fan,
     plot_whiteness as plot_whiteness,
 )
+from ._states import (
+    plot_probabilities_in_time as plot_probabilities_in_time,
+    plot_probability_table as plot_probability_table,
+    plot_state_emissions as plot_state_emissions,
+)
 from ._templates import (
     plot_bounds as plot_bounds,
     plot_learned_template as plot_learned_template,

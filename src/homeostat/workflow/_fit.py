@@ -80,7 +80,7 @@ def fit(task: AbstractTask, data: Any, context: RunContext | None = None, *, key
     for line in task.announce(description, train, validation):
         run.say(f"  {line}")
     build_key, train_key, end_key = jax.random.split(key, 3)
-    system = task.build(description, key=build_key)
+    system = task.begin(task.build(description, key=build_key), train, run, key=build_key)
     if task.solves:
         steps, none = task.schedule().num_steps, np.zeros(0)
 

@@ -123,6 +123,10 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
     def fitted(self, system: System, selected: Selected) -> Any:
         """The fitted model, to be used."""
 
+    def begin(self, system: System, train: Data, run: Any, *, key: Key) -> System:
+        """The system with a start that depends on the training data, where it has one, as a `stage` of the run."""
+        return system
+
     def start(self, system: Any) -> Selected:
         """Where learning starts."""
         return Selected(system.learned, system.weighting.init())

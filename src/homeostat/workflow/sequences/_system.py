@@ -19,6 +19,7 @@ from ...inference.filters import (
     vrnn_filter,
 )
 from ...models.sequential import (
+    HiddenMarkov,
     LinearDynamics,
     LinearGaussian,
     SRNNSizes,
@@ -37,7 +38,7 @@ from ...typing import Array, Key
 from .._counts import count_likelihood
 from .._task import make_optimizer
 from ._describe import SequencesDescription
-from ._maximization import Maximization
+from ._maximization import Maximization, linear_step, states_step
 from ._options import SequencesOptions
 
 
@@ -54,7 +55,9 @@ class SequencesSystem(NamedTuple):
         """Descends the weighted free energy in model and filter together, or maximises the likelihood of an exact filter."""
         options = self.options
         if isinstance(self.learned.model, LinearGaussian):
-            return Maximization(self.learned.model)
+            return Maximization(self.learned.model, linear_step)
+        if isinstance(self.learned.model, HiddenMarkov):
+            return Maximization(self.learned.model, states_step)
         return filtering_descent(
             self.learned,
             make_optimizer(options),
