@@ -70,9 +70,9 @@ def fit_command(arguments: list[str], session: Session) -> int:
     session.terminal.say(f"homeostat {version()}: fit {options.model} with {options.engine} to {task}, seed {own.seed}")
     with reserved_output(own.json) as output:
         from ..runs import Request, default_folder, precision
-        from ..workflow import fit_experiment, task_from
+        from ..workflow import candidates, fit_experiment, task_from
 
-        task_from(options).check()
+        candidates(task_from(options)).check()
         data = str(Path(own.data).absolute())
         config = json.loads(json.dumps({"task": task, "data": data, **dataclasses.asdict(options)}))
 

@@ -61,6 +61,7 @@ from ._representation import (
     plot_learning as plot_learning,
     plot_rate_distortion as plot_rate_distortion,
     plot_samples as plot_samples,
+    plot_selection as plot_selection,
     plot_sheet as plot_sheet,
 )
 from ._sequences import (

@@ -57,6 +57,11 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
     options: Any
 
     @property
+    def size_option(self) -> str:
+        """The option that may be a range of sizes, of which validation chooses."""
+        return "latents"
+
+    @property
     def advice(self) -> str:
         """What to do where training met something that is not finite."""
         return "lower --learning-rate, set --clip-norm"

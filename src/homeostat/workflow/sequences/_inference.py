@@ -72,7 +72,7 @@ def rows_at_once(system: SequencesSystem, draws: int) -> int:
     """
     size = int(np.prod(system.description.shape))
     copies = _PICTURE_COPIES if len(system.description.event_shape) > 1 else _COPIES
-    row = copies * draws * (size + system.options.latents) * jnp.result_type(float).itemsize
+    row = copies * draws * (size + int(system.options.latents)) * jnp.result_type(float).itemsize
     if row > _MOST_BYTES:
         raise BadInputError(
             f"Expected draws that fit into 4 GiB for each sequence, got about {row / 2**30:.1f} GiB: choose fewer --samples or a "

@@ -22,10 +22,10 @@ class SequencesOptions(AbstractOptions):
     """Output density; `auto` is bernoulli for zeros and ones, discretized-gaussian for 8 bits, else gaussian; for hidden-markov
     it is categorical for a column of categories, and gaussian for 8 bits."""
 
-    states: int = 3
-    """Discrete states of hidden-markov (count)."""
-    latents: int = 32
-    """Latent variables of a step (count)."""
+    states: int | str = 3
+    """Discrete states of hidden-markov, or a range as 2:6, of which validation chooses (count)."""
+    latents: int | str = 32
+    """Latent variables of a step, or a range as 1:8, of which validation chooses (count)."""
     width: int = 128
     """Units of each hidden layer, in model and filter (count)."""
     memory: int = 128

@@ -41,7 +41,7 @@ _CLUSTER_STEPS = 10
 
 def states(options: SequencesOptions, description: SequencesDescription, *, key: Key) -> ModelWithFilter:
     """States that are all alike, with the exact filter; `start_states` tells them apart."""
-    count = options.states
+    count = int(options.states)
     matrix = _STAY * jnp.eye(count) + (1.0 - _STAY) / count
     transitions = TransitionMatrix(jnp.log(matrix))
     return ModelWithFilter(HiddenMarkov(jnp.zeros(count), transitions, _emissions(count, description)), Forward())

@@ -75,7 +75,7 @@ def _through(leaf: Array) -> Array:
 def deep(options: SequencesOptions, description: SequencesDescription, *, key: Key) -> ModelWithFilter:
     """A deep model with its filter, as they are named."""
     model_key, filter_key = jr.split(key)
-    density, latents, width, depth = _density(description), options.latents, options.width, options.depth
+    density, latents, width, depth = _density(description), int(options.latents), options.width, options.depth
     build: dict[str, Any] = {"key": model_key, "action_dim": description.action_dim}
     match options.model:
         case "deep-markov":
@@ -121,7 +121,7 @@ def _density(description: SequencesDescription) -> AbstractLikelihood:
 
 def linear(options: SequencesOptions, description: SequencesDescription, *, key: Key) -> ModelWithFilter:
     """A slowly forgetting state that is seen through random directions; expectation maximisation goes on from there."""
-    dim, size = options.latents, math.prod(description.event_shape)
+    dim, size = int(options.latents), math.prod(description.event_shape)
     control = jnp.zeros((dim, description.action_dim))
     dynamics = LinearDynamics(0.9 * jnp.eye(dim), control, 0.5 * jnp.eye(dim))
     emission = jr.normal(jr.split(key)[0], (size, dim)) / math.sqrt(dim)

@@ -57,11 +57,14 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
     options: SequencesOptions = SequencesOptions()
 
     @property
+    def size_option(self) -> str:
+        return "states" if self.options.model == "hidden-markov" else "latents"
+
+    @property
     def advice(self) -> str:
         """What to do where training met something that is not finite."""
         if self.options.engine == "exact":
-            size = "--states" if self.options.model == "hidden-markov" else "--latents"
-            return f"choose fewer {size}, or leave out entries that depend on one another"
+            return f"choose fewer --{self.size_option}, or leave out entries that depend on one another"
         return super().advice
 
     @property
@@ -71,6 +74,8 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
     def check(self) -> None:
         options = self.options
         check_training(options)
+        for name in ("latents", "states"):
+            require(isinstance(getattr(options, name), int), f"a whole number as --{name}", getattr(options, name))
         require_positive(
             options,
             "latents",
@@ -127,7 +132,9 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
             _require_memory(self.options, found, train)
         if self.options.model == "hidden-markov":
             most = train.num_steps
-            require(self.options.states <= most, f"--states of at most {most}, the training steps", self.options.states)
+            require(
+                int(self.options.states) <= most, f"--states of at most {most}, the training steps", self.options.states
+            )
         return found
 
     def announce(
@@ -230,9 +237,10 @@ def _require_memory(options: SequencesOptions, description: SequencesDescription
     """Expectation maximisation keeps a square matrix of states and numbers for every step."""
     padded, entries = len(train) * int(train.lengths.max()), int(np.prod(description.shape))
     discrete = options.model == "hidden-markov"
-    width = (options.states if discrete else options.latents) + entries + 1
+    states = int(options.states if discrete else options.latents)
+    width = states + entries + 1
     # Of discrete states every one has a covariance of its own.
-    count = options.states * entries**2 + 2 * options.states**2 if discrete else 2 * width**2
+    count = states * entries**2 + 2 * states**2 if discrete else 2 * width**2
     size = padded * count * jnp.result_type(float).itemsize
     if size > _MOST_BYTES:
         raise BadInputError(
