@@ -367,6 +367,8 @@ def test_a_loader_goes_on_where_it_stopped():
     ("model", "engine", "kind"),
     [
         ("linear-gaussian", "exact", float),
+        ("hidden-markov", "exact", float),
+        ("hidden-markov", "exact", bool),
         ("deep-markov", "amortized", float),
         ("deep-markov", "published", bool),
         ("vrnn", "amortized", np.uint8),

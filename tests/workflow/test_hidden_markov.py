@@ -131,7 +131,7 @@ def test_emissions_are_those_of_the_likelihood(values, likelihood, chosen, event
     assert (found.likelihood, found.event_shape) == (chosen, event)
     model = SequencesTask(options).build(found, key=None).learned.model
     assert type(model.observation).__name__.lower() == f"{chosen}emissions"
-    assert jax.eval_shape(lambda m: m.observation(0).sample(jax.random.key(0)), model).shape == event
+    assert jax.eval_shape(lambda m: m.observation(jnp.asarray(0)).sample(jax.random.key(0)), model).shape == event
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_padding_does_not_bend_the_viterbi_path(model):
     """Missing steps at the end would favour the states that lead to probable ones."""
     leaving = np.array([[0.34, 0.33, 0.33], [0.01, 0.98, 0.01], [0.01, 0.01, 0.98]])
     chain = HiddenMarkov.from_probabilities(jnp.full(STATES, 1 / 3), jnp.asarray(leaving), model.observation)
-    values = jnp.array([[-0.4, 0.1], [-0.5, 0.1]])
+    values = jnp.array([[0.0, 0.3], [0.0, 0.3]])
     expected = viterbi(chain, values)
     padded = jnp.concatenate([values, jnp.full((6, 2), jnp.nan)])
     found = viterbi(chain, padded, length=jnp.asarray(2))

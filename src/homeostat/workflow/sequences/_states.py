@@ -80,13 +80,21 @@ def start_states(model: HiddenMarkov, batch: SequenceBatch, *, key: Key) -> Hidd
         labels = np.zeros(inside.shape, np.int64)
         labels[inside] = _clusters(smooth[inside], model.num_states, generator)
         weights = jax.nn.one_hot(labels.reshape(-1), model.num_states)
-        emissions = centre.maximise(flat, weights * inside.reshape(-1, 1), ConjugatePrior(centre))
+        emissions = _emissions_of(centre, flat, weights * inside.reshape(-1, 1))
         found = learn_states(HiddenMarkov(model.initial_logits, model.transitions, emissions), batch, FIRST_STEPS)
         assert found.log_prior_nats is not None
         nats = float(found.log_evidence_nats[-1] + found.log_prior_nats[-1])
         if nats > highest:
             best, highest = found.model, nats
     return best
+
+
+@eqx.filter_jit
+def _emissions_of(
+    centre: AbstractEmissions, observations: Observation, weights: Float[Array, "n k"]
+) -> AbstractEmissions:
+    """Emissions of observations that belong to each state with a weight."""
+    return centre.maximise(observations, weights, ConjugatePrior(centre))
 
 
 def _features(seen: Observation, emissions: AbstractEmissions) -> Float[np.ndarray, "sequences time d"]:
