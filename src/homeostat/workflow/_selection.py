@@ -18,7 +18,7 @@ _SIZES = ("states", "latents")
 """Options that may be a range."""
 
 
-class Candidates(NamedTuple):
+class SizeRange(NamedTuple):
     """Tasks that differ in one size; one task without a size where no option is a range.
 
     Attributes:
@@ -78,7 +78,7 @@ class Choice(NamedTuple):
         context.table("selection", columns, rows, caption="Each size with the updates after which it was best.")
 
 
-def candidates(task: AbstractTask) -> Candidates:
+def candidates(task: AbstractTask) -> SizeRange:
     """The tasks that a range among the options stands for.
 
     Raises:
@@ -86,7 +86,7 @@ def candidates(task: AbstractTask) -> Candidates:
     """
     ranges = {name: text for name in _SIZES if ":" in (text := str(getattr(task.options, name, "")))}
     if not ranges:
-        return Candidates("", {0: task})
+        return SizeRange("", {0: task})
     name, text = next(iter(ranges.items()))
     ends = [int(part) if part.strip().isdecimal() else 0 for part in text.split(":")]
     if [*ranges] != [task.size_option] or len(ends) != 2 or not 1 <= ends[0] < ends[1]:
@@ -98,7 +98,7 @@ def candidates(task: AbstractTask) -> Candidates:
         raise BadInputError(f"Expected a --validation-fraction above 0 to choose --{name} by, got 0.")
     # Sizes of rows are text, which may name several levels.
     kind = type(getattr(type(task.options), name))
-    return Candidates(
+    return SizeRange(
         name,
         {
             size: dataclasses.replace(task, options=dataclasses.replace(task.options, **{name: kind(size)}))  # pyright: ignore[reportArgumentType]
@@ -108,7 +108,7 @@ def candidates(task: AbstractTask) -> Candidates:
 
 
 def choose(
-    found: Candidates,
+    found: SizeRange,
     description: Any,
     run: Any,
     learn: Callable[[AbstractTask, Key], tuple[Any, FitResult]],
