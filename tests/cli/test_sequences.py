@@ -21,7 +21,7 @@ from homeostat.workflow.sequences._inference import (
     score_sequences,
     step_free_energies,
     summarize_sequences,
-)
+)  # fmt: skip
 
 RANDOM = np.random.default_rng(3)
 LENGTHS = (6, 5, 7, 6, 7, 5)
@@ -109,8 +109,7 @@ def test_a_fit_is_a_run_with_figures_and_the_same_in_any_unit(place, exact):
 
 def series(folder):
     """A file of one series of months, as a spreadsheet writes it."""
-    values = np.cumsum(np.random.default_rng(1).normal(size=30))
-    cells = (str(value).replace(".", ",") for value in values.tolist())
+    cells = (str(cell).replace(".", ",") for cell in np.cumsum(np.random.default_rng(1).normal(size=30)).tolist())
     rows = [f"01.{1 + n % 12:02}.{1959 + n // 12};{cell}" for n, cell in enumerate(cells)]
     (folder / "series.csv").write_text("\n".join(["date;passengers", *rows]))
     return folder / "series.csv"
@@ -367,6 +366,8 @@ def test_a_loader_goes_on_where_it_stopped():
     ("model", "engine", "kind"),
     [
         ("linear-gaussian", "exact", float),
+        ("hidden-markov", "exact", float),
+        ("hidden-markov", "exact", bool),
         ("deep-markov", "amortized", float),
         ("deep-markov", "published", bool),
         ("vrnn", "amortized", np.uint8),

@@ -10,6 +10,7 @@ from homeostat.metrics import (
     level_sequence_baselines,
     ratio_over_blocks,
     real_sequence_baselines,
+    symbol_sequence_baselines,
 )
 from homeostat.metrics.baselines._sequences import _joint_past, _own_past, _repetition
 from tolerances import ALGEBRA, AUTODIFF
@@ -155,3 +156,25 @@ def test_errors_over_blocks_see_that_steps_resemble_one_another():
     counted = np.arange(20) % 2 == 0
     (value,) = ratio_over_blocks([np.where(counted, 2.0, 0.0)], [counted])[:1]
     assert float(value) == pytest.approx(2.0)
+
+
+def test_symbols_have_frequencies_and_a_chain():
+    """A wheel 0, 1, 2, 0, ...: after each symbol one other has been seen, beside a pseudo-count of one in three."""
+    rows = [np.arange(30)[:, None] % 3.0, np.arange(1, 31)[:, None] % 3.0]
+    rows[0][5] = np.nan
+    table = StepTable.of(rows)
+    found = symbol_sequence_baselines(table, 3)
+    assert [baseline.name for baseline in found] == ["a Markov chain", "independent steps"]
+    nats = found[0].log_densities(StepTable.of([np.array([[0.0], [1.0], [1.0], [np.nan], [2.0]])]))
+    pairs = {(0, 1): 0, (1, 1): 0}
+    after = dict.fromkeys((0, 1), 0)
+    for row in rows:
+        for before, now in zip(row[:-1, 0], row[1:, 0], strict=True):
+            if not np.isnan(before + now) and before in after:
+                after[int(before)] += 1
+                if (int(before), int(now)) in pairs:
+                    pairs[int(before), int(now)] += 1
+    values = np.concatenate(rows)[:, 0]
+    share = [(np.sum(values == symbol) + 1 / 3) / (np.sum(~np.isnan(values)) + 1) for symbol in range(3)]
+    chain = [(pairs[pair] + 1 / 3) / (after[pair[0]] + 1) for pair in ((0, 1), (1, 1))]
+    np.testing.assert_allclose(nats, [*np.log([share[0], *chain]), 0.0, np.log(share[2])], rtol=1e-12)

@@ -99,9 +99,9 @@ def fit_command(arguments: list[str], session: Session) -> int:
     session.terminal.say(f"homeostat {version()}: fit {options.model} with {options.engine} to {task}, seed {own.seed}")
     with reserved_output(own.json) as output:
         from ..runs import Request, default_folder, precision
-        from ..workflow import fit_experiment, task_from
+        from ..workflow import candidates, fit_experiment, task_from
 
-        task_from(options).check()
+        candidates(task_from(options)).check()
         data = str(Path(own.data).absolute())
         config = json.loads(json.dumps({"task": task, "data": data, **dataclasses.asdict(options)}))
 
@@ -153,8 +153,9 @@ def _task(own: FitOptions, rest: list[str]) -> tuple[str, Any]:
 
         task = task_of(own.data, hints.sequence_column, hints.time_column, (hints.drop, hints.label))
     default = _DEFAULTS[task or "rows"]
-    # It has one filter only, which need not be said.
-    return task or "rows", dataclasses.replace(default, engine="exact") if hints.model == "linear-gaussian" else default
+    # They have one filter only, which need not be said.
+    exact = hints.model in ("linear-gaussian", "hidden-markov")
+    return task or "rows", dataclasses.replace(default, engine="exact") if exact else default
 
 
 def _print_help(task: str, default: Any) -> None:

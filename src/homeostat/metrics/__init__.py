@@ -67,5 +67,6 @@ from .baselines import (
     rate_sequence_baselines as rate_sequence_baselines,
     real_row_baselines as real_row_baselines,
     real_sequence_baselines as real_sequence_baselines,
+    symbol_sequence_baselines as symbol_sequence_baselines,
     word_frequencies as word_frequencies,
 )

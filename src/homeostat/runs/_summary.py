@@ -10,6 +10,7 @@ _WORDS = {
     "rate_nats": "rate, nats",
     "free_energy_per_step_nats": "free energy per step, nats",
     "one_step_error": "error one step ahead, root mean square",
+    "one_step_wrong": "share of wrong symbols one step ahead",
     "bits_per_dimension": "bits per dimension",
     "perplexity": "perplexity",
     "share_pareto_k_above_0.7": "share of rows with Pareto k > 0.7",

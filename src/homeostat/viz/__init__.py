@@ -61,6 +61,7 @@ from ._representation import (
     plot_learning as plot_learning,
     plot_rate_distortion as plot_rate_distortion,
     plot_samples as plot_samples,
+    plot_selection as plot_selection,
     plot_sheets as plot_sheets,
 )
 from ._sequences import (
@@ -70,6 +71,11 @@ from ._sequences import (
     plot_prediction_update_waves as plot_prediction_update_waves,
     plot_quantile_fan as plot_quantile_fan,
     plot_whiteness as plot_whiteness,
+)
+from ._states import (
+    plot_probabilities_in_time as plot_probabilities_in_time,
+    plot_probability_table as plot_probability_table,
+    plot_state_emissions as plot_state_emissions,
 )
 from ._style import literal as literal
 from ._templates import (

@@ -137,6 +137,19 @@ def plot_learning(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]
     return figure
 
 
+def plot_selection(sizes: Sequence[int], nats: Sequence[float], name: str, label: str) -> Figure:
+    """Free energy of validation data against a size, lower is better; the lowest is marked."""
+    figure, (axis,) = panels(5.0, 3.2)
+    axis.plot(sizes, nats, "o-", color=COLOURS[0], lw=1.2, ms=5, label="validation")
+    if np.isfinite(nats).any():
+        best = int(np.nanargmin(nats))
+        axis.plot(sizes[best], nats[best], "o", ms=11, mfc="none", color=COLOURS[1], label=f"the best, {sizes[best]}")
+    axis.set(xlabel=name, ylabel=label)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def plot_sheets(
     sheets: Mapping[str, Float[np.ndarray, "rows entries"]],
     *,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._fit import fit as fit
     from ._fitted import AbstractFitted as AbstractFitted, Outcome as Outcome
     from ._load import fit_experiment as fit_experiment, load as load, task_from as task_from, task_of as task_of
+    from ._selection import candidates as candidates
     from ._task import AbstractTask as AbstractTask, Selected as Selected, make_optimizer as make_optimizer
     from .rows._fitted import FittedRows as FittedRows
     from .rows._task import RowsTask as RowsTask
@@ -29,6 +30,7 @@ _NAMES = {
     "_fit": "fit",
     "_fitted": "AbstractFitted Outcome",
     "_load": "fit_experiment load task_from task_of",
+    "_selection": "candidates",
     "_task": "AbstractTask Selected make_optimizer",
     "rows._fitted": "FittedRows",
     "rows._task": "RowsTask",

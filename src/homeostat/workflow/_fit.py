@@ -13,7 +13,8 @@ from ..typing import Key
 from ..viz import plot_learning
 from ._baselines import gain_sentence, gain_warnings
 from ._fitted import AbstractFitted
-from ._task import AbstractTask
+from ._selection import Choice, candidates, choose
+from ._task import AbstractTask, Selected
 
 _BEYOND = 1e12
 """Nats of a training that explodes; no axis should hold them."""
@@ -61,7 +62,10 @@ def fit(task: AbstractTask, data: Any, context: RunContext | None = None, *, key
             finite.
     """
     run = _NoRun(seed) if context is None else context
-    task.check()
+    alternatives = candidates(task)
+    alternatives.check()
+    # The largest needs most of the data.
+    task = [*alternatives.tasks.values()][-1]
     everything = task.open(data, message=run.say)
     train, validation = task.split(everything, run.seed)
 
@@ -79,28 +83,46 @@ def fit(task: AbstractTask, data: Any, context: RunContext | None = None, *, key
         )
     for line in task.announce(description, train, validation):
         run.say(f"  {line}")
-    build_key, train_key, end_key = jax.random.split(key, 3)
-    system = task.build(description, key=build_key)
-    if task.solves:
-        steps, none = task.schedule().num_steps, np.zeros(0)
+    end_key, choice = jax.random.split(key, 3)[2], None
 
-        def solve(key: Key) -> Any:
-            return task.solve(system, train, run.metrics)
+    def learn(task: AbstractTask, key: Key) -> tuple[Any, FitResult]:
+        return _learn(task, description, train, validation, run, key)
 
-        selected = run.stage("train", solve, key=train_key, like=task.start(system))
-        found = FitResult(selected, steps, steps, none, None, none, none, None, False)
+    def score(task: AbstractTask, system: Any, selected: Selected) -> float:
+        return task.score(system, selected, validation, key=end_key)
+
+    if alternatives.option:
+        task, found, choice = choose(alternatives, description, run, learn, score, key=key)
+        system = task.build(description, key=None)
     else:
-        found = _train(task, system, train, validation, run, train_key)
+        system, found = learn(task, key)
     fitted, failure = task.fitted(system, task.select(system, found.state)), _failure_text(task, found.failure)
     if context is not None:
         fitted.save(context.folder)
-        _conclude(fitted, found, failure, train, validation, context, end_key)
+        _conclude(fitted, found, failure, train, validation, context, choice, end_key)
     elif failure is not None:
         raise BadInputError(
             f"Expected finite terms throughout training, which stopped at {failure}: {task.advice}, or look for extreme values in "
             f"the data."
         )
     return fitted
+
+
+def _learn(
+    task: AbstractTask, description: Any, train: Any, validation: Any, run: RunContext | _NoRun, key: Key
+) -> tuple[Any, FitResult]:
+    """The system of the task, and how its training (or its solution by a formula) went."""
+    build_key, train_key, _ = jax.random.split(key, 3)
+    system = task.begin(task.build(description, key=build_key), train, run, key=build_key)
+    if not task.solves:
+        return system, _train(task, system, train, validation, run, train_key)
+    steps, none = task.schedule().num_steps, np.zeros(0)
+
+    def solve(key: Key) -> Any:
+        return task.solve(system, train, run.metrics)
+
+    selected = run.stage("train", solve, key=train_key, like=task.start(system))
+    return system, FitResult(selected, steps, steps, none, None, none, none, None, False)
 
 
 def _train(
@@ -143,6 +165,7 @@ def _conclude(
     train: Any,
     validation: Any,
     context: RunContext,
+    choice: Choice | None,
     key: Key,
 ) -> None:
     """Measure on data that no weight was learned from, where there are any, and draw."""
@@ -150,7 +173,10 @@ def _conclude(
     measure_key, figure_key = jax.random.split(key)
     chosen = fitted.beginning(validation if len(validation) else train)
     summary = context.stage("measure", lambda key: fitted.measure(chosen, train, context, key=key), key=measure_key)
-    warnings = gain_warnings(summary, summary.get("rate_nats", _last_rate(context)))
+    lines = read_json_lines(context.folder / "metrics.jsonl")
+    if choice is not None:
+        lines = [line for line in lines if line["stage"].startswith(f"{choice.option}-{choice.chosen}.")]
+    warnings = gain_warnings(summary, summary.get("rate_nats", _last_rate(lines)))
     context.conclude(
         unit=task.unit,
         rows_of="validation" if len(validation) else "train",
@@ -160,9 +186,12 @@ def _conclude(
         failure=failure,
         **task.sizes(train, validation),
         **summary,
+        **({} if choice is None else choice.plain()),
         warnings=warnings,
     )
-    _show_training(context, task.per)
+    _show_training(context, lines, task.per)
+    if choice is not None:
+        choice.show(context, task.per)
     # A model that was never validated before training failed may say anything, numbers beyond a figure's axes included.
     if failure is None or len(found.validation_nats):
         fitted.report(chosen, context, key=figure_key)
@@ -184,18 +213,17 @@ def _conclude(
         context.say(f"warning: {warning}")
 
 
-def _last_rate(context: RunContext) -> float | None:
+def _last_rate(lines: list[dict[str, Any]]) -> float | None:
     """The rate at the end of training, where it is recorded; energies without a rate record zero."""
-    rates = [line.get("rate_nats") for line in read_json_lines(context.folder / "metrics.jsonl")]
+    rates = [line.get("rate_nats") for line in lines]
     return next((rate for rate in reversed(rates) if rate), None)
 
 
-def _show_training(context: RunContext, unit: str) -> None:
+def _show_training(context: RunContext, lines: list[dict[str, Any]], unit: str) -> None:
     """Draw the learning curves in nats of the data, where there are at least two points.
 
     A likelihood that is maximised has no rate, and then its distortion is the free energy once more.
     """
-    lines = read_json_lines(context.folder / "metrics.jsonl")
 
     def curve(name: str) -> list[tuple[int, float]]:
         known = [(line["step"], line[name]) for line in lines if line.get(name) is not None]

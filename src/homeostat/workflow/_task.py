@@ -57,6 +57,11 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
     options: Any
 
     @property
+    def size_option(self) -> str:
+        """The option that may be a range of sizes, of which validation chooses."""
+        return "latents"
+
+    @property
     def advice(self) -> str:
         """What to do where training met something that is not finite."""
         return "lower --learning-rate, set --clip-norm"
@@ -122,6 +127,10 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
     @abc.abstractmethod
     def fitted(self, system: System, selected: Selected) -> Any:
         """The fitted model, to be used."""
+
+    def begin(self, system: System, train: Data, run: Any, *, key: Key) -> System:
+        """The system with a start that depends on the training data, where it has one, as a `stage` of the run."""
+        return system
 
     def start(self, system: Any) -> Selected:
         """Where learning starts."""

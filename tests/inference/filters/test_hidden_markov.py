@@ -90,6 +90,19 @@ def test_the_viterbi_path_is_the_best_of_all(model, values):
     assert jnp.abs(found.log_joint_nats - truth.best_log_joint) < ALGEBRA
 
 
+def test_padding_does_not_bend_the_viterbi_path(model):
+    """Missing steps at the end would favour the states that lead to probable ones."""
+    leaving = np.array([[0.34, 0.33, 0.33], [0.01, 0.98, 0.01], [0.01, 0.01, 0.98]])
+    chain = HiddenMarkov.from_probabilities(jnp.full(STATES, 1 / 3), jnp.asarray(leaving), model.observation)
+    values = jnp.array([[0.0, 0.3], [0.0, 0.3]])
+    expected = viterbi(chain, values)
+    padded = jnp.concatenate([values, jnp.full((6, 2), jnp.nan)])
+    found = viterbi(chain, padded, length=jnp.asarray(2))
+    assert np.array_equal(found.states[:2], expected.states)
+    assert jnp.abs(found.log_joint_nats - expected.log_joint_nats) < ALGEBRA
+    assert not np.array_equal(viterbi(chain, padded).states[:2], expected.states)
+
+
 def test_chains_may_be_steered_or_run_in_continuous_time(model, values):
     logits = jnp.log(jnp.stack([CHAIN, CHAIN[::-1]]))
     choices = jnp.array([0, 1, 1, 0])

@@ -110,7 +110,12 @@ def _after(later: Float[Array, "... k k"], earlier: Float[Array, "... k k"]) -> 
 
 
 def viterbi(
-    model: AbstractSequentialModel, observations: Observation, actions: Action = None, *, mask: PyTree | None = None
+    model: AbstractSequentialModel,
+    observations: Observation,
+    actions: Action = None,
+    *,
+    mask: PyTree | None = None,
+    length: Int[Array, ""] | None = None,
 ) -> Path:
     """The most likely path of a `HiddenMarkov` model, by dynamic programming.
 
@@ -119,6 +124,7 @@ def viterbi(
         observations: x_1, ..., x_T on a leading time axis; NaN or `Masked` where missing.
         actions: a_1, ..., a_{T-1}, or None.
         mask: True where observed, as for `filter`; besides NaN.
+        length: steps of a sequence that was padded with missing ones, beyond which its path stays in the last state.
 
     Raises:
         BadInputError: the model is another, or cannot emit an observation whose value is known.
@@ -128,23 +134,27 @@ def viterbi(
     """
     observations = observations if mask is None else masked(observations, mask)
     require_observable(require_hidden_markov(model), observations)
-    return _viterbi(model, observations, actions)
+    return _viterbi(model, observations, actions, length)
 
 
 @eqx.filter_jit
-def _viterbi(model: HiddenMarkov, observations: Observation, actions: Action) -> Path:
-    length = sequence_length(observations, actions)
+def _viterbi(
+    model: HiddenMarkov, observations: Observation, actions: Action, length: Int[Array, ""] | None = None
+) -> Path:
+    time = sequence_length(observations, actions)
     likelihoods = jax.vmap(model.log_likelihoods)(observations)
-    matrices = log_transition_matrices(model, actions, length)
+    matrices = log_transition_matrices(model, actions, time)
+    within = jnp.arange(1, time) < (time if length is None else length)
 
     def forward(best, inputs):
-        matrix, likelihood = inputs
+        matrix, likelihood, inside = inputs
         scores = best[:, None] + matrix
-        origin = jnp.argmax(scores, axis=0)
-        return jnp.max(scores, axis=0) + likelihood, origin
+        # A step that does not exist changes nothing: a missing one would still favour states that lead to probable ones.
+        origin = jnp.where(inside, jnp.argmax(scores, axis=0), jnp.arange(scores.shape[0]))
+        return jnp.where(inside, jnp.max(scores, axis=0) + likelihood, best), origin
 
     start = jax.nn.log_softmax(model.initial_logits) + likelihoods[0]
-    best, origins = jax.lax.scan(forward, start, (matrices, likelihoods[1:]))
+    best, origins = jax.lax.scan(forward, start, (matrices, likelihoods[1:], within))
     last = jnp.argmax(best)
 
     def back(state, origin):

@@ -19,5 +19,6 @@ from ._sequences import (
     level_sequence_baselines as level_sequence_baselines,
     rate_sequence_baselines as rate_sequence_baselines,
     real_sequence_baselines as real_sequence_baselines,
+    symbol_sequence_baselines as symbol_sequence_baselines,
 )
 from ._steps import StepTable as StepTable

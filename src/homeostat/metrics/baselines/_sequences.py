@@ -250,6 +250,33 @@ def level_sequence_baselines(table: StepTable, num_levels: int) -> tuple[Baselin
     return _chosen([Candidate(f"{STEPS}, frequencies", partial(fit, level_frequencies)), gaussian], table)
 
 
+def symbol_sequence_baselines(table: StepTable, num_symbols: int) -> tuple[Baseline, ...]:
+    """Independent steps of one symbol below `num_symbols`, and a Markov chain with the frequencies after each symbol.
+
+    Pseudo-counts of both weigh as much as one step; after a symbol that was never followed all are equally frequent.
+    """
+
+    def independent(table: StepTable) -> LogDensities:
+        return _of_values(partial(level_log_densities, frequencies=level_frequencies(table.values, num_symbols)))
+
+    def chain(table: StepTable) -> LogDensities:
+        last, overall = table.lagged(1), level_frequencies(table.values, num_symbols)
+        after = [
+            level_frequencies(np.where(last == symbol, table.values, np.nan), num_symbols)
+            for symbol in range(num_symbols)
+        ]
+        nats = np.log(np.concatenate([*after, overall]))
+
+        def density(given: StepTable) -> np.ndarray:
+            now, last = given.values[:, 0], given.lagged(1)[:, 0]
+            rows = np.where(np.isnan(last), num_symbols, last).astype(np.int64)
+            return np.where(np.isnan(now), 0.0, nats[rows, np.where(np.isnan(now), 0, now).astype(np.int64)])
+
+        return density
+
+    return _chosen([Candidate(STEPS, independent), Candidate("a Markov chain", chain)], table)
+
+
 def _chosen(candidates: list[Candidate], table: StepTable) -> tuple[Baseline, ...]:
     table = table.first(most_rows(table.values.shape[1]))
     return choose([[candidate] for candidate in candidates], table, step_parts(table))

@@ -29,7 +29,8 @@ class RowsOptions(AbstractOptions):
     """Output density; `auto` is bernoulli for zeros and ones, discretized-gaussian for images of 8 bits, else gaussian."""
 
     latents: str = "16"
-    """Latent variables of each level, the level nearest the data first: 64 or 64,32 (count)."""
+    """Latent variables of each level, the level nearest the data first: 64 or 64,32; or of one level a range as 1:8, of which
+    validation chooses (count)."""
     mapping: Literal["mlp", "highway", "convolutional"] = "mlp"
     """Networks of the model; convolutional for square grey images."""
     width: int = 256

@@ -17,6 +17,7 @@ from ...metrics import (
     ratio_over_blocks,
     ratio_with_error,
     real_sequence_baselines,
+    symbol_sequence_baselines,
 )
 from .._baselines import baseline_numbers, finite
 from ._describe import SequencesDescription
@@ -96,5 +97,7 @@ def _learned(description: SequencesDescription, table: StepTable) -> tuple[Basel
             return binary_sequence_baselines(table)
         case "poisson" | "negative-binomial":
             return rate_sequence_baselines(table)
+        case "categorical":
+            return symbol_sequence_baselines(table, description.num_symbols)
         case _:
             return level_sequence_baselines(table, GREY_LEVELS)

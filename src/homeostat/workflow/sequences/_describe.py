@@ -24,6 +24,7 @@ from .._numbers import COUNTS, Range, Scaling, choose_likelihood, is_binary, is_
 from .._tables import Found, column_names, require_categories, require_likelihood, table_columns
 from ._options import SequencesOptions
 
+_MOST_SYMBOLS = 4096
 _EVEN = 0.05
 """Share of a step by which times may stray from equal distances, and by which the usual durations of two data sets may differ."""
 
@@ -70,6 +71,11 @@ class SequencesDescription(NamedTuple):
         return (self.inputs.size if self.acted else 0) + int(self.uneven)
 
     @property
+    def num_symbols(self) -> int:
+        """Categories of the only entry, for a categorical likelihood."""
+        return len(self.categories[0]) if self.categories else int(self.numbers.high) + 1
+
+    @property
     def input_names(self) -> tuple[str, ...]:
         """Names of the entries of an action, flat; empty without names."""
         return tuple(
@@ -102,13 +108,14 @@ class SequencesDescription(NamedTuple):
     def batch(self, padded: PaddedBatch) -> SequenceBatch:
         """Sequences as the model sees them, in arrays of NumPy."""
         kind = np.dtype(jnp.result_type(float))
+        output = np.dtype(np.int32) if self.likelihood == "categorical" else kind
         leading = padded.values.shape[:2]
         seen = self.scaling.keep(padded.observed.reshape(*leading, -1))
         values = np.where(seen, self.scaling.apply(padded.values.reshape(*leading, -1).astype(np.float64)), 0.0)
         actions = self.actions(padded.actions, padded.elapsed, padded.steps[:, 1:])
         shape = (*leading, *self.event_shape)
         return SequenceBatch(
-            values.reshape(shape).astype(kind),
+            values.reshape(shape).astype(output),
             None if actions is None else actions.astype(kind),
             padded.lengths,
             seen.reshape(shape),
@@ -163,18 +170,29 @@ def describe_sequences(
         BadInputError: numbers that the likelihood cannot explain, or steps that the model cannot take.
     """
     numbers = _range(sequences)
-    linear = options.model == "linear-gaussian"
-    name = choose_likelihood(options.likelihood, options.model, linear, lambda: _fitting(sequences, numbers))
-    _require_range(name, numbers, sequences.name)
+    linear, discrete = options.model == "linear-gaussian", options.model == "hidden-markov"
+    fitting = _fitting_states if discrete else _fitting
+    name = choose_likelihood(options.likelihood, options.model, linear, lambda: fitting(sequences, numbers))
+    _require_range(name, numbers, sequences.name, _MOST_SYMBOLS)
     require_likelihood(sequences, name)
+    if name == "categorical" and math.prod(sequences.shape) != 1:
+        raise BadInputError(
+            f"Expected one column for a categorical likelihood of sequences, got {math.prod(sequences.shape)} in "
+            f"{sequences.name}: choose one with --columns."
+        )
+    if discrete and sequences.action_shape is not None:
+        raise BadInputError(
+            f"Expected no known inputs for --model hidden-markov, got some in {sequences.name}: leave --action-columns out, or "
+            f"choose another model."
+        )
     framed = options.model == "svg"
     # One unit for all samples of a sound: they are measured alike.
     entries = () if isinstance(sequences, SoundSequences) else train.shape
     scaling = _scaling(train, entries, name, options.standardize, keep=framed)
     uneven, unit = _durations(sequences)
-    if uneven and linear:
+    if uneven and (linear or discrete):
         raise BadInputError(
-            f"Expected steps of one duration for --model linear-gaussian in {sequences.name}, got different ones: choose a "
+            f"Expected steps of one duration for --model {options.model} in {sequences.name}, got different ones: choose a "
             f"deep model, which takes the duration as an input, or leave --time-column empty to count steps only."
         )
     if framed and (len(sequences.shape) not in (2, 3) or sequences.shape[:2] != (64, 64)):
@@ -185,7 +203,7 @@ def describe_sequences(
     shape, actions = tuple(sequences.shape), sequences.action_shape
     return SequencesDescription(
         shape=shape,
-        event_shape=shape if framed else (scaling.size,),
+        event_shape=shape if framed else () if name == "categorical" else (scaling.size,),
         action_shape=() if actions is None else tuple(actions),
         acted=actions is not None,
         likelihood=name,
@@ -229,7 +247,8 @@ def check_sequences(sequences: AbstractSequences, description: SequencesDescript
     require_categories(sequences, description.categories, of)
     if not description.uneven:
         _require_duration(sequences, description, of)
-    _require_range(description.likelihood, _range(sequences), sequences.name)
+    symbols = description.num_symbols if description.likelihood == "categorical" else 0
+    _require_range(description.likelihood, _range(sequences), sequences.name, symbols)
 
 
 def _require_duration(sequences: AbstractSequences, description: SequencesDescription, of: str) -> None:
@@ -288,8 +307,16 @@ def _fitting(sequences: AbstractSequences, numbers: Range) -> str:
     return "discretized-gaussian" if sequences.dtype == np.uint8 else "gaussian"
 
 
-def _require_range(name: str, numbers: Range, where: str) -> None:
-    limits = {"bernoulli": 1.0, "discretized-gaussian": GREY_LEVELS - 1.0} | dict.fromkeys(COUNTS, np.inf)
+def _fitting_states(sequences: AbstractSequences, numbers: Range) -> str:
+    """The same for emissions of discrete states."""
+    if sequences.categories and math.prod(sequences.shape) == 1:
+        return "categorical"
+    return "bernoulli" if is_binary(numbers) else "gaussian"
+
+
+def _require_range(name: str, numbers: Range, where: str, num_symbols: int) -> None:
+    limits = {"bernoulli": 1.0, "discretized-gaussian": GREY_LEVELS - 1.0, "categorical": num_symbols - 1.0}
+    limits |= dict.fromkeys(COUNTS, np.inf)
     if name in limits and not (is_count(numbers) and numbers.high <= limits[name]):
         raise BadInputError(
             f"Expected whole numbers from 0 to {limits[name]:g} for a {name} likelihood, got numbers from {numbers.low:g} to "

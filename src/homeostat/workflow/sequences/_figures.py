@@ -9,7 +9,8 @@ import numpy as np
 
 from ...data import GREY_LEVELS, AbstractSequences, Continued, FullLength, PaddedBatch, SoundSequences, sequence_batches
 from ...inference import ModelWithFilter
-from ...metrics import FilterOutputs, predictions_and_updates
+from ...metrics import FilterOutputs
+from ...models.sequential import HiddenMarkov
 from ...runs import RunContext
 from ...typing import Key
 from ...viz import (
@@ -25,9 +26,10 @@ from ...viz import (
     plot_whiteness,
 )
 from ._describe import SequencesDescription
+from ._inference import filter_outputs
 
-_STEPS, _DRAWS = 200, 64
-_WARM_STEPS = 500
+STEPS, _DRAWS = 200, 64
+WARM_STEPS = 500
 """Steps that a filter sees before those that are drawn, where these are not the first."""
 _FRAME_STEPS, _FRAME_DRAWS = 40, 4
 _ENTRIES, _LATENTS, _SHOWN_FRAMES = 3, 3, 10
@@ -59,14 +61,14 @@ def show_filtering(
     The sequences are such that no number was learned from, where there are any; of those whose beginnings were, the end is drawn.
     """
     framed = len(description.shape) > 1 and not _is_sound(sequences)
-    steps, draws = (_FRAME_STEPS, _FRAME_DRAWS) if framed else (_STEPS, _DRAWS)
-    start, stop = _shown(sequences, steps)
-    warm = min(start, _WARM_STEPS)
-    padded = _part(sequences, start - warm, stop)
+    steps, draws = (_FRAME_STEPS, _FRAME_DRAWS) if framed else (STEPS, _DRAWS)
+    start, stop = shown_steps(sequences, steps)
+    warm = min(start, WARM_STEPS)
+    padded = first_sequence(sequences, start - warm, stop)
     batch = jax.tree.map(jnp.asarray, description.batch(padded))
-    found = predictions_and_updates(learned.filter, learned.model, batch, key=key, num_samples=draws)
+    found = filter_outputs(learned, batch, draws, key=key)
     found = FilterOutputs(*(np.asarray(array)[warm:] for array in found))
-    time, label = _time(padded, start - warm, description, sequences)
+    time, label = time_axis(padded, start - warm, description, sequences)
     scene, time = _scene(padded, warm, found, description), time[warm:]
     # The entries that vary most say most about what can be predicted.
     entries = most_varied(scene.seen)
@@ -85,15 +87,16 @@ def show_filtering(
         f"What was predicted one step ahead, and what the model says of the same step once it has seen it, {what}."
     )
     context.figure("prediction-update", figure, caption=caption)
-    shown = np.sort(np.argsort(-found.mean.var(axis=0), kind="stable")[:_LATENTS])
-    belief = BeliefBand("posterior", found.mean[:, shown], found.scale[:, shown])
-    latents = [f"latent {number}" for number in shown]
-    figure = plot_posterior_bands([belief], names=latents, time=time, label=label, unit="state (no unit)")
-    caption = (
-        f"Beliefs about the state after each step {what}, with bands of two standard deviations; the latents whose means vary "
-        f"most."
-    )
-    context.figure("beliefs", figure, caption=caption)
+    if not isinstance(learned.model, HiddenMarkov):
+        shown = np.sort(np.argsort(-found.mean.var(axis=0), kind="stable")[:_LATENTS])
+        belief = BeliefBand("posterior", found.mean[:, shown], found.scale[:, shown])
+        latents = [f"latent {number}" for number in shown]
+        figure = plot_posterior_bands([belief], names=latents, time=time, label=label, unit="state (no unit)")
+        caption = (
+            f"Beliefs about the state after each step {what}, with bands of two standard deviations; the latents whose means "
+            f"vary most."
+        )
+        context.figure("beliefs", figure, caption=caption)
     errors = (scene.seen - scene.predicted) / np.maximum(scene.spread, 1e-6 * scene.spread.max())
     caption = (
         "Autocorrelation of the standardised one-step errors. Inside the dotted lines it cannot be told from that of "
@@ -108,7 +111,7 @@ def _is_sound(sequences: AbstractSequences) -> bool:
     return isinstance(sequences, SoundSequences)
 
 
-def _shown(sequences: AbstractSequences, steps: int) -> tuple[int, int]:
+def shown_steps(sequences: AbstractSequences, steps: int) -> tuple[int, int]:
     """First step and step after the last that are drawn: the beginning, or what comes after the beginning that is known."""
     length = int(sequences.lengths[0])
     if not isinstance(sequences, Continued):
@@ -117,7 +120,7 @@ def _shown(sequences: AbstractSequences, steps: int) -> tuple[int, int]:
     return start, min(start + steps, length)
 
 
-def _part(sequences: AbstractSequences, start: int, stop: int) -> PaddedBatch:
+def first_sequence(sequences: AbstractSequences, start: int, stop: int) -> PaddedBatch:
     """Some steps of the first sequence."""
     length = int(sequences.lengths[0])
     whole = next(iter(sequence_batches(sequences.select([0]), FullLength((length,)), 1, seed=0)))
@@ -150,7 +153,7 @@ def _scene(padded: PaddedBatch, first: int, found: FilterOutputs, description: S
     )
 
 
-def _time(
+def time_axis(
     padded: PaddedBatch, start: int, description: SequencesDescription, sequences: AbstractSequences
 ) -> tuple[np.ndarray, str]:
     """Dates, or times where steps differ in duration, else numbers of steps from 1; `start` is the number of the first, from 0."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...data import AbstractSequences, Message, open_sequences
-from ...models.sequential import LinearDynamics, LinearGaussian
+from ...models.sequential import HiddenMarkov, LinearDynamics, LinearGaussian
 from ...results import BadInputError
 from ...runs import RunContext
 from ...typing import Key
@@ -32,6 +32,8 @@ from ._inference import (
     summarize_sequences,
     units_nats,
 )
+from ._state_figures import plot_symbol_forecast, show_states
+from ._states import forecast_symbols
 from ._system import SequencesSystem
 
 _SHOWN_SEQUENCES = 64
@@ -55,17 +57,17 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         return sequences
 
     def infer(self, data: Source, *, key: Key, out: Path | None = None, on_progress: OnProgress = ignore) -> Outcome:
-        """Belief and free energy of each step, NaN beyond the end of a sequence."""
+        """Belief and free energy of each step, NaN beyond the end of a sequence (-1 for states of the most probable path)."""
         sequences = self.open(data)
         count, longest, total, steps = len(sequences), int(sequences.lengths.max()), 0.0, 0
         with ArraysWriter(out, count) as writer:
             for part in parts(sequences, self.description, self.system.options.bounds, on_progress=on_progress):
                 numbers = jnp.asarray(part.padded.indices)
                 found = filter_batch(self.selected.learned, part.batch, numbers, key=key)
-                mean, scale, energy = map(part.kept, found)
-                energy = energy.astype(np.float64) + units_nats(part, self.description)
+                arrays = {name: part.kept(array) for name, array in found.items()}
+                energy = arrays["free_energy_nats"].astype(np.float64) + units_nats(part, self.description)
                 inside, observed = part.kept(part.padded.steps), part.kept(part.batch.mask)
-                arrays = {"mean": mean, "deviation": scale, "free_energy_nats": energy}
+                arrays["free_energy_nats"] = energy
                 writer.write(part.numbers, {name: _whole(array, inside, longest) for name, array in arrays.items()})
                 steps += int(observed.reshape(*observed.shape[:2], -1).any(axis=2).sum())
                 total += float(energy.sum())
@@ -83,6 +85,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         sequences, samples = self.open(data), samples or 100
         score_key, ahead_key = jax.random.split(key)
         learned, bounds, most = self.selected.learned, self.system.options.bounds, rows_at_once(self.system, samples)
+        symbols = self.description.likelihood == "categorical"
         scores = score_sequences(self.system, learned, sequences, key=score_key)
         errors, compared = 0.0, 0
         for part in parts(sequences, self.description, bounds, most, on_progress):
@@ -92,11 +95,13 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
             # What never varies is no prediction.
             seen = seen & self.description.scaling.varies.reshape(self.description.shape)
             wrong = np.where(seen, predicted - part.kept(part.padded.values)[:, 1:], 0.0)
-            errors, compared = errors + float((wrong**2).sum()), compared + int(seen.sum())
+            wrong = wrong != 0.0 if symbols else wrong**2
+            errors, compared = errors + float(wrong.sum()), compared + int(seen.sum())
+        error = errors / max(compared, 1)
         numbers = {
             **summarize_sequences(scores, self.description.discrete),
             "steps": int(np.sum(scores.num_steps)),
-            "one_step_error": float(np.sqrt(errors / max(compared, 1))),
+            **({"one_step_wrong": error} if symbols else {"one_step_error": float(np.sqrt(error))}),
         }
         arrays = {"lengths": sequences.lengths, "labels": np.array(sequences.labels)}
         return Outcome(numbers, {"free_energy_nats": np.asarray(scores.free_energy_nats), **arrays})
@@ -128,7 +133,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         actions: np.ndarray | None = None,
         on_progress: OnProgress = ignore,
     ) -> Outcome:
-        """How each sequence goes on: means and quantiles of drawn futures, and a figure of the first.
+        """How each sequence goes on: means and quantiles of drawn futures, of symbols their probabilities; a figure of the first.
 
         Args:
             quantiles: probabilities.
@@ -139,6 +144,8 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         sequences, shape, learned = self.open(data), self.description.shape, self.selected.learned
         count = len(sequences)
         future = self._inputs(actions, count, horizon)
+        if self.description.likelihood == "categorical":
+            return self._forecast_symbols(sequences, horizon, on_progress)
         means, found = np.empty((count, horizon, *shape)), np.empty((count, len(quantiles), horizon, *shape))
         most = rows_at_once(self.system, samples * horizon)
         for part in parts(sequences, self.description, self.system.options.bounds, most, on_progress):
@@ -154,6 +161,15 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         figure = plot_forecast(self.description, seen, found[0], quantiles, dates)
         numbers = {"rows": count, "horizon": horizon, "samples": samples, "arrays": list(arrays)}
         return Outcome(numbers, arrays, figure)
+
+    def _forecast_symbols(self, sequences: AbstractSequences, horizon: int, on_progress: OnProgress) -> Outcome:
+        """Exact probabilities of the symbols to come, [sequences, horizon, symbols]."""
+        found = np.empty((len(sequences), horizon, self.description.num_symbols))
+        for part in parts(sequences, self.description, self.system.options.bounds, on_progress=on_progress):
+            found[part.numbers] = part.kept(forecast_symbols(self.selected.learned, part.batch, horizon))
+        arrays = {"symbols": found, "labels": np.array(sequences.labels)}
+        numbers = {"rows": len(sequences), "horizon": horizon, "arrays": list(arrays)}
+        return Outcome(numbers, arrays, plot_symbol_forecast(self.description, found[0]))
 
     def beginning(self, data: AbstractSequences) -> AbstractSequences:
         return data.select(np.arange(min(len(data), _SHOWN_SEQUENCES)))
@@ -187,7 +203,10 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         return {name: dict(zip(inputs, row, strict=True)) for name, row in zip(outputs, effects.tolist(), strict=True)}
 
     def report(self, data: AbstractSequences, context: RunContext, *, key: Key) -> None:
-        show_filtering(self.description, self.selected.learned, data, context, key=key)
+        if self.description.likelihood != "categorical":
+            show_filtering(self.description, self.selected.learned, data, context, key=key)
+        if isinstance(self.selected.learned.model, HiddenMarkov):
+            show_states(self.description, self.selected.learned, data, context, key=key)
 
     def _inputs(self, actions: np.ndarray | None, count: int, steps: int) -> jax.Array | None:
         """Known inputs as the model takes them: the usual duration first, where durations are an input."""
@@ -219,10 +238,11 @@ def _names(names: tuple[str, ...], scaling: Scaling, what: str) -> list[str]:
 
 
 def _whole(array: np.ndarray, inside: np.ndarray, longest: int) -> np.ndarray:
-    """Steps of sequences, NaN beyond their ends, in arrays as long as the longest."""
-    whole = np.full((len(array), longest, *array.shape[2:]), np.nan, array.dtype)
+    """Steps of sequences, NaN (or -1) beyond their ends, in arrays as long as the longest."""
+    beyond = -1 if array.dtype.kind == "i" else np.nan
+    whole = np.full((len(array), longest, *array.shape[2:]), beyond, array.dtype)
     kept = inside.reshape(inside.shape + (1,) * (array.ndim - 2))
-    whole[:, : array.shape[1]] = np.where(kept, array, np.nan)[:, :longest]
+    whole[:, : array.shape[1]] = np.where(kept, array, beyond)[:, :longest]
     return whole
 
 

@@ -1,23 +1,29 @@
-"""Expectation maximisation of a linear-Gaussian model, a step at a time, so that a run can watch it, choose and go on."""
+"""Expectation maximisation of a model with an exact filter, a step at a time, so that a run can watch it, choose and go on."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
+import jax
 import jax.numpy as jnp
 
 from ...core import AbstractLearner
 from ...distributions import positive_tria
 from ...inference import (
     Failure,
+    Learned,
     Parts,
     SequenceBatch,
+    StateParts,
+    baum_welch,
     expectation_maximization,
     first_failure,
+    masked,
     no_failure,
     unless_failed,
 )
-from ...models.sequential import LinearDynamics, LinearGaussian
-from ...typing import Array, Float, Int, Key, Scalar
+from ...models.sequential import HiddenMarkov, LinearDynamics, LinearGaussian
+from ...typing import Array, Float, Int, Key, Observation, Scalar
 
 FLOOR = 1e-3
 """Least deviation of a noise: of an output's in deviations of the data, of the state's in the unit in which it starts."""
@@ -26,7 +32,7 @@ FLOOR = 1e-3
 class MaximizationState(NamedTuple):
     """State of expectation maximisation."""
 
-    model: LinearGaussian
+    model: Any
     step: Int[Array, ""]
     failure: Failure
 
@@ -43,14 +49,15 @@ class MaximizationMetrics(NamedTuple):
 
 @final
 class Maximization(AbstractLearner[MaximizationState, MaximizationMetrics]):
-    """A step of expectation maximisation on all sequences, in dynamics, noises and emission.
+    """A step of expectation maximisation on all sequences; batches are `SequenceBatch`, all padded to one length.
 
-    Noise that would vanish, as with data that a state explains without error, is kept at `FLOOR`: its likelihood has no
-    bound. Batches are `SequenceBatch`, all sequences padded to one length. The initial state is learned from several
-    sequences, one says nothing about its spread.
+    Attributes:
+        model: where to start.
+        improve: `linear_step` or `states_step`: a better model and its log p(x), from a model and a batch.
     """
 
-    model: LinearGaussian
+    model: Any
+    improve: Callable[[Any, SequenceBatch], tuple[Any, Scalar]]
 
     def init(self, *, key: Key) -> MaximizationState:
         return MaximizationState(self.model, jnp.zeros((), jnp.int32), no_failure())
@@ -58,23 +65,58 @@ class Maximization(AbstractLearner[MaximizationState, MaximizationMetrics]):
     def update(
         self, state: MaximizationState, batch: SequenceBatch, *, key: Key
     ) -> tuple[MaximizationState, MaximizationMetrics]:
-        # What is missing is NaN for exact filters; beyond the end `lengths` says so.
-        seen = jnp.where(batch.mask, batch.observations, jnp.nan)
-        several = seen.shape[0] > 1
-        maximize = partial(
-            expectation_maximization,
-            observations=seen,
-            actions=batch.actions,
-            lengths=batch.lengths,
-            parts=Parts(initial=several, emission_matrix=True, emission_offset=True, emission_noise=True),
-            throw=False,
-        )
-        new = _floored(maximize(state.model, num_steps=1).model, _deviation(seen), several)
-        nats = -maximize(new, num_steps=0).log_evidence_nats[-1]
-        failure = first_failure(state.failure, state.step, nats, jnp.zeros(()), new)
+        new, evidence = self.improve(state.model, batch)
+        failure = first_failure(state.failure, state.step, -evidence, jnp.zeros(()), new)
         kept = unless_failed(failure, lambda _: new, state.model)
-        energy = nats / jnp.maximum(jnp.sum(jnp.any(batch.mask, axis=2)), 1)
+        observed = batch.mask.reshape(*batch.mask.shape[:2], -1)
+        energy = -evidence / jnp.maximum(jnp.sum(jnp.any(observed, axis=2)), 1)
         return MaximizationState(kept, state.step + 1, failure), MaximizationMetrics(energy)
+
+
+def linear_step(model: LinearGaussian, batch: SequenceBatch) -> tuple[LinearGaussian, Scalar]:
+    """A step for dynamics, noises and emission, and log p(x) after it.
+
+    Noise that would vanish, as with data that a state explains without error, is kept at `FLOOR`: its likelihood has no
+    bound. The initial state is learned from several sequences, one says nothing about its spread.
+    """
+    seen = seen_observations(batch)
+    several = seen.shape[0] > 1
+    maximize = partial(
+        expectation_maximization,
+        observations=seen,
+        actions=batch.actions,
+        lengths=batch.lengths,
+        parts=Parts(initial=several, emission_matrix=True, emission_offset=True, emission_noise=True),
+        throw=False,
+    )
+    new = _floored(maximize(model, num_steps=1).model, _deviation(seen), several)
+    return new, maximize(new, num_steps=0).log_evidence_nats[-1]
+
+
+def states_step(model: HiddenMarkov, batch: SequenceBatch) -> tuple[HiddenMarkov, Scalar]:
+    """A step of Baum and Welch, and log p(x) after it."""
+    found = learn_states(model, batch, 1)
+    return found.model, found.log_evidence_nats[-1]
+
+
+def learn_states(model: HiddenMarkov, batch: SequenceBatch, num_steps: int) -> Learned[HiddenMarkov]:
+    """Steps of Baum and Welch under the prior of one pseudo-observation, which is that of all data together.
+
+    The prior does not change from step to step, because neither do the data. Where sequences start is learned from several.
+    """
+    return baum_welch(
+        model,
+        seen_observations(batch),
+        lengths=batch.lengths,
+        parts=StateParts(initial=batch.mask.shape[0] > 1),
+        num_steps=num_steps,
+        throw=False,
+    )
+
+
+def seen_observations(batch: SequenceBatch) -> Observation:
+    """What is missing as exact filters take it: NaN, or a `Masked` of whole numbers; beyond the end `lengths` says so."""
+    return jax.vmap(masked)(batch.observations, batch.mask)
 
 
 def _deviation(seen: Float[Array, "sequences time m"]) -> Float[Array, " m"]:

@@ -11,18 +11,21 @@ from .._options import AbstractOptions
 class SequencesOptions(AbstractOptions):
     """Model, filter and training of a fit to sequences."""
 
-    model: Literal["linear-gaussian", "deep-markov", "vrnn", "srnn", "svg"] = "srnn"
+    model: Literal["linear-gaussian", "hidden-markov", "deep-markov", "vrnn", "srnn", "svg"] = "srnn"
     """Sequential model; svg for frames of 64 x 64."""
     engine: Literal["amortized", "published", "exact"] = "amortized"
     """Filter: amortized variational filtering, the filter that the model was published with, or exact, which linear-gaussian
-    has of itself."""
-    likelihood: Literal["auto", "gaussian", "bernoulli", "discretized-gaussian", "poisson", "negative-binomial"] = (
-        "auto"
-    )
-    """Output density; `auto` is bernoulli for zeros and ones, discretized-gaussian for 8 bits, else gaussian."""
+    and hidden-markov have of themselves."""
+    likelihood: Literal[
+        "auto", "gaussian", "bernoulli", "discretized-gaussian", "categorical", "poisson", "negative-binomial"
+    ] = "auto"
+    """Output density; `auto` is bernoulli for zeros and ones, discretized-gaussian for 8 bits, else gaussian; for hidden-markov
+    it is categorical for a column of categories, and gaussian for 8 bits."""
 
-    latents: int = 32
-    """Latent variables of a step (count)."""
+    states: int | str = 3
+    """Discrete states of hidden-markov, or a range as 2:6, of which validation chooses (count)."""
+    latents: int | str = 32
+    """Latent variables of a step, or a range as 1:8, of which validation chooses (count)."""
     width: int = 128
     """Units of each hidden layer, in model and filter (count)."""
     memory: int = 128

@@ -19,6 +19,7 @@ from ...inference.filters import (
     vrnn_filter,
 )
 from ...models.sequential import (
+    HiddenMarkov,
     LinearDynamics,
     LinearGaussian,
     SRNNSizes,
@@ -37,7 +38,7 @@ from ...typing import Array, Key
 from .._counts import count_likelihood
 from .._task import make_optimizer
 from ._describe import SequencesDescription
-from ._maximization import Maximization
+from ._maximization import Maximization, linear_step, states_step
 from ._options import SequencesOptions
 
 
@@ -54,7 +55,9 @@ class SequencesSystem(NamedTuple):
         """Descends the weighted free energy in model and filter together, or maximises the likelihood of an exact filter."""
         options = self.options
         if isinstance(self.learned.model, LinearGaussian):
-            return Maximization(self.learned.model)
+            return Maximization(self.learned.model, linear_step)
+        if isinstance(self.learned.model, HiddenMarkov):
+            return Maximization(self.learned.model, states_step)
         return filtering_descent(
             self.learned,
             make_optimizer(options),
@@ -72,7 +75,7 @@ def _through(leaf: Array) -> Array:
 def deep(options: SequencesOptions, description: SequencesDescription, *, key: Key) -> ModelWithFilter:
     """A deep model with its filter, as they are named."""
     model_key, filter_key = jr.split(key)
-    density, latents, width, depth = _density(description), options.latents, options.width, options.depth
+    density, latents, width, depth = _density(description), int(options.latents), options.width, options.depth
     build: dict[str, Any] = {"key": model_key, "action_dim": description.action_dim}
     match options.model:
         case "deep-markov":
@@ -118,7 +121,7 @@ def _density(description: SequencesDescription) -> AbstractLikelihood:
 
 def linear(options: SequencesOptions, description: SequencesDescription, *, key: Key) -> ModelWithFilter:
     """A slowly forgetting state that is seen through random directions; expectation maximisation goes on from there."""
-    dim, size = options.latents, math.prod(description.event_shape)
+    dim, size = int(options.latents), math.prod(description.event_shape)
     control = jnp.zeros((dim, description.action_dim))
     dynamics = LinearDynamics(0.9 * jnp.eye(dim), control, 0.5 * jnp.eye(dim))
     emission = jr.normal(jr.split(key)[0], (size, dim)) / math.sqrt(dim)

@@ -22,6 +22,7 @@ from ...data import (
     split_ends,
 )
 from ...inference import ModelWithFilter, SequenceBatch
+from ...models.sequential import HiddenMarkov
 from ...results import BadInputError
 from ...train import AbstractLoader, FullBatch, StreamingLoader
 from ...typing import Key
@@ -33,8 +34,10 @@ from ._fitted import FittedSequences
 from ._inference import score_sequences
 from ._maximization import MaximizationState
 from ._options import SequencesOptions
+from ._states import FIRST_STEPS, NUM_STARTS, start_states, states
 from ._system import SequencesSystem, deep, linear
 
+_STATE_LIKELIHOODS = ("gaussian", "bernoulli", "poisson", "categorical")
 _VALIDATION_SEQUENCES = 64
 _MAXIMIZATION_SEGMENT = 10
 _CONVERGED_NATS = 1e-5
@@ -54,10 +57,14 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
     options: SequencesOptions = SequencesOptions()
 
     @property
+    def size_option(self) -> str:
+        return "states" if self.options.model == "hidden-markov" else "latents"
+
+    @property
     def advice(self) -> str:
         """What to do where training met something that is not finite."""
         if self.options.engine == "exact":
-            return "choose fewer --latents, or leave out entries that depend on one another"
+            return f"choose fewer --{self.size_option}, or leave out entries that depend on one another"
         return super().advice
 
     @property
@@ -67,15 +74,36 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
     def check(self) -> None:
         options = self.options
         check_training(options)
+        for name in ("latents", "states"):
+            require(isinstance(getattr(options, name), int), f"a whole number as --{name}", getattr(options, name))
         require_positive(
-            options, "latents", "width", "memory", "depth", "iterations", "pasts", "window", "steps_per_beat", "bounds"
+            options,
+            "latents",
+            "states",
+            "width",
+            "memory",
+            "depth",
+            "iterations",
+            "pasts",
+            "window",
+            "steps_per_beat",
+            "bounds",
         )
         require(options.piece >= 2, "--piece of at least 2", options.piece)
         require(options.truncation >= 0, "--truncation of 0 or more", options.truncation)
-        if (options.engine == "exact") != (options.model == "linear-gaussian"):
+        if (options.engine == "exact") != (options.model in ("linear-gaussian", "hidden-markov")):
             raise BadInputError(
-                f"Expected --engine exact with --model linear-gaussian, and with no other, got --engine {options.engine} with "
-                f"{options.model}."
+                f"Expected --engine exact with --model linear-gaussian and hidden-markov, and with no other, got --engine "
+                f"{options.engine} with {options.model}."
+            )
+        if options.model == "hidden-markov" and options.likelihood not in ("auto", *_STATE_LIKELIHOODS):
+            raise BadInputError(
+                f"Expected one of the likelihoods {', '.join(_STATE_LIKELIHOODS)} for --model hidden-markov, got "
+                f"{options.likelihood}."
+            )
+        if options.model != "hidden-markov" and options.likelihood == "categorical":
+            raise BadInputError(
+                f"Expected --likelihood categorical of sequences with --model hidden-markov only, got it with {options.model}."
             )
         if options.engine != "amortized" and (options.iterations != 1 or options.encode_data):
             raise BadInputError(
@@ -102,12 +130,19 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         found = describe_sequences(data, train, self.options)
         if self.options.engine == "exact":
             _require_memory(self.options, found, train)
+        if self.options.model == "hidden-markov":
+            most = train.num_steps
+            require(
+                int(self.options.states) <= most, f"--states of at most {most}, the training steps", self.options.states
+            )
         return found
 
     def announce(
         self, description: SequencesDescription, train: AbstractSequences, validation: AbstractSequences
     ) -> list[str]:
         shape = " x ".join(map(str, description.shape))
+        discrete = self.options.model == "hidden-markov"
+        starts = [f"start: the best of {NUM_STARTS}, each after {FIRST_STEPS} steps"] if discrete else []
         uneven = ["steps differ in duration, which is an input of the model"] if description.uneven else []
         left_out = [
             f"{what} left out, because they never vary in the training sequences: {constants}"
@@ -125,11 +160,12 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
             *kind_of_number(description.likelihood, self.per, self.options.likelihood != "auto", description.numbers),
             *uneven,
             *left_out,
+            *starts,
         ]
 
     def build(self, description: SequencesDescription, *, key: Key | None) -> SequencesSystem:
         self.check()
-        make = linear if self.options.model == "linear-gaussian" else deep
+        make = {"linear-gaussian": linear, "hidden-markov": states}.get(self.options.model, deep)
 
         def initial(key: Key) -> ModelWithFilter:
             return make(self.options, description, key=key)
@@ -137,6 +173,16 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         # Compiled, because initialising eagerly costs seconds of dispatch.
         learned = eqx.filter_eval_shape(initial, jr.key(0)) if key is None else eqx.filter_jit(initial)(key)
         return SequencesSystem(self.options, description, learned, annealing(self.options))
+
+    def begin(self, system: SequencesSystem, train: AbstractSequences, run: Any, *, key: Key) -> SequencesSystem:
+        model, method = system.learned.model, system.learned.filter
+        if not isinstance(model, HiddenMarkov):
+            return system
+
+        def start(key: Key) -> HiddenMarkov:
+            return start_states(model, _together(system.description, train, run.seed), key=key)
+
+        return system._replace(learned=ModelWithFilter(run.stage("start", start, key=key, like=model), method))
 
     def select(self, system: SequencesSystem, state: Any) -> Selected:
         if isinstance(state, MaximizationState):
@@ -151,9 +197,7 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
     def loader(self, system: SequencesSystem, train: AbstractSequences, seed: int) -> AbstractLoader:
         description, size = system.description, self.options.batch_size
         if self.options.engine == "exact":
-            longest = FullLength((int(train.lengths.max()),))
-            whole = next(iter(sequence_batches(train, longest, len(train), seed=seed)))
-            return FullBatch(description.batch(whole))
+            return FullBatch(_together(description, train, seed))
         cut = Windows(self.options.piece)
 
         def batches(epoch: int, start: int) -> Iterator[SequenceBatch]:
@@ -183,11 +227,21 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         return found._replace(every=_MAXIMIZATION_SEGMENT, validate_every=_MAXIMIZATION_SEGMENT) if exact else found
 
 
+def _together(description: SequencesDescription, train: AbstractSequences, seed: int) -> SequenceBatch:
+    """All training sequences in one batch."""
+    longest = FullLength((int(train.lengths.max()),))
+    return description.batch(next(iter(sequence_batches(train, longest, len(train), seed=seed))))
+
+
 def _require_memory(options: SequencesOptions, description: SequencesDescription, train: AbstractSequences) -> None:
     """Expectation maximisation keeps a square matrix of states and numbers for every step."""
-    padded = len(train) * int(train.lengths.max())
-    width = options.latents + int(np.prod(description.shape)) + 1
-    size = 2 * padded * width**2 * jnp.result_type(float).itemsize
+    padded, entries = len(train) * int(train.lengths.max()), int(np.prod(description.shape))
+    discrete = options.model == "hidden-markov"
+    states = int(options.states if discrete else options.latents)
+    width = states + entries + 1
+    # Of discrete states every one has a covariance of its own.
+    count = states * entries**2 + 2 * states**2 if discrete else 2 * width**2
+    size = padded * count * jnp.result_type(float).itemsize
     if size > _MOST_BYTES:
         raise BadInputError(
             f"Expected sequences that --engine exact can hold in 8 GiB, got {padded} steps (each sequence padded to the "

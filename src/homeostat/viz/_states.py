@@ -1,0 +1,89 @@
+"""Pictures of discrete states: what each emits, how they follow one another, and their probabilities over time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..typing import Float, Int
+from ._style import COLOURS, INK, legend_above, panels
+
+_MOST_CELLS = 100
+_MOST_NAMES = 20
+
+
+def plot_state_emissions(
+    means: Float[np.ndarray, "states entries"],
+    deviations: Float[np.ndarray, "states entries"] | None,
+    *,
+    names: Sequence[str],
+) -> Figure:
+    """One panel for each entry: its mean in each state, with a bar of one standard deviation to each side.
+
+    Args:
+        deviations: None draws no bars, as for probabilities.
+    """
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = panels(2.6 * columns, 2.1 * rows, rows, columns)
+    places = np.arange(len(means))
+    for index, axis in enumerate(axes):
+        if index >= len(names):
+            axis.set_visible(False)
+            continue
+        bars = None if deviations is None else deviations[:, index]
+        axis.errorbar(places, means[:, index], bars, fmt="o", color=COLOURS[0], ms=5, capsize=3)
+        axis.set(title=names[index], xlabel="state", xlim=(-0.5, len(means) - 0.5))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def plot_probability_table(
+    table: Float[np.ndarray, "rows columns"], *, rows: Sequence[str], columns: Sequence[str], labels: tuple[str, str]
+) -> Figure:
+    """Probabilities whose rows sum to one, as a picture with its numbers where there are few.
+
+    Args:
+        labels: what rows and columns are.
+    """
+    figure, (axis,) = panels(1.6 + 0.6 * min(len(columns), 14), 1.3 + 0.5 * min(len(rows), 14), boxed=True)
+    image = axis.imshow(table, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    for ticks, named, rotation in ((axis.set_xticks, columns, 45), (axis.set_yticks, rows, 0)):
+        if len(named) <= _MOST_NAMES:
+            turned = max(map(len, named)) > 3 and rotation
+            ticks(range(len(named)), named, rotation=rotation if turned else 0, ha="right" if turned else None)
+    axis.set(ylabel=labels[0], xlabel=labels[1])
+    for (i, j), value in np.ndenumerate(table) if table.size <= _MOST_CELLS else ():
+        axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if value > 0.6 else INK)
+    figure.colorbar(image, label="probability")
+    return figure
+
+
+def plot_probabilities_in_time(
+    probabilities: Float[np.ndarray, "time rows"],
+    path: Int[np.ndarray, " time"] | None = None,
+    *,
+    time: Float[np.ndarray, " time"],
+    rows: Sequence[str],
+    label: str,
+    what: str = "state",
+) -> Figure:
+    """Probabilities as a picture, one row for each alternative, with the most probable path as a line over it.
+
+    Args:
+        label: of the axis of time.
+        what: one row is.
+    """
+    count = probabilities.shape[1]
+    figure, (axis,) = panels(7.0, 1.3 + 0.35 * min(count, 14), boxed=True)
+    borders = np.concatenate([time - 0.5, time[-1:] + 0.5])
+    image = axis.pcolormesh(borders, np.arange(count + 1) - 0.5, probabilities.T, cmap="Blues", vmin=0.0, vmax=1.0)
+    if path is not None:
+        axis.step(time, path, where="mid", color=COLOURS[1], lw=1.0, label="most probable path")
+        legend_above(axis)
+    if count <= _MOST_NAMES:
+        axis.set_yticks(range(count), rows)
+    axis.set(xlabel=label, ylabel=what)
+    figure.colorbar(image, label="probability")
+    return figure
