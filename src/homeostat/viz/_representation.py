@@ -132,11 +132,11 @@ def plot_learning(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]
 
 
 def plot_sheet(values: Float[np.ndarray, "rows entries"], *, title: str, ylabel: str) -> Figure:
-    """Rows of numbers as colours, up to 64 entries of each."""
+    """Rows of numbers as colours, up to 64 entries of each; NaN is left blank."""
     values = np.asarray(values)[:, :_MOST_CELLS]
     figure, (axis,) = panels(7.5, 1.2 + 0.09 * len(values), boxed=True)
-    bound = float(np.abs(values).max()) or 1.0
-    signed = bool(values.min() < 0)
+    bound = float(np.nanmax(np.abs(values))) or 1.0
+    signed = bool(np.nanmin(values) < 0)
     image = axis.imshow(
         values, aspect="auto", cmap="RdBu_r" if signed else "viridis", vmin=-bound if signed else 0.0, vmax=bound
     )

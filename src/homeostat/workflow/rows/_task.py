@@ -14,7 +14,13 @@ import numpy as np
 from ...core import AbstractModel
 from ...data import AbstractRows, ArrayRows, Message, open_rows, permutation
 from ...flows import ConditionalFlow, NormalizingFlow
-from ...inference import ModelWithEngine, fit_factor_analysis, fit_probabilistic_pca
+from ...inference import (
+    ModelWithEngine,
+    fit_factor_analysis,
+    fit_incomplete_factor_analysis,
+    fit_incomplete_probabilistic_pca,
+    fit_probabilistic_pca,
+)
 from ...objectives import AbstractWeighting, Beta, DistortionConstraint, FreeBits, RateConstraint
 from ...results import BadInputError
 from ...train import AbstractLoader, InMemoryLoader, StreamingLoader
@@ -88,8 +94,15 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         left_out = [f"left out, because they never vary in the training rows: {constants}"] if constants else []
         mebibytes = _mebibytes(description, train)
         held = "held on the device" if mebibytes <= self.options.hold_mib else "streamed"
+        missing, total = description.num_missing, description.num_rows * math.prod(description.shape)
+        gaps = (
+            [f"missing: {missing} of {total} numbers ({100 * missing / total:.2g} per cent), integrated out"]
+            if missing
+            else []
+        )
         return [
             f"rows: {len(train)} to train on, {len(validation)} to validate on, of {shape} numbers{scaled}",
+            *gaps,
             *kind_of_number(description.likelihood, self.unit, self.options.likelihood != "auto", description.numbers),
             f"training rows are {held} ({mebibytes:.0f} MiB)",
             *left_out,
@@ -151,18 +164,27 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         return self.options.engine == "exact"
 
     def solve(self, system: RowsSystem, train: AbstractRows, record: Callable[..., None]) -> Selected:
-        """Maximum likelihood of a linear-Gaussian model, from the mean and the covariance of the rows alone."""
-        description, dim, steps = system.description, system.dims[0], self.schedule().num_steps
-        equivalent, unit = _equivalent_rows(train, description), description.log_unit_nats
+        """Maximum likelihood of a linear-Gaussian model: from the mean and the covariance of the rows alone, or from all rows
+        where numbers are missing.
+        """
+        description, dim, principal = system.description, system.dims[0], self.options.model == "probabilistic-pca"
+        steps, unit = min(self.options.steps, _MAXIMIZATION_STEPS), description.log_unit_nats
         with jax.enable_x64(True):
-            if self.options.model == "probabilistic-pca":
-                model = fit_probabilistic_pca(equivalent, dim)
+            if description.num_missing:
+                rows = np.concatenate([description.exactly(chunk) for chunk in train.chunks(4096)])
+                known = ~np.isnan(rows)
+                unit = float(known.mean(axis=0) @ np.log(description.scaling.unit))
+                fit = fit_incomplete_probabilistic_pca if principal else fit_incomplete_factor_analysis
+                found = fit(rows, known, dim, num_steps=steps)
+                model, path = found.model, found.log_evidence_nats
+            elif principal:
+                model, path = fit_probabilistic_pca(_equivalent_rows(train, description), dim), ()
             else:
-                found = fit_factor_analysis(equivalent, dim, num_steps=steps)
-                model = found.model
-                for step, nats in enumerate(-np.asarray(found.log_evidence_nats)):
-                    if step % max(1, steps // 100) == 0 or step == steps:
-                        record(step=step, free_energy_nats=float(nats) + unit)
+                found = fit_factor_analysis(_equivalent_rows(train, description), dim, num_steps=steps)
+                model, path = found.model, found.log_evidence_nats
+            for step, nats in enumerate(-np.asarray(path)):
+                if step % max(1, steps // 100) == 0 or step == steps:
+                    record(step=step, free_energy_nats=float(nats) + unit)
         kind = jnp.result_type(float)
         model = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), kind), model)
         return Selected(eqx.tree_at(lambda learned: learned.model, system.learned, model), system.weighting.init())
