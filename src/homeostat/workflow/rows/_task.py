@@ -14,13 +14,7 @@ import numpy as np
 from ...core import AbstractModel
 from ...data import AbstractRows, ArrayRows, Message, open_rows, permutation
 from ...flows import ConditionalFlow, NormalizingFlow
-from ...inference import (
-    ModelWithEngine,
-    fit_factor_analysis,
-    fit_incomplete_factor_analysis,
-    fit_incomplete_probabilistic_pca,
-    fit_probabilistic_pca,
-)
+from ...inference import ModelWithEngine
 from ...objectives import AbstractWeighting, Beta, DistortionConstraint, FreeBits, RateConstraint
 from ...results import BadInputError
 from ...train import AbstractLoader, InMemoryLoader, StreamingLoader
@@ -32,6 +26,7 @@ from ._describe import RowsDescription, describe_rows
 from ._engines import Inference, make_family, make_inference
 from ._fitted import FittedRows
 from ._inference import for_device, mean_free_energy
+from ._maximum_likelihood import most_likely
 from ._models import latent_dims, make_model
 from ._options import LINEAR, OWN_POSTERIOR, WEIGHTINGS, RowsOptions
 from ._system import RowsSystem
@@ -164,27 +159,12 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         return self.options.engine == "exact"
 
     def solve(self, system: RowsSystem, train: AbstractRows, record: Callable[..., None]) -> Selected:
-        """Maximum likelihood of a linear-Gaussian model: from the mean and the covariance of the rows alone, or from all rows
-        where numbers are missing.
-        """
-        description, dim, principal = system.description, system.dims[0], self.options.model == "probabilistic-pca"
-        steps, unit = min(self.options.steps, _MAXIMIZATION_STEPS), description.log_unit_nats
-        with jax.enable_x64(True):
-            if description.num_missing:
-                rows = np.concatenate([description.exactly(chunk) for chunk in train.chunks(4096)])
-                known = ~np.isnan(rows)
-                unit = float(known.mean(axis=0) @ np.log(description.scaling.unit))
-                fit = fit_incomplete_probabilistic_pca if principal else fit_incomplete_factor_analysis
-                found = fit(rows, known, dim, num_steps=steps)
-                model, path = found.model, found.log_evidence_nats
-            elif principal:
-                model, path = fit_probabilistic_pca(_equivalent_rows(train, description), dim), ()
-            else:
-                found = fit_factor_analysis(_equivalent_rows(train, description), dim, num_steps=steps)
-                model, path = found.model, found.log_evidence_nats
-            for step, nats in enumerate(-np.asarray(path)):
-                if step % max(1, steps // 100) == 0 or step == steps:
-                    record(step=step, free_energy_nats=float(nats) + unit)
+        """Maximum likelihood of a linear-Gaussian model."""
+        steps = min(self.options.steps, _MAXIMIZATION_STEPS)
+        model, path = most_likely(self.options.model, system.description, train, system.dims[0], steps)
+        for step, nats in enumerate(path):
+            if step % max(1, steps // 100) == 0 or step == steps:
+                record(step=step, free_energy_nats=float(nats))
         kind = jnp.result_type(float)
         model = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), kind), model)
         return Selected(eqx.tree_at(lambda learned: learned.model, system.learned, model), system.weighting.init())
@@ -254,16 +234,3 @@ def _weighting(options: RowsOptions, num_levels: int) -> AbstractWeighting:
 
 def _mebibytes(description: RowsDescription, rows: AbstractRows) -> float:
     return len(rows) * description.size * 4 / 2**20
-
-
-def _equivalent_rows(rows: AbstractRows, description: RowsDescription) -> np.ndarray:
-    """As many standardised rows as two for each entry, with the mean and the covariance of all.
-
-    With R^T R the covariance times the number of rows (from QR decompositions, chunk by chunk), the rows +-sqrt(k / n) R_i have
-    both. Rows pass through once, so they may be more than memory holds.
-    """
-    root = np.zeros((0, description.size))
-    for chunk in rows.chunks(max(1_024, description.size)):
-        root = np.linalg.qr(np.concatenate([root, description.exactly(chunk)]), mode="r")
-    spread = np.sqrt(len(root) / len(rows)) * root
-    return np.concatenate([spread, -spread])
