@@ -182,12 +182,16 @@ def _improve(blocks: tuple[Array, Array], num_rows: int, build: _Build, model: A
 
 def _sums(model: AbstractLinearFactors, values: Float[Array, "rows m"], observed: Bool[Array, "rows m"]) -> _Sums:
     """What one block of rows adds, in expectation under the model."""
-    posterior, evidence = jax.vmap(lambda x, o: (model.posterior(x, o), model.log_evidence(x, o)))(values, observed)
-    known, ones = observed.astype(values.dtype), jnp.ones_like(values[:, :1])
-    mean = jnp.concatenate([posterior.loc, ones], axis=1)
-    residual = known * (values - model.offset[None, :] - posterior.loc @ model.loadings.T)
+
+    def one(row: Array, seen: Array) -> tuple[Array, Array, Scalar]:
+        posterior = model.posterior(row, seen)
+        return posterior.loc, posterior.covariance_matrix, model.log_evidence(row, seen)
+
+    codes, spread, evidence = jax.vmap(one)(values, observed)
+    known, mean = observed.astype(values.dtype), jnp.concatenate([codes, jnp.ones_like(values[:, :1])], axis=1)
+    residual = known * (values - model.offset[None, :] - codes @ model.loadings.T)
     return _Sums(
-        jnp.einsum("ni,nkl->ikl", known, posterior.covariance_matrix),
+        jnp.einsum("ni,nkl->ikl", known, spread),
         jnp.einsum("ni,nk,nl->ikl", known, mean, mean),
         residual.T @ mean,
         jnp.sum(residual**2, axis=0),

@@ -209,7 +209,12 @@ def summarize_rows(scores: dict[str, np.ndarray], description: RowsDescription, 
 
 def expected_rows(model: Any, latents: jax.Array) -> np.ndarray:
     """E[x | z] of every latent vector, in the unit of the model."""
-    return np.asarray(jax.jit(jax.vmap(lambda z: expected(model.emission(z))))(latents))
+    return np.asarray(_expected(model, latents))
+
+
+@eqx.filter_jit
+def _expected(model: Any, latents: jax.Array) -> jax.Array:
+    return jax.vmap(lambda z: expected(model.emission(z)))(latents)
 
 
 def draw_rows(model: Any, num: int, *, key: Key) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
