@@ -49,7 +49,7 @@ class _Rows(NamedTuple):
     @property
     def log_unit_nats(self) -> Scalar:
         """log |dx / dx'| of the known entries of a row, on average."""
-        return jnp.sum(jnp.mean(self.observed, axis=0) * jnp.log(self.scale))
+        return jnp.sum(jnp.mean(self.observed.astype(self.scale.dtype), axis=0) * jnp.log(self.scale))
 
 
 class _Sums(NamedTuple):
