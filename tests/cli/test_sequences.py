@@ -16,12 +16,9 @@ from homeostat.data import FullLength, Sequences, TableColumns, holds_sequences,
 from homeostat.results import BadInputError
 from homeostat.workflow import SequencesOptions, SequencesTask, load, read_inputs
 from homeostat.workflow.sequences._describe import describe_sequences
-from homeostat.workflow.sequences._inference import (
-    rows_at_once,
-    score_sequences,
-    step_free_energies,
-    summarize_sequences,
-)  # fmt: skip
+from homeostat.workflow.sequences._inference import rows_at_once, score_sequences, summarize_sequences
+
+from homeostat.workflow.sequences._inference import step_free_energies  # isort: skip
 
 RANDOM = np.random.default_rng(3)
 LENGTHS = (6, 5, 7, 6, 7, 5)
@@ -101,8 +98,8 @@ def test_a_fit_is_a_run_with_figures_and_the_same_in_any_unit(place, exact):
     told = result("evaluate", place / "exact", "--data", place / "walk.csv", "--samples", "20")
     other = result("evaluate", place / "large", "--data", place / "large.csv", "--samples", "20")
     difference = (told["elbo_nats"] - other["elbo_nats"]) * len(LENGTHS)
-    numbers = sum(cell != "" for line in table().split("\n")[1:-1] for cell in line.split(",")[2:5])
-    np.testing.assert_allclose(difference, numbers * np.log(10.0), rtol=1e-6)
+    seen = sum(cell != "" for line in table().split("\n")[1:-1] for cell in line.split(",")[2:5])
+    np.testing.assert_allclose(difference, seen * np.log(10.0), rtol=1e-6)
     np.testing.assert_allclose(other["one_step_error"], 10 * told["one_step_error"], rtol=1e-6)
     assert large["training_steps"] == summary["training_steps"] and told["steps"] == sum(LENGTHS)
 

@@ -7,6 +7,7 @@ from ._checks import (
     Categories as Categories,
     Counts as Counts,
     Finite as Finite,
+    FiniteOrMissing as FiniteOrMissing,
     GreyValues as GreyValues,
     Interval as Interval,
     Nonempty as Nonempty,

@@ -38,11 +38,24 @@ class AbstractRequirement(abc.ABC):
 class Finite(AbstractRequirement):
     """No NaN and no infinity."""
 
+    advice: str = "remove the row or fill in the value"
+
     expectation = "finite numbers"
-    advice = "remove the row or fill in the value"
 
     def violations(self, rows: np.ndarray) -> np.ndarray:
         return ~np.isfinite(rows)
+
+
+@final
+@dataclass(frozen=True)
+class FiniteOrMissing(AbstractRequirement):
+    """No infinity; NaN is missing."""
+
+    expectation = "finite numbers, or none where they are missing"
+    advice = "remove the row, or leave the cell empty"
+
+    def violations(self, rows: np.ndarray) -> np.ndarray:
+        return np.isinf(rows)
 
 
 @final

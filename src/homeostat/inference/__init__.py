@@ -58,6 +58,10 @@ from .learners._guard import (
     no_failure as no_failure,
     unless_failed as unless_failed,
 )
+from .learners._incomplete_factors import (
+    fit_incomplete_factor_analysis as fit_incomplete_factor_analysis,
+    fit_incomplete_probabilistic_pca as fit_incomplete_probabilistic_pca,
+)
 from .learners._iteration_loss import (
     AbstractIterationWeights as AbstractIterationWeights,
     AllIterations as AllIterations,

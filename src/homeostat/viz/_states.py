@@ -64,7 +64,7 @@ def plot_probabilities_in_time(
     probabilities: Float[np.ndarray, "time rows"],
     path: Int[np.ndarray, " time"] | None = None,
     *,
-    time: Float[np.ndarray, " time"],
+    time: np.ndarray,
     rows: Sequence[str],
     label: str,
     what: str = "state",
@@ -72,12 +72,15 @@ def plot_probabilities_in_time(
     """Probabilities as a picture, one row for each alternative, with the most probable path as a line over it.
 
     Args:
+        time: numbers or dates of the steps, [time], at least two.
         label: of the axis of time.
         what: one row is.
     """
     count = probabilities.shape[1]
     figure, (axis,) = panels(7.0, 1.3 + 0.35 * min(count, 14), boxed=True)
-    borders = np.concatenate([time - 0.5, time[-1:] + 0.5])
+    # Half-way between steps, which may be dates.
+    halves = np.diff(time) / 2
+    borders = np.concatenate([time[:1] - halves[:1], time[:-1] + halves, time[-1:] + halves[-1:]])
     image = axis.pcolormesh(borders, np.arange(count + 1) - 0.5, probabilities.T, cmap="Blues", vmin=0.0, vmax=1.0)
     if path is not None:
         axis.step(time, path, where="mid", color=COLOURS[1], lw=1.0, label="most probable path")

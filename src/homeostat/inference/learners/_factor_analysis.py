@@ -24,7 +24,7 @@ MINIMUM_SCALE = 1e-3
 many factors as an entry asks for could otherwise leave it without noise, and the likelihood without a maximum."""
 
 
-class _Moments(NamedTuple):
+class Moments(NamedTuple):
     """Mean, and R with R^T R the covariance."""
 
     mean: Float[Array, " m"]
@@ -32,9 +32,8 @@ class _Moments(NamedTuple):
 
     @property
     def scale(self) -> Float[Array, " m"]:
-        """Standard deviations; those of entries that never vary stand for a unit, which they do not have."""
-        found = jnp.linalg.norm(self.root, axis=0)
-        return jnp.where(found > 0.0, found, jnp.where(jnp.any(found > 0.0), _root_mean_square(found), 1.0))
+        """Standard deviations, as `scale_of` has them."""
+        return scale_of(jnp.linalg.norm(self.root, axis=0))
 
 
 @eqx.filter_jit
@@ -44,16 +43,16 @@ def fit_probabilistic_pca(
     """The model of highest likelihood: b the mean, sigma^2 = (1 / (m - d)) sum_{i > d} l_i, W = U_d (L_d - sigma^2)^1/2.
 
     Args:
-        observations: one row each, finite.
+        observations: one row each, finite; `fit_incomplete_probabilistic_pca` takes rows with missing entries.
         dim: d, number of components, less than m.
         minimum_scale: floor of sigma, in root mean square deviations of the entries.
 
     References:
         Tipping and Bishop (1999), Eqs. 7 and 8, with the rotation R = I.
     """
-    _check(observations, dim)
-    moments = _moments(observations)
-    return _principal(moments, dim, minimum_scale * _root_mean_square(moments.scale))
+    check_rows(observations, dim)
+    moments = moments_of(observations)
+    return principal(moments, dim, minimum_scale * root_mean_square(moments.scale))
 
 
 @eqx.filter_jit
@@ -71,7 +70,8 @@ def fit_factor_analysis(
     c times as large, and log p differs by -log c.
 
     Args:
-        observations: one row each, finite; in 32 bits, centre entries that vary little around a large number.
+        observations: one row each, finite; in 32 bits, centre entries that vary little around a large number. With missing
+            entries use `fit_incomplete_factor_analysis`.
         dim: d, number of factors, less than m.
         num_steps: number of EM steps; the last digits come slowly where a noise goes to its floor.
         minimum_scale: floor of the noise's standard deviations, in standard deviations of their entries.
@@ -80,13 +80,11 @@ def fit_factor_analysis(
     Returns:
         The learned model and the evidence along the way, in nats for each row.
     """
-    _check(observations, dim)
-    if num_steps < 0:
-        raise BadInputError(f"Expected a number of steps, got num_steps={num_steps}.")
-    moments = _moments(observations)
+    check_rows(observations, dim, num_steps)
+    moments = moments_of(observations)
     scale = moments.scale
-    standard = _Moments(jnp.zeros_like(moments.mean), moments.root / scale[None, :])
-    start = _principal(standard, dim, minimum_scale)
+    standard = Moments(jnp.zeros_like(moments.mean), moments.root / scale[None, :])
+    start = principal(standard, dim, minimum_scale)
     model = FactorAnalysis(start.loadings, start.offset, jnp.log(start.noise_scale))
     found = ascend_evidence(eqx.Partial(_improve, standard, minimum_scale), model, num_steps, throw)
     loadings, log_scale = scale[:, None] * found.model.loadings, jnp.log(scale) + found.model.log_scale
@@ -94,7 +92,7 @@ def fit_factor_analysis(
     return Learned(FactorAnalysis(loadings, moments.mean, log_scale), evidence)
 
 
-def _improve(moments: _Moments, minimum_scale: float, model: FactorAnalysis) -> Improved:
+def _improve(moments: Moments, minimum_scale: float, model: FactorAnalysis) -> Improved:
     """One step of EM, and log p(x) on average over rows before it."""
     root, scale = moments.root, model.noise_scale
     scaled = model.loadings / scale[:, None]
@@ -118,7 +116,8 @@ def _improve(moments: _Moments, minimum_scale: float, model: FactorAnalysis) -> 
     return Improved(FactorAnalysis(loadings, model.offset, log_scale), evidence)
 
 
-def _principal(moments: _Moments, dim: int, minimum_scale: Scalar | float) -> ProbabilisticPCA:
+def principal(moments: Moments, dim: int, minimum_scale: Scalar | float) -> ProbabilisticPCA:
+    """The closed form of `fit_probabilistic_pca`, from moments."""
     _, lengths, directions = jnp.linalg.svd(moments.root, full_matrices=False)
     values, observed = lengths**2, moments.root.shape[1]
     # Fewer rows than entries leave the last variances at zero.
@@ -130,18 +129,24 @@ def _principal(moments: _Moments, dim: int, minimum_scale: Scalar | float) -> Pr
     return ProbabilisticPCA(loadings, moments.mean, 0.5 * jnp.log(variance))
 
 
-def _moments(observations: Float[Array, "rows m"]) -> _Moments:
+def moments_of(observations: Float[Array, "rows m"]) -> Moments:
     """Mean and square root of the covariance (divided by the number of rows, as maximum likelihood has it)."""
     mean = jnp.mean(observations, axis=0)
     centred = (observations - mean[None, :]) / math.sqrt(observations.shape[0])
-    return _Moments(mean, jnp.linalg.qr(centred, mode="r"))
+    return Moments(mean, jnp.linalg.qr(centred, mode="r"))
 
 
-def _root_mean_square(values: Float[Array, " m"]) -> Scalar:
+def scale_of(deviations: Float[Array, " m"]) -> Float[Array, " m"]:
+    """Standard deviations; those of entries that never vary stand for a unit, which they do not have."""
+    vary = deviations > 0.0
+    return jnp.where(vary, deviations, jnp.where(jnp.any(vary), root_mean_square(deviations), 1.0))
+
+
+def root_mean_square(values: Float[Array, " m"]) -> Scalar:
     return jnp.sqrt(jnp.mean(values**2))
 
 
-def _check(observations: Array, dim: int) -> None:
+def check_rows(observations: Array, dim: int, num_steps: int = 0) -> None:
     largest = observations.shape[1] - 1
     if not 1 <= dim <= largest:
         raise BadInputError(
@@ -149,3 +154,5 @@ def _check(observations: Array, dim: int) -> None:
         )
     if observations.shape[0] < 2:
         raise BadInputError(f"Expected at least two rows, got {observations.shape[0]}.")
+    if num_steps < 0:
+        raise BadInputError(f"Expected a number of steps, got num_steps={num_steps}.")

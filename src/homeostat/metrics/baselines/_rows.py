@@ -36,11 +36,11 @@ def real_row_baselines(
 ) -> tuple[Baseline, ...]:
     """Independent Gaussian columns, a full Gaussian with a shrunk covariance (up to 1,024 columns), factor analysis (up to 128).
 
-    All work in standard deviations of the columns, so another unit of a column changes no difference between two densities.
+    Rows with missing entries have the first alone. All work in standard deviations of the columns, so another unit of a column changes no difference between two densities.
     The number of factors, 1, 2, 4, 8 or 16, is chosen by training rows that were held out.
 
     Args:
-        rows: training rows in 64 bits; of many a part is drawn (`chosen_rows`).
+        rows: training rows in 64 bits, NaN where missing; of many a part is drawn (`chosen_rows`).
         varies: columns that have a density; the others are left out. By default those whose values are not all the same.
 
     Returns:
@@ -50,18 +50,20 @@ def real_row_baselines(
     units = Units.of(rows, varies)
     scaled, size = units.apply(rows), len(units.loc)
     families = [[Candidate(COLUMNS, Normals.of)]]
-    if 1 < size <= MOST_COLUMNS:
+    complete = not np.isnan(scaled).any()
+    if complete and 1 < size <= MOST_COLUMNS:
         families.append([Candidate("a full Gaussian", full_gaussian)])
-    if 2 < size <= _MOST_FACTORED:
+    if complete and 2 < size <= _MOST_FACTORED:
         dim = _num_factors(scaled)
         words = f"factor analysis with {dim} factor{'s' if dim > 1 else ''}"
         families.append([Candidate(words, partial(_factor_analysis, dim))])
+    parts = row_parts(scaled)
+    unit = float(units.nats(scaled if parts is None else parts.held_out).mean())
     return tuple(
         baseline._replace(
-            log_densities=_in_unit_of_data(baseline.log_densities, units),
-            held_out_nats=baseline.held_out_nats - float(np.log(units.scale).sum()),
+            log_densities=_in_unit_of_data(baseline.log_densities, units), held_out_nats=baseline.held_out_nats - unit
         )
-        for baseline in choose(families, scaled, row_parts(scaled))
+        for baseline in choose(families, scaled, parts)
     )
 
 

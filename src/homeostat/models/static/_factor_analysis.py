@@ -7,7 +7,8 @@ M = I + W^T Psi^-1 W, a matrix of the size of z,
 
     p(z | x) = N(M^-1 W^T Psi^-1 (x - b), M^-1),   log |W W^T + Psi| = log |M| + log |Psi|,
 
-so nothing of the size of x squared is ever formed (Woodbury). These are the members of the latent Gaussian family against
+so nothing of the size of x squared is ever formed (Woodbury). An entry that is missing has precision zero: its rows of W, Psi
+and x - b are left out of every sum. These are the members of the latent Gaussian family against
 which every engine and every bound can be held.
 """
 
@@ -22,7 +23,7 @@ from numpyro.distributions.util import cholesky_of_inverse
 
 from ...core import AbstractModel
 from ...results import BadInputError
-from ...typing import Array, Distribution, Float, Scalar
+from ...typing import Array, Bool, Distribution, Float, Scalar
 
 
 class AbstractLinearFactors(AbstractModel):
@@ -53,26 +54,37 @@ class AbstractLinearFactors(AbstractModel):
     def emission(self, state: Float[Array, " d"]) -> Distribution:
         return dist.Normal(self.loadings @ state + self.offset, self.noise_scale, validate_args=False).to_event(1)
 
-    def posterior(self, observation: Float[Array, " m"]) -> dist.MultivariateNormal:
-        """p(z | x), exactly.
+    def posterior(
+        self, observation: Float[Array, " m"], observed: Bool[Array, " m"] | None = None
+    ) -> dist.MultivariateNormal:
+        """p(z | x), exactly; the prior where nothing was observed.
+
+        Args:
+            observation: x; where an entry is missing any number will do, and NaN.
+            observed: which entries are known; None if all are.
 
         References:
             Tipping and Bishop (1999), Eq. 4, for the isotropic case.
         """
-        scaled = self.loadings / self.noise_scale[:, None]
+        scaled = _known(self.loadings / self.noise_scale[:, None], observed)
         factor = cholesky_of_inverse(jnp.eye(self.dim, dtype=scaled.dtype) + scaled.T @ scaled)
-        projected = scaled.T @ ((observation - self.offset) / self.noise_scale)
+        residual = _known(observation, observed) - self.offset
+        projected = scaled.T @ _known(residual / self.noise_scale, observed)
         return dist.MultivariateNormal(factor @ (factor.T @ projected), scale_tril=factor, validate_args=False)
 
-    def log_evidence(self, observation: Float[Array, " m"]) -> Scalar:
-        """log p(x) in nats: the quadratic form is |Psi^-1/2 (x - b - W m)|^2 + |m|^2 with m the posterior mean, a sum of
-        two squares where the usual formula subtracts.
+    def log_evidence(self, observation: Float[Array, " m"], observed: Bool[Array, " m"] | None = None) -> Scalar:
+        """log p(x) in nats, of the known entries; zero where nothing was observed. Arguments as for `posterior`.
+
+        The quadratic form is |Psi^-1/2 (x - b - W m)|^2 + |m|^2 with m the posterior mean, a sum of two squares where the usual
+        formula subtracts.
         """
-        posterior = self.posterior(observation)
-        residual = (observation - self.offset - self.loadings @ posterior.loc) / self.noise_scale
-        square = jnp.sum(residual**2) + jnp.sum(posterior.loc**2)
-        log_volume = jnp.sum(jnp.log(self.noise_scale)) - jnp.sum(jnp.log(jnp.diagonal(posterior.scale_tril)))
-        return -0.5 * square - log_volume - 0.5 * observation.shape[0] * math.log(2.0 * math.pi)
+        posterior = self.posterior(observation, observed)
+        residual = _known(observation, observed) - self.offset - self.loadings @ posterior.loc
+        square = jnp.sum(_known(residual / self.noise_scale, observed) ** 2) + jnp.sum(posterior.loc**2)
+        log_volume = jnp.sum(_known(jnp.log(self.noise_scale), observed))
+        log_volume -= jnp.sum(jnp.log(jnp.diagonal(posterior.scale_tril)))
+        count = observation.shape[0] if observed is None else jnp.sum(observed)
+        return -0.5 * square - log_volume - 0.5 * math.log(2.0 * math.pi) * count
 
     def covariance(self) -> Float[Array, "m m"]:
         """W W^T + Psi, the covariance of x."""
@@ -135,3 +147,8 @@ class ProbabilisticPCA(AbstractLinearFactors):
     @property
     def noise_scale(self) -> Float[Array, " m"]:
         return jnp.broadcast_to(jnp.exp(self.log_sigma), self.offset.shape)
+
+
+def _known(values: Float[Array, "m ..."], observed: Bool[Array, " m"] | None) -> Float[Array, "m ..."]:
+    """Zeros for entries that are missing: of a NaN before anything is computed, or it would come back in derivatives."""
+    return values if observed is None else jnp.where(observed.reshape(-1, *[1] * (values.ndim - 1)), values, 0.0)

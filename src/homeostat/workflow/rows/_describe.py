@@ -13,6 +13,7 @@ from ...data import (
     Categories,
     Counts,
     Finite,
+    FiniteOrMissing,
     GreyValues,
     Interval,
     Nonempty,
@@ -43,6 +44,7 @@ class RowsDescription(NamedTuple):
         numbers: their range, by which the likelihood was chosen.
         binarized: whether fractions are drawn as black and white each time.
         fingerprint: of some rows, to know the data again.
+        num_missing: numbers of all rows that are missing.
     """
 
     shape: tuple[int, ...]
@@ -58,6 +60,7 @@ class RowsDescription(NamedTuple):
     numbers: Range
     binarized: bool
     fingerprint: int
+    num_missing: int = 0
 
     @property
     def size(self) -> int:
@@ -93,7 +96,7 @@ class RowsDescription(NamedTuple):
         """Stored rows, or what `restore` gave, as images with values from 0 to 1."""
         images = np.asarray(stored, np.float64).reshape(len(stored), *self.image_shape)
         if self.likelihood == "gaussian":
-            low, high = float(images.min()), float(images.max())
+            low, high = float(np.nanmin(images)), float(np.nanmax(images))
             return (images - low) / ((high - low) or 1.0)
         divisor = self.scaling.divisor
         return images / (divisor if divisor != 1.0 else max(1.0, self.num_classes - 1.0))
@@ -103,14 +106,14 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
     """Look at all rows once: check them, choose a likelihood where none is named, and measure the units of the training rows.
 
     Raises:
-        BadInputError: something is not finite, or outside what the likelihood can explain.
+        BadInputError: something is not finite, or outside what the likelihood can explain; or missing, and the engine needs it.
     """
     if options.divide_by <= 0.0 or not math.isfinite(options.divide_by):
         raise BadInputError(
             f"Expected a positive number to divide by, got {options.divide_by}: leave --divide-by at 1."
         )
-    check_rows(rows, Finite())
-    numbers = scan_range(_chunks(rows), rows.name, "say --divide-by", options.divide_by)
+    check_rows(rows, _finite(options))
+    numbers = scan_range(_numbers(rows, options), rows.name, "say --divide-by", options.divide_by)
     plain = options.model != "latent-gaussian"
     name = choose_likelihood(options.likelihood, options.model, plain, lambda: _fitting(options, rows, numbers))
     require_likelihood(rows, name)
@@ -137,8 +140,9 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
         numbers=numbers,
         binarized=options.binarize,
         fingerprint=rows.fingerprint(),
+        num_missing=count_missing(rows) if options.engine == "exact" else 0,
     )
-    check_rows(rows, *requirements(found))
+    check_rows(rows, *requirements(found, options))
     if options.binarize and name != "bernoulli":
         raise BadInputError(f"Expected a bernoulli likelihood for --binarize, got {name}: leave --binarize out.")
     if name in COUNTS:
@@ -158,10 +162,16 @@ def _scaling(train: AbstractRows, divisor: float, options: RowsOptions) -> Scali
     is lost to rounding: one of each entry for factor analysis, one of all for probabilistic PCA.
 
     Raises:
-        BadInputError: nothing varies.
+        BadInputError: nothing varies, or a column has no number.
     """
     linear = options.model in LINEAR
-    moments = column_moments(((chunk, None) for chunk in _chunks(train)), train.shape, train.dtype)
+    moments = column_moments(_known(train, options), train.shape, train.dtype)
+    if not moments.count.all():
+        empty = int(np.argmin(moments.count.reshape(-1)))
+        name = train.columns[empty] if train.columns else f"{empty} (from 0)"
+        raise BadInputError(
+            f"Expected a number in each column of the training rows of {train.name}, got none in column {name}: leave it out."
+        )
     scaling = Scaling.of(moments, options.standardize or linear, divisor=divisor)
     if not scaling.size:
         raise BadInputError(
@@ -173,7 +183,22 @@ def _scaling(train: AbstractRows, divisor: float, options: RowsOptions) -> Scali
     return scaling.together() if options.model == "probabilistic-pca" else scaling
 
 
-def requirements(description: RowsDescription) -> tuple[AbstractRequirement, ...]:
+def count_missing(rows: AbstractRows) -> int:
+    """How many numbers of rows are NaN."""
+    return 0 if rows.dtype.kind != "f" else sum(int(np.isnan(chunk).sum()) for chunk in _chunks(rows))
+
+
+def _finite(options: RowsOptions) -> AbstractRequirement:
+    """What every number must be: posteriors in closed form do without those that are missing."""
+    if options.engine == "exact":
+        return FiniteOrMissing()
+    return Finite(
+        "remove the row, fill in the value, or use factor-analysis or probabilistic-pca with --engine exact, which integrate out "
+        "what is missing"
+    )
+
+
+def requirements(description: RowsDescription, options: RowsOptions) -> tuple[AbstractRequirement, ...]:
     """What stored rows must satisfy to be explained."""
     divisor = description.scaling.divisor
     of_likelihood: dict[str, tuple[AbstractRequirement, ...]] = {
@@ -183,11 +208,23 @@ def requirements(description: RowsDescription) -> tuple[AbstractRequirement, ...
         "multinomial": (Counts(), Nonempty()),
         **{name: (Counts(),) for name in COUNTS},
     }
-    return Finite(), *of_likelihood.get(description.likelihood, ())
+    return _finite(options), *of_likelihood.get(description.likelihood, ())
 
 
 def _chunks(rows: AbstractRows) -> Iterator[np.ndarray]:
     return rows.chunks(max(1, _CHUNK_NUMBERS // max(1, math.prod(rows.shape))))
+
+
+def _known(rows: AbstractRows, options: RowsOptions) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Chunks, and which of their numbers are known; None where all must be."""
+    for chunk in _chunks(rows):
+        yield chunk, ~np.isnan(chunk) if options.engine == "exact" else None
+
+
+def _numbers(rows: AbstractRows, options: RowsOptions) -> Iterator[np.ndarray]:
+    """What is known, chunk by chunk."""
+    chunks = (chunk if known is None else chunk[known] for chunk, known in _known(rows, options))
+    return (chunk for chunk in chunks if chunk.size)
 
 
 def _fitting(options: RowsOptions, rows: AbstractRows, numbers: Range) -> str:

@@ -135,7 +135,7 @@ class ExactPosterior(AbstractEngine[FullGaussianParams, None]):
         assert isinstance(free_energy, FreeEnergy) and isinstance(free_energy.model, AbstractLinearFactors)
         assert isinstance(family, FullGaussian)
         energy = objective(family(params), args, key=key)
-        found = free_energy.model.posterior(args.observation)
+        found = free_energy.model.posterior(args.observation, args.observed)
         return family.from_scale_tril(found.loc, jnp.asarray(found.scale_tril)), None, StepInfo(energy)
 
 

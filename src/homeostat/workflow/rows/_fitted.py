@@ -19,7 +19,7 @@ from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
 from .._tables import Found, require_categories, table_columns
 from .._task import Source
 from ._baselines import compare_rows
-from ._describe import requirements
+from ._describe import count_missing, requirements
 from ._figures import show_model
 from ._inference import draw_rows, expected_rows, infer_rows, inferred, score_rows, summarize_rows, weigh_rows
 from ._system import RowsSystem
@@ -42,7 +42,7 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             rows = open_rows(data, table_columns(options, Found(description.columns, known)), message=message)
         require_shape(rows, description.shape, of="the fitted model")
         require_categories(rows, description.categories, "the fitted model")
-        check_rows(rows, *requirements(description))
+        check_rows(rows, *requirements(description, options))
         return rows
 
     def infer(
@@ -57,18 +57,23 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
     ) -> Outcome:
         """Posterior and bound of each row; beside the arguments of every fitted model there are two.
 
+        Where numbers are missing, `imputed` has the rows with E[x_missing | x_seen] in their places.
+
         Args:
             iterations: of inference, in place of those of the fit.
             samples: of the posterior for each bound; 16 by default.
         """
         rows, setup = self.open(data), self.system.setup(self.selected, iterations=iterations)
-        total, num_failed = 0.0, 0
+        total, num_failed, num_missing = 0.0, 0, count_missing(rows)
         with ArraysWriter(out, len(rows)) as writer:
             for start, found in inferred(setup, self.description, rows, samples or 16, key=key):
                 params, mean, distortion, rate, failed = found
                 stop, elbo = start + len(mean), -(distortion + rate)
                 block = {f"posterior_{name}": leaf for name, leaf in params._asdict().items()}
                 block |= {"mean": mean, "elbo_nats": elbo, "distortion_nats": distortion, "rate_nats": rate}
+                if num_missing:
+                    stored = rows.read(np.arange(start, stop))
+                    block["imputed"] = np.where(np.isnan(stored), self.expected(mean), stored)
                 writer.write(slice(start, stop), block | {"failed": failed})
                 total, num_failed = total + float(elbo.sum()), num_failed + int(failed.sum())
                 on_progress(stop)
@@ -78,6 +83,7 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             "iterations": iterations or self.system.inference.num_steps,
             "elbo_nats": total / len(rows),
             "failed_rows": num_failed,
+            **({"missing_numbers": num_missing} if num_missing else {}),
             "arrays": writer.names,
         }
         return Outcome(numbers, writer.arrays)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...data import AbstractRows
-from ...distributions import MonteCarlo, closed_form_divergence
+from ...distributions import Masked, MonteCarlo, closed_form_divergence
 from ...metrics import (
     bits_per_dimension,
     evaluate,
@@ -19,12 +19,12 @@ from ...metrics import (
     perplexity,
     posterior_mean,
 )
-from ...objectives import Evidence, FreeEnergy
+from ...objectives import FreeEnergy
 from ...results import RESULTS
 from ...typing import Key
 from .._fitted import OnProgress, ignore
 from ._describe import RowsDescription
-from ._system import InferenceSetup
+from ._system import InferenceSetup, evidence_of
 
 VALIDATION_SAMPLES = 8
 """Samples of a posterior for each bound, where many rows are inferred in passing."""
@@ -49,13 +49,21 @@ class PosteriorSummary(NamedTuple):
     failed: jax.Array
 
 
-def blocks(rows: AbstractRows, description: RowsDescription, size: int) -> Iterator[tuple[int, int, jax.Array]]:
-    """First row, number of rows, and the rows as the model sees them, padded to `size`, so that one program serves all."""
+def blocks(
+    rows: AbstractRows, description: RowsDescription, size: int
+) -> Iterator[tuple[int, int, jax.Array | Masked]]:
+    """First row, number of rows, and the rows as the model sees them, padded to `size`, so that one program serves all.
+
+    Blocks without a missing number, and with one, are of two kinds.
+    """
     start = 0
     for chunk in rows.chunks(size):
         count = len(chunk)
         filled = chunk if count == size else np.concatenate([chunk, np.repeat(chunk[:1], size - count, axis=0)])
-        yield start, count, jnp.asarray(for_device(description.prepare(filled)))
+        prepared = for_device(description.prepare(filled))
+        known = ~np.isnan(prepared)
+        block = jnp.asarray(np.where(known, prepared, 0))
+        yield start, count, block if known.all() else Masked(block, jnp.asarray(known))
         start += count
 
 
@@ -66,21 +74,23 @@ def for_device(block: np.ndarray) -> np.ndarray:
 
 @eqx.filter_jit
 def infer_rows(
-    setup: InferenceSetup, block: jax.Array, numbers: jax.Array, binarized: bool, num_samples: int, *, key: Key
+    setup: InferenceSetup, block: jax.Array | Masked, numbers: jax.Array, binarized: bool, num_samples: int, *, key: Key
 ) -> PosteriorSummary:
     """Infer every row of a block; what a row gets depends on its number and not on the block."""
 
-    def one(x: jax.Array, number: jax.Array) -> PosteriorSummary:
+    def one(x: jax.Array | Masked, number: jax.Array) -> PosteriorSummary:
         draw_key, infer_key, terms_key, mean_key = jax.random.split(jax.random.fold_in(key, number), 4)
         x = jax.random.bernoulli(draw_key, x).astype(x.dtype) if binarized else x
-        found = setup.infer(x, key=infer_key)
+        evidence = evidence_of(x)
+        found = setup.infer(evidence, key=infer_key)
         q, failed = found.distribution, found.result != RESULTS.successful
         if setup.exact is not None:
             # No draws: the bound is the likelihood itself.
             rate = closed_form_divergence(q, setup.model.initial())
             assert rate is not None, "both are Gaussian"
-            return PosteriorSummary(found.params, q.mean, -setup.exact.log_evidence(x) - rate, rate, failed)
-        terms = FreeEnergy(setup.model, MonteCarlo(num_samples)).terms(q, Evidence(x), key=terms_key)
+            nats = setup.exact.log_evidence(evidence.observation, evidence.observed)
+            return PosteriorSummary(found.params, q.mean, -nats - rate, rate, failed)
+        terms = FreeEnergy(setup.model, MonteCarlo(num_samples)).terms(q, evidence, key=terms_key)
         mean = posterior_mean(q, key=mean_key)
         return PosteriorSummary(found.params, mean, terms.distortion_nats, jnp.sum(terms.rates_nats), failed)
 
@@ -95,7 +105,10 @@ def inferred(
     for start, count, block in blocks(rows, description, size):
         found = infer_rows(setup, block, start + jnp.arange(size), description.binarized, num_samples, key=key)
         kept = jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], found)
-        yield start, kept._replace(distortion_nats=kept.distortion_nats + description.log_unit_nats)
+        unit = description.log_unit_nats
+        if isinstance(block, Masked):
+            unit = np.asarray(block.observed)[:count] @ np.log(description.scaling.unit)
+        yield start, kept._replace(distortion_nats=kept.distortion_nats + unit)
 
 
 def mean_free_energy(setup: InferenceSetup, description: RowsDescription, rows: AbstractRows, *, key: Key) -> float:
@@ -160,7 +173,7 @@ def weigh_rows(setup: InferenceSetup, rows: jax.Array, num_samples: int, *, key:
         if setup.exact is not None:
             return setup.exact.log_evidence(x)
         infer_key, weigh_key = jax.random.split(key)
-        q, chunk = setup.infer(x, key=infer_key).distribution, min(250, num_samples)
+        q, chunk = setup.infer(evidence_of(x), key=infer_key).distribution, min(250, num_samples)
         found = log_likelihood(setup.model, q, x, key=weigh_key, num_samples=num_samples, chunk=chunk)
         return found.log_likelihood_nats
 
@@ -196,7 +209,12 @@ def summarize_rows(scores: dict[str, np.ndarray], description: RowsDescription, 
 
 def expected_rows(model: Any, latents: jax.Array) -> np.ndarray:
     """E[x | z] of every latent vector, in the unit of the model."""
-    return np.asarray(jax.jit(jax.vmap(lambda z: expected(model.emission(z))))(latents))
+    return np.asarray(_expected(model, latents))
+
+
+@eqx.filter_jit
+def _expected(model: Any, latents: jax.Array) -> jax.Array:
+    return jax.vmap(lambda z: expected(model.emission(z)))(latents)
 
 
 def draw_rows(model: Any, num: int, *, key: Key) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

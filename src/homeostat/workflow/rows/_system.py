@@ -5,7 +5,7 @@ from typing import NamedTuple, final
 import jax.random as jr
 
 from ...core import AbstractEngine, AbstractFamily, AbstractModel
-from ...distributions import Delta, DiagonalGaussian, MonteCarlo
+from ...distributions import Delta, DiagonalGaussian, Masked, MonteCarlo
 from ...inference import EnergyDescent, LastIteration, ModelWithEngine, Posterior, free_energy_descent, infer
 from ...models.static import AbstractLinearFactors
 from ...objectives import AbstractWeighting, Evidence, FreeEnergy, Unweighted, Weighted
@@ -33,10 +33,15 @@ class InferenceSetup(NamedTuple):
         model = self.model
         return model if isinstance(self.engine, ExactPosterior) and isinstance(model, AbstractLinearFactors) else None
 
-    def infer(self, observation: Array, *, key: Key) -> Posterior:
+    def infer(self, evidence: Evidence, *, key: Key) -> Posterior:
         """The posterior of one row as the model sees it."""
         _, engine, family, steps, objective = self
-        return infer(objective, engine, family, Evidence(observation), key=key, num_steps=steps, throw=False)
+        return infer(objective, engine, family, evidence, key=key, num_steps=steps, throw=False)
+
+
+def evidence_of(row: Array | Masked) -> Evidence:
+    """What is known of a row."""
+    return Evidence(row.value, observed=row.observed) if isinstance(row, Masked) else Evidence(row)
 
 
 def _binarize(batch: Float[Array, "..."], *, key: Key) -> Float[Array, "..."]:

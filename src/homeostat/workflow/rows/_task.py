@@ -14,7 +14,7 @@ import numpy as np
 from ...core import AbstractModel
 from ...data import AbstractRows, ArrayRows, Message, open_rows, permutation
 from ...flows import ConditionalFlow, NormalizingFlow
-from ...inference import ModelWithEngine, fit_factor_analysis, fit_probabilistic_pca
+from ...inference import ModelWithEngine
 from ...objectives import AbstractWeighting, Beta, DistortionConstraint, FreeBits, RateConstraint
 from ...results import BadInputError
 from ...train import AbstractLoader, InMemoryLoader, StreamingLoader
@@ -26,6 +26,7 @@ from ._describe import RowsDescription, describe_rows
 from ._engines import Inference, make_family, make_inference
 from ._fitted import FittedRows
 from ._inference import for_device, mean_free_energy
+from ._maximum_likelihood import most_likely
 from ._models import latent_dims, make_model
 from ._options import LINEAR, OWN_POSTERIOR, WEIGHTINGS, RowsOptions
 from ._system import RowsSystem
@@ -82,8 +83,15 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         left_out = [f"left out, because they never vary in the training rows: {constants}"] if constants else []
         mebibytes = _mebibytes(description, train)
         held = "held on the device" if mebibytes <= self.options.hold_mib else "streamed"
+        missing, total = description.num_missing, description.num_rows * math.prod(description.shape)
+        gaps = (
+            [f"missing: {missing} of {total} numbers ({100 * missing / total:.2g} per cent), integrated out"]
+            if missing
+            else []
+        )
         return [
             f"rows: {len(train)} to train on, {len(validation)} to validate on, of {shape} numbers{scaled}",
+            *gaps,
             *kind_of_number(description.likelihood, self.unit, self.options.likelihood != "auto", description.numbers),
             f"training rows are {held} ({mebibytes:.0f} MiB)",
             *left_out,
@@ -145,18 +153,12 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         return self.options.engine == "exact"
 
     def solve(self, system: RowsSystem, train: AbstractRows, record: Callable[..., None]) -> Selected:
-        """Maximum likelihood of a linear-Gaussian model, from the mean and the covariance of the rows alone."""
-        description, dim, steps = system.description, system.dims[0], self.schedule().num_steps
-        equivalent, unit = _equivalent_rows(train, description), description.log_unit_nats
-        with jax.enable_x64(True):
-            if self.options.model == "probabilistic-pca":
-                model = fit_probabilistic_pca(equivalent, dim)
-            else:
-                found = fit_factor_analysis(equivalent, dim, num_steps=steps)
-                model = found.model
-                for step, nats in enumerate(-np.asarray(found.log_evidence_nats)):
-                    if step % max(1, steps // 100) == 0 or step == steps:
-                        record(step=step, free_energy_nats=float(nats) + unit)
+        """Maximum likelihood of a linear-Gaussian model."""
+        steps = min(self.options.steps, _MAXIMIZATION_STEPS)
+        model, path = most_likely(self.options.model, system.description, train, system.dims[0], steps)
+        for step, nats in enumerate(path):
+            if step % max(1, steps // 100) == 0 or step == steps:
+                record(step=step, free_energy_nats=float(nats))
         kind = jnp.result_type(float)
         model = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), kind), model)
         return Selected(eqx.tree_at(lambda learned: learned.model, system.learned, model), system.weighting.init())
@@ -226,16 +228,3 @@ def _weighting(options: RowsOptions, num_levels: int) -> AbstractWeighting:
 
 def _mebibytes(description: RowsDescription, rows: AbstractRows) -> float:
     return len(rows) * description.size * 4 / 2**20
-
-
-def _equivalent_rows(rows: AbstractRows, description: RowsDescription) -> np.ndarray:
-    """As many standardised rows as two for each entry, with the mean and the covariance of all.
-
-    With R^T R the covariance times the number of rows (from QR decompositions, chunk by chunk), the rows +-sqrt(k / n) R_i have
-    both. Rows pass through once, so they may be more than memory holds.
-    """
-    root = np.zeros((0, description.size))
-    for chunk in rows.chunks(max(1_024, description.size)):
-        root = np.linalg.qr(np.concatenate([root, description.exactly(chunk)]), mode="r")
-    spread = np.sqrt(len(root) / len(rows)) * root
-    return np.concatenate([spread, -spread])
