@@ -187,9 +187,11 @@ def plot_sheets(
             else {"cmap": "viridis", "vmin": 0.0, "vmax": bound}
         )
         group = [axes[[*shown].index(title)] for title in alike]
-        for axis, title in zip(group, alike, strict=True):
-            image = axis.imshow(shown[title], aspect="auto", interpolation="nearest", **limits)
-        figure.colorbar(image, ax=group).set_label(unit, fontsize=9)
+        images = [
+            axis.imshow(shown[title], aspect="auto", interpolation="nearest", **limits)
+            for axis, title in zip(group, alike, strict=True)
+        ]
+        figure.colorbar(images[-1], ax=group).set_label(unit, fontsize=9)
     for axis, (title, values) in zip(axes, shown.items(), strict=True):
         axis.set_title(title, fontsize=10)
         axis.set_ylabel(row_label, fontsize=9)

@@ -185,7 +185,8 @@ def _sums(model: AbstractLinearFactors, values: Float[Array, "rows m"], observed
 
     def one(row: Array, seen: Array) -> tuple[Array, Array, Scalar]:
         posterior = model.posterior(row, seen)
-        return posterior.loc, posterior.covariance_matrix, model.log_evidence(row, seen)
+        factor = jnp.asarray(posterior.scale_tril)
+        return jnp.asarray(posterior.loc), factor @ factor.T, model.log_evidence(row, seen)
 
     codes, spread, evidence = jax.vmap(one)(values, observed)
     known, mean = observed.astype(values.dtype), jnp.concatenate([codes, jnp.ones_like(values[:, :1])], axis=1)

@@ -80,7 +80,8 @@ def infer_rows(
 
     def one(x: jax.Array | Masked, number: jax.Array) -> PosteriorSummary:
         draw_key, infer_key, terms_key, mean_key = jax.random.split(jax.random.fold_in(key, number), 4)
-        x = jax.random.bernoulli(draw_key, x).astype(x.dtype) if binarized else x
+        if binarized and not isinstance(x, Masked):
+            x = jax.random.bernoulli(draw_key, x).astype(x.dtype)
         evidence = evidence_of(x)
         found = setup.infer(evidence, key=infer_key)
         q, failed = found.distribution, found.result != RESULTS.successful
@@ -136,7 +137,8 @@ def score_rows(
     how: dict[str, Any] = {"num_steps": steps, "num_samples": num_samples, "objective": objective}
     for start, count, block in blocks(rows, description, min(32, rows.num_rows)):
         draw_key, block_key = jax.random.split(jax.random.fold_in(key, start))
-        block = jax.random.bernoulli(draw_key, block).astype(block.dtype) if description.binarized else block
+        if description.binarized and not isinstance(block, Masked):
+            block = jax.random.bernoulli(draw_key, block).astype(block.dtype)
         found = evaluate(model, engine, family, block, key=block_key, **how)
         arrays = {
             "elbo_nats": np.asarray(found.elbo_nats) - unit,

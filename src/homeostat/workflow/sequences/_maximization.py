@@ -68,6 +68,7 @@ class Maximization(AbstractLearner[MaximizationState, MaximizationMetrics]):
         new, evidence = self.improve(state.model, batch)
         failure = first_failure(state.failure, state.step, -evidence, jnp.zeros(()), new)
         kept = unless_failed(failure, lambda _: new, state.model)
+        assert batch.mask is not None
         observed = batch.mask.reshape(*batch.mask.shape[:2], -1)
         energy = -evidence / jnp.maximum(jnp.sum(jnp.any(observed, axis=2)), 1)
         return MaximizationState(kept, state.step + 1, failure), MaximizationMetrics(energy)
@@ -104,6 +105,7 @@ def learn_states(model: HiddenMarkov, batch: SequenceBatch, num_steps: int) -> L
 
     The prior does not change from step to step, because neither do the data. Where sequences start is learned from several.
     """
+    assert batch.mask is not None
     return baum_welch(
         model,
         seen_observations(batch),

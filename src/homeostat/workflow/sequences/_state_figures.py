@@ -14,7 +14,7 @@ from ...viz import plot_probabilities_in_time, plot_probability_table, plot_stat
 from ._describe import SequencesDescription
 from ._figures import STEPS, WARM_STEPS, entry_name, first_sequence, shown_steps, time_axis
 from ._inference import filter_batch
-from ._states import emission_moments
+from ._states import emission_moments, transition_matrix
 
 _ENTRIES = 6
 
@@ -29,7 +29,7 @@ def show_states(
 ) -> None:
     """Draw emissions, transitions, and the probabilities of the states along the first sequence."""
     _show_emissions(description, learned, context)
-    matrix = np.exp(np.asarray(learned.model.transitions.log_matrix(None)))
+    matrix = np.asarray(transition_matrix(learned.model))
     names = [str(state) for state in range(len(matrix))]
     figure = plot_probability_table(matrix, rows=names, columns=names, labels=("state", "next state"))
     context.figure("transitions", figure, caption="Probability of the next state (column) after each state (row).")

@@ -11,9 +11,10 @@ import numpy as np
 from scipy.cluster.vq import kmeans2, vq
 from scipy.ndimage import uniform_filter1d
 
+from ...core import AbstractBelief, AbstractSequentialModel
 from ...distributions import known_entries
 from ...inference import ForwardBackward, ModelWithFilter, SequenceBatch, filter, viterbi
-from ...inference.filters import Filtered, Forward
+from ...inference.filters import CategoricalBelief, Filtered, Forward
 from ...metrics import FilterOutputs
 from ...models.sequential import (
     AbstractEmissions,
@@ -71,7 +72,9 @@ def start_states(model: HiddenMarkov, batch: SequenceBatch, *, key: Key) -> Hidd
     """
     seen = seen_observations(batch)
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), seen)
-    centre, features = model.observation.centre(flat), _features(seen, model.observation)
+    emissions = model.observation
+    assert isinstance(emissions, AbstractEmissions)
+    centre, features = emissions.centre(flat), _features(seen, emissions)
     inside = np.arange(features.shape[1])[None, :] < np.asarray(batch.lengths)[:, None]
     generator = np.random.default_rng(int(jr.randint(key, (), 0, 1 << 30)))
     best, highest = model, -np.inf
@@ -128,7 +131,7 @@ def _clusters(rows: Float[np.ndarray, "n d"], count: int, generator: np.random.G
 def state_arrays(model: HiddenMarkov, found: Filtered, x: Array, mask: Array, length: Array) -> dict[str, Array]:
     """Probabilities of the states of one padded sequence after each step, and given all steps; and the most probable path."""
     return {
-        "probabilities": found.beliefs.probabilities,
+        "probabilities": _probabilities(found.beliefs),
         "smoothed": ForwardBackward()(model, found).beliefs.probabilities,
         "states": viterbi(model, x, mask=mask, length=length).states,
     }
@@ -139,6 +142,7 @@ def state_outputs(learned: ModelWithFilter[Any], batch: SequenceBatch) -> Filter
 
     Of symbols they are the probabilities of each; of states likewise.
     """
+    assert batch.mask is not None
     found = filter(learned.filter, learned.model, batch.observations[0], key=jr.key(0), mask=batch.mask[0], throw=False)
     means, variances = emission_moments(learned.model)
 
@@ -147,9 +151,20 @@ def state_outputs(learned: ModelWithFilter[Any], batch: SequenceBatch) -> Filter
         between = (means[None] - mean[:, None]) ** 2
         return mean, jnp.sqrt(probabilities @ variances + jnp.einsum("tk,tkm->tm", probabilities, between))
 
-    beliefs = found.beliefs.probabilities
+    beliefs, predictions = _probabilities(found.beliefs), _probabilities(found.predictions)
     spread = jnp.sqrt(beliefs * (1.0 - beliefs))
-    return FilterOutputs(*mixture(found.predictions.probabilities[1:]), *mixture(beliefs[1:]), beliefs, spread)
+    return FilterOutputs(*mixture(predictions[1:]), *mixture(beliefs[1:]), beliefs, spread)
+
+
+def _probabilities(belief: AbstractBelief) -> Float[Array, "time k"]:
+    assert isinstance(belief, CategoricalBelief)
+    return belief.probabilities
+
+
+def transition_matrix(model: AbstractSequentialModel) -> Float[Array, "k k"]:
+    """p(z' | z), [z, z']."""
+    assert isinstance(model, HiddenMarkov)
+    return jnp.exp(model.transitions.log_matrix(None))
 
 
 def emission_moments(model: HiddenMarkov) -> tuple[Float[Array, "k m"], Float[Array, "k m"]]:
@@ -170,7 +185,7 @@ def forecast_symbols(
     learned: ModelWithFilter[Any], batch: SequenceBatch, horizon: int
 ) -> Float[Array, "batch horizon v"]:
     """Probabilities of the symbols of the steps that follow the end of every sequence, exact."""
-    matrix, (shares, _) = jnp.exp(learned.model.transitions.log_matrix(None)), emission_moments(learned.model)
+    matrix, (shares, _) = transition_matrix(learned.model), emission_moments(learned.model)
 
     def ahead(x: Array, mask: Array, length: Array) -> Array:
         found = filter(learned.filter, learned.model, x, key=jr.key(0), mask=mask, throw=False)
@@ -179,6 +194,6 @@ def forecast_symbols(
             after = now @ matrix
             return after, after @ shares
 
-        return jax.lax.scan(step, found.beliefs.probabilities[length - 1], None, length=horizon)[1]
+        return jax.lax.scan(step, _probabilities(found.beliefs)[length - 1], None, length=horizon)[1]
 
     return jax.vmap(ahead)(batch.observations, batch.mask, jnp.asarray(batch.lengths))
