@@ -225,8 +225,12 @@ def _words(command: str, result: dict[str, Any], unit: str, text: str) -> str:
     drawn = f", drawn in {result['figure']}" if "figure" in result else ""
     if command == "sample":
         return f"{result['rows']} {unit}s written to {result['out']}{drawn}"
+    # Probabilities of symbols are exact.
+    futures = (
+        f"mean and quantiles of {result['samples']} futures" if "samples" in result else "probabilities of symbols"
+    )
     return (
-        f"{result['rows']} sequences continued by {result['horizon']} steps: mean and quantiles of {result['samples']} futures, "
+        f"{result['rows']} sequences continued by {result['horizon']} steps: {futures}, "
         f"written to {result['out']}; the first of them is{drawn[1:]}"
     )
 

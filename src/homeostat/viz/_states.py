@@ -49,10 +49,11 @@ def plot_probability_table(
     """
     figure, (axis,) = panels(1.6 + 0.6 * min(len(columns), 14), 1.3 + 0.5 * min(len(rows), 14), boxed=True)
     image = axis.imshow(table, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
-    for ticks, named, rotation in ((axis.set_xticks, columns, 45), (axis.set_yticks, rows, 0)):
-        if len(named) <= _MOST_NAMES:
-            turned = max(map(len, named)) > 3 and rotation
-            ticks(range(len(named)), named, rotation=rotation if turned else 0, ha="right" if turned else None)
+    if len(columns) <= _MOST_NAMES:
+        turned = {"rotation": 45, "ha": "right"} if max(map(len, columns)) > 3 else {}
+        axis.set_xticks(range(len(columns)), columns, **turned)
+    if len(rows) <= _MOST_NAMES:
+        axis.set_yticks(range(len(rows)), rows)
     axis.set(ylabel=labels[0], xlabel=labels[1])
     for (i, j), value in np.ndenumerate(table) if table.size <= _MOST_CELLS else ():
         axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if value > 0.6 else INK)
@@ -79,12 +80,12 @@ def plot_probabilities_in_time(
     count = probabilities.shape[1]
     figure, (axis,) = panels(7.0, 1.3 + 0.35 * min(count, 14), boxed=True)
     # Half-way between steps, which may be dates.
-    halves = np.diff(time) / 2
+    halves = np.diff(time) / 2 if len(time) > 1 else np.full(1, 0.5)
     borders = np.concatenate([time[:1] - halves[:1], time[:-1] + halves, time[-1:] + halves[-1:]])
     image = axis.pcolormesh(borders, np.arange(count + 1) - 0.5, probabilities.T, cmap="Blues", vmin=0.0, vmax=1.0)
     if path is not None:
         axis.step(time, path, where="mid", color=COLOURS[1], lw=1.0, label="most probable path")
-        legend_above(axis)
+        legend_above(figure, axis)
     if count <= _MOST_NAMES:
         axis.set_yticks(range(count), rows)
     axis.set(xlabel=label, ylabel=what)
