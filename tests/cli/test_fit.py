@@ -284,7 +284,6 @@ BAD = np.where(BINARY == 1.0, np.nan, 0.0)
         (0.0 * BINARY, ["--likelihood", "multinomial"], "at least one count"),
         (BINARY, ["--latents", "0"], "at least one latent variable"),
         (BINARY, ["--beta", "2", "--anneal", "10"], "--beta and --anneal"),
-        (BINARY, ["--batch-size", "65"], "--batch-size 65"),
         (BINARY, ["--engine", "ladder"], "--latents 64,32"),
         (BINARY, ["--engine", "drect"], "invalid choice"),
         (BINARY, ["--latnets", "3"], "Did you mean --latents"),

@@ -91,7 +91,7 @@ def test_report_of_one_run_and_of_two(homeostat, two_runs):
     assert "http" not in both.replace("http-equiv", "")
     again = homeostat("report", *two_runs, "--out", "both.html")
     assert again.status == 2
-    assert "Choose another --out" in again.err
+    assert "choose another name, or say --force" in again.err
 
 
 def test_claims_measured_but_not_asserted_are_shown_apart(homeostat):

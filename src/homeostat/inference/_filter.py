@@ -104,7 +104,8 @@ def require_observable(
 def _warn_of_rounding(values: np.ndarray, precision: float) -> None:
     """Warn where neighbouring numbers lie farther apart than a twentieth of the deviation of an entry."""
     columns = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1).astype(np.float64)
-    known = np.isfinite(columns)
+    # The squares of larger numbers overflow, and these are told apart by the filter itself.
+    known = np.abs(columns) < _LARGEST
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, columns, 0.0).sum(axis=0) / count
     deviation = np.sqrt((np.where(known, columns - mean[None, :], 0.0) ** 2).sum(axis=0) / count)
@@ -125,6 +126,7 @@ def _first_emission(model: AbstractSequentialModel) -> Distribution:
     return model.emission_given(carry, model.prior(carry).sample(jr.key(0)))
 
 
+_LARGEST = 1e150
 _COARSE = 0.05
 """Rounding to steps of this part of a deviation adds 1/12 of its square, 0.0002, to a variance."""
 

@@ -143,10 +143,12 @@ def scale_of(deviations: Float[Array, " m"]) -> Float[Array, " m"]:
 
 
 def root_mean_square(values: Float[Array, " m"]) -> Scalar:
+    """The root of the mean of the squares."""
     return jnp.sqrt(jnp.mean(values**2))
 
 
 def check_rows(observations: Array, dim: int, num_steps: int = 0) -> None:
+    """Raise `BadInputError` if there are too few rows, or as many latent variables as entries."""
     largest = observations.shape[1] - 1
     if not 1 <= dim <= largest:
         raise BadInputError(
