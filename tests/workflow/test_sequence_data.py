@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from homeostat.data import Continued, FullLength, Sequences, sequence_batches, whole_batches
+from homeostat.data import ContinuedSequences, FullLength, Sequences, sequence_batches, whole_batches
 from homeostat.results import BadInputError
 from homeostat.workflow import SequencesOptions, SequencesTask
 from homeostat.workflow.sequences._describe import check_sequences, describe_sequences, sequence_format
@@ -117,7 +117,7 @@ def test_the_ends_validate_where_there_are_few_sequences(number):
     sequences = Sequences(list(np.random.default_rng(0).normal(size=(number, 40, 1))))
     task = SequencesTask(SequencesOptions(model="linear-gaussian", engine="exact", latents=1))
     train, validation = task.split(sequences, 0)
-    assert isinstance(validation, Continued)
+    assert isinstance(validation, ContinuedSequences)
     assert (train.num_steps, validation.num_steps) == (36 * number, 4 * number)
     description = task.describe(sequences, train)
     system = task.build(description, key=jax.random.key(0))

@@ -16,13 +16,13 @@ from ._checks import (
     require_shape as require_shape,
 )
 from ._cifar10 import load_cifar10 as load_cifar10
-from ._continued import Continued as Continued, split_ends as split_ends
+from ._continued import ContinuedSequences as ContinuedSequences, split_ends as split_ends
 from ._download import Progress as Progress, RemoteFile as RemoteFile, fetch as fetch
 from ._dsprites import DSpritesArchive as DSpritesArchive, read_dsprites as read_dsprites
 from ._frames import Frames as Frames
 from ._kth import load_kth as load_kth
 from ._mnist import load_binarized_mnist as load_binarized_mnist, load_mnist as load_mnist
-from ._moments import Moments as Moments, column_moments as column_moments
+from ._moments import ColumnMoments as ColumnMoments, column_moments as column_moments
 from ._moving_digits import Bouncing as Bouncing, MovingDigits as MovingDigits, load_moving_mnist as load_moving_mnist
 from ._music import load_polyphonic_music as load_polyphonic_music
 from ._natural_video import load_natural_video as load_natural_video

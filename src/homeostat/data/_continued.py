@@ -37,7 +37,7 @@ class Beginnings(AbstractSequences):
 
 
 @final
-class Continued(AbstractSequences):
+class ContinuedSequences(AbstractSequences):
     """Whole sequences whose beginnings are known: only what comes after counts.
 
         -log p(x_{k+1}, ..., x_T | x_1, ..., x_k) = -log p(x_1, ..., x_T) + log p(x_1, ..., x_k)
@@ -64,8 +64,8 @@ class Continued(AbstractSequences):
         """Steps that count."""
         return int((self.lengths - self.known).sum())
 
-    def select(self, indices: Any) -> "Continued":  # pyright: ignore[reportIncompatibleMethodOverride]
-        return Continued(self.sequences.select(indices), self.known[np.asarray(indices, np.int64)])
+    def select(self, indices: Any) -> "ContinuedSequences":  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ContinuedSequences(self.sequences.select(indices), self.known[np.asarray(indices, np.int64)])
 
     def times(self, index: int) -> np.ndarray | None:
         return self.sequences.times(index)
@@ -74,10 +74,10 @@ class Continued(AbstractSequences):
         return self.sequences.read(index, start, stop)
 
 
-def split_ends(sequences: AbstractSequences, share: float) -> tuple[Beginnings, Continued] | None:
+def split_ends(sequences: AbstractSequences, share: float) -> tuple[Beginnings, ContinuedSequences] | None:
     """Beginnings to learn from and, of the same sequences, the ends: the last `share` of each; None if they are too short."""
     ends = np.minimum(np.maximum(1, np.round(share * sequences.lengths)), sequences.lengths - 2).astype(np.int64)
     if share <= 0.0 or np.any(ends < 1):
         return None
     known = sequences.lengths - ends
-    return Beginnings(sequences, known), Continued(sequences, known)
+    return Beginnings(sequences, known), ContinuedSequences(sequences, known)

@@ -9,7 +9,7 @@ _ROUNDINGS = 4.0
 """A column that was computed (0.1 + 0.2 beside 0.3) may differ in its last digits."""
 
 
-class Moments(NamedTuple):
+class ColumnMoments(NamedTuple):
     """What is known of numbers that were passed over once; one of everything for each entry, or one for all.
 
     Attributes:
@@ -47,7 +47,7 @@ class Moments(NamedTuple):
 
 def column_moments(
     blocks: Iterable[tuple[np.ndarray, np.ndarray | None]], shape: tuple[int, ...], dtype: np.dtype
-) -> Moments:
+) -> ColumnMoments:
     """Moments over rows, block by block.
 
     Args:
@@ -76,4 +76,4 @@ def column_moments(
         low = np.minimum(low, np.where(seen, values, np.inf).min(axis=axes))
         high = np.maximum(high, np.where(seen, values, -np.inf).max(axis=axes))
     precision = float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps)
-    return Moments(count, mean, np.sqrt(spread / np.maximum(count, 1)), low, high, precision)
+    return ColumnMoments(count, mean, np.sqrt(spread / np.maximum(count, 1)), low, high, precision)

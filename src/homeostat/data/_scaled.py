@@ -6,7 +6,7 @@ import numpy as np
 
 from ..results import BadInputError
 from ..typing import Any
-from ._moments import Moments, column_moments
+from ._moments import ColumnMoments, column_moments
 from ._sequences import AbstractSequences, Sequence, checked_part
 
 
@@ -42,17 +42,17 @@ class Standardization(NamedTuple):
         return Standardization._of(sequence_moments(sequences, sequences.shape))
 
     @staticmethod
-    def _of(moments: Moments) -> "Standardization":
+    def _of(moments: ColumnMoments) -> "Standardization":
         return Standardization(moments.mean, moments.scale)
 
 
-def sequence_moments(sequences: AbstractSequences, shape: tuple[int, ...]) -> Moments:
+def sequence_moments(sequences: AbstractSequences, shape: tuple[int, ...]) -> ColumnMoments:
     """Moments of what was observed: of each entry of a step, or with the shape () of all numbers."""
     blocks = ((block.values, block.observed) for block in sequences.blocks())
     return column_moments(blocks, shape, sequences.dtype)
 
 
-def action_moments(sequences: AbstractSequences) -> Moments:
+def action_moments(sequences: AbstractSequences) -> ColumnMoments:
     """Moments of each entry of the known inputs."""
     assert sequences.action_shape is not None
     every = (sequences.read(index).actions for index in range(len(sequences)))

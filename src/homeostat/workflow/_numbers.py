@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data import Moments
+from ..data import ColumnMoments
 from ..results import BadInputError
 
 _NAMED = 5
@@ -119,7 +119,7 @@ class Scaling(NamedTuple):
         return Scaling(divisor, np.zeros(size), np.ones(size), np.ones(size, bool), False)
 
     @staticmethod
-    def of(moments: Moments, standardized: bool, *, divisor: float = 1.0, size: int | None = None) -> "Scaling":
+    def of(moments: ColumnMoments, standardized: bool, *, divisor: float = 1.0, size: int | None = None) -> "Scaling":
         """By means and deviations of each entry, or by one of both for all `size` entries."""
         loc = np.where(moments.varies, moments.mean, np.where(moments.count > 0, moments.low, 0.0)) / divisor
         scale = np.where(moments.varies, moments.deviation / divisor, 1.0)

@@ -24,7 +24,7 @@ MINIMUM_SCALE = 1e-3
 many factors as an entry asks for could otherwise leave it without noise, and the likelihood without a maximum."""
 
 
-class Moments(NamedTuple):
+class FactorMoments(NamedTuple):
     """Mean, and R with R^T R the covariance."""
 
     mean: Float[Array, " m"]
@@ -83,7 +83,7 @@ def fit_factor_analysis(
     check_rows(observations, dim, num_steps)
     moments = moments_of(observations)
     scale = moments.scale
-    standard = Moments(jnp.zeros_like(moments.mean), moments.root / scale[None, :])
+    standard = FactorMoments(jnp.zeros_like(moments.mean), moments.root / scale[None, :])
     start = principal(standard, dim, minimum_scale)
     model = FactorAnalysis(start.loadings, start.offset, jnp.log(start.noise_scale))
     found = ascend_evidence(eqx.Partial(_improve, standard, minimum_scale), model, num_steps, throw)
@@ -92,7 +92,7 @@ def fit_factor_analysis(
     return Learned(FactorAnalysis(loadings, moments.mean, log_scale), evidence)
 
 
-def _improve(moments: Moments, minimum_scale: float, model: FactorAnalysis) -> Improved:
+def _improve(moments: FactorMoments, minimum_scale: float, model: FactorAnalysis) -> Improved:
     """One step of EM, and log p(x) on average over rows before it."""
     root, scale = moments.root, model.noise_scale
     scaled = model.loadings / scale[:, None]
@@ -116,7 +116,7 @@ def _improve(moments: Moments, minimum_scale: float, model: FactorAnalysis) -> I
     return Improved(FactorAnalysis(loadings, model.offset, log_scale), evidence)
 
 
-def principal(moments: Moments, dim: int, minimum_scale: Scalar | float) -> ProbabilisticPCA:
+def principal(moments: FactorMoments, dim: int, minimum_scale: Scalar | float) -> ProbabilisticPCA:
     """The closed form of `fit_probabilistic_pca`, from moments."""
     _, lengths, directions = jnp.linalg.svd(moments.root, full_matrices=False)
     values, observed = lengths**2, moments.root.shape[1]
@@ -129,11 +129,11 @@ def principal(moments: Moments, dim: int, minimum_scale: Scalar | float) -> Prob
     return ProbabilisticPCA(loadings, moments.mean, 0.5 * jnp.log(variance))
 
 
-def moments_of(observations: Float[Array, "rows m"]) -> Moments:
+def moments_of(observations: Float[Array, "rows m"]) -> FactorMoments:
     """Mean and square root of the covariance (divided by the number of rows, as maximum likelihood has it)."""
     mean = jnp.mean(observations, axis=0)
     centred = (observations - mean[None, :]) / math.sqrt(observations.shape[0])
-    return Moments(mean, jnp.linalg.qr(centred, mode="r"))
+    return FactorMoments(mean, jnp.linalg.qr(centred, mode="r"))
 
 
 def scale_of(deviations: Float[Array, " m"]) -> Float[Array, " m"]:

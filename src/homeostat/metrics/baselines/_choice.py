@@ -46,7 +46,7 @@ class Baseline(NamedTuple):
     held_out_nats: float
 
 
-class Parts(NamedTuple):
+class HeldOutParts(NamedTuple):
     """Training data taken apart; `score` averages the nats of what is held out."""
 
     learned: Any
@@ -54,7 +54,9 @@ class Parts(NamedTuple):
     score: Callable[[np.ndarray], float]
 
 
-def choose(families: Sequence[Iterable[Candidate]], everything: Any, parts: Parts | None) -> tuple[Baseline, ...]:
+def choose(
+    families: Sequence[Iterable[Candidate]], everything: Any, parts: HeldOutParts | None
+) -> tuple[Baseline, ...]:
     """The best candidate of each family by what was held out, learned again from everything; the best family first."""
     if parts is None:
         name, fit = next(iter(families[0]))
@@ -86,12 +88,12 @@ def chosen_rows(num_rows: int, size: int) -> Int[np.ndarray, " chosen"]:
     return np.arange(num_rows) if num_rows <= most else np.sort(_order(num_rows)[:most])
 
 
-def row_parts(rows: Float[np.ndarray, "n m"]) -> Parts | None:
+def row_parts(rows: Float[np.ndarray, "n m"]) -> HeldOutParts | None:
     """Rows drawn to be held out, always the same ones of so many; None where there are too few."""
     if len(rows) < FEWEST_ROWS:
         return None
     order, cut = _order(len(rows)), round(HELD_OUT * len(rows))
-    return Parts(rows[order[cut:]], rows[order[:cut]], lambda nats: float(nats.mean()))
+    return HeldOutParts(rows[order[cut:]], rows[order[:cut]], lambda nats: float(nats.mean()))
 
 
 def _order(num_rows: int) -> np.ndarray:

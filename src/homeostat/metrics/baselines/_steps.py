@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...typing import Bool, Float, Int
-from ._choice import FEWEST_ROWS, HELD_OUT, Parts
+from ._choice import FEWEST_ROWS, HELD_OUT, HeldOutParts
 
 _FEWEST_SEQUENCES = 5
 """With so many sequences, whole ones are held out; with fewer, the ends of all."""
@@ -60,7 +60,7 @@ class StepTable(NamedTuple):
         return self.where(np.arange(len(self.position)) < num)
 
 
-def step_parts(table: StepTable) -> Parts | None:
+def step_parts(table: StepTable) -> HeldOutParts | None:
     """Whole sequences held out, the last ones, or the ends of all where there are fewer than 5; None with too few steps."""
     seen = table.seen
     if seen.sum() < FEWEST_ROWS:
@@ -78,4 +78,4 @@ def step_parts(table: StepTable) -> Parts | None:
         learned, counted, shown = table.where(~held_out), seen & held_out, table
     if not counted.any() or not learned.seen.any():
         return None
-    return Parts(learned, shown, lambda nats: float(nats[counted].sum() / counted.sum()))
+    return HeldOutParts(learned, shown, lambda nats: float(nats[counted].sum() / counted.sum()))

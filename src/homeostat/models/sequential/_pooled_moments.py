@@ -12,7 +12,7 @@ from ...results import BadInputError
 from ...typing import Array, Bool, Float, Int, Observation
 
 
-class Moments(NamedTuple):
+class PooledMoments(NamedTuple):
     """Number of seen values, mean and variance of each column."""
 
     count: Int[Array, " m"]
@@ -21,7 +21,7 @@ class Moments(NamedTuple):
 
 
 @eqx.filter_jit
-def pooled_moments(observations: Observation) -> Moments:
+def pooled_moments(observations: Observation) -> PooledMoments:
     """Moments of all observations together; NaN where nothing was seen. The variance of a constant is exactly zero."""
     value, observed = known_values(observations)
     value = value.astype(jnp.result_type(value, float))
@@ -30,10 +30,10 @@ def pooled_moments(observations: Observation) -> Moments:
     above = jnp.where(observed, value - lowest[None, :], 0.0)
     mean = jnp.sum(above, axis=0) / count
     variance = jnp.sum(jnp.where(observed, (above - mean[None, :]) ** 2, 0.0), axis=0) / count
-    return Moments(count, lowest + mean, variance)
+    return PooledMoments(count, lowest + mean, variance)
 
 
-def require_moments(moments: Moments, fine: Bool[Array, " m"], verb: str) -> None:
+def require_moments(moments: PooledMoments, fine: Bool[Array, " m"], verb: str) -> None:
     """Raise unless all columns are fine, where their values are known."""
     if isinstance(fine, Tracer) or np.all(fine):
         return

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ...data import GREY_LEVELS, AbstractSequences, Continued
+from ...data import GREY_LEVELS, AbstractSequences, ContinuedSequences
 from ...metrics import (
     Baseline,
     SequenceEvaluation,
@@ -45,7 +45,7 @@ def compare_sequences(
         estimate: what the model's number is, in words.
     """
     baselines = _learned(description, _training_table(description, train))
-    first = sequences.known if isinstance(sequences, Continued) else np.zeros(len(sequences), int)
+    first = sequences.known if isinstance(sequences, ContinuedSequences) else np.zeros(len(sequences), int)
     totals, best, seen = np.zeros((len(baselines), len(sequences))), [], []
     for index in range(len(sequences)):
         # What is known of a sequence is where a baseline goes on from.

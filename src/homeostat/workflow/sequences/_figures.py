@@ -7,7 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...data import GREY_LEVELS, AbstractSequences, Continued, FullLength, PaddedBatch, SoundSequences, sequence_batches
+from ...data import (
+    GREY_LEVELS,
+    AbstractSequences,
+    ContinuedSequences,
+    FullLength,
+    PaddedBatch,
+    SoundSequences,
+    sequence_batches,
+)
 from ...inference import ModelWithFilter
 from ...metrics import FilterOutputs
 from ...models.sequential import HiddenMarkov
@@ -114,7 +122,7 @@ def _is_sound(sequences: AbstractSequences) -> bool:
 def shown_steps(sequences: AbstractSequences, steps: int) -> tuple[int, int]:
     """First step and step after the last that are drawn: the beginning, or what comes after the beginning that is known."""
     length = int(sequences.lengths[0])
-    if not isinstance(sequences, Continued):
+    if not isinstance(sequences, ContinuedSequences):
         return 0, min(steps, length)
     start = min(int(sequences.known[0]) - 1, length - 2)
     return start, min(start + steps, length)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...data import AbstractSequences, Continued, FullLength, PaddedBatch, whole_batches
+from ...data import AbstractSequences, ContinuedSequences, FullLength, PaddedBatch, whole_batches
 from ...inference import Filtered, ModelWithFilter, SequenceBatch, filter, forecast, sample_sequence
 from ...metrics import FilterOutputs, SequenceEvaluation, evaluate_sequences, predictions_and_updates
 from ...models.sequential import HiddenMarkov
@@ -195,7 +195,7 @@ def score_sequences(
     system: SequencesSystem, learned: ModelWithFilter[Any], sequences: AbstractSequences, *, key: Key
 ) -> SequenceEvaluation:
     """Free energies of whole sequences in nats of the data, in the order of the sequences; given what is known of them."""
-    if isinstance(sequences, Continued):
+    if isinstance(sequences, ContinuedSequences):
         whole, known = (
             score_sequences(system, learned, part, key=key) for part in (sequences.sequences, sequences.beginnings)
         )
@@ -219,7 +219,7 @@ def step_free_energies(
     system: SequencesSystem, learned: ModelWithFilter[Any], sequences: AbstractSequences, *, key: Key
 ) -> list[np.ndarray]:
     """Free energies of the steps of each sequence, in nats of the data and the order of the sequences; of those not known."""
-    if isinstance(sequences, Continued):
+    if isinstance(sequences, ContinuedSequences):
         whole = step_free_energies(system, learned, sequences.sequences, key=key)
         return [energies[known:] for energies, known in zip(whole, sequences.known, strict=True)]
     found: dict[int, np.ndarray] = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...data import (
     AbstractSequences,
-    Continued,
+    ContinuedSequences,
     FullLength,
     Message,
     Sequences,
@@ -153,7 +153,7 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
             if constants
         ]
         held_out = f"{len(validation)} to validate on ({validation.num_steps} steps)"
-        if isinstance(validation, Continued):
+        if isinstance(validation, ContinuedSequences):
             held_out = f"their last {validation.num_steps} steps to validate on, given those before"
         return [
             f"sequences: {len(train)} to train on ({train.num_steps} steps), {held_out}, of {shape} numbers a step",
