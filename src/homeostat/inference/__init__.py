@@ -68,6 +68,7 @@ from .learners._iteration_loss import (
     FirstIteration as FirstIteration,
     LastIteration as LastIteration,
 )
+from .learners._maximum_likelihood import MostLikely as MostLikely, maximum_likelihood as maximum_likelihood
 from .learners._predictive_coding import (
     local_gradients as local_gradients,
     predictive_coding_descent as predictive_coding_descent,
