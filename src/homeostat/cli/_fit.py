@@ -30,7 +30,21 @@ DATA = (
 _COMMAND = "homeostat fit"
 _GROUPS = {
     "data": ("data", "task", "columns", "drop", "label", "sequence_column", "time_column", "action_columns"),
-    "model": ("model", "engine", "latents", "likelihood", "posterior", "mapping", "width", "depth", "memory"),
+    "model": (
+        "model",
+        "engine",
+        "latents",
+        "trend",
+        "season",
+        "harmonics",
+        "autoregression",
+        "likelihood",
+        "posterior",
+        "mapping",
+        "width",
+        "depth",
+        "memory",
+    ),
     "run": ("out", "seed", "json"),
     "training": (
         "steps",
@@ -76,6 +90,8 @@ class _Hints:
     """Options that tell what the data are, though they belong to the model."""
 
     model: str = ""
+    trend: str = ""
+    season: str = ""
     sequence_column: str | None = None
     time_column: str | None = None
     drop: str = ""
@@ -144,18 +160,18 @@ def read_fit_options(arguments: list[str]) -> FitRequest | None:
 def _task(own: FitOptions, rest: list[str]) -> tuple[str, Any]:
     """The task that is named, that the model belongs to, or that the data say; with its default options."""
     hints, _ = read_options(_Hints, rest, _COMMAND, known_only=True)
-    task = own.task
+    task, model = own.task, hints.model or ("structural" if hints.trend or hints.season else "")
     for name, default in _DEFAULTS.items():
-        if task is None and hints.model in get_args(type(default).__dataclass_fields__["model"].type):
+        if task is None and model in get_args(type(default).__dataclass_fields__["model"].type):
             task = name
     if task is None and own.data:
         from ..workflow import task_of
 
         task = task_of(own.data, hints.sequence_column, hints.time_column, (hints.drop, hints.label))
     default = _DEFAULTS[task or "rows"]
-    if hints.model in ENGINES:
-        # The default engine is that of the model.
-        default = dataclasses.replace(default, model=hints.model, engine="")
+    if model in ENGINES and task != "rows":
+        # Defaults of the other options are those of the model.
+        default = dataclasses.replace(default, model=model, engine="", latents="", trend="")
     return task or "rows", default
 
 

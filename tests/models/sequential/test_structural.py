@@ -100,6 +100,8 @@ def test_known_inputs_act_like_a_regression():
 def test_outputs_side_by_side_share_nothing():
     models = [_sum_of_all().model(), Structural((Trend(_log(LEVEL)),), _log(REMAINDER)).model()]
     values = np.stack([SERIES, np.roll(SERIES, 5)], axis=1)
+    again = apart(side_by_side(models[:1] * 2))[1]
+    assert eqx.tree_equal(again, models[0])
     together = eqx.filter_jit(log_evidence)(side_by_side(models), jnp.asarray(values))
     apart = sum(eqx.filter_jit(log_evidence)(m, jnp.asarray(values[:, i, None])) for i, m in enumerate(models))
     assert jnp.abs(together - apart) < ALGEBRA
@@ -115,7 +117,7 @@ def test_parts_are_read_from_a_state():
         ("autoregression", True),
     ]
     assert (sum(each.row for each in quantities if each.adds) == structural.model().emission_matrix[0]).all()
-    learned = {number.name: np.asarray(number.value) for number in structural.estimates()}
+    learned = {number.name: np.asarray(number.value) for number in structural.estimates(structural.model())}
     assert np.abs(learned["coefficients of the autoregression"] - [0.5, 0.2]).max() < ALGEBRA
     assert np.abs(learned["noise of the remainder"] - REMAINDER) < ALGEBRA
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
-from ...models.sequential import AffineStep, LinearGaussian, TimedAction
+from ...models.sequential import AffineStep, LinearGaussian
 from ...typing import Action, Array, Float, Scalar
 
 
@@ -54,9 +54,9 @@ def log_evidence(model: LinearGaussian, observations: Float[Array, "time m"], ac
 def _steps(model: LinearGaussian, actions: Action, length: int) -> tuple[AffineStep, bool]:
     """A, b and L, with a leading axis of time for b, and for A and L where they change, and whether these do.
 
-    Steps change where they last differently long. Kept out of the loop, what does not change costs nothing there.
+    Kept out of the loop, what does not change costs nothing there.
     """
-    changing = isinstance(actions, TimedAction)
+    changing = actions is not None and model.dynamics.changes
     if actions is None:
         step = model.dynamics.step(None)
         return step._replace(shift=jnp.broadcast_to(step.shift, (length - 1, *step.shift.shape))), changing

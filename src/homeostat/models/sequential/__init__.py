@@ -15,7 +15,7 @@ from ._conjugate_prior import (
     most_probable_logits as most_probable_logits,
     uniform_logits as uniform_logits,
 )
-from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics
+from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics, DurationFirst as DurationFirst
 from ._continuous_parameters import ContinuousParameters as ContinuousParameters
 from ._hidden_markov import HiddenMarkov as HiddenMarkov
 from ._linear_dynamics import (
@@ -52,7 +52,7 @@ from ._state_emissions import (
     PoissonEmissions as PoissonEmissions,
 )
 from ._state_space import PoissonEmission as PoissonEmission, StateSpace as StateSpace
-from ._structural import Structural as Structural, side_by_side as side_by_side
+from ._structural import Structural as Structural, apart as apart, side_by_side as side_by_side
 from ._structural_components import (
     AbstractComponent as AbstractComponent,
     Autoregression as Autoregression,

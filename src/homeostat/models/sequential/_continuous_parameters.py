@@ -41,6 +41,7 @@ class ContinuousParameters(AbstractModelParameters):
         emission_matrix: C, [m, d].
         emission_offset: d, [m].
         emission_scale_tril: R^(1/2) with the logarithm of its diagonal, [m, m].
+        duration: of every step, which makes the model one of `LinearDynamics`; None where actions say it.
     """
 
     log_diffusion: Float[Array, " d"]
@@ -49,15 +50,19 @@ class ContinuousParameters(AbstractModelParameters):
     emission_matrix: Float[Array, "m d"]
     emission_offset: Float[Array, " m"]
     emission_scale_tril: Float[Array, "m m"]
+    duration: float | None = eqx.field(static=True, default=None)
 
     @classmethod
-    def start(cls, dim: int, size: int, action_dim: int = 0, *, key: Key) -> "ContinuousParameters":
+    def start(
+        cls, dim: int, size: int, action_dim: int = 0, *, duration: float | None = None, key: Key
+    ) -> "ContinuousParameters":
         """A start for data with a deviation of one: states that forget at different rates, seen through random directions.
 
         Args:
             dim: d, state coordinates.
             size: m, outputs.
             action_dim: a, known inputs besides the duration.
+            duration: of every step, or None.
             key: random key.
         """
         if dim < 1 or size < 1 or action_dim < 0:
@@ -71,6 +76,7 @@ class ContinuousParameters(AbstractModelParameters):
             jr.normal(emission_key, (size, dim)) / math.sqrt(dim),
             jnp.zeros(size),
             math.log(0.5) * jnp.eye(size),
+            duration,
         )
 
     def model(self) -> LinearGaussian:
@@ -78,10 +84,11 @@ class ContinuousParameters(AbstractModelParameters):
         diffusion = jnp.exp(self.log_diffusion)
         lower = jnp.zeros((dim, dim), diffusion.dtype).at[np.tril_indices(dim, -1)].set(self.rotation)
         drift = lower - lower.T - 0.5 * jnp.diag(diffusion**2)
+        dynamics = ContinuousLinearDynamics(drift, self.control, jnp.diag(diffusion))
         return LinearGaussian(
             jnp.zeros(dim, diffusion.dtype),
             jnp.eye(dim, dtype=diffusion.dtype),
-            ContinuousLinearDynamics(drift, self.control, jnp.diag(diffusion)),
+            dynamics if self.duration is None else dynamics.discretise(self.duration),
             self.emission_matrix,
             exp_diagonal(self.emission_scale_tril),
             self.emission_offset,

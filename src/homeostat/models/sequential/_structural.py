@@ -66,10 +66,22 @@ class Structural(AbstractModelParameters):
             start += _dim(component)
         return tuple(found)
 
-    def estimates(self) -> tuple[LearnedNumber, ...]:
-        """What was learned of all components and of the remainder."""
-        found = [number for component in self.components for number in component.estimates()]
-        return (*found, LearnedNumber("noise of the remainder", jnp.exp(self.log_scale)))
+    def estimates(self, model: LinearGaussian) -> tuple[LearnedNumber, ...]:
+        """What was learned of all components and of the remainder, from a model with these components."""
+        found, start, dynamics = [], 0, model.dynamics
+        assert isinstance(dynamics, LinearDynamics)
+        for component in self.components:
+            own = slice(start, start + _dim(component))
+            block = Block(
+                dynamics.matrix[own, own],
+                dynamics.control[own],
+                dynamics.scale_tril[own, own],
+                model.initial_scale_tril[own, own],
+                model.emission_matrix[0, own],
+            )
+            found += component.estimates(block)
+            start = own.stop
+        return (*found, LearnedNumber("noise of the remainder", model.emission_scale_tril[0, 0]))
 
 
 def side_by_side(models: Sequence[LinearGaussian]) -> LinearGaussian:
@@ -94,6 +106,29 @@ def side_by_side(models: Sequence[LinearGaussian]) -> LinearGaussian:
         block_diag(*(model.emission_matrix for model in models)),
         block_diag(*(model.emission_scale_tril for model in models)),
         jnp.concatenate([model.emission_offset for model in models]),
+    )
+
+
+def apart(model: LinearGaussian) -> tuple[LinearGaussian, ...]:
+    """The models of one output each that stand `side_by_side`, of equally many state coordinates."""
+    dynamics, size = model.dynamics, model.observation_dim
+    assert isinstance(dynamics, LinearDynamics)
+    own = [slice(start, start + model.dim // size) for start in range(0, model.dim, model.dim // size)]
+    return tuple(
+        LinearGaussian(
+            model.initial_mean[part],
+            model.initial_scale_tril[part, part],
+            LinearDynamics(
+                dynamics.matrix[part, part],
+                dynamics.control[part],
+                dynamics.scale_tril[part, part],
+                dynamics.offset[part],
+            ),
+            model.emission_matrix[index : index + 1, part],
+            model.emission_scale_tril[index : index + 1, index : index + 1],
+            model.emission_offset[index : index + 1],
+        )
+        for index, part in enumerate(own)
     )
 
 

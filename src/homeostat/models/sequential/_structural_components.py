@@ -25,7 +25,7 @@ from ...typing import Array, Float, Scalar
 LEVEL_WIDTH, CHANGE_WIDTH, WAVE_WIDTH = 10.0, 1.0, 1.0
 """Initial deviations: of a level; of a slope, or of what inputs before the first step did; of each coordinate of a wave."""
 
-SHORT_PERIOD, SLOW_WAVES = 12.0, 3
+SHORT_PERIOD, FEW_HARMONICS = 12.0, 3
 """Unless told otherwise, seasons of up to twelve steps have all waves, and longer ones, such as the weeks of a year, the slowest
 three."""
 
@@ -83,8 +83,8 @@ class AbstractComponent(eqx.Module):
         """What can be read from its part of the state."""
 
     @abc.abstractmethod
-    def estimates(self) -> tuple[LearnedNumber, ...]:
-        """What was learned of it."""
+    def estimates(self, block: Block) -> tuple[LearnedNumber, ...]:
+        """What was learned of it, from its part of a model."""
 
     def lowest(self) -> "AbstractComponent":
         """Lower bounds of the parameters; by default that of logarithms of deviations."""
@@ -128,14 +128,14 @@ class Trend(AbstractComponent):
             return (Quantity("level", np.ones(1)),)
         return Quantity("level", np.eye(2)[0]), Quantity("slope", np.eye(2)[1], adds=False)
 
-    def estimates(self) -> tuple[LearnedNumber, ...]:
-        found = []
+    def estimates(self, block: Block) -> tuple[LearnedNumber, ...]:
+        found, noise = [], jnp.diagonal(block.scale_tril)
         if self.log_level_scale is not None:
-            found.append(LearnedNumber("noise of the level", jnp.exp(self.log_level_scale)))
+            found.append(LearnedNumber("noise of the level", noise[0]))
         if self.log_slope_scale is not None:
-            found.append(LearnedNumber("noise of the slope", jnp.exp(self.log_slope_scale)))
+            found.append(LearnedNumber("noise of the slope", noise[1]))
         if self.damping is not None:
-            found.append(LearnedNumber("slope kept after a step", jax.nn.sigmoid(self.damping), in_output_unit=False))
+            found.append(LearnedNumber("slope kept after a step", block.matrix[1, 1], in_output_unit=False))
         return tuple(found)
 
     def lowest(self) -> "Trend":
@@ -153,14 +153,14 @@ class Season(AbstractComponent):
     Attributes:
         log_scale: logarithm of the deviation of the noise that every coordinate gets in a step.
         period: s, in steps.
-        num_waves: h; by default all that fit in up to `SHORT_PERIOD` steps, and beyond that `SLOW_WAVES`.
+        num_harmonics: h; by default all that fit in up to `SHORT_PERIOD` steps, and beyond that `FEW_HARMONICS`.
     """
 
     log_scale: Scalar
     period: float = eqx.field(static=True)
-    num_waves: int = eqx.field(static=True)
+    num_harmonics: int = eqx.field(static=True)
 
-    def __init__(self, log_scale: Array, period: float, num_waves: int | None = None):
+    def __init__(self, log_scale: Array, period: float, num_harmonics: int | None = None):
         """Missing waves are chosen by the period.
 
         Raises:
@@ -170,14 +170,14 @@ class Season(AbstractComponent):
             raise BadInputError(f"Expected a period of at least 2 steps, got {period:g}.")
         most = math.floor(period / 2.0)
         self.log_scale, self.period = log_scale, float(period)
-        usual = most if period <= SHORT_PERIOD else SLOW_WAVES
-        self.num_waves = usual if num_waves is None else num_waves
-        if not 1 <= self.num_waves <= most:
-            raise BadInputError(f"Expected 1 to {most} waves in a period of {period:g} steps, got {num_waves}.")
+        usual = most if period <= SHORT_PERIOD else FEW_HARMONICS
+        self.num_harmonics = usual if num_harmonics is None else num_harmonics
+        if not 1 <= self.num_harmonics <= most:
+            raise BadInputError(f"Expected 1 to {most} waves in a period of {period:g} steps, got {num_harmonics}.")
 
     def block(self) -> Block:
         turns = []
-        for wave in range(1, self.num_waves + 1):
+        for wave in range(1, self.num_harmonics + 1):
             angle = 2.0 * math.pi * wave / self.period
             cosine, sine = math.cos(angle), math.sin(angle)
             turns.append(np.array([[-1.0]]) if 2 * wave == self.period else np.array([[cosine, sine], [-sine, cosine]]))
@@ -191,8 +191,8 @@ class Season(AbstractComponent):
     def quantities(self) -> tuple[Quantity, ...]:
         return (Quantity(self.name, self._row()),)
 
-    def estimates(self) -> tuple[LearnedNumber, ...]:
-        return (LearnedNumber(f"noise of the {self.name}", jnp.exp(self.log_scale)),)
+    def estimates(self, block: Block) -> tuple[LearnedNumber, ...]:
+        return (LearnedNumber(f"noise of the {self.name}", block.scale_tril[0, 0]),)
 
     @property
     def name(self) -> str:
@@ -200,8 +200,8 @@ class Season(AbstractComponent):
         return f"season of {self.period:g} steps"
 
     def _row(self) -> np.ndarray:
-        pairs = np.tile([1.0, 0.0], self.num_waves)
-        return pairs[:-1] if 2 * self.num_waves == self.period else pairs
+        pairs = np.tile([1.0, 0.0], self.num_harmonics)
+        return pairs[:-1] if 2 * self.num_harmonics == self.period else pairs
 
 
 @final
@@ -237,10 +237,10 @@ class Autoregression(AbstractComponent):
     def quantities(self) -> tuple[Quantity, ...]:
         return (Quantity("autoregression", np.eye(self.partial.shape[0])[0]),)
 
-    def estimates(self) -> tuple[LearnedNumber, ...]:
+    def estimates(self, block: Block) -> tuple[LearnedNumber, ...]:
         return (
-            LearnedNumber("noise of the autoregression", jnp.exp(self.log_scale)),
-            LearnedNumber("coefficients of the autoregression", self.block().matrix[0], in_output_unit=False),
+            LearnedNumber("noise of the autoregression", block.scale_tril[0, 0]),
+            LearnedNumber("coefficients of the autoregression", block.matrix[0], in_output_unit=False),
         )
 
     def lowest(self) -> "Autoregression":
@@ -261,13 +261,15 @@ class KnownInputs(AbstractComponent):
 
     def block(self) -> Block:
         one = jnp.ones((1, 1), self.effects.dtype)
-        return Block(0.0 * one, self.effects[None, :], 0.0 * one, CHANGE_WIDTH * one, one[0])
+        # The least noise, because smoothers divide by the covariance of what is predicted.
+        return Block(0.0 * one, self.effects[None, :], LEAST_SCALE * one, CHANGE_WIDTH * one, one[0])
 
     def quantities(self) -> tuple[Quantity, ...]:
         return (Quantity("known inputs", np.ones(1)),)
 
-    def estimates(self) -> tuple[LearnedNumber, ...]:
-        return (LearnedNumber("effects of known inputs", self.effects),)
+    def estimates(self, block: Block) -> tuple[LearnedNumber, ...]:
+        # Of each input, in its unit: `emission_matrix @ control` has them for all outputs.
+        return ()
 
     def lowest(self) -> "KnownInputs":
         return KnownInputs(np.full(self.effects.shape, -np.inf))

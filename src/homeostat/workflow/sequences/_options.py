@@ -7,6 +7,8 @@ from .._options import AbstractOptions
 
 ENGINES: dict[str, tuple[str, ...]] = {
     "linear-gaussian": ("exact",),
+    "structural": ("exact",),
+    "continuous": ("exact",),
     "hidden-markov": ("exact",),
     "deep-markov": ("amortized", "published"),
     "vrnn": ("amortized", "published"),
@@ -15,14 +17,20 @@ ENGINES: dict[str, tuple[str, ...]] = {
 }
 """The engines of each model, the default first."""
 
+_FEW_LATENTS = 3
+"""Of a model in continuous time, where each has a rate, a turn with every other and a direction to be found."""
+
 
 @final
 @dataclass(frozen=True)
 class SequencesOptions(AbstractOptions):
     """Model, filter and training of a fit to sequences."""
 
-    model: Literal["linear-gaussian", "hidden-markov", "deep-markov", "vrnn", "srnn", "svg"] = "srnn"
-    """Sequential model; svg for frames of 64 x 64."""
+    model: Literal[
+        "linear-gaussian", "structural", "continuous", "hidden-markov", "deep-markov", "vrnn", "srnn", "svg"
+    ] = "srnn"
+    """Sequential model; structural is a trend with seasons, continuous is linear and takes steps of any duration, svg is for frames of
+    64 x 64."""
     engine: Literal["", "amortized", "published", "exact"] = ""
     """Filter: amortized variational filtering, the filter that the model was published with, or exact; by default the first that the
     model has."""
@@ -34,8 +42,18 @@ class SequencesOptions(AbstractOptions):
 
     states: int | str = 3
     """Discrete states of hidden-markov, or a range as 2:6, of which validation chooses (count)."""
-    latents: int | str = 32
-    """Latent variables of a step, or a range as 1:8, of which validation chooses (count)."""
+    latents: int | str = ""
+    """Latent variables of a step, or a range as 1:8, of which validation chooses; by default 32, and 3 of continuous (count)."""
+    trend: Literal["", "level", "slope", "smooth", "damped"] = ""
+    """Trend of structural: a level that wanders, one with a slope that wanders too, a level that moves by such a slope only, or by one
+    that fades; by default slope."""
+    season: str = ""
+    """Periods of the seasons of structural, joined by commas: 12 for a year of months, 52.18 for one of weeks, 7,365.25 for weeks and
+    years of days; none if empty (steps)."""
+    harmonics: int = 0
+    """Waves of each season of structural; 0 is all that fit into a period of up to 12 steps, and 3 of a longer one (count)."""
+    autoregression: int = 0
+    """Past values in the short memory of structural (count)."""
     width: int = 128
     """Units of each hidden layer, in model and filter (count)."""
     memory: int = 128
@@ -71,7 +89,7 @@ class SequencesOptions(AbstractOptions):
     truncation: int = 0
     """Steps that gradients go back through; 0 for a whole piece (count)."""
     steps: int = 2_000
-    """Training updates at most; steps of expectation maximisation for exact (count)."""
+    """Training updates at most; steps of expectation maximisation, or of a search, for exact (count)."""
     batch_size: int = 16
     """Pieces in an update (count)."""
     validate_every: int = 200
@@ -84,3 +102,7 @@ class SequencesOptions(AbstractOptions):
     def __post_init__(self):
         if not self.engine and self.model in ENGINES:
             object.__setattr__(self, "engine", ENGINES[self.model][0])
+        if self.latents == "":
+            object.__setattr__(self, "latents", _FEW_LATENTS if self.model == "continuous" else 32)
+        if self.model == "structural" and not self.trend:
+            object.__setattr__(self, "trend", "slope")

@@ -1,13 +1,16 @@
 """All models of sequences that have a name."""
 
 from .._options import SequencesOptions
+from ._continuous import ContinuousModel
 from ._deep import DEEP_MODELS
 from ._hidden_markov import HiddenMarkovModel
 from ._linear_gaussian import LinearGaussianModel
 from ._named import AbstractNamedModel
+from ._structural import StructuralModel
 
 MODELS: dict[str, AbstractNamedModel] = {
-    model.name: model for model in (LinearGaussianModel(), HiddenMarkovModel(), *DEEP_MODELS)
+    model.name: model
+    for model in (LinearGaussianModel(), StructuralModel(), ContinuousModel(), HiddenMarkovModel(), *DEEP_MODELS)
 }
 
 
