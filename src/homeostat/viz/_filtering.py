@@ -77,7 +77,6 @@ def plot_posterior_bands(
     time: Shaped[np.ndarray, " time"] | None = None,
     label: str = "step",
     unit: str = "",
-    called: str = "state",
 ) -> Figure:
     """Beliefs of several methods with bands of two standard deviations, one panel for each coordinate.
 
@@ -85,7 +84,6 @@ def plot_posterior_bands(
         states: what was true, if known; dots.
         time: of the steps of all of them, numbers or dates; 1, 2, ... if left out.
         unit: of all coordinates.
-        called: what the dots are.
     """
     time = np.arange(1, bands[0].mean.shape[0] + 1) if time is None else time
     figure, axes, time = panels_in_time(names, 1.9, time, label, unit=unit)
@@ -96,7 +94,7 @@ def plot_posterior_bands(
             axis.fill_between(time, mean - 2.0 * deviation, mean + 2.0 * deviation, color=colour, alpha=0.15, lw=0)
             axis.plot(time, mean, color=colour, lw=1.2, ls=style, label=band.name)
         if states is not None:
-            axis.plot(time, states[:, index], ".", color=INK, ms=3, label=called)
+            axis.plot(time, states[:, index], ".", color=INK, ms=3, label="state")
     legend_above(figure, axes[0], len(bands) + 1)
     return figure
 

@@ -115,7 +115,17 @@ def _learn(
     build_key, train_key, _ = jax.random.split(key, 3)
     system = task.begin(task.build(description, key=build_key), train, run, key=build_key)
     if not task.solves:
-        return system, _train(task, system, train, validation, run, train_key)
+        found = _train(task, system, train, validation, run, train_key)
+        if found.failure is not None or not task.refines:
+            return system, found
+
+        def score(state: Any) -> float:
+            return task.score(system, task.select(system, state), validation, key=train_key)
+
+        def refine(key: Key) -> Any:
+            return task.refine(system, found.state, train, score if len(validation) else None)
+
+        return system, found._replace(state=run.stage("refine", refine, key=train_key, like=found.state))
     # A search ends by itself; how soon is not known where its result was restored.
     taken, none = [0], np.zeros(0)
 

@@ -8,7 +8,7 @@ import pytest
 import scipy
 
 from homeostat.inference.filters import log_evidence
-from homeostat.models.sequential import Autoregression, KnownInputs, Season, Structural, Trend, side_by_side
+from homeostat.models.sequential import Autoregression, KnownInputs, Season, Structural, Trend, apart, side_by_side
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA
 
@@ -103,8 +103,8 @@ def test_outputs_side_by_side_share_nothing():
     again = apart(side_by_side(models[:1] * 2))[1]
     assert eqx.tree_equal(again, models[0])
     together = eqx.filter_jit(log_evidence)(side_by_side(models), jnp.asarray(values))
-    apart = sum(eqx.filter_jit(log_evidence)(m, jnp.asarray(values[:, i, None])) for i, m in enumerate(models))
-    assert jnp.abs(together - apart) < ALGEBRA
+    alone = sum(eqx.filter_jit(log_evidence)(m, jnp.asarray(values[:, i, None])) for i, m in enumerate(models))
+    assert jnp.abs(together - alone) < ALGEBRA
 
 
 def test_parts_are_read_from_a_state():

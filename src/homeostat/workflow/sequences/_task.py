@@ -163,6 +163,15 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
     def begin(self, system: SequencesSystem, train: AbstractSequences, run: Any, *, key: Key) -> SequencesSystem:
         return system.model.begin(system, lambda: _together(system.description, train, run.seed), run, key=key)
 
+    @property
+    def refines(self) -> bool:
+        return named_model(self.options).refines
+
+    def refine(
+        self, system: SequencesSystem, state: Any, train: AbstractSequences, score: Callable[[Any], float] | None
+    ) -> Any:
+        return system.model.refine(system, state, _together(system.description, train, 0), score)
+
     def select(self, system: SequencesSystem, state: Any) -> Selected:
         return system.model.select(system, state)
 

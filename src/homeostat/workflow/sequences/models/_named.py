@@ -38,6 +38,7 @@ class AbstractNamedModel(abc.ABC):
         together: whether it is learned from all sequences at once, not from pieces.
         real_state: whether its state is a vector of real numbers, beliefs about which can be drawn with bands.
         solves: whether `solve` replaces training.
+        refines: whether `refine` follows it.
     """
 
     name: ClassVar[str]
@@ -49,6 +50,7 @@ class AbstractNamedModel(abc.ABC):
     together: ClassVar[bool] = False
     real_state: ClassVar[bool] = True
     solves: ClassVar[bool] = False
+    refines: ClassVar[bool] = False
 
     def check(self, options: SequencesOptions) -> None:
         """Refuse options that contradict each other.
@@ -103,6 +105,17 @@ class AbstractNamedModel(abc.ABC):
             record: takes the number of a step and log p of the batch, in the unit of the model, summed over sequences.
         """
         raise NotImplementedError
+
+    def refine(
+        self, system: "SequencesSystem", state: Any, batch: SequenceBatch, score: Callable[[Any], float] | None
+    ) -> Any:
+        """The learner's state after training, improved further by what is no step of the learner.
+
+        Args:
+            batch: all training sequences.
+            score: free energy of the validation data under a state; None without such data.
+        """
+        return state
 
     def select(self, system: "SequencesSystem", state: Any) -> Selected:
         """What of the learner's state is worth keeping."""

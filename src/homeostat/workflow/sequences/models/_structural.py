@@ -147,24 +147,15 @@ class StructuralModel(AbstractSolvedModel):
             means = [mean[:, column] for _, mean, _ in parts.values()]
             spreads = [spread[:, column] for _, _, spread in parts.values()]
             rest = seen[:, entry] - sum(mean[:, column] for adds, mean, _ in parts.values() if adds)
-            dots = np.full((len(time), len(means) + 1), np.nan)
-            dots[:, 0] = seen[:, entry]
             band = BeliefBand("given all steps", np.stack([*means, rest], 1), np.stack([*spreads, 0.0 * rest], 1))
-            figure = plot_posterior_bands(
-                [band],
-                dots,
-                names=[*parts, "remainder"],
-                time=time,
-                label=label,
-                unit="unit of the data",
-                called="seen",
-            )
+            axes = {"time": time, "label": label, "unit": "unit of the data"}
+            figure = plot_posterior_bands([band], names=[*parts, "remainder"], **axes)
             name = entry_name(description, entry)
             context.figure(
                 "components" if not column else f"components-{column + 1}",
                 figure,
                 caption=f"What adds up to {name} in sequence {sequences.labels[0]!r}, given all its steps, with bands of two standard "
-                "deviations; the level with what was seen, and last what remains.",
+                "deviations, and what remains; a slope is the change of the level in a step.",
             )
 
 
