@@ -30,6 +30,7 @@ from .learners._baum_welch import (
     baum_welch as baum_welch,
     pooled_prior as pooled_prior,
 )
+from .learners._counts_start import start_counts as start_counts
 from .learners._energy_descent import (
     AbstractProblem as AbstractProblem,
     DescentMetrics as DescentMetrics,
