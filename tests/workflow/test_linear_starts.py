@@ -1,5 +1,6 @@
 """Switching, nonlinear and counting models of sequences by name: against the exact linear one, draws, and simulated systems."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -8,7 +9,7 @@ import pytest
 
 from homeostat.data import Sequences
 from homeostat.inference import ModelWithFilter, SequenceBatch, filter
-from homeostat.inference.filters import InteractingModels, Kalman, Particle
+from homeostat.inference.filters import InteractingModels, Kalman, Particle, RegimeBelief
 from homeostat.metrics import predictions_and_updates
 from homeostat.models.sequential import (
     GeneralizedLinear,
@@ -21,7 +22,8 @@ from homeostat.models.static import PoissonCounts
 from homeostat.results import BadInputError
 from homeostat.workflow import SequencesOptions, SequencesTask, fit
 from homeostat.workflow.sequences.models import named_model
-from tolerances import FLOAT32, MONTE_CARLO_STANDARD_ERRORS
+from homeostat.workflow.sequences.models._switching import _output_moments
+from tolerances import ALGEBRA, FLOAT32, MONTE_CARLO_STANDARD_ERRORS
 
 CHAIN = np.array([[0.9, 0.1], [0.3, 0.7]])
 
@@ -80,6 +82,26 @@ def test_outputs_of_regimes_have_the_moments_of_draws(key):
     np.testing.assert_allclose(found.mean, drawn.mean[:, 1:], rtol=1e-6)
 
 
+def test_moments_of_the_output_are_those_of_a_mixture():
+    """Beliefs of two steps, written out in NumPy."""
+    generator, model = np.random.default_rng(4), switching(linear(0.1), linear(1.5))
+    model = eqx.tree_at(lambda m: m.regimes.emission_offset, model, jnp.array([[0.0, 1.0], [-2.0, 0.5]]))
+    shares, locs = np.array([[0.2, 0.8], [0.7, 0.3]]), generator.normal(size=(2, 2, 2))
+    roots = np.tril(generator.uniform(0.5, 1.0, (2, 2, 2, 2)))
+    belief = RegimeBelief(jnp.log(shares), jnp.asarray(locs), jnp.asarray(roots))
+    mean, deviation = jax.jit(_output_moments)(model, belief)
+    emission, offset, noise = (np.asarray(leaf) for leaf in jax.tree.leaves(model.regimes)[-3:])
+    for step in range(2):
+        means = np.stack([emission[k] @ locs[step, k] + offset[k] for k in range(2)])
+        spreads = [
+            emission[k] @ roots[step, k] @ roots[step, k].T @ emission[k].T + noise[k] @ noise[k].T for k in range(2)
+        ]
+        first = shares[step] @ means
+        second = sum(p * (np.diag(cov) + m**2) for p, m, cov in zip(shares[step], means, spreads, strict=True))
+        np.testing.assert_allclose(mean[step], first, rtol=ALGEBRA)
+        np.testing.assert_allclose(deviation[step], np.sqrt(second - first**2), rtol=ALGEBRA)
+
+
 def test_defaults_are_those_of_the_model():
     assert SequencesOptions(model="switching").engine == "interacting"
     assert SequencesOptions(model="nonlinear").engine == "unscented"
@@ -90,9 +112,9 @@ def test_defaults_are_those_of_the_model():
 
 def test_what_does_not_fit_is_refused():
     numbers = Sequences([np.random.default_rng(2).normal(size=(9, 2))])
+    counting = SequencesTask(SequencesOptions(model="poisson"))
     with pytest.raises(BadInputError, match="whole numbers"):
-        task = SequencesTask(SequencesOptions(model="poisson"))
-        task.describe(numbers, numbers)
+        counting.describe(numbers, numbers)
     with pytest.raises(BadInputError, match="--engine interacting with --model switching, got extended"):
         SequencesTask(SequencesOptions(model="switching", engine="extended")).check()
 
