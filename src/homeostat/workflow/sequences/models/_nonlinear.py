@@ -15,6 +15,7 @@ from ....inference import (
 )
 from ....inference.engines import PathNewton, StopGradient
 from ....inference.filters import Extended, Unscented
+from ....inference.smoothers import extended_path
 from ....models.sequential import NonlinearGaussian
 from ....objectives import Neighbours, PathFisher
 from ....typing import Key
@@ -25,8 +26,8 @@ from ._descended import AbstractDescendedModel, linear_model, linear_start, opti
 from ._maximization import FLOOR
 from ._named import SequencesSystem
 
-PATH_STEPS = 6
-"""Newton steps on the path of each piece."""
+PATH_STEPS = 4
+"""Newton steps on the path of each piece, from that of an extended smoother: what the networks say alone leads away from the data."""
 
 
 @final
@@ -56,7 +57,7 @@ class NonlinearModel(AbstractDescendedModel):
         engine = StopGradient(PathNewton(PathFisher()))
         learned = ModelWithEngine(system.learned.model, engine)
         descent = keep_factors(optimizer(options), FLOOR)
-        return smoothing_descent(learned, descent, PATH_STEPS, Neighbours(), system.weighting)
+        return smoothing_descent(learned, descent, PATH_STEPS, Neighbours(), system.weighting, start=extended_path)
 
     def select(self, system: SequencesSystem, state: Any) -> Selected:
         return Selected(ModelWithFilter(state.learned.model, system.learned.filter), state.weighting)
