@@ -60,7 +60,8 @@ def _smooth_logs(
 
     def around(leaf: Array) -> Array:
         padded = jnp.pad(leaf.astype(counts.dtype), ((0, 0), (REACH, REACH), (0, 0)))
-        return sum(padded[:, shift : shift + leaf.shape[1]] for shift in range(2 * REACH + 1))
+        windows = [padded[:, shift : shift + leaf.shape[1]] for shift in range(2 * REACH + 1)]
+        return jnp.sum(jnp.stack(windows), axis=0)
 
     number = around(observed)
     logs = jnp.log(around(counts) / jnp.where(number > 0.0, number, 1.0) + 0.5)

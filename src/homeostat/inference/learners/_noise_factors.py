@@ -46,8 +46,7 @@ def keep_factors(optimizer: optax.GradientTransformation, floor: float = 1e-3) -
 
 def _at_factors(function: Callable[..., Array], tree: PyTree, *rest: PyTree) -> PyTree:
     def one(path: KeyPath, leaf: Array, *others: Array) -> Array:
-        last = path[-1] if path else None
-        named = isinstance(last, GetAttrKey) and last.name.endswith(FACTOR)
+        named = bool(path) and isinstance(path[-1], GetAttrKey) and path[-1].name.endswith(FACTOR)
         return function(leaf, *others) if named else leaf
 
     return jax.tree_util.tree_map_with_path(one, tree, *rest)

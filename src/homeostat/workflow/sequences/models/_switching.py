@@ -68,7 +68,7 @@ class SwitchingModel(AbstractDescendedModel):
         self, learned: ModelWithFilter[Any], alone: SequenceBatch, num_samples: int, *, key: Key
     ) -> FilterOutputs:
         """Moments of mixtures over regimes, without draws."""
-        model = learned.model
+        model = _switching(learned)
         found = _along(learned, alone)
         predicted, updated = (_output_moments(model, beliefs) for beliefs in (found.predictions, found.beliefs))
         later = tuple(leaf[1:] for leaf in (*predicted, *updated))
@@ -76,7 +76,7 @@ class SwitchingModel(AbstractDescendedModel):
 
     def summary(self, system: SequencesSystem, learned: ModelWithFilter[Any]) -> dict[str, Any]:
         """Of each regime how long it lasts on average, in steps, and what one unit more of each known input changes."""
-        model, description = learned.model, system.description
+        model, description = _switching(learned), system.description
         stay = np.exp(np.diagonal(np.asarray(model.transitions.log_matrix(None), np.float64)))
         lasts = (1.0 / np.maximum(1.0 - stay, np.finfo(np.float32).tiny)).tolist()
         found: dict[str, Any] = {"regime_steps": lasts}
@@ -96,7 +96,7 @@ class SwitchingModel(AbstractDescendedModel):
         key: Key,
     ) -> None:
         """Dynamics and transitions of the regimes, and their probabilities along the first sequence."""
-        model = learned.model
+        model = _switching(learned)
 
         def along(batch: SequenceBatch) -> Array:
             return _regimes(_along(learned, batch).beliefs).probabilities
@@ -105,6 +105,11 @@ class SwitchingModel(AbstractDescendedModel):
         chain = np.exp(np.asarray(model.transitions.log_matrix(None), np.float64))
         spread = np.asarray(_step_deviations(model), np.float64)
         plot_regimes(system.description, matrices, spread, chain, eqx.filter_jit(along), sequences, context)
+
+
+def _switching(learned: ModelWithFilter[Any]) -> SwitchingLinear:
+    assert isinstance(learned.model, SwitchingLinear)
+    return learned.model
 
 
 def _along(learned: ModelWithFilter[Any], alone: SequenceBatch) -> Filtered:
@@ -120,7 +125,7 @@ def _regimes(belief: AbstractBelief) -> RegimeBelief:
 
 def _state_moments(belief: AbstractBelief) -> tuple[Float[Array, "time d"], Float[Array, "time d"]]:
     """Mean and deviation of z; the first entry of (s, z) is left out."""
-    mean, covariance = belief.mean, _regimes(belief).covariance
+    mean, covariance = _regimes(belief).mean, _regimes(belief).covariance
     return mean[:, 1:], jnp.sqrt(jnp.diagonal(covariance, axis1=1, axis2=2)[:, 1:])
 
 
