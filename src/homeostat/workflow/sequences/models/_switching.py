@@ -101,7 +101,9 @@ class SwitchingModel(AbstractDescendedModel):
         def along(batch: SequenceBatch) -> Array:
             return _regimes(_along(learned, batch).beliefs).probabilities
 
-        matrices = np.asarray(model.regimes.dynamics.matrix, np.float64)
+        dynamics = model.regimes.dynamics
+        assert isinstance(dynamics, LinearDynamics)
+        matrices = np.asarray(dynamics.matrix, np.float64)
         chain = np.exp(np.asarray(model.transitions.log_matrix(None), np.float64))
         spread = np.asarray(_step_deviations(model), np.float64)
         plot_regimes(system.description, matrices, spread, chain, eqx.filter_jit(along), sequences, context)
