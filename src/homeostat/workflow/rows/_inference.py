@@ -7,9 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 
 from ...data import AbstractRows
-from ...distributions import Masked, MonteCarlo, closed_form_divergence
+from ...distributions import Masked, MonteCarlo, closed_form_divergence, innermost
 from ...metrics import (
     bits_per_dimension,
     evaluate,
@@ -19,12 +20,12 @@ from ...metrics import (
     perplexity,
     posterior_mean,
 )
-from ...objectives import FreeEnergy
+from ...objectives import FreeEnergy, evidence_of
 from ...results import RESULTS
-from ...typing import Key
+from ...typing import Distribution, Key
 from .._fitted import OnProgress, ignore
-from ._describe import RowsDescription
-from ._system import InferenceSetup, evidence_of
+from ._describe import RowsDescription, count_missing
+from ._system import InferenceSetup, binarize
 
 VALIDATION_SAMPLES = 8
 """Samples of a posterior for each bound, where many rows are inferred in passing."""
@@ -61,10 +62,15 @@ def blocks(
         count = len(chunk)
         filled = chunk if count == size else np.concatenate([chunk, np.repeat(chunk[:1], size - count, axis=0)])
         prepared = for_device(description.prepare(filled))
-        known = ~np.isnan(prepared)
-        block = jnp.asarray(np.where(known, prepared, 0))
+        known, block = description.known(filled), jnp.asarray(prepared)
         yield start, count, block if known.all() else Masked(block, jnp.asarray(known))
         start += count
+
+
+def for_training(description: RowsDescription, stored: np.ndarray) -> np.ndarray | Masked:
+    """Stored rows as a learner reads them: with a mask if the data have missing numbers anywhere."""
+    prepared = for_device(description.prepare(stored))
+    return Masked(prepared, description.known(stored)) if description.num_missing else prepared
 
 
 def for_device(block: np.ndarray) -> np.ndarray:
@@ -80,8 +86,7 @@ def infer_rows(
 
     def one(x: jax.Array | Masked, number: jax.Array) -> PosteriorSummary:
         draw_key, infer_key, terms_key, mean_key = jax.random.split(jax.random.fold_in(key, number), 4)
-        if binarized and not isinstance(x, Masked):
-            x = jax.random.bernoulli(draw_key, x).astype(x.dtype)
+        x = binarize(x, key=draw_key) if binarized else x
         evidence = evidence_of(x)
         found = setup.infer(evidence, key=infer_key)
         q, failed = found.distribution, found.result != RESULTS.successful
@@ -106,10 +111,64 @@ def inferred(
     for start, count, block in blocks(rows, description, size):
         found = infer_rows(setup, block, start + jnp.arange(size), description.binarized, num_samples, key=key)
         kept = jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], found)
-        unit = description.log_unit_nats
-        if isinstance(block, Masked):
-            unit = np.asarray(block.observed)[:count] @ np.log(description.scaling.unit)
-        yield start, kept._replace(distortion_nats=kept.distortion_nats + unit)
+        yield start, kept._replace(distortion_nats=kept.distortion_nats + log_unit_nats(description, block)[:count])
+
+
+def impute(
+    setup: InferenceSetup,
+    description: RowsDescription,
+    stored: np.ndarray,
+    params: Any,
+    mean: Any,
+    *,
+    first: int,
+    num_samples: int,
+    key: Key,
+) -> np.ndarray:
+    """Stored rows with E[x_missing | x_seen] under q in the places of what is missing; the most probable of categories.
+
+    Args:
+        params: of the posterior of each row.
+        mean: E_q[z] of each row, which is enough where the model is linear.
+        first: number of the first row, as for `infer_rows`.
+    """
+    if setup.exact is not None:
+        found = expected_rows(setup.model, jnp.asarray(mean, jnp.result_type(float)))
+    else:
+        # Filled up, so that one program serves all blocks.
+        chosen = np.minimum(np.arange(_ROWS_AT_ONCE), len(stored) - 1)
+        filled = jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], params)
+        found = np.asarray(_expected_under(setup, filled, first + chosen, num_samples, key=key))[: len(stored)]
+    return np.where(np.isnan(stored), description.restore(found), stored)
+
+
+@eqx.filter_jit
+def _expected_under(setup: InferenceSetup, params: Any, numbers: jax.Array, num_samples: int, *, key: Key) -> jax.Array:
+    """E_q[E[x | z]] of each row, over the same points of q as its distortion."""
+
+    def one(params: Any, number: jax.Array) -> jax.Array:
+        terms_key = jax.random.split(jax.random.fold_in(key, number), 4)[2]
+        points = MonteCarlo(num_samples).points(setup.family(params), key=terms_key).values
+        found = jax.vmap(lambda z: _mean_or_chances(setup.model.emission(z)))(points)
+        mean = jnp.mean(found, axis=0)
+        categorical = isinstance(innermost(setup.model.emission(points[0])), dist.CategoricalLogits)
+        return jnp.argmax(mean, axis=-1).astype(mean.dtype) if categorical else mean
+
+    return jax.vmap(one)(params, numbers)
+
+
+def _mean_or_chances(emission: Distribution) -> jax.Array:
+    """The mean of an observation; of categories, which have none, their probabilities."""
+    base = innermost(emission)
+    return jax.nn.softmax(base.logits) if isinstance(base, dist.CategoricalLogits) else expected(emission)
+
+
+def log_unit_nats(description: RowsDescription, block: jax.Array | Masked) -> np.ndarray:
+    """log |dx / dx'| of the known entries of each row."""
+    if isinstance(block, Masked):
+        return description.log_units_nats(np.asarray(block.observed))
+    # In the type of the numbers that it is added to.
+    return np.full(len(block), description.log_unit_nats, jnp.result_type(float))
 
 
 def mean_free_energy(setup: InferenceSetup, description: RowsDescription, rows: AbstractRows, *, key: Key) -> float:
@@ -133,12 +192,12 @@ def score_rows(
     if setup.exact is not None:
         return _exact_scores(setup, description, rows, key, on_progress)
     model, engine, family, steps, objective = setup
-    unit, parts = description.log_unit_nats, []
+    parts: list[dict[str, np.ndarray]] = []
     how: dict[str, Any] = {"num_steps": steps, "num_samples": num_samples, "objective": objective}
     for start, count, block in blocks(rows, description, min(32, rows.num_rows)):
         draw_key, block_key = jax.random.split(jax.random.fold_in(key, start))
-        if description.binarized and not isinstance(block, Masked):
-            block = jax.random.bernoulli(draw_key, block).astype(block.dtype)
+        block = binarize(block, key=draw_key) if description.binarized else block
+        unit = log_unit_nats(description, block)
         found = evaluate(model, engine, family, block, key=block_key, **how)
         arrays = {
             "elbo_nats": np.asarray(found.elbo_nats) - unit,
@@ -168,14 +227,15 @@ def _exact_scores(
 
 
 @eqx.filter_jit
-def weigh_rows(setup: InferenceSetup, rows: jax.Array, num_samples: int, *, key: Key) -> jax.Array:
+def weigh_rows(setup: InferenceSetup, rows: jax.Array | Masked, num_samples: int, *, key: Key) -> jax.Array:
     """log p(x) of every row in the unit of the model, exact or importance-weighted, all from one key."""
 
-    def one(x: jax.Array) -> jax.Array:
+    def one(x: jax.Array | Masked) -> jax.Array:
+        evidence = evidence_of(x)
         if setup.exact is not None:
-            return setup.exact.log_evidence(x)
+            return setup.exact.log_evidence(evidence.observation, evidence.observed)
         infer_key, weigh_key = jax.random.split(key)
-        q, chunk = setup.infer(evidence_of(x), key=infer_key).distribution, min(250, num_samples)
+        q, chunk = setup.infer(evidence, key=infer_key).distribution, min(250, num_samples)
         found = log_likelihood(setup.model, q, x, key=weigh_key, num_samples=num_samples, chunk=chunk)
         return found.log_likelihood_nats
 
@@ -185,6 +245,7 @@ def weigh_rows(setup: InferenceSetup, rows: jax.Array, num_samples: int, *, key:
 def summarize_rows(scores: dict[str, np.ndarray], description: RowsDescription, rows: AbstractRows) -> dict[str, Any]:
     """Averages over rows, with standard errors over rows, in the units that make sense for the likelihood."""
     likelihood, count = jnp.asarray(scores["log_likelihood_nats"]), len(scores["elbo_nats"])
+    missing = count_missing(rows)
     value, stderr = mean_with_error(likelihood)
     elbo, elbo_stderr = mean_with_error(jnp.asarray(scores["elbo_nats"]))
     found = {
@@ -197,6 +258,7 @@ def summarize_rows(scores: dict[str, np.ndarray], description: RowsDescription, 
         "distortion_nats": float(scores["distortion_nats"].mean()),
         "rate_nats": float(scores["rate_nats"].mean()),
         "failed_rows": int(scores["failed"].sum()),
+        **({"missing_numbers": missing} if missing else {}),
     }
     if not found["exact"]:
         found["monte_carlo_stderr_nats"] = float(np.sqrt(np.sum(scores["monte_carlo_stderr_nats"] ** 2)) / count)
@@ -205,7 +267,8 @@ def summarize_rows(scores: dict[str, np.ndarray], description: RowsDescription, 
         totals = np.concatenate([chunk.reshape(len(chunk), -1).sum(axis=1) for chunk in rows.chunks(4096)])
         found["perplexity"] = float(perplexity(likelihood, jnp.asarray(totals)).value)
     elif description.discrete:
-        found["bits_per_dimension"] = float(bits_per_dimension(-value, description.size))
+        size = description.size - found.get("missing_numbers", 0) / count
+        found["bits_per_dimension"] = float(bits_per_dimension(-value, size))
     return found
 
 
