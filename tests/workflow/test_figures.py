@@ -8,7 +8,7 @@ from homeostat.workflow import RowsOptions
 from homeostat.workflow._fit import _show_training
 from homeostat.workflow.rows._describe import describe_rows
 from homeostat.workflow.rows._figures import _entries, _relative, _unit
-from homeostat.workflow.sequences._figures import last_dates
+from homeostat.workflow.sequences._axes import last_dates
 from tolerances import ALGEBRA
 
 RANDOM = np.random.default_rng(0)

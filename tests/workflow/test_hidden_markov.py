@@ -155,11 +155,11 @@ def test_what_a_chain_cannot_take_is_refused(more, options, message):
     [
         (
             {"model": "hidden-markov", "engine": "exact", "likelihood": "negative-binomial"},
-            "Expected one of the likelihoods",
+            "Expected a gaussian or .* likelihood for --model hidden-markov",
         ),
-        ({"likelihood": "categorical"}, "with --model hidden-markov only"),
+        ({"likelihood": "categorical"}, "Expected a gaussian or .* likelihood for --model srnn"),
         ({"model": "hidden-markov", "engine": "exact", "states": 0}, "--states of at least 1"),
-        ({"model": "hidden-markov"}, "Expected --engine exact with --model linear-gaussian and hidden-markov"),
+        ({"model": "hidden-markov", "engine": "amortized"}, "Expected --engine exact with --model hidden-markov"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options, message):

@@ -10,7 +10,7 @@ from homeostat.results import BadInputError
 from homeostat.workflow import SequencesOptions, SequencesTask
 from homeostat.workflow.sequences._describe import check_sequences, describe_sequences, sequence_format
 from homeostat.workflow.sequences._inference import score_sequences
-from homeostat.workflow.sequences._maximization import FLOOR
+from homeostat.workflow.sequences.models._maximization import FLOOR
 
 LINEAR = SequencesOptions(model="linear-gaussian", engine="exact", latents=2)
 DEEP = SequencesOptions()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, final, get_args
 from tyro.conf import arg
 
 from ..runs import version
-from ..workflow import RowsOptions, SequencesOptions
+from ..workflow import ENGINES, RowsOptions, SequencesOptions
 from ._options import (
     AbstractNewRunOptions,
     Session,
@@ -153,9 +153,10 @@ def _task(own: FitOptions, rest: list[str]) -> tuple[str, Any]:
 
         task = task_of(own.data, hints.sequence_column, hints.time_column, (hints.drop, hints.label))
     default = _DEFAULTS[task or "rows"]
-    # They have one filter only, which need not be said.
-    exact = hints.model in ("linear-gaussian", "hidden-markov")
-    return task or "rows", dataclasses.replace(default, engine="exact") if exact else default
+    if hints.model in ENGINES:
+        # The default engine is that of the model.
+        default = dataclasses.replace(default, model=hints.model, engine="")
+    return task or "rows", default
 
 
 def _print_help(task: str, default: Any) -> None:

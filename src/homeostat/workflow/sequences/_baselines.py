@@ -20,7 +20,7 @@ from ...metrics import (
     symbol_sequence_baselines,
 )
 from .._baselines import baseline_numbers, finite
-from ._describe import SequencesDescription
+from ._description import SequencesDescription
 
 _FEWEST_SEQUENCES = 8
 """With fewer, the error of a gain is that over blocks of steps."""

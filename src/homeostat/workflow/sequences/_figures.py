@@ -7,40 +7,40 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...data import (
-    GREY_LEVELS,
-    AbstractSequences,
-    ContinuedSequences,
-    FullLength,
-    PaddedBatch,
-    SoundSequences,
-    sequence_batches,
-)
+from ...data import GREY_LEVELS, AbstractSequences, PaddedBatch
 from ...inference import ModelWithFilter
 from ...metrics import FilterOutputs
-from ...models.sequential import HiddenMarkov
 from ...runs import RunContext
-from ...typing import Key
+from ...typing import Float, Key
 from ...viz import (
     BeliefBand,
-    literal,
     plot_frames,
     plot_one_step,
     plot_posterior_bands,
     plot_prediction_update,
     plot_prediction_update_rolls,
     plot_prediction_update_waves,
+    plot_probabilities_in_time,
     plot_quantile_fan,
     plot_whiteness,
 )
-from ._describe import SequencesDescription
-from ._inference import filter_outputs
+from ._axes import (
+    STEPS,
+    WARM_STEPS,
+    entry_name,
+    first_sequence,
+    is_sound,
+    most_varied,
+    shown_steps,
+    symbol_names,
+    time_axis,
+)
+from ._description import SequencesDescription
+from .models import SequencesSystem
 
-STEPS, _DRAWS = 200, 64
-WARM_STEPS = 500
-"""Steps that a filter sees before those that are drawn, where these are not the first."""
+_DRAWS = 64
 _FRAME_STEPS, _FRAME_DRAWS = 40, 4
-_ENTRIES, _LATENTS, _SHOWN_FRAMES = 3, 3, 10
+_LATENTS, _SHOWN_FRAMES = 3, 10
 _CLOSE_STEPS = 30
 _WAVE_STEPS = 12
 _PIANO_KEYS = 88
@@ -57,7 +57,7 @@ class _Scene(NamedTuple):
 
 
 def show_filtering(
-    description: SequencesDescription,
+    system: SequencesSystem,
     learned: ModelWithFilter[Any],
     sequences: AbstractSequences,
     context: RunContext,
@@ -68,13 +68,14 @@ def show_filtering(
 
     The sequences are such that no number was learned from, where there are any; of those whose beginnings were, the end is drawn.
     """
-    framed = len(description.shape) > 1 and not _is_sound(sequences)
+    description = system.description
+    framed = len(description.shape) > 1 and not is_sound(sequences)
     steps, draws = (_FRAME_STEPS, _FRAME_DRAWS) if framed else (STEPS, _DRAWS)
     start, stop = shown_steps(sequences, steps)
     warm = min(start, WARM_STEPS)
     padded = first_sequence(sequences, start - warm, stop)
     batch = jax.tree.map(jnp.asarray, description.batch(padded))
-    found = filter_outputs(learned, batch, draws, key=key)
+    found = system.model.outputs(learned, batch, draws, key=key)
     found = FilterOutputs(*(np.asarray(array)[warm:] for array in found))
     time, label = time_axis(padded, start - warm, description, sequences)
     scene, time = _scene(padded, warm, found, description), time[warm:]
@@ -95,7 +96,7 @@ def show_filtering(
         f"What was predicted one step ahead, and what the model says of the same step once it has seen it, {what}."
     )
     context.figure("prediction-update", figure, caption=caption)
-    if not isinstance(learned.model, HiddenMarkov):
+    if system.model.real_state:
         shown = np.sort(np.argsort(-found.mean.var(axis=0), kind="stable")[:_LATENTS])
         belief = BeliefBand("posterior", found.mean[:, shown], found.scale[:, shown])
         latents = [f"latent {number}" for number in shown]
@@ -111,34 +112,6 @@ def show_filtering(
         "white noise (95 %): then nothing is left that a linear predictor could use."
     )
     context.figure("whiteness", plot_whiteness(errors[:, entries], names=names), caption=caption)
-
-
-def _is_sound(sequences: AbstractSequences) -> bool:
-    while hasattr(sequences, "sequences"):
-        sequences = getattr(sequences, "sequences")  # noqa: B009 - views hold what they are views of
-    return isinstance(sequences, SoundSequences)
-
-
-def shown_steps(sequences: AbstractSequences, steps: int) -> tuple[int, int]:
-    """First step and step after the last that are drawn: the beginning, or what comes after the beginning that is known."""
-    length = int(sequences.lengths[0])
-    if not isinstance(sequences, ContinuedSequences):
-        return 0, min(steps, length)
-    start = min(int(sequences.known[0]) - 1, length - 2)
-    return start, min(start + steps, length)
-
-
-def first_sequence(sequences: AbstractSequences, start: int, stop: int) -> PaddedBatch:
-    """Some steps of the first sequence."""
-    length = int(sequences.lengths[0])
-    whole = next(iter(sequence_batches(sequences.select([0]), FullLength((length,)), 1, seed=0)))
-    return whole._replace(
-        values=whole.values[:, start:stop],
-        observed=whole.observed[:, start:stop],
-        lengths=np.full(1, stop - start),
-        times=None if whole.times is None else whole.times[:, start:stop],
-        actions=None if whole.actions is None else whole.actions[:, start : stop - 1],
-    )
 
 
 def _scene(padded: PaddedBatch, first: int, found: FilterOutputs, description: SequencesDescription) -> _Scene:
@@ -161,30 +134,6 @@ def _scene(padded: PaddedBatch, first: int, found: FilterOutputs, description: S
     )
 
 
-def time_axis(
-    padded: PaddedBatch, start: int, description: SequencesDescription, sequences: AbstractSequences
-) -> tuple[np.ndarray, str]:
-    """Dates, or times where steps differ in duration, else numbers of steps from 1; `start` is the number of the first, from 0."""
-    if sequences.calendar is not None and padded.times is not None:
-        return sequences.calendar.dates(padded.times[0]), "date"
-    if description.uneven and padded.times is not None:
-        return padded.times[0] - padded.times[0, 0], "time since the first step, in the unit of the data"
-    return start + np.arange(1.0, padded.values.shape[1] + 1.0), "step"
-
-
-def most_varied(seen: np.ndarray) -> np.ndarray:
-    """Numbers of the entries that vary most, rising; NaN is missing."""
-    count = np.maximum(np.isfinite(seen).sum(axis=0), 1)
-    centred = seen - np.nansum(seen, axis=0) / count
-    variance = np.nansum(centred**2, axis=0) / count
-    return np.sort(np.argsort(-variance, kind="stable")[:_ENTRIES])
-
-
-def entry_name(description: SequencesDescription, entry: int) -> str:
-    """The name of the column, or the number of the entry."""
-    return literal(description.columns[entry]) if description.columns else f"entry {entry}"
-
-
 def _prediction_update(
     scene: _Scene,
     entries: np.ndarray,
@@ -201,7 +150,7 @@ def _prediction_update(
         first: number of the first step shown.
     """
     shape = description.shape
-    if _is_sound(sequences):
+    if is_sound(sequences):
         rows = [array[:_WAVE_STEPS].reshape(-1, *shape) for array in (scene.seen, scene.predicted, scene.updated)]
         # Of several channels the first.
         seen, predicted, updated = (array.reshape(*array.shape[:2], -1)[:, :, 0] for array in rows)
@@ -259,10 +208,8 @@ def plot_forecast(
     return plot_quantile_fan(flat[:, entries], ahead[:, :, entries], probabilities, **axes)
 
 
-def last_dates(sequences: AbstractSequences, steps: int, horizon: int, duration: float) -> np.ndarray | None:
-    """Dates of the last steps of the first sequence and of those to come, which are a usual `duration` apart; None without dates."""
-    times = sequences.times(0)
-    if sequences.calendar is None or times is None:
-        return None
-    ahead = times[-1] + duration * np.arange(1, horizon + 1)
-    return sequences.calendar.dates(np.concatenate([times[-steps:], ahead]))
+def plot_symbol_forecast(description: SequencesDescription, probabilities: Float[np.ndarray, "horizon v"]) -> Any:
+    """Probabilities of the symbols to come of one sequence."""
+    time, name = np.arange(1.0, len(probabilities) + 1.0), entry_name(description, 0)
+    label = "steps from the last one seen"
+    return plot_probabilities_in_time(probabilities, time=time, rows=symbol_names(description), label=label, what=name)

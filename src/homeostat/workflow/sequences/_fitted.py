@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...data import AbstractSequences, Message, open_sequences
-from ...models.sequential import HiddenMarkov, LinearDynamics, LinearGaussian
 from ...results import BadInputError
 from ...runs import RunContext
 from ...typing import Key
@@ -17,9 +16,10 @@ from .._arrays import ArraysWriter
 from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
 from .._numbers import Scaling
 from .._task import Source
+from ._axes import last_dates
 from ._baselines import compare_sequences
 from ._describe import check_sequences, sequence_format
-from ._figures import last_dates, plot_forecast, show_filtering
+from ._figures import plot_forecast, plot_symbol_forecast, show_filtering
 from ._inference import (
     draw_sequences,
     filter_batch,
@@ -32,9 +32,7 @@ from ._inference import (
     summarize_sequences,
     units_nats,
 )
-from ._state_figures import plot_symbol_forecast, show_states
-from ._states import forecast_symbols
-from ._system import SequencesSystem
+from .models import SequencesSystem
 
 _SHOWN_SEQUENCES = 64
 _SHOWN_STEPS = 40
@@ -63,7 +61,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         with ArraysWriter(out, count) as writer:
             for part in parts(sequences, self.description, self.system.options.bounds, on_progress=on_progress):
                 numbers = jnp.asarray(part.padded.indices)
-                found = filter_batch(self.selected.learned, part.batch, numbers, key=key)
+                found = filter_batch(self.system.model, self.selected.learned, part.batch, numbers, key=key)
                 arrays = {name: part.kept(array) for name, array in found.items()}
                 energy = arrays["free_energy_nats"].astype(np.float64) + units_nats(part, self.description)
                 inside, observed = part.kept(part.padded.steps), part.kept(part.batch.mask)
@@ -90,7 +88,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         errors, compared = 0.0, 0
         for part in parts(sequences, self.description, bounds, most, on_progress):
             numbers = jnp.asarray(part.padded.indices)
-            mean = predict_one_step(learned, part.batch, numbers, samples, key=ahead_key)
+            mean = predict_one_step(self.system.model, learned, part.batch, numbers, samples, key=ahead_key)
             predicted, seen = self.description.restore(part.kept(mean)), part.kept(part.padded.observed)[:, 1:]
             # What never varies is no prediction.
             seen = seen & self.description.scaling.varies.reshape(self.description.shape)
@@ -166,7 +164,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         """Exact probabilities of the symbols to come, [sequences, horizon, symbols]."""
         found = np.empty((len(sequences), horizon, self.description.num_symbols))
         for part in parts(sequences, self.description, self.system.options.bounds, on_progress=on_progress):
-            found[part.numbers] = part.kept(forecast_symbols(self.selected.learned, part.batch, horizon))
+            found[part.numbers] = part.kept(self.system.model.symbols_ahead(self.selected.learned, part.batch, horizon))
         arrays = {"symbols": found, "labels": np.array(sequences.labels)}
         numbers = {"rows": len(sequences), "horizon": horizon, "arrays": list(arrays)}
         return Outcome(numbers, arrays, plot_symbol_forecast(self.description, found[0]))
@@ -182,10 +180,12 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         def energies() -> list[np.ndarray]:
             return step_free_energies(self.system, self.selected.learned, data, key=key)
 
-        estimate = "exact" if self.system.options.engine == "exact" else "bound"
+        model, learned = self.system.model, self.selected.learned
+        estimate = model.estimate(self.system.options)
         gain = compare_sequences(self.description, train, data, scores, energies, estimate=estimate)
         effects = {"effects": self.effects} if self.effects else {}
-        return {**summarize_sequences(scores, self.description.discrete), **effects, **gain}
+        own = model.summary(self.system, learned)
+        return {**summarize_sequences(scores, self.description.discrete), **effects, **own, **gain}
 
     @property
     def effects(self) -> dict[str, dict[str, float]]:
@@ -193,20 +193,20 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
 
         Empty for models that are not linear.
         """
-        model, description = self.selected.learned.model, self.description
-        if not isinstance(model, LinearGaussian) or not isinstance(model.dynamics, LinearDynamics):
+        description = self.description
+        effects = self.system.model.effects(self.selected.learned, description)
+        if effects is None:
             return {}
-        effects = np.asarray(model.emission_matrix @ model.dynamics.control, np.float64)
         effects = effects * description.scaling.unit[:, None] / description.inputs.unit[None, :]
         outputs = _names(description.columns, description.scaling, "entry")
         inputs = _names(description.input_names, description.inputs, "input")
         return {name: dict(zip(inputs, row, strict=True)) for name, row in zip(outputs, effects.tolist(), strict=True)}
 
     def report(self, data: AbstractSequences, context: RunContext, *, key: Key) -> None:
+        learned = self.selected.learned
         if self.description.likelihood != "categorical":
-            show_filtering(self.description, self.selected.learned, data, context, key=key)
-        if isinstance(self.selected.learned.model, HiddenMarkov):
-            show_states(self.description, self.selected.learned, data, context, key=key)
+            show_filtering(self.system, learned, data, context, key=key)
+        self.system.model.report(self.system, learned, data, context, key=key)
 
     def _inputs(self, actions: np.ndarray | None, count: int, steps: int) -> jax.Array | None:
         """Known inputs as the model takes them: the usual duration first, where durations are an input."""

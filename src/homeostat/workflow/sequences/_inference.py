@@ -10,14 +10,12 @@ import numpy as np
 
 from ...data import AbstractSequences, ContinuedSequences, FullLength, PaddedBatch, whole_batches
 from ...inference import Filtered, ModelWithFilter, SequenceBatch, filter, forecast, sample_sequence
-from ...metrics import FilterOutputs, SequenceEvaluation, evaluate_sequences, predictions_and_updates
-from ...models.sequential import HiddenMarkov
+from ...metrics import SequenceEvaluation, evaluate_sequences
 from ...results import BadInputError
 from ...typing import Key
 from .._fitted import OnProgress, ignore
-from ._describe import SequencesDescription
-from ._states import state_arrays, state_outputs
-from ._system import SequencesSystem
+from ._description import SequencesDescription
+from .models import AbstractNamedModel, SequencesSystem
 
 _AT_ONCE = 32
 _BUDGET_BYTES = 1 << 29
@@ -101,34 +99,25 @@ def _each(
 
 @eqx.filter_jit
 def filter_batch(
-    learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: jax.Array, *, key: Key
+    named: AbstractNamedModel, learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: jax.Array, *, key: Key
 ) -> dict[str, jax.Array]:
-    """Beliefs about the state, and `free_energy_nats` of the steps, [batch, time, ...].
-
-    Beliefs are `mean` and `deviation` after each step; of discrete states `probabilities` after it, those given all steps
-    (`smoothed`), and the most probable path (`states`).
-    """
+    """Beliefs of the named model about the steps, and their `free_energy_nats`, [batch, time, ...]."""
 
     def summary(found: Filtered, extra: Any, key: Key) -> dict[str, jax.Array]:
-        energies = {"free_energy_nats": found.info.free_energy_nats}
-        if isinstance(learned.model, HiddenMarkov):
-            return state_arrays(learned.model, found, *extra) | energies
-        mean, variance = jax.vmap(lambda belief: (belief.mean, jnp.diagonal(belief.covariance)))(found.beliefs)
-        return {"mean": mean, "deviation": jnp.sqrt(variance)} | energies
+        return named.beliefs(learned, found, *extra) | {"free_energy_nats": found.info.free_energy_nats}
 
     return _each(learned, batch, numbers, key, summary, (batch.observations, batch.mask, jnp.asarray(batch.lengths)))
 
 
-def filter_outputs(learned: ModelWithFilter[Any], alone: SequenceBatch, num_samples: int, *, key: Key) -> FilterOutputs:
-    """Outputs before and after each update of the only sequence of a batch: exact for discrete states, else averages of draws."""
-    if isinstance(learned.model, HiddenMarkov):
-        return state_outputs(learned, alone)
-    return predictions_and_updates(learned.filter, learned.model, alone, key=key, num_samples=num_samples)
-
-
 @eqx.filter_jit
 def predict_one_step(
-    learned: ModelWithFilter[Any], batch: SequenceBatch, numbers: jax.Array, num_samples: int, *, key: Key
+    named: AbstractNamedModel,
+    learned: ModelWithFilter[Any],
+    batch: SequenceBatch,
+    numbers: jax.Array,
+    num_samples: int,
+    *,
+    key: Key,
 ) -> jax.Array:
     """Mean (of symbols the most probable one) of each x_{t+1} given x_1, ..., x_t, [batch, time - 1, ...].
 
@@ -137,7 +126,7 @@ def predict_one_step(
 
     def one(x: jax.Array, actions: Any, mask: jax.Array, number: jax.Array) -> jax.Array:
         alone = jax.tree.map(lambda leaf: leaf[None], SequenceBatch(x, actions, mask=mask))
-        predicted = filter_outputs(learned, alone, num_samples, key=jax.random.fold_in(key, number)).predicted
+        predicted = named.outputs(learned, alone, num_samples, key=jax.random.fold_in(key, number)).predicted
         # Of symbols these are probabilities.
         return predicted if predicted.ndim == x.ndim else jnp.argmax(predicted, axis=-1)
 
@@ -224,7 +213,8 @@ def step_free_energies(
         return [energies[known:] for energies, known in zip(whole, sequences.known, strict=True)]
     found: dict[int, np.ndarray] = {}
     for part in parts(sequences, system.description, system.options.bounds):
-        energies = filter_batch(learned, part.batch, jnp.asarray(part.padded.indices), key=key)["free_energy_nats"]
+        numbers = jnp.asarray(part.padded.indices)
+        energies = filter_batch(system.model, learned, part.batch, numbers, key=key)["free_energy_nats"]
         nats = part.kept(energies).astype(np.float64) + units_nats(part, system.description)
         lengths = part.kept(part.padded.lengths)
         found |= {int(n): row[:length] for n, row, length in zip(part.numbers, nats, lengths, strict=True)}

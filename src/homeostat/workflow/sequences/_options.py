@@ -5,6 +5,16 @@ from typing import Literal, final
 
 from .._options import AbstractOptions
 
+ENGINES: dict[str, tuple[str, ...]] = {
+    "linear-gaussian": ("exact",),
+    "hidden-markov": ("exact",),
+    "deep-markov": ("amortized", "published"),
+    "vrnn": ("amortized", "published"),
+    "srnn": ("amortized", "published"),
+    "svg": ("amortized", "published"),
+}
+"""The engines of each model, the default first."""
+
 
 @final
 @dataclass(frozen=True)
@@ -13,9 +23,9 @@ class SequencesOptions(AbstractOptions):
 
     model: Literal["linear-gaussian", "hidden-markov", "deep-markov", "vrnn", "srnn", "svg"] = "srnn"
     """Sequential model; svg for frames of 64 x 64."""
-    engine: Literal["amortized", "published", "exact"] = "amortized"
-    """Filter: amortized variational filtering, the filter that the model was published with, or exact, which linear-gaussian
-    and hidden-markov have of themselves."""
+    engine: Literal["", "amortized", "published", "exact"] = ""
+    """Filter: amortized variational filtering, the filter that the model was published with, or exact; by default the first that the
+    model has."""
     likelihood: Literal[
         "auto", "gaussian", "bernoulli", "discretized-gaussian", "categorical", "poisson", "negative-binomial"
     ] = "auto"
@@ -70,3 +80,7 @@ class SequencesOptions(AbstractOptions):
     """Updates in a compiled segment, after which progress is shown (count)."""
     bounds: int = 2
     """Lengths that whole sequences are padded to, each of which is compiled (count)."""
+
+    def __post_init__(self):
+        if not self.engine and self.model in ENGINES:
+            object.__setattr__(self, "engine", ENGINES[self.model][0])

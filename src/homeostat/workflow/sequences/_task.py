@@ -1,5 +1,6 @@
 """The task of fitting sequential models to sequences."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -22,22 +23,19 @@ from ...data import (
     split_ends,
 )
 from ...inference import ModelWithFilter, SequenceBatch
-from ...models.sequential import HiddenMarkov
 from ...results import BadInputError
 from ...train import AbstractLoader, FullBatch, StreamingLoader
 from ...typing import Key
 from .._numbers import kind_of_number
 from .._tables import require_names
 from .._task import AbstractTask, Schedule, Selected, Source, annealing, check_training, require, require_positive
-from ._describe import SequencesDescription, describe_sequences, sequence_format
+from ._describe import describe_sequences, sequence_format
+from ._description import SequencesDescription
 from ._fitted import FittedSequences
 from ._inference import score_sequences
-from ._maximization import MaximizationState
 from ._options import SequencesOptions
-from ._states import FIRST_STEPS, NUM_STARTS, start_states, states
-from ._system import SequencesSystem, deep, linear
+from .models import SequencesSystem, named_model
 
-_STATE_LIKELIHOODS = ("gaussian", "bernoulli", "poisson", "categorical")
 _VALIDATION_SEQUENCES = 64
 _MAXIMIZATION_SEGMENT = 10
 _CONVERGED_NATS = 1e-5
@@ -58,18 +56,18 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
 
     @property
     def size_option(self) -> str:
-        return "states" if self.options.model == "hidden-markov" else "latents"
+        return named_model(self.options).size_option
 
     @property
     def advice(self) -> str:
         """What to do where training met something that is not finite."""
-        if self.options.engine == "exact":
+        if named_model(self.options).together:
             return f"choose fewer --{self.size_option}, or leave out entries that depend on one another"
         return super().advice
 
     @property
     def least_gain_nats(self) -> float:
-        return _CONVERGED_NATS if self.options.engine == "exact" else super().least_gain_nats
+        return _CONVERGED_NATS if named_model(self.options).together else super().least_gain_nats
 
     def check(self) -> None:
         options = self.options
@@ -91,20 +89,7 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         )
         require(options.piece >= 2, "--piece of at least 2", options.piece)
         require(options.truncation >= 0, "--truncation of 0 or more", options.truncation)
-        if (options.engine == "exact") != (options.model in ("linear-gaussian", "hidden-markov")):
-            raise BadInputError(
-                f"Expected --engine exact with --model linear-gaussian and hidden-markov, and with no other, got --engine "
-                f"{options.engine} with {options.model}."
-            )
-        if options.model == "hidden-markov" and options.likelihood not in ("auto", *_STATE_LIKELIHOODS):
-            raise BadInputError(
-                f"Expected one of the likelihoods {', '.join(_STATE_LIKELIHOODS)} for --model hidden-markov, got "
-                f"{options.likelihood}."
-            )
-        if options.model != "hidden-markov" and options.likelihood == "categorical":
-            raise BadInputError(
-                f"Expected --likelihood categorical of sequences with --model hidden-markov only, got it with {options.model}."
-            )
+        named_model(options).check(options)
         if options.engine != "amortized" and (options.iterations != 1 or options.encode_data):
             raise BadInputError(
                 f"Expected --iterations and --encode-data with --engine amortized only, got them with {options.engine}."
@@ -128,9 +113,8 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
 
     def describe(self, data: AbstractSequences, train: AbstractSequences) -> SequencesDescription:
         found = describe_sequences(data, train, self.options)
-        if self.options.engine == "exact":
-            _require_memory(self.options, found, train)
-        if self.options.model == "hidden-markov":
+        _require_memory(self.options, found, train)
+        if self.size_option == "states":
             most = train.num_steps
             require(
                 int(self.options.states) <= most, f"--states of at most {most}, the training steps", self.options.states
@@ -141,8 +125,6 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         self, description: SequencesDescription, train: AbstractSequences, validation: AbstractSequences
     ) -> list[str]:
         shape = " x ".join(map(str, description.shape))
-        discrete = self.options.model == "hidden-markov"
-        starts = [f"start: the best of {NUM_STARTS}, each after {FIRST_STEPS} steps"] if discrete else []
         uneven = ["steps differ in duration, which is an input of the model"] if description.uneven else []
         left_out = [
             f"{what} left out, because they never vary in the training sequences: {constants}"
@@ -160,43 +142,32 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
             *kind_of_number(description.likelihood, self.per, self.options.likelihood != "auto", description.numbers),
             *uneven,
             *left_out,
-            *starts,
+            *named_model(self.options).announce(self.options),
         ]
 
     def build(self, description: SequencesDescription, *, key: Key | None) -> SequencesSystem:
         self.check()
-        make = {"linear-gaussian": linear, "hidden-markov": states}.get(self.options.model, deep)
+        model = named_model(self.options)
 
         def initial(key: Key) -> ModelWithFilter:
-            return make(self.options, description, key=key)
+            return model.build(self.options, description, key=key)
 
         # Compiled, because initialising eagerly costs seconds of dispatch.
         learned = eqx.filter_eval_shape(initial, jr.key(0)) if key is None else eqx.filter_jit(initial)(key)
-        return SequencesSystem(self.options, description, learned, annealing(self.options))
+        return SequencesSystem(model, self.options, description, learned, annealing(self.options))
 
     def begin(self, system: SequencesSystem, train: AbstractSequences, run: Any, *, key: Key) -> SequencesSystem:
-        model, method = system.learned.model, system.learned.filter
-        if not isinstance(model, HiddenMarkov):
-            return system
-
-        def start(key: Key) -> HiddenMarkov:
-            return start_states(model, _together(system.description, train, run.seed), key=key)
-
-        return system._replace(learned=ModelWithFilter(run.stage("start", start, key=key, like=model), method))
+        return system.model.begin(system, lambda: _together(system.description, train, run.seed), run, key=key)
 
     def select(self, system: SequencesSystem, state: Any) -> Selected:
-        if isinstance(state, MaximizationState):
-            return Selected(ModelWithFilter(state.model, system.learned.filter), system.weighting.init())
-        return super().select(system, state)
+        return system.model.select(system, state)
 
     def at_fault(self, term: str) -> str:
-        if self.options.engine == "exact":
-            return {"distortion": "likelihood", "gradient": "model"}.get(term, term)
-        return term
+        return named_model(self.options).at_fault(term)
 
     def loader(self, system: SequencesSystem, train: AbstractSequences, seed: int) -> AbstractLoader:
         description, size = system.description, self.options.batch_size
-        if self.options.engine == "exact":
+        if system.model.together:
             return FullBatch(_together(description, train, seed))
         cut = Windows(self.options.piece)
 
@@ -223,8 +194,9 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
     def schedule(self) -> Schedule:
         """Steps of expectation maximisation go far."""
         found = super().schedule()
-        exact = self.options.engine == "exact"
-        return found._replace(every=_MAXIMIZATION_SEGMENT, validate_every=_MAXIMIZATION_SEGMENT) if exact else found
+        if not named_model(self.options).together:
+            return found
+        return found._replace(every=_MAXIMIZATION_SEGMENT, validate_every=_MAXIMIZATION_SEGMENT)
 
 
 def _together(description: SequencesDescription, train: AbstractSequences, seed: int) -> SequenceBatch:
@@ -234,17 +206,15 @@ def _together(description: SequencesDescription, train: AbstractSequences, seed:
 
 
 def _require_memory(options: SequencesOptions, description: SequencesDescription, train: AbstractSequences) -> None:
-    """Expectation maximisation keeps a square matrix of states and numbers for every step."""
-    padded, entries = len(train) * int(train.lengths.max()), int(np.prod(description.shape))
-    discrete = options.model == "hidden-markov"
-    states = int(options.states if discrete else options.latents)
-    width = states + entries + 1
-    # Of discrete states every one has a covariance of its own.
-    count = states * entries**2 + 2 * states**2 if discrete else 2 * width**2
-    size = padded * count * jnp.result_type(float).itemsize
+    """Refuse sequences that learning cannot hold in memory at once."""
+    padded = len(train) * int(train.lengths.max())
+    size = named_model(options).numbers_held(options, description, padded) * jnp.result_type(float).itemsize
     if size > _MOST_BYTES:
+        sizes = (
+            f"{options.states} states" if named_model(options).size_option == "states" else f"{options.latents} latents"
+        )
         raise BadInputError(
-            f"Expected sequences that --engine exact can hold in 8 GiB, got {padded} steps (each sequence padded to the "
-            f"longest) of {width - 1} states and numbers in {train.name}, about {size / 2**30:.0f} GiB: choose fewer "
-            f"columns, shorter sequences, or a deep model."
+            f"Expected sequences that --model {options.model} can hold in 8 GiB, got {padded} steps (each sequence padded to the "
+            f"longest) of {math.prod(description.shape)} numbers with {sizes} in {train.name}, about {size / 2**30:.0f} GiB: choose "
+            f"fewer columns, shorter sequences, or a deep model."
         )

@@ -1,56 +1,69 @@
 """Figures of discrete states: what each emits, how they follow one another, and their probabilities along a sequence."""
 
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...data import AbstractSequences
-from ...inference import ModelWithFilter
-from ...runs import RunContext
-from ...typing import Float, Key
-from ...viz import plot_probabilities_in_time, plot_probability_table, plot_state_emissions
-from ._describe import SequencesDescription
-from ._figures import STEPS, WARM_STEPS, entry_name, first_sequence, shown_steps, time_axis
-from ._inference import filter_batch
-from ._states import emission_moments, transition_matrix
+from ....data import AbstractSequences
+from ....inference import SequenceBatch
+from ....runs import RunContext
+from ....typing import Array
+from ....viz import plot_probabilities_in_time, plot_probability_table, plot_state_emissions
+from .._axes import STEPS, WARM_STEPS, entry_name, first_sequence, shown_steps, symbol_names, time_axis
+from .._description import SequencesDescription
 
 _ENTRIES = 6
 
 
-def show_states(
+def plot_states(
     description: SequencesDescription,
-    learned: ModelWithFilter[Any],
+    moments: tuple[Array, Array],
+    matrix: Array,
+    along: Callable[[SequenceBatch], tuple[Array, Array]],
     sequences: AbstractSequences,
     context: RunContext,
-    *,
-    key: Key,
 ) -> None:
-    """Draw emissions, transitions, and the probabilities of the states along the first sequence."""
-    _show_emissions(description, learned, context)
-    matrix = np.asarray(transition_matrix(learned.model))
+    """Draw emissions, transitions, and the probabilities of the states along the first sequence.
+
+    Args:
+        moments: mean and variance of the output in each state.
+        matrix: p(z' | z), [z, z'].
+        along: gives probabilities given all steps, and the most probable path, of the only sequence of a batch.
+    """
+    _show_emissions(description, moments, context)
     names = [str(state) for state in range(len(matrix))]
-    figure = plot_probability_table(matrix, rows=names, columns=names, labels=("state", "next state"))
+    figure = plot_probability_table(np.asarray(matrix), rows=names, columns=names, labels=("state", "next state"))
     context.figure("transitions", figure, caption="Probability of the next state (column) after each state (row).")
+    plot_states_in_time(description, along, names, sequences, context)
+
+
+def plot_states_in_time(
+    description: SequencesDescription,
+    along: Callable[[SequenceBatch], tuple[Array, Array]],
+    names: list[str],
+    sequences: AbstractSequences,
+    context: RunContext,
+) -> None:
+    """Draw the probabilities of named states along the first sequence; arguments as for `plot_states`."""
     start, stop = shown_steps(sequences, STEPS)
     warm = min(start, WARM_STEPS)
     padded = first_sequence(sequences, start - warm, stop)
-    found = filter_batch(learned, jax.tree.map(jnp.asarray, description.batch(padded)), jnp.zeros(1, int), key=key)
     time, label = time_axis(padded, start - warm, description, sequences)
-    smoothed, path = (np.asarray(found[name])[0, warm:] for name in ("smoothed", "states"))
+    found = along(jax.tree.map(jnp.asarray, description.batch(padded)))
+    smoothed, path = (np.asarray(array)[warm:] for array in found)
     figure = plot_probabilities_in_time(smoothed, path, time=time[warm:], rows=names, label=label)
     caption = f"Probabilities of the states given all the steps shown in sequence {sequences.labels[0]!r}, and the most probable path."
     context.figure("states", figure, caption=caption)
 
 
-def _show_emissions(description: SequencesDescription, learned: ModelWithFilter[Any], context: RunContext) -> None:
-    moments = emission_moments(learned.model)
+def _show_emissions(description: SequencesDescription, moments: tuple[Array, Array], context: RunContext) -> None:
     if description.likelihood == "categorical":
         rows = [str(state) for state in range(len(moments[0]))]
         table = np.asarray(moments[0])
         figure = plot_probability_table(
-            table, rows=rows, columns=_symbols(description), labels=("state", entry_name(description, 0))
+            table, rows=rows, columns=symbol_names(description), labels=("state", entry_name(description, 0))
         )
         context.figure("emissions", figure, caption="Probability of each symbol (column) in each state (row).")
         return
@@ -67,15 +80,3 @@ def _show_emissions(description: SequencesDescription, learned: ModelWithFilter[
     what = "Probability of a one" if probable else "Mean and standard deviation of each column"
     more = "; the columns that differ most" if len(telling) > _ENTRIES else ""
     context.figure("emissions", figure, caption=f"{what} in each state{more}.")
-
-
-def plot_symbol_forecast(description: SequencesDescription, probabilities: Float[np.ndarray, "horizon v"]) -> Any:
-    """Probabilities of the symbols to come of one sequence."""
-    time, name = np.arange(1.0, len(probabilities) + 1.0), entry_name(description, 0)
-    label = "steps from the last one seen"
-    return plot_probabilities_in_time(probabilities, time=time, rows=_symbols(description), label=label, what=name)
-
-
-def _symbols(description: SequencesDescription) -> list[str]:
-    """Names of the categories, or their numbers."""
-    return [*description.categories[0]] if description.categories else [*map(str, range(description.num_symbols))]

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
 
-from ...core import AbstractLearner
-from ...distributions import positive_tria
-from ...inference import (
+from ....core import AbstractLearner
+from ....distributions import positive_tria
+from ....inference import (
     Failure,
     Learned,
+    ModelWithFilter,
     Parts,
     SequenceBatch,
     StateParts,
@@ -22,8 +23,11 @@ from ...inference import (
     no_failure,
     unless_failed,
 )
-from ...models.sequential import HiddenMarkov, LinearDynamics, LinearGaussian
-from ...typing import Array, Float, Int, Key, Observation, Scalar
+from ....models.sequential import HiddenMarkov, LinearDynamics, LinearGaussian
+from ....typing import Array, Float, Int, Key, Observation, Scalar
+from ..._task import Selected
+from .._options import SequencesOptions
+from ._named import AbstractNamedModel, SequencesSystem
 
 FLOOR = 1e-3
 """Least deviation of a noise: of an output's in deviations of the data, of the state's in the unit in which it starts."""
@@ -72,6 +76,29 @@ class Maximization(AbstractLearner[MaximizationState, MaximizationMetrics]):
         observed = batch.mask.reshape(*batch.mask.shape[:2], -1)
         energy = -evidence / jnp.maximum(jnp.sum(jnp.any(observed, axis=2)), 1)
         return MaximizationState(kept, state.step + 1, failure), MaximizationMetrics(energy)
+
+
+class AbstractMaximizedModel(AbstractNamedModel):
+    """A model with an exact filter that learns by steps of expectation maximisation on all sequences.
+
+    Attributes:
+        improve: a better model and its log p(x), from a model and a batch.
+    """
+
+    together: ClassVar[bool] = True
+    improve: ClassVar[Callable[[Any, SequenceBatch], tuple[Any, Scalar]]]
+
+    def learner(self, system: SequencesSystem) -> Maximization:
+        return Maximization(system.learned.model, self.improve)
+
+    def select(self, system: SequencesSystem, state: MaximizationState) -> Selected:
+        return Selected(ModelWithFilter(state.model, system.learned.filter), system.weighting.init())
+
+    def at_fault(self, term: str) -> str:
+        return {"distortion": "likelihood", "gradient": "model"}.get(term, term)
+
+    def estimate(self, options: SequencesOptions) -> str:
+        return "exact"
 
 
 def linear_step(model: LinearGaussian, batch: SequenceBatch) -> tuple[LinearGaussian, Scalar]:

@@ -1,0 +1,4 @@
+"""Models of sequences by their names on the command line, a file for each kind."""
+
+from ._named import AbstractNamedModel as AbstractNamedModel, SequencesSystem as SequencesSystem
+from ._registry import named_model as named_model

@@ -1,0 +1,16 @@
+"""All models of sequences that have a name."""
+
+from .._options import SequencesOptions
+from ._deep import DEEP_MODELS
+from ._hidden_markov import HiddenMarkovModel
+from ._linear_gaussian import LinearGaussianModel
+from ._named import AbstractNamedModel
+
+MODELS: dict[str, AbstractNamedModel] = {
+    model.name: model for model in (LinearGaussianModel(), HiddenMarkovModel(), *DEEP_MODELS)
+}
+
+
+def named_model(options: SequencesOptions) -> AbstractNamedModel:
+    """The model that options name."""
+    return MODELS[options.model]
