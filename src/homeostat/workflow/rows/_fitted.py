@@ -19,6 +19,7 @@ from .._arrays import ArraysWriter
 from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
 from .._tables import Found, require_categories, table_columns
 from .._task import Source
+from ._axes import row_axes
 from ._baselines import compare_rows
 from ._describe import count_missing, missing_words, requirements
 from ._figures import show_model
@@ -102,7 +103,8 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             **({"missing_numbers": num_missing} if num_missing else {}),
             "arrays": writer.names,
         }
-        return Outcome(numbers, writer.arrays)
+        axes = row_axes(self.description, sum(self.system.dims), writer.arrays)
+        return Outcome(numbers, writer.arrays, axes=axes, observed=lambda: _observed(rows))
 
     def evaluate(
         self,
@@ -122,9 +124,10 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             rows: how many rows are evaluated, chosen by the seed; all by default.
             iterations: of inference, in place of those of the fit.
         """
-        chosen, samples = self.open(data), samples or 5_000
+        chosen, samples, order = self.open(data), samples or 5_000, None
         if rows is not None and rows < len(chosen):
-            chosen = chosen.select(np.sort(permutation(len(chosen), seed)[:rows]))
+            order = np.sort(permutation(len(chosen), seed)[:rows])
+            chosen = chosen.select(order)
         if len(chosen) < 2:
             raise BadInputError(f"Expected at least two rows to average over, got one in {chosen.name}.")
         setup = self.system.setup(self.selected, iterations=iterations)
@@ -134,7 +137,8 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             "iterations": iterations or self.system.inference.num_steps,
             **summarize_rows(scores, self.description, chosen),
         }
-        return Outcome(numbers, scores)
+        axes = row_axes(self.description, sum(self.system.dims), scores, numbers=order)
+        return Outcome(numbers, scores, axes=axes, observed=lambda: _observed(chosen))
 
     def sample(self, number: int | None = None, *, key: Key) -> Outcome:
         """Rows drawn from the model, 64 by default, in the unit of the data, and a sheet of their means if they are images."""
@@ -144,7 +148,8 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         arrays = {"samples": description.restore(draws), "means": description.restore(means), "latents": latents}
         if description.image_shape:
             figure = plot_samples(description.pictures(arrays["means"][:_MOST_SHOWN]))
-        return Outcome({"rows": number}, arrays, figure)
+        axes = row_axes(description, sum(self.system.dims), arrays, along="draw")
+        return Outcome({"rows": number}, arrays, figure, axes=axes)
 
     def calibrate(
         self, *, key: Key, simulations: int = 1_000, iterations: int | None = None, on_progress: OnProgress = ignore
@@ -209,6 +214,10 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
 
     def report(self, data: AbstractRows, context: RunContext, *, key: Key) -> None:
         show_model(self.system, self.selected, data, context, key=key)
+
+
+def _observed(rows: AbstractRows) -> dict[str, np.ndarray]:
+    return {"observed": rows.read(np.arange(len(rows)))}
 
 
 def _same_number(rows: Array | Masked) -> Array:
