@@ -11,7 +11,7 @@ import scipy.stats
 
 from homeostat.core import AbstractModel
 from homeostat.data import ArrayRows
-from homeostat.distributions import Cubature, DiagonalGaussian, DiagonalGaussianParams
+from homeostat.distributions import Cubature, DiagonalGaussian, DiagonalGaussianParams, Masked
 from homeostat.inference.engines import NaturalGradient
 from homeostat.models.static import FactorAnalysis
 from homeostat.objectives import Evidence, FreeEnergy, evidence_of
@@ -19,7 +19,8 @@ from homeostat.results import BadInputError
 from homeostat.workflow import RowsOptions, RowsTask, fit
 from homeostat.workflow.rows._baselines import compare_rows
 from homeostat.workflow.rows._describe import describe_rows
-from homeostat.workflow.rows._inference import blocks, for_training, impute, infer_rows, score_rows
+from homeostat.workflow.rows._impute import impute
+from homeostat.workflow.rows._inference import blocks, for_training, infer_rows, score_rows
 from homeostat.workflow.rows._networks import make_reader
 from homeostat.workflow.rows._system import InferenceSetup
 from tolerances import ALGEBRA, FLOAT32, MONTE_CARLO_STANDARD_ERRORS
@@ -77,6 +78,16 @@ def test_baselines_of_incomplete_rows_are_those_of_their_known_numbers():
     assert nats["independent columns"] == pytest.approx(np.nansum(density) / len(pair), abs=ALGEBRA)
     # One factor made both columns.
     assert nats["a full Gaussian"] > nats["independent columns"] + 0.1 and set(nats) == {*list(nats)[:2]}
+
+
+def test_the_energy_of_a_masked_row_is_that_of_its_known_entries():
+    model = FactorAnalysis(jnp.asarray(RANDOM.normal(size=(3, 1))), jnp.full(3, 0.1), jnp.zeros(3))
+    seen, point = np.array([True, False, True]), jnp.array([0.7])
+    row = Masked(jnp.array([1.0, 99.0, -2.0]), jnp.asarray(seen))
+    found = FreeEnergy(model).pointwise(point, evidence_of(row), key=jax.random.key(0))
+    means = np.asarray(model.loadings)[:, 0] * 0.7 + 0.1
+    expected = scipy.stats.norm(means, 1.0).logpdf([1.0, 99.0, -2.0])[seen].sum() + scipy.stats.norm.logpdf(0.7)
+    assert float(found) == pytest.approx(-expected, abs=ALGEBRA)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":")
 """Line styles beside colours, for the same readers."""
 
+MISSING = "#e8b4d2"
+"""Cells and pixels without a number: pink, which no map of colours here has."""
+
 _TITLE = 32
 """Characters of a title over a narrow panel, after which it goes on in another line."""
 

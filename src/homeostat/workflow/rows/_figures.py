@@ -14,7 +14,7 @@ from ...runs import RunContext
 from ...typing import Key
 from ...viz import literal, plot_active_units, plot_samples, plot_sheets
 from .._task import Selected
-from ._describe import RowsDescription
+from ._describe import RowsDescription, count_missing
 from ._inference import VALIDATION_SAMPLES, PosteriorSummary, draw_rows, expected_rows, inferred
 from ._system import InferenceSetup, RowsSystem
 
@@ -93,6 +93,8 @@ def _show_reconstructions(
             sheets["residual"] = data - reconstruction
             caption += "; the residual is the data less the reconstruction."
         figure = plot_sheets(sheets, unit=_unit(description), **_entries(description))
+    if count_missing(rows):
+        caption = f"{caption.removesuffix('.')}. What is missing is pink."
     context.figure("reconstructions", figure, caption=caption)
 
 

@@ -23,10 +23,10 @@ from ._axes import row_axes
 from ._baselines import compare_rows
 from ._describe import count_missing, missing_words, requirements
 from ._figures import show_model
+from ._impute import impute
 from ._inference import (
     draw_rows,
     expected_rows,
-    impute,
     infer_rows,
     inferred,
     log_unit_nats,
