@@ -11,6 +11,7 @@ from ...data import (
     AbstractRequirement,
     AbstractRows,
     Categories,
+    ColumnMoments,
     Counts,
     Finite,
     GreyValues,
@@ -159,33 +160,34 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
     check_rows(rows, *requirements(found, options))
     if options.binarize and name != "bernoulli":
         raise BadInputError(f"Expected a bernoulli likelihood for --binarize, got {name}: leave --binarize out.")
+    if name not in ("gaussian", *COUNTS) and not found.num_missing:
+        return found
+    moments = column_moments(_known(train), train.shape, train.dtype)
+    if not moments.count.all():
+        empty = int(np.argmin(moments.count.reshape(-1)))
+        column = train.columns[empty] if train.columns else f"{empty} (from 0)"
+        raise BadInputError(
+            f"Expected a number in each column of the training rows of {train.name}, got none in column {column}: leave it out."
+        )
     if name in COUNTS:
-        moments = column_moments(_known(train), train.shape, train.dtype)
         found = found._replace(scaling=found.scaling._replace(loc=moments.mean.reshape(-1)))
     if name == "gaussian":
-        scaling = _scaling(train, divisor, options)
+        scaling = _scaling(moments, train, divisor, options)
         shape = found.event_shape if scaling.varies.all() else (scaling.size,)
         found = found._replace(scaling=scaling, event_shape=shape)
     return found
 
 
-def _scaling(train: AbstractRows, divisor: float, options: RowsOptions) -> Scaling:
+def _scaling(moments: ColumnMoments, train: AbstractRows, divisor: float, options: RowsOptions) -> Scaling:
     """Units of real numbers.
 
     The likelihood of a linear model is the same in all units that it allows, so it is always fitted in those in which nothing
     is lost to rounding: one of each entry for factor analysis, one of all for probabilistic PCA.
 
     Raises:
-        BadInputError: nothing varies, or a column has no number.
+        BadInputError: nothing varies.
     """
     linear = options.model in LINEAR
-    moments = column_moments(_known(train), train.shape, train.dtype)
-    if not moments.count.all():
-        empty = int(np.argmin(moments.count.reshape(-1)))
-        name = train.columns[empty] if train.columns else f"{empty} (from 0)"
-        raise BadInputError(
-            f"Expected a number in each column of the training rows of {train.name}, got none in column {name}: leave it out."
-        )
     scaling = Scaling.of(moments, options.standardize or linear, divisor=divisor)
     if not scaling.size:
         raise BadInputError(
