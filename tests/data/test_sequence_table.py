@@ -69,12 +69,17 @@ def test_times_by_their_names():
             "2021-01-31",
             "days from 2021-01-30 (column date, read as day/month/year)",
         ),
-        (["01/02/2021", "01/03/2021", "01/04/2021"], False, "2021-01-03", "decides (--day-first for the other))"),
+        (
+            ["01/02/2021", "01/03/2021", "01/04/2021"],
+            False,
+            "2021-01-03",
+            "which no date in it decides; the other way with --day-first)",
+        ),
         (
             ["01/02/2021", "01/03/2021", "01/04/2021"],
             True,
             "2021-03-01",
-            "read as day/month/year, which no date in it decides)",
+            "read as day/month/year, which no date in it decides; the other way without --day-first)",
         ),
         ([20210130, 20210131, 20210201], False, "2021-01-31", "time: days from 2021-01-30 (column date)"),
         (["20210130", "20210131", "20210201"], False, "2021-01-31", "time: days from 2021-01-30 (column date)"),
@@ -86,6 +91,13 @@ def test_dates_whose_column_says_what_they_are(dates, day_first, second, told):
     assert lines[2].endswith(told) and found.columns == ("x",)
     if second is not None:
         assert str(found.calendar.dates(found.times(0)[1:2]).astype("M8[D]")[0]) == second
+
+
+def test_dates_that_fall_may_be_the_other_way_round():
+    with pytest.raises(
+        BadInputError, match="times that rise .* read as day/month/year, .* the other way without --day-first"
+    ):
+        opened({"date": ["01/09/2021", "01/10/2021", "02/01/2021"], "x": [1.0, 2, 3]}, TableColumns(day_first=True))
 
 
 def test_numbers_of_eight_digits_are_dates_under_the_name_of_a_time_only():

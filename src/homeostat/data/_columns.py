@@ -129,8 +129,10 @@ class DateColumn(AbstractColumn):
         """How dates with slashes are read, half a sentence; empty where there are none."""
         if self.day_first is None:
             return ""
-        order, other = ("day/month/year", "") if self.day_first else ("month/day/year", " (--day-first for the other)")
-        return f"read as {order}" + ("" if self.decided else f", which no date in it decides{other}")
+        order, how = ("day/month/year", "without") if self.day_first else ("month/day/year", "with")
+        return f"read as {order}" + (
+            "" if self.decided else f", which no date in it decides; the other way {how} --day-first"
+        )
 
     def read(self, cells: Any) -> np.ndarray:
         import pyarrow as pa

@@ -190,6 +190,8 @@ def _falling(table: AbstractTable, columns: TableColumns, steps: Steps, column: 
     advice = "two steps have the same time; join them or drop one" if same else "sort the steps by time"
     alone = sequence_column(table, columns.sequence) is None
     hint = " If rows belong to several sequences, name the column that says which (--sequence-column)." if alone else ""
+    if isinstance(column, DateColumn) and not column.decided:
+        hint += f" Dates are {column.note}."
     return BadInputError(
         f"Expected times that rise from step to step, got {now} after {before} in step {at - int(firsts[number])} (from 0) of "
         f"sequence {steps.labels[number]!r}, {place}: {advice}.{hint}"

@@ -118,7 +118,7 @@ def inference_data(arrays: Mapping[str, np.ndarray], axes: Axes, observed: Mappi
     ]
     for group, name, array in [*named, *(("observed_data", name, array) for name, array in observed.items())]:
         shaped, dims = axes.shaped(name, array), axes.dims[name]
-        if group.startswith(("prior", "posterior_predictive")) and dims[0] == "draw":
+        if dims[0] == "draw":
             # ArviZ counts draws within chains.
             shaped, dims = shaped[None], ("chain", *dims)
         groups.setdefault(group, {})[name] = (dims, shaped)

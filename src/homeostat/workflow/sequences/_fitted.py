@@ -71,11 +71,10 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
                 steps += int(observed.reshape(*observed.shape[:2], -1).any(axis=2).sum())
                 total += float(energy.sum())
             writer.add(lengths=sequences.lengths, labels=np.array(sequences.labels))
-        numbers: dict[str, Any] = {"rows": count, "steps": sequences.num_steps}
-        numbers["free_energy_per_step_nats"] = total / max(steps, 1)
+        told = {"rows": count, "steps": sequences.num_steps, "free_energy_per_step_nats": total / max(steps, 1)}
         axes = belief_axes(sequences, self.description, writer.arrays)
-        numbers |= {"arrays": writer.names}
-        return Outcome(numbers, writer.arrays, axes=axes, observed=lambda: observed_steps(sequences))
+        told = {**told, "arrays": writer.names}
+        return Outcome(told, writer.arrays, axes=axes, observed=lambda: observed_steps(sequences))
 
     def evaluate(
         self, data: Source, *, key: Key, samples: int | None = None, on_progress: OnProgress = ignore
