@@ -29,7 +29,17 @@ DATA = (
 )
 _COMMAND = "homeostat fit"
 _GROUPS = {
-    "data": ("data", "task", "columns", "drop", "label", "sequence_column", "time_column", "action_columns"),
+    "data": (
+        "data",
+        "task",
+        "columns",
+        "drop",
+        "label",
+        "sequence_column",
+        "time_column",
+        "day_first",
+        "action_columns",
+    ),
     "model": (
         "model",
         "engine",
@@ -170,8 +180,8 @@ def _task(own: FitOptions, rest: list[str]) -> tuple[str, Any]:
         task = task_of(own.data, hints.sequence_column, hints.time_column, (hints.drop, hints.label))
     default = _DEFAULTS[task or "rows"]
     if model in ENGINES and task != "rows":
-        # Defaults of the other options are those of the model.
-        default = dataclasses.replace(default, model=model, engine="", latents="", trend="")
+        # Engine, sizes and step are by default those of the model.
+        default = SequencesOptions(model=model)  # pyright: ignore[reportArgumentType]
     return task or "rows", default
 
 

@@ -137,7 +137,7 @@ def _learn(
         return task.solve(system, train, record)
 
     selected = run.stage("train", solve, key=train_key, like=task.start(system))
-    steps = max(taken) or task.schedule().num_steps
+    steps = max(taken) or task.num_updates(system)
     return system, FitResult(selected, steps, steps, none, None, none, none, None, False)
 
 

@@ -10,6 +10,9 @@ ENGINES: dict[str, tuple[str, ...]] = {
     "structural": ("exact",),
     "continuous": ("exact",),
     "hidden-markov": ("exact",),
+    "switching": ("interacting",),
+    "nonlinear": ("unscented", "extended", "structured"),
+    "poisson": ("structured",),
     "deep-markov": ("amortized", "published"),
     "vrnn": ("amortized", "published"),
     "srnn": ("amortized", "published"),
@@ -17,8 +20,10 @@ ENGINES: dict[str, tuple[str, ...]] = {
 }
 """The engines of each model, the default first."""
 
-_FEW_LATENTS = 3
-"""Of a model in continuous time, where each has a rate, a turn with every other and a direction to be found."""
+STARTED_AT_LINEAR = ("switching", "nonlinear", "poisson")
+"""Models that go on from a linear one, with fewer latents and larger steps than networks from scratch."""
+
+_FEW_LATENTS = (*STARTED_AT_LINEAR, "continuous")
 
 
 @final
@@ -27,12 +32,23 @@ class SequencesOptions(AbstractOptions):
     """Model, filter and training of a fit to sequences."""
 
     model: Literal[
-        "linear-gaussian", "structural", "continuous", "hidden-markov", "deep-markov", "vrnn", "srnn", "svg"
+        "linear-gaussian",
+        "structural",
+        "continuous",
+        "hidden-markov",
+        "switching",
+        "nonlinear",
+        "poisson",
+        "deep-markov",
+        "vrnn",
+        "srnn",
+        "svg",
     ] = "srnn"
-    """Sequential model; structural is a trend with seasons, continuous is linear and takes steps of any duration, svg is for frames of
-    64 x 64."""
-    engine: Literal["", "amortized", "published", "exact"] = ""
-    """Filter: amortized variational filtering, the filter that the model was published with, or exact; by default the first that the
+    """Sequential model: one linear system, a trend with seasons, one linear system in continuous time, discrete states, regimes of linear systems, networks with additive noise, linear dynamics
+    behind counts, or a deep model; svg for frames of 64 x 64."""
+    engine: Literal["", "exact", "interacting", "unscented", "extended", "structured", "amortized", "published"] = ""
+    """Inference: exact; interacting models for switching; an unscented or extended filter, or a Gaussian over the whole path, for
+    nonlinear; amortized variational filtering, or the filter that a deep model was published with; by default the first that the
     model has."""
     likelihood: Literal[
         "auto", "gaussian", "bernoulli", "discretized-gaussian", "categorical", "poisson", "negative-binomial"
@@ -41,12 +57,13 @@ class SequencesOptions(AbstractOptions):
     it is categorical for a column of categories, and gaussian for 8 bits."""
 
     states: int | str = 3
-    """Discrete states of hidden-markov, or a range as 2:6, of which validation chooses (count)."""
+    """Discrete states of hidden-markov or regimes of switching, or a range as 2:6, of which validation chooses (count)."""
     latents: int | str = ""
-    """Latent variables of a step, or a range as 1:8, of which validation chooses; by default 32, and 3 of continuous (count)."""
+    """Latent variables of a step, or a range as 1:8, of which validation chooses (count); by default 32, and 3 for continuous,
+    switching, nonlinear and poisson."""
     trend: Literal["", "level", "slope", "smooth", "damped"] = ""
-    """Trend of structural: a level that wanders, one with a slope that wanders too, a level that moves by such a slope only, or by one
-    that fades; by default slope."""
+    """Trend of structural: a level that wanders, one with a slope that wanders too, a level that moves by such a slope only, or one with
+    a slope that fades; by default slope."""
     season: str = ""
     """Periods of the seasons of structural, joined by commas: 12 for a year of months, 52.18 for one of weeks, 7,365.25 for weeks and
     years of days; none if empty (steps)."""
@@ -54,6 +71,8 @@ class SequencesOptions(AbstractOptions):
     """Waves of each season of structural; 0 is all that fit into a period of up to 12 steps, and 3 of a longer one (count)."""
     autoregression: int = 0
     """Past values in the short memory of structural (count)."""
+    learning_rate: float = 0.0
+    """Step size of Adam; 0 for the default, 0.001, and 0.01 for switching, nonlinear and poisson."""
     width: int = 128
     """Units of each hidden layer, in model and filter (count)."""
     memory: int = 128
@@ -102,7 +121,10 @@ class SequencesOptions(AbstractOptions):
     def __post_init__(self):
         if not self.engine and self.model in ENGINES:
             object.__setattr__(self, "engine", ENGINES[self.model][0])
+        linear = self.model in STARTED_AT_LINEAR
         if self.latents == "":
-            object.__setattr__(self, "latents", _FEW_LATENTS if self.model == "continuous" else 32)
+            object.__setattr__(self, "latents", 3 if self.model in _FEW_LATENTS else 32)
         if self.model == "structural" and not self.trend:
             object.__setattr__(self, "trend", "slope")
+        if self.learning_rate == 0.0:
+            object.__setattr__(self, "learning_rate", 0.01 if linear else 0.001)

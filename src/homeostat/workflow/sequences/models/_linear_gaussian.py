@@ -18,8 +18,8 @@ from ._likelihood import lengths_of, seen_values
 from ._maximization import AbstractMaximizedModel, MaximizationState, linear_step
 from ._named import SequencesSystem
 
-_SEGMENTS = (10, 10, 20, 40, 80, 160)
-"""Steps of the search between two validations."""
+_SEGMENTS = (20, 20, 40, 80)
+"""Steps of the search between two validations; all together they are at most a tenth of `--steps`."""
 _WORSE_NATS = 0.05
 """Where validation has lost this much a step, the search has learned the training steps by heart."""
 _MOST_NUMBERS = 20_000_000
@@ -61,7 +61,7 @@ class LinearGaussianModel(AbstractMaximizedModel):
         if values.shape[0] * values.shape[1] * int(system.options.latents) ** 2 > _MOST_NUMBERS:
             return state
         best, lowest = state, np.inf if score is None else score(state)
-        for steps in _SEGMENTS:
+        for steps in np.asarray(_SEGMENTS)[np.cumsum(_SEGMENTS) <= system.options.steps // 10].tolist():
             found = maximum_likelihood(
                 LinearGaussianParameters.of(state.model, start_is_learned=len(values) > 1),
                 values,

@@ -6,11 +6,23 @@ from ._deep import DEEP_MODELS
 from ._hidden_markov import HiddenMarkovModel
 from ._linear_gaussian import LinearGaussianModel
 from ._named import AbstractNamedModel
+from ._nonlinear import NonlinearModel
+from ._poisson import PoissonModel
 from ._structural import StructuralModel
+from ._switching import SwitchingModel
 
 MODELS: dict[str, AbstractNamedModel] = {
     model.name: model
-    for model in (LinearGaussianModel(), StructuralModel(), ContinuousModel(), HiddenMarkovModel(), *DEEP_MODELS)
+    for model in (
+        LinearGaussianModel(),
+        StructuralModel(),
+        ContinuousModel(),
+        HiddenMarkovModel(),
+        SwitchingModel(),
+        NonlinearModel(),
+        PoissonModel(),
+        *DEEP_MODELS,
+    )
 }
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, final
 
 import equinox as eqx
@@ -101,7 +102,8 @@ class StructuralModel(AbstractSolvedModel):
         for quantity in _structural(options, description.action_dim, 1.0).quantities():
             mean, deviation = _read(quantity, description, loc, scale)
             name = quantity.name.removesuffix(" steps").replace(" ", "_")
-            arrays |= {name: mean, f"{name}_deviation": deviation}
+            spread = partial(description.scaling.spread, fill=np.nan)
+            arrays |= {name: spread(mean), f"{name}_deviation": spread(deviation)}
         return arrays
 
     def summary(self, system: SequencesSystem, learned: ModelWithFilter[Any]) -> dict[str, Any]:
