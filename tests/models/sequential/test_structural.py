@@ -9,6 +9,7 @@ import scipy
 
 from homeostat.inference.filters import log_evidence
 from homeostat.models.sequential import Autoregression, KnownInputs, Season, Structural, Trend, apart, side_by_side
+from homeostat.models.sequential._structural_components import LEAST_SCALE
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA
 
@@ -92,7 +93,7 @@ def test_known_inputs_act_like_a_regression():
     values, inputs = np.array([0.3, -1.2, np.nan, 2.0, 0.7, -0.4]), np.linspace(-1.0, 1.0, 10).reshape(5, 2)
     structural = Structural((Trend(_log(LEVEL)), KnownInputs(jnp.asarray([0.5, -2.0]))), _log(REMAINDER))
     # What acted before the first step is not known.
-    covariance = 100.0 + LEVEL**2 * _walk(6) @ _walk(6).T + np.diag([1.0, 0, 0, 0, 0, 0])
+    covariance = 100.0 + LEVEL**2 * _walk(6) @ _walk(6).T + np.diag([1.0, *5 * [LEAST_SCALE**2]])
     expected = _dense(covariance, values, np.concatenate([[0.0], inputs @ [0.5, -2.0]]))
     assert jnp.abs(evidence(structural, jnp.asarray(values), jnp.asarray(inputs)) - expected) < ALGEBRA
 

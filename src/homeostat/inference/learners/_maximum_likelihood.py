@@ -33,7 +33,7 @@ _WORSE = 1e3
 
 
 @final
-class MostLikely(eqx.Module, Generic[Parameters]):
+class LikelihoodMaximum(eqx.Module, Generic[Parameters]):
     """Parameters at a maximum of the likelihood.
 
     Attributes:
@@ -56,7 +56,7 @@ def maximum_likelihood(
     num_steps: int = 200,
     tolerance: float = 1e-8,
     callback: Callable[[int, float], None] | None = None,
-) -> MostLikely[Parameters]:
+) -> LikelihoodMaximum[Parameters]:
     """Maximise log p(observations) over all parameters of a model.
 
     Args:
@@ -121,7 +121,7 @@ def maximum_likelihood(
         )
         best = unravel(found.x)
     kept = jax.tree.map(lambda leaf, like: jnp.asarray(leaf, jnp.result_type(like)), best, parameters)
-    return MostLikely(kept, np.asarray(path), bool(found.success))
+    return LikelihoodMaximum(kept, np.asarray(path), bool(found.success))
 
 
 @eqx.filter_jit

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,7 +54,8 @@ class Structural(AbstractModelParameters):
         )
 
     def lowest(self) -> "Structural":
-        return Structural(tuple(part.lowest() for part in self.components), np.asarray(math.log(LEAST_REMAINDER)))
+        bounds = (tuple(part.lowest() for part in self.components), np.asarray(math.log(LEAST_REMAINDER)))
+        return eqx.tree_at(lambda tree: (tree.components, tree.log_scale), self, bounds)
 
     def quantities(self) -> tuple[Quantity, ...]:
         """Level, slope, seasons and so on, as rows for the whole state."""

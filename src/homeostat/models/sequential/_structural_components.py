@@ -11,7 +11,7 @@ References:
 
 import abc
 import math
-from typing import NamedTuple, final
+from typing import NamedTuple, TypeVar, final
 
 import equinox as eqx
 import jax
@@ -31,6 +31,9 @@ three."""
 
 LEAST_SCALE = 1e-6
 """Least deviation of the noise of a component, where it moves no more."""
+
+
+Own = TypeVar("Own", bound="AbstractComponent")
 
 
 class Block(NamedTuple):
@@ -86,7 +89,7 @@ class AbstractComponent(eqx.Module):
     def estimates(self, block: Block) -> tuple[LearnedNumber, ...]:
         """What was learned of it, from its part of a model."""
 
-    def lowest(self) -> "AbstractComponent":
+    def lowest(self: Own) -> Own:
         """Lower bounds of the parameters; by default that of logarithms of deviations."""
         return jax.tree.map(lambda leaf: np.full(np.shape(leaf), math.log(LEAST_SCALE)), self)
 
@@ -139,9 +142,10 @@ class Trend(AbstractComponent):
         return tuple(found)
 
     def lowest(self) -> "Trend":
-        least, free = np.asarray(math.log(LEAST_SCALE)), np.asarray(-np.inf)
-        leaves = (self.log_level_scale, self.log_slope_scale, self.damping)
-        return Trend(*(None if leaf is None else low for leaf, low in zip(leaves, (least, least, free), strict=True)))
+        bounds = super().lowest()
+        if self.damping is None:
+            return bounds
+        return eqx.tree_at(lambda trend: trend.damping, bounds, np.asarray(-np.inf))
 
 
 @final
@@ -244,7 +248,8 @@ class Autoregression(AbstractComponent):
         )
 
     def lowest(self) -> "Autoregression":
-        return Autoregression(np.asarray(math.log(LEAST_SCALE)), np.full(self.partial.shape, -np.inf))
+        free = np.full(self.partial.shape, -np.inf)
+        return eqx.tree_at(lambda short: short.partial, super().lowest(), free)
 
 
 @final
@@ -272,4 +277,4 @@ class KnownInputs(AbstractComponent):
         return ()
 
     def lowest(self) -> "KnownInputs":
-        return KnownInputs(np.full(self.effects.shape, -np.inf))
+        return eqx.tree_at(lambda known: known.effects, self, np.full(self.effects.shape, -np.inf))

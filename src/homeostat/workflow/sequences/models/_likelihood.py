@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import jax.numpy as jnp
 import numpy as np
 
 from ....core import AbstractLearner
@@ -56,4 +57,4 @@ def seen_values(batch: SequenceBatch) -> Float[np.ndarray, "sequences time m"]:
 
 def lengths_of(batch: SequenceBatch) -> Array | None:
     """Steps of each sequence."""
-    return None if batch.lengths is None else np.asarray(batch.lengths)
+    return None if batch.lengths is None else jnp.asarray(batch.lengths)
