@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
@@ -13,6 +14,7 @@ from homeostat.adapters import LatentVariableModel
 from homeostat.cli import main
 from homeostat.results import BadInputError
 from homeostat.workflow import RowsOptions, load
+from tolerances import FLOAT32
 
 EXACT = LatentVariableModel("probabilistic-pca", "exact", latents=1, evaluation_samples=25, random_state=0)
 
@@ -117,6 +119,29 @@ def test_units_offsets_and_constants_change_nothing_else(rows, model):
     assert abs(other.score(moved) + np.log(unit).sum() - plain) < 1e-4
     np.testing.assert_allclose(np.abs(other.transform(moved)), np.abs(codes), atol=1e-3)
     np.testing.assert_allclose(other.inverse_transform(codes)[:, -1], 0.1)
+
+
+def test_missing_numbers_are_integrated_out(rows):
+    """log p of what was seen is that of the marginals of the fitted Gaussian."""
+    holes = np.where(np.random.default_rng(0).random(rows.shape) < 0.2, np.nan, rows)
+    model = clone(EXACT).fit(holes)
+    assert model.n_iter_ == 500
+    found, covariance = model.score_samples(holes[:5]), model.get_covariance()
+    for row, nats in zip(holes[:5], found, strict=True):
+        seen = ~np.isnan(row)
+        expected = multivariate_normal(model.mean_[seen], covariance[np.ix_(seen, seen)]).logpdf(row[seen])
+        assert nats == pytest.approx(expected, rel=FLOAT32)
+    assert np.isfinite(model.transform(holes)).all()
+
+
+def test_data_frames_come_out_as_data_frames(rows):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(rows, index=np.arange(len(rows)) + 7, columns=[f"x{i}" for i in range(rows.shape[1])])
+    model = clone(EXACT).set_output(transform="pandas").fit(frame)
+    found = model.transform(frame)
+    assert found.columns.tolist() == model.get_feature_names_out().tolist() == ["latentvariablemodel0"]
+    assert found.index.equals(frame.index) and model.feature_names_in_.tolist() == frame.columns.tolist()
+    np.testing.assert_array_equal(found, clone(EXACT).fit(rows).transform(rows))
 
 
 def test_bad_input_is_told_in_a_sentence(rows):

@@ -25,7 +25,7 @@ from homeostat.data import split_rows
 from homeostat.metrics import independent_bernoulli_nats
 from homeostat.results import BadInputError, CheckpointError
 from homeostat.workflow import RowsOptions, SequencesOptions, load
-from tolerances import ALGEBRA
+from tolerances import ALGEBRA, AUTODIFF
 
 RANDOM = np.random.default_rng(7)
 FACTORS = RANDOM.normal(size=(2, 6))
@@ -257,6 +257,11 @@ def test_sample_draws_rows_in_their_own_unit(exact, place):
         spread = REAL.std(axis=0) / np.sqrt(300)
         assert np.all(np.abs(found["samples"].mean(axis=0) - REAL.mean(axis=0)) < 5.0 * spread + REAL.std(axis=0) / 8.0)
     assert "picture" not in out.result
+    table = call("sample", folder, "--number", 300, "--out", place / "drawn.csv")
+    assert table.status == 0, table.err
+    cells = np.genfromtxt(place / "drawn.csv", delimiter=",", skip_header=1)
+    with np.load(place / "drawn.npz") as found:
+        np.testing.assert_allclose(cells, np.column_stack([np.arange(300), *found.values()]), rtol=AUTODIFF)
 
 
 def test_training_stops_at_what_is_not_finite_and_keeps_the_model(place):
@@ -272,7 +277,7 @@ def test_training_stops_at_what_is_not_finite_and_keeps_the_model(place):
     assert call("resume", folder, "--json").status == 4
 
 
-BAD = np.where(BINARY == 1.0, np.nan, 0.0)
+BAD = np.where(BINARY == 1.0, np.inf, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -88,13 +88,22 @@ def test_a_calendar_that_is_wanted():
         ("2021-03-31T12:00:00Z", "2021-03-31T12:00"),
         ("31.02.2021", "NaT"),
         ("2021-13", "NaT"),
-        ("03/31/2021", "NaT"),
+        ("03/31/2021", "2021-03-31"),
+        ("3/4/2021 09:30", "2021-03-04T09:30"),
+        ("31/03/2021", "NaT"),
+        ("20210331", "2021-03-31"),
+        ("20211331", "NaT"),
         ("soon", "NaT"),
         (None, "NaT"),
     ],
 )
 def test_how_dates_are_written(text, iso):
     np.testing.assert_array_equal(parse_dates([text, text]), np.array([iso, iso], "datetime64[us]"))
+
+
+def test_the_day_may_stand_first():
+    found = parse_dates(["31/03/2021", "3/4/2021", "03/31/2021", "2021/03/04"], day_first=True)
+    np.testing.assert_array_equal(found, np.array(["2021-03-31", "2021-04-03", "NaT", "2021-03-04"], "datetime64[us]"))
 
 
 def test_steps_that_were_left_out():

@@ -54,6 +54,64 @@ def test_times_by_their_names():
     assert chosen.columns == ("y",) and chosen.calendar.unit == "days"
 
 
+@pytest.mark.parametrize(
+    ("dates", "day_first", "second", "told"),
+    [
+        (
+            ["01/30/2021", "01/31/2021", "02/01/2021"],
+            True,
+            "2021-01-31",
+            "days from 2021-01-30 (column date, read as month/day/year)",
+        ),
+        (
+            ["30/01/2021", "31/01/2021", "01/02/2021"],
+            False,
+            "2021-01-31",
+            "days from 2021-01-30 (column date, read as day/month/year)",
+        ),
+        (
+            ["01/02/2021", "01/03/2021", "01/04/2021"],
+            False,
+            "2021-01-03",
+            "which no date in it decides; the other way with --day-first)",
+        ),
+        (
+            ["01/02/2021", "01/03/2021", "01/04/2021"],
+            True,
+            "2021-03-01",
+            "read as day/month/year, which no date in it decides; the other way without --day-first)",
+        ),
+        ([20210130, 20210131, 20210201], False, "2021-01-31", "time: days from 2021-01-30 (column date)"),
+        (["20210130", "20210131", "20210201"], False, "2021-01-31", "time: days from 2021-01-30 (column date)"),
+        ([20210130, 20210131, 20210132], False, None, "time: the numbers of column date"),
+    ],
+)
+def test_dates_whose_column_says_what_they_are(dates, day_first, second, told):
+    found, lines = opened({"x": [1.0, 2, 3], "date": dates}, TableColumns(day_first=day_first))
+    assert lines[2].endswith(told) and found.columns == ("x",)
+    if second is not None:
+        assert str(found.calendar.dates(found.times(0)[1:2]).astype("M8[D]")[0]) == second
+
+
+def test_dates_that_fall_may_be_the_other_way_round():
+    with pytest.raises(
+        BadInputError, match="times that rise .* read as day/month/year, .* the other way without --day-first"
+    ):
+        opened({"date": ["01/09/2021", "01/10/2021", "02/01/2021"], "x": [1.0, 2, 3]}, TableColumns(day_first=True))
+
+
+def test_numbers_of_eight_digits_are_dates_under_the_name_of_a_time_only():
+    found, _ = opened({"x": [20210130.0, 20210131, 20210201], "day": [1, 2, 3]})
+    assert found.read(0).values[:, 0].tolist() == [20210130, 20210131, 20210201] and found.calendar is None
+
+
+def test_infinite_values_are_named_by_column_and_step():
+    with pytest.raises(
+        BadInputError, match="got inf in step 2 \\(from 0\\), column y of sequence '0'.* leave the cell empty"
+    ):
+        opened({"time": [0, 1, 2], "x": [1.0, 2, 3], "y": [1.0, 2, float("inf")]})
+
+
 def test_known_inputs_that_are_text():
     table = {"time": [0, 1, 3, 4], "x": [1.0, 2, 3, 4], "drug": ["no", "a", "no", None], "dose": [0.5, 1, 2, 3]}
     found, told = opened(table, TableColumns(actions=("drug", "dose")))

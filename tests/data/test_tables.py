@@ -103,6 +103,24 @@ def test_one_table_in_every_form(tmp_path, monkeypatch, form):
         assert part.times.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("utf-16", "text is in UTF-16"), ("cp1252", "is read as Latin-1"), ("utf-8", "table: 3 rows")],
+)
+def test_text_in_other_encodings_than_utf_8(tmp_path, encoding, said):
+    file, told = tmp_path / "data.csv", []
+    file.write_bytes("größe;preis €\n1,5;2\n3;4\n5;7\n".encode(encoding))
+    rows = open_rows(file, message=told.append, cache=tmp_path)
+    assert rows.columns == ("größe", "preis €") and said in str(told)
+    np.testing.assert_array_equal(rows.read(np.arange(3)), [[1.5, 2.0], [3.0, 4.0], [5.0, 7.0]])
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "data.csv").write_bytes(b"PK\x03\x04\xe9,1\n2,3\n")
+    with pytest.raises(BadInputError, match="Expected a table of text in UTF-8"):
+        open_rows(tmp_path / "data.csv", cache=tmp_path)
+
+
 def test_a_large_table_is_read_in_blocks_and_small_ones_need_no_names(tmp_path, monkeypatch):
     monkeypatch.setattr("homeostat.data._text_table._BLOCK_BYTES", 400)
     monkeypatch.setattr("homeostat.data._text_table._BLOCK_CELL_BYTES", 1)

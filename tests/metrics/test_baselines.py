@@ -15,6 +15,7 @@ from homeostat.metrics import (
     rate_sequence_baselines,
     real_row_baselines,
 )
+from homeostat.metrics.baselines._gaussian import incomplete_gaussian
 from tolerances import ALGEBRA, AUTODIFF
 
 RANDOM = np.random.default_rng(5)
@@ -89,6 +90,28 @@ def test_units_change_no_difference_and_constants_add_nothing(real):
         assert other[baseline.name].held_out_nats == pytest.approx(
             baseline.held_out_nats - np.log(np.abs(factor)).sum(), abs=1e-5
         )
+
+
+def test_a_gaussian_of_incomplete_rows_has_the_greatest_likelihood():
+    """Where only one column has holes, the maximum is that of a regression on the other (Anderson, 1957, closed form)."""
+    rows = RANDOM.multivariate_normal([0.0, 0.0], [[1.0, 0.7], [0.7, 1.0]], size=300)
+    rows[200:, 1] = np.nan
+    x, (known_x, known_y) = rows[:, 0], rows[:200].T
+    slope = np.cov(known_x, known_y, bias=True)[0, 1] / known_x.var()
+    mean = np.array([x.mean(), known_y.mean() + slope * (x.mean() - known_x.mean())])
+    rest = (known_y - known_y.mean() - slope * (known_x - known_x.mean())).var()
+    covariance = x.var() * np.outer([1.0, slope], [1.0, slope]) + np.diag([0.0, rest])
+    found = incomplete_gaussian(0.0, rows)(TEST[:, :2])
+    np.testing.assert_allclose(found, multivariate_normal(mean, covariance).logpdf(TEST[:, :2]), rtol=1e-3)
+
+
+def test_factors_of_incomplete_rows_are_those_that_made_them():
+    rows = np.where(RANDOM.random(TRAIN.shape) < 0.1, np.nan, TRAIN)
+    best, *others = real_row_baselines(rows)
+    assert best.name == "factor analysis with 2 factors"
+    assert {baseline.name for baseline in others} == {"a full Gaussian", "independent columns"}
+    true = multivariate_normal(np.zeros(7), LOADINGS.T @ LOADINGS + np.diag(NOISE**2)).logpdf(TEST)
+    assert np.mean(true - best.log_densities(TEST)) == pytest.approx(0.0, abs=0.2)
 
 
 def test_columns_that_are_left_out_are_those_named():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 
 from homeostat.viz import (
     BoundCurve,
@@ -19,11 +19,14 @@ from homeostat.viz import (
     plot_comparison,
     plot_energy_surface,
     plot_gradient_norms,
+    plot_learning,
     plot_rate_distortion,
     plot_reconstructions_over_iterations,
     plot_samples,
     plot_sheets,
 )
+from homeostat.viz._style import MISSING
+from tolerances import AUTODIFF
 
 
 def test_bound_surface_marks_the_maximum_paths_and_single_estimates():
@@ -166,6 +169,23 @@ def test_calibration_summary_colours_what_is_rejected():
     np.testing.assert_allclose(covered["b"], [0.3, 0.6])
     assert weights.get_title() == "weights: 75 % below 0.7"
     figure.canvas.draw()
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 3), (2, 2, 3, 3)])
+def test_missing_pixels_are_pink(shape):
+    images = np.full(shape, 0.5)
+    images[0, 0, 0] = np.nan
+    figure = plot_samples(images)
+    figure.canvas.draw()
+    (image,) = figure.axes[0].images
+    drawn = image.to_rgba(image.get_array())[1, 1, :3] if images.ndim == 3 else np.asarray(image.get_array())[1, 1]
+    np.testing.assert_allclose(drawn, to_rgb(MISSING), atol=AUTODIFF)
+
+
+def test_ticks_tell_whole_values():
+    figure = plot_learning({"free energy": {"training": [(0, 18.83001), (10, 18.83002)]}}, label="nats")
+    figure.canvas.draw()
+    assert not figure.axes[0].yaxis.get_major_formatter().get_offset()
 
 
 def test_sheets_name_columns_and_units_and_share_colours_of_one_kind():

@@ -251,7 +251,7 @@ def test_contradictions_are_refused_before_data_is_read(options, said):
         (REAL, {"likelihood": "bernoulli"}, "numbers from 0 to 1"),
         (COUNTS - 2, {"likelihood": "multinomial"}, "counts"),
         (COUNTS * (np.arange(ROWS) != 3)[:, None], {"likelihood": "multinomial"}, "at least one count in every row"),
-        (np.where(REAL > 7.0, np.nan, REAL), {}, "finite numbers"),
+        (np.where(REAL > 7.0, np.inf, REAL), {}, "finite numbers"),
         (np.where(REAL > 7.0, 1e300, REAL), {}, "that 32 bits can hold"),
         (CATEGORIES, {"likelihood": "categorical", "classes": 2}, "categories"),
     ],

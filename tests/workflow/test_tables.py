@@ -104,7 +104,7 @@ def test_a_missing_cell_is_named_by_row_and_column():
     with pytest.raises(
         BadInputError, match=r"finite numbers; got nan in row 2 \(from 0\), column weight of the pyarrow table"
     ):
-        describe_rows(rows, rows, RowsOptions())
+        describe_rows(rows, rows, RowsOptions(likelihood="multinomial"))
     none = Sequences([np.ones((3, 1))])
     assert describe_sequences(none, none, SequencesOptions()).columns == ()
 

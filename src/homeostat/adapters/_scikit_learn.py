@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -17,13 +18,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import ArrayRows
+from ..distributions import Masked
 from ..models.static import AbstractLinearFactors, ProbabilisticPCA
 from ..results import BadInputError
 from ..runs import experiment_key
-from ..typing import Any, Array, Float
+from ..typing import Any, Float
 from ..workflow import RowsOptions, RowsTask, fit
 
 _DEFAULTS = RowsOptions()
+_FLOATS = (np.float64, np.float32)
 _ROWS_AT_ONCE = 64
 """Rows of one compiled call; fewer are filled up, so that one program serves all."""
 
@@ -88,14 +91,14 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         """Learn the model, and what the engine learns, from rows.
 
         Args:
-            X: rows of numbers, (n_samples, n_features).
+            X: rows of numbers, (n_samples, n_features); NaN is missing, and is integrated out.
             y: not used.
 
         Raises:
             BadInputError: names or numbers that contradict each other or the data, or training that ended in a number that is
                 not finite.
         """
-        X = validate_data(self, X, dtype=(np.float64, np.float32), ensure_min_samples=2)
+        X = validate_data(self, X, dtype=_FLOATS, ensure_all_finite="allow-nan", ensure_min_samples=2)
         seed = self.random_state
         if not isinstance(seed, numbers.Integral):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
@@ -103,14 +106,12 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         key = experiment_key(jr.key(int(seed)), "fit")
         self._key = jr.fold_in(key, 0)
         self.fitted_ = fit(RowsTask(self._options()), ArrayRows(X, "X"), key=key, seed=int(seed))
-        self.n_iter_ = self.fitted_.task.schedule().num_steps
+        self.n_iter_ = self.fitted_.task.num_updates(self.fitted_.system)
         return self
 
     def transform(self, X: Any) -> Float[np.ndarray, "n latents"]:
         """Posterior means E_q[z] of rows, all levels side by side, the lowest first."""
-        X = self._checked(X)
-        prepared = self.fitted_.description.prepare(X)
-        return self._mapped(lambda block: self.fitted_.means(block, key=self._key), prepared)
+        return self._mapped(lambda block: self.fitted_.means(block, key=self._key), self._prepared(X))
 
     def inverse_transform(self, Z: Any) -> Float[np.ndarray, "n features"]:
         """E[x | z] of latent vectors, in the unit of the data."""
@@ -121,11 +122,15 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             raise BadInputError(f"Expected latent vectors of shape (n, {dim}), got {Z.shape}.")
         return self._mapped(self.fitted_.expected, Z)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def score_samples(self, X: Any) -> Float[np.ndarray, " n"]:
         """log p(x) of each row in nats, estimated by importance sampling from q; a lower bound on average."""
-        prepared = self.fitted_.description.prepare(self._checked(X))
         return self._mapped(
-            lambda block: self.fitted_.log_likelihoods(block, self.evaluation_samples, key=self._key), prepared
+            lambda block: self.fitted_.log_likelihoods(block, self.evaluation_samples, key=self._key), self._prepared(X)
         )
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -183,17 +188,20 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         given.pop("random_state")
         return RowsOptions(**given)
 
-    def _checked(self, X) -> np.ndarray:
+    def _prepared(self, X) -> np.ndarray | Masked:
+        """Checked rows as the model sees them, with a mask if something is missing."""
         check_is_fitted(self)
-        X = np.asarray(validate_data(self, X, dtype=(np.float64, np.float32), reset=False))
+        X = np.asarray(validate_data(self, X, dtype=_FLOATS, ensure_all_finite="allow-nan", reset=False))
         self.fitted_.open(ArrayRows(X, "X"))
-        return X
+        description = self.fitted_.description
+        rows, known = description.prepare(X).astype(jnp.result_type(float), copy=False), description.known(X)
+        return rows if known.all() else Masked(rows, known)
 
-    def _mapped(self, function: Callable[[Array], np.ndarray], rows: np.ndarray) -> np.ndarray:
+    def _mapped(self, function: Callable[[Any], np.ndarray], rows: np.ndarray | Masked) -> np.ndarray:
         """A function of blocks, all of one size."""
-        out = []
-        for first in range(0, len(rows), _ROWS_AT_ONCE):
-            block = rows[first : first + _ROWS_AT_ONCE]
-            filled = np.concatenate([block, np.repeat(block[:1], _ROWS_AT_ONCE - len(block), axis=0)])
-            out.append(function(jnp.asarray(filled, jnp.result_type(float)))[: len(block)])
+        out, num_rows = [], len(jax.tree.leaves(rows)[0])
+        for first in range(0, num_rows, _ROWS_AT_ONCE):
+            count = min(_ROWS_AT_ONCE, num_rows - first)
+            chosen = first + np.where(np.arange(_ROWS_AT_ONCE) < count, np.arange(_ROWS_AT_ONCE), 0)
+            out.append(function(jax.tree.map(lambda leaf, chosen=chosen: jnp.asarray(leaf[chosen]), rows))[:count])
         return np.concatenate(out).astype(np.float64)

@@ -29,7 +29,17 @@ DATA = (
 )
 _COMMAND = "homeostat fit"
 _GROUPS = {
-    "data": ("data", "task", "columns", "drop", "label", "sequence_column", "time_column", "action_columns"),
+    "data": (
+        "data",
+        "task",
+        "columns",
+        "drop",
+        "label",
+        "sequence_column",
+        "time_column",
+        "day_first",
+        "action_columns",
+    ),
     "model": ("model", "engine", "latents", "likelihood", "posterior", "mapping", "width", "depth", "memory"),
     "run": ("out", "seed", "json"),
     "training": (

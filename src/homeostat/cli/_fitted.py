@@ -39,7 +39,7 @@ class InferOptions(AbstractDataOptions):
     """Posterior and bound of each row of new data, or belief about each step of new sequences, with a fitted model."""
 
     out: Path
-    """Results, a new .npz."""
+    """Results, a new .npz, or one table as .csv or .parquet."""
     force: Force = False
     iterations: int | None = None
     """Rows: iterations of inference on each; as fitted by default (count)."""
@@ -69,7 +69,7 @@ class SampleOptions(AbstractFittedOptions):
     """Draw rows or sequences from a fitted model."""
 
     out: Path
-    """Results, a new .npz."""
+    """Results, a new .npz, or one table as .csv or .parquet."""
     force: Force = False
     number: int | None = None
     """Rows, by default 64, or sequences, by default 16, to draw (count)."""
@@ -85,7 +85,7 @@ class ForecastOptions(AbstractDataOptions):
     """Mean and quantiles of how sequences go on, with a model fitted to sequences."""
 
     out: Path
-    """Results, a new .npz."""
+    """Results, a new .npz, or one table as .csv or .parquet."""
     force: Force = False
     horizon: int | None = None
     """Steps ahead; 10 by default (count)."""
@@ -147,13 +147,14 @@ def _answer(command: str, options: Any, session: Session) -> tuple[dict[str, Any
     fitted = load(options.run)
     method, given = getattr(fitted, command), _given(command, options, fitted)
     pictured = command == "forecast" or (command == "sample" and getattr(fitted.description, "image_shape", ()))
-    picture = _new_file(out.with_suffix(".png"), ".png", options.force) if pictured else None
+    picture = _new_file(out.with_suffix(".png"), (".png",), options.force) if pictured else None
     result: dict[str, Any] = {"run": str(options.run), "seed": options.seed}
     start, total = time.monotonic(), given.get("simulations") or 1_000
     if hasattr(options, "data"):
         data = given["data"] = fitted.open(options.data, message=session.terminal.say)
         result["data"], total = options.data, len(data)
-    if command == "infer":
+    streamed = command == "infer" and out.suffix == ".npz"
+    if streamed:
         given["out"] = out
     with session.terminal.progress(f"{command} {fitted.task.name}", total) as bar:
         if command != "sample":
@@ -167,7 +168,7 @@ def _answer(command: str, options: Any, session: Session) -> tuple[dict[str, Any
     if command == "calibrate":
         outcome.save_calibration(out, result)
     else:
-        outcome.save(None if command == "infer" else out, picture)
+        outcome.save(None if streamed else out, picture)
     return result, _words(command, result, fitted.task.unit, outcome.text)
 
 
@@ -196,17 +197,18 @@ def _given(command: str, options: Any, fitted: Any) -> dict[str, Any]:
 def _destination(command: str, options: Any) -> Any:
     """Where results go: a new file, a new folder, or nowhere."""
     if command != "calibrate":
-        return None if options.out is None else _new_file(options.out, ".npz", options.force)
+        suffixes = (".npz",) if command == "evaluate" else (".npz", ".csv", ".parquet")
+        return None if options.out is None else _new_file(options.out, suffixes, options.force)
     folder = options.out or options.run / f"calibration-{datetime.now():%Y%m%d-%H%M%S}"
     if folder.exists():
         raise bad_input(f"Expected a new folder for the calibration, got {folder}, which exists: choose another --out.")
     return folder
 
 
-def _new_file(path: Path, suffix: str, force: bool) -> Path:
+def _new_file(path: Path, suffixes: tuple[str, ...], force: bool) -> Path:
     """A path where nothing stands yet, or a file that may be replaced."""
-    if path.suffix != suffix:
-        raise bad_input(f"Expected a file that ends in {suffix} for --out, got {path}: rename it.")
+    if path.suffix not in suffixes:
+        raise bad_input(f"Expected a file that ends in {' or '.join(suffixes)} for --out, got {path}: rename it.")
     require_free(path, force)
     return path
 

@@ -15,18 +15,23 @@ _MONTH = re.compile(r"(\d{4})-(\d{1,2})")
 _QUARTER = re.compile(r"(\d{4})-?Q([1-4])")
 _YEAR_FIRST = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(.*)")
 _DAY_FIRST = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(.*)")
+_SLASHES = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(.*)")
 
 
-def parse_dates(cells: Listed[str | None]) -> np.ndarray:
+def parse_dates(cells: Listed[str | None], *, day_first: bool = False) -> np.ndarray:
     """Dates and times as `datetime64[us]` in UTC; NaT is missing or no date.
 
-    Read are ISO 8601, `YYYY-MM`, `YYYYQ1`, `YYYY/MM/DD` and `DD.MM.YYYY`, the last two also with a time of day.
+    Read are ISO 8601 (also `YYYYMMDD`), `YYYY-MM`, `YYYYQ1`, `YYYY/MM/DD`, `DD.MM.YYYY` and `MM/DD/YYYY`, the last three also with
+    a time of day.
+
+    Args:
+        day_first: whether `DD/MM/YYYY` is read in place of `MM/DD/YYYY`.
     """
-    known = {cell: _moment(cell) for cell in {*cells}}
+    known = {cell: _moment(cell, day_first) for cell in {*cells}}
     return np.array([known[cell] for cell in cells], "datetime64[us]")
 
 
-def _moment(cell: str | None) -> np.datetime64:
+def _moment(cell: str | None, day_first: bool) -> np.datetime64:
     text = cell or ""
     if found := _MONTH.fullmatch(text):
         text = f"{found[1]}-{found[2]:0>2}-01"
@@ -36,6 +41,9 @@ def _moment(cell: str | None) -> np.datetime64:
         text = f"{found[1]}-{found[2]:0>2}-{found[3]:0>2}{found[4]}"
     elif found := _DAY_FIRST.fullmatch(text):
         text = f"{found[3]}-{found[2]:0>2}-{found[1]:0>2}{found[4]}"
+    elif found := _SLASHES.fullmatch(text):
+        month, day = (found[2], found[1]) if day_first else (found[1], found[2])
+        text = f"{found[3]}-{month:0>2}-{day:0>2}{found[4]}"
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

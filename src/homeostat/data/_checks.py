@@ -48,14 +48,21 @@ class Finite(AbstractRequirement):
 
 @final
 @dataclass(frozen=True)
-class FiniteOrMissing(AbstractRequirement):
-    """No infinity; NaN is missing."""
+class OrMissing(AbstractRequirement):
+    """A requirement on every number that is known; NaN is missing."""
 
-    expectation = "finite numbers, or none where they are missing"
-    advice = "remove the row, or leave the cell empty"
+    requirement: AbstractRequirement
+
+    @property
+    def expectation(self) -> str:
+        return f"{self.requirement.expectation}, or none where they are missing"
+
+    @property
+    def advice(self) -> str:
+        return f"{self.requirement.advice}, or leave the cell empty"
 
     def violations(self, rows: np.ndarray) -> np.ndarray:
-        return np.isinf(rows)
+        return self.requirement.violations(rows) & ~np.isnan(rows)
 
 
 @final

@@ -17,7 +17,7 @@ from ._columns import (
     UnreadableColumn,
     observed,
 )
-from ._table_columns import TableColumns
+from ._table_columns import TIMES, TableColumns
 from ._tables import AbstractTable, compute
 
 MOST_CATEGORIES = 100
@@ -34,7 +34,9 @@ def column_surveys(table: AbstractTable, columns: TableColumns, kinds: dict[str,
     known, asked, found = dict(columns.categories), {*columns.asked}, []
     for name, kind in kinds.items():
         typed = _typed(name, kind)
-        state = _Text(name, table.decimal_commas) if typed is None else _Typed(name, typed)
+        state = _Text(name, table.decimal_commas, columns.day_first) if typed is None else _Typed(name, typed)
+        if name == columns.time or (name.lower() in TIMES and name not in columns.values):
+            state = _Compact(state)
         unnamed = table.named and name.startswith(_UNNAMED) and name not in asked
         found.append(_Known(name, known[name]) if known.get(name) else _Numbering(name, state) if unnamed else state)
     return found
@@ -133,10 +135,12 @@ class _Known(AbstractColumnSurvey):
 class _Text(AbstractColumnSurvey):
     """Counts of what the cells of a column of text look like."""
 
-    def __init__(self, name: str, commas: bool):
-        self.name, self.commas = name, commas
+    def __init__(self, name: str, commas: bool, day_first: bool):
+        self.name, self.commas, self.day_first = name, commas, day_first
         self.cells = self.numbers = self.comma_numbers = self.booleans = 0
-        self.points, self.dates = False, True
+        self.points, self.slashes = False, False
+        # Orders of day and month (whether the day is first) in which every cell so far was a date.
+        self.orders = {True, False}
         self.distinct: set[str] = set()
         self.other: tuple[int, str] | None = None
 
@@ -160,15 +164,17 @@ class _Text(AbstractColumnSurvey):
             self.numbers += len(known)
             if self.commas and not self.points:
                 self.points = bool(pc.any(pc.match_substring(known, ".")).as_py())
-            self.dates = self.dates and not len(known)
+            self.orders = set() if len(known) else self.orders
             return
         numbers, commas = (pc.match_substring_regex(cells, form) for form in (_NUMBER, _COMMA_NUMBER))
         self.numbers += pc.sum(numbers).as_py() or 0
         self.comma_numbers += pc.sum(commas).as_py() or 0
         self.points = self.points or bool(pc.any(pc.and_(numbers, pc.match_substring(cells, "."))).as_py())
         self.booleans += pc.sum(pc.is_in(pc.utf8_lower(known), value_set=pa.array(BOOLEANS))).as_py() or 0
-        # Parsed only while every cell so far was a date.
-        self.dates = self.dates and not np.isnat(parse_dates(known.to_pylist())).any()
+        if self.orders:
+            texts = known.to_pylist()
+            self.slashes = self.slashes or bool(pc.any(pc.match_substring(known, "/")).as_py())
+            self.orders = {first for first in self.orders if not np.isnat(parse_dates(texts, day_first=first)).any()}
         if self.other is None:
             self.other = _first(pc.invert(pc.or_(numbers, commas) if self.commas else numbers), cells, first)
 
@@ -177,8 +183,10 @@ class _Text(AbstractColumnSurvey):
             return NumberColumn(self.name, self.decimal_comma)
         if self.booleans == self.cells:
             return BooleanColumn(self.name)
-        if self.dates:
-            return DateColumn(self.name)
+        if self.orders:
+            decided = len(self.orders) == 1
+            day_first = True in self.orders if decided else self.day_first
+            return DateColumn(self.name, day_first, decided) if self.slashes else DateColumn(self.name)
         row, cell = self.other
         if 2 * (self.numbers + self.comma_numbers) >= self.cells:
             comma = (
@@ -193,6 +201,40 @@ class _Text(AbstractColumnSurvey):
         many = f"more than {MOST_CATEGORIES}" if len(self.distinct) > MOST_CATEGORIES else f"{len(self.distinct)}"
         why = f"with {many} values in {num_rows} rows it looks like an identifier"
         return UnreadableColumn(self.name, row, cell, "numbers or categories", f"{why}; {_LEAVE_OUT}")
+
+
+@final
+class _Compact(AbstractColumnSurvey):
+    """A column with the name of times, whose numbers may be dates without marks: 20210331."""
+
+    def __init__(self, state: AbstractColumnSurvey):
+        self.name, self.state = state.name, state
+        self.dates, self.any = True, False
+
+    @property
+    def decimal_comma(self) -> bool:
+        return self.state.decimal_comma
+
+    def add(self, cells: Any, first: int) -> None:
+        import pyarrow as pa
+
+        pc = compute()
+        self.state.add(cells, first)
+        self.points = self.state.points
+        known = cells.drop_null()
+        if not self.dates or not len(known):
+            return
+        kind = known.type
+        if not any(is_kind(kind) for is_kind in (pa.types.is_integer, pa.types.is_floating, pa.types.is_string)):
+            self.dates = False
+            return
+        texts = pc.unique(known).cast(pa.string())
+        self.dates = bool(pc.all(pc.match_substring_regex(texts, r"^\d{8}$")).as_py())
+        self.dates = self.dates and not np.isnat(parse_dates(texts.to_pylist())).any()
+        self.any = True
+
+    def column(self, num_rows: int) -> AbstractColumn:
+        return DateColumn(self.name) if self.dates and self.any else self.state.column(num_rows)
 
 
 @final

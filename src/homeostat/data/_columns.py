@@ -113,16 +113,35 @@ class CategoryColumn(AbstractColumn):
 @final
 @dataclass(frozen=True)
 class DateColumn(AbstractColumn):
-    """Dates and times, as seconds since 1970 in UTC."""
+    """Dates and times, as seconds since 1970 in UTC.
+
+    Attributes:
+        day_first: whether `03/04/2021` is in April; None where no date is written so.
+        decided: whether a date of the column says so, as 31/03/2021 does.
+    """
 
     name: str
+    day_first: bool | None = None
+    decided: bool = True
+
+    @property
+    def note(self) -> str:
+        """How dates with slashes are read, half a sentence; empty where there are none."""
+        if self.day_first is None:
+            return ""
+        order, how = ("day/month/year", "without") if self.day_first else ("month/day/year", "with")
+        return f"read as {order}" + (
+            "" if self.decided else f", which no date in it decides; the other way {how} --day-first"
+        )
 
     def read(self, cells: Any) -> np.ndarray:
         import pyarrow as pa
 
         cells = observed(cells)
+        if pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type):
+            cells = cells.cast(pa.int64()).cast(pa.string())
         if pa.types.is_string(cells.type):
-            moments = parse_dates(cells.to_pylist())
+            moments = parse_dates(cells.to_pylist(), day_first=bool(self.day_first))
         else:
             found = cells.cast(pa.timestamp("us", getattr(cells.type, "tz", None)), safe=False)
             moments = found.to_numpy(zero_copy_only=False).astype("datetime64[us]")

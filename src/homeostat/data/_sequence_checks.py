@@ -133,8 +133,8 @@ def _lengths(name: str, count: int, longest: int, lengths: Any, mask: np.ndarray
     return sizes.astype(np.int64)
 
 
-def check_parts(parts: SequenceParts) -> None:
-    """Check every sequence, reading every number once."""
+def check_parts(parts: SequenceParts, columns: Listed[str] = ()) -> None:
+    """Check every sequence, reading every number once; `columns` are names of the entries, for messages."""
     first = parts.values[0]
     for number, values in enumerate(parts.values):
         where = f"sequence {parts.labels[number]!r} (number {number} from 0) of {parts.name}"
@@ -150,14 +150,14 @@ def check_parts(parts: SequenceParts) -> None:
                 f"Expected at least two steps of at least one number in every sequence, got the shape {values.shape} in "
                 f"{where}: one step alone says nothing about change. Leave the sequence out."
             )
-        _check_values(where, values, None if parts.observed is None else parts.observed[number])
+        _check_values(where, values, None if parts.observed is None else parts.observed[number], columns)
         if parts.times is not None:
             check_times(where, parts.times[number], len(values))
         if parts.actions is not None:
             _check_actions(where, parts.actions[number], parts.actions[0], len(values))
 
 
-def _check_values(where: str, values: np.ndarray, observed: np.ndarray | None) -> None:
+def _check_values(where: str, values: np.ndarray, observed: np.ndarray | None, columns: Listed[str]) -> None:
     if observed is not None:
         if observed.shape not in (values.shape[:1], values.shape):
             raise BadInputError(
@@ -178,11 +178,16 @@ def _check_values(where: str, values: np.ndarray, observed: np.ndarray | None) -
             wrong = np.isinf(block) if seen is None else ~np.isfinite(block) & seen
             if wrong.any():
                 place = np.argwhere(wrong)[0]
-                entry = ", ".join(map(str, place[1:].tolist()))
+                step, entry = start + int(place[0]), ", ".join(map(str, place[1:].tolist()))
+                at = (
+                    f"{step} (from 0), column {columns[place[1]]}"
+                    if columns
+                    else f"{step}, entry {entry} (both from 0)"
+                )
+                mark = "leave the cell empty" if columns else "mark it as missing (NaN without a mask, false in a mask)"
                 raise BadInputError(
-                    f"Expected finite numbers where something was observed, got {block[tuple(place)]:g} in step "
-                    f"{start + int(place[0])}, entry {entry} (both from 0) of {where}: correct it, or mark it as missing "
-                    f"(NaN without a mask, false in a mask)."
+                    f"Expected finite numbers where something was observed, got {block[tuple(place)]:g} in step {at} of {where}: "
+                    f"correct it, or {mark}."
                 )
             seen = ~np.isnan(block) if seen is None else seen
         any_seen = any_seen or seen is None or bool(seen.any())

@@ -14,8 +14,8 @@ from ._places import Message, write_array
 from ._sequences import Sequences
 from ._survey import Survey, survey
 from ._table_cache import About, converted
-from ._table_columns import TableColumns, listed
-from ._table_times import TIMES, Steps, find_steps, find_times, sequence_column, time_candidates
+from ._table_columns import TIMES, TableColumns, listed
+from ._table_times import Steps, find_steps, find_times, sequence_column, time_candidates
 from ._table_values import Modelled, modelled, readable
 from ._tables import AbstractTable
 
@@ -31,7 +31,7 @@ def open_sequence_table(
         BadInputError: columns that do not exist, cells that mean nothing, sequences that cannot be used.
     """
     array, about = converted(
-        source, f"sequences 2 {columns}", place, message, lambda table, target: _convert(table, columns, target)
+        source, f"sequences 3 {columns}", place, message, lambda table, target: _convert(table, columns, target)
     )
     cut = np.split(array, np.cumsum(about["lengths"])[:-1])
     first, last = int(about["timed"]), int(about["timed"]) + about["num_values"]

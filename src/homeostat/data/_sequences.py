@@ -178,7 +178,7 @@ class Sequences(AbstractSequences):
                 columns than entries.
         """
         parts = SequenceParts.of(name, values, lengths, observed, times, actions, labels)
-        check_parts(parts)
+        check_parts(parts, columns if parts.values[0].shape[1:] == (len(columns),) else ())
         self._parts = parts
         super().__init__(
             name,

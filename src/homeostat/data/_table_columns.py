@@ -8,6 +8,9 @@ from typing import final
 from ..results import BadInputError
 from ._tables import AbstractTable
 
+TIMES = ("time", "date", "datetime", "timestamp", "month", "year", "week", "day")
+"""Names of columns that are times if they rise."""
+
 _SHOWN = 12
 
 
@@ -28,6 +31,7 @@ class TableColumns:
         drop: columns that are left out.
         categories: names of the codes of columns, where they are known from other data.
         unit: of a calendar that dates must lie on, where it is known from other data.
+        day_first: whether `03/04/2021` is in April where no date of its column tells the day from the month.
     """
 
     sequence: str | None = None
@@ -38,6 +42,7 @@ class TableColumns:
     drop: tuple[str, ...] = ()
     categories: tuple[tuple[str, tuple[str, ...]], ...] = ()
     unit: str = ""
+    day_first: bool = False
 
     def __post_init__(self):
         twice = sorted(name for name, count in Counter(self.asked).items() if count > 1)

@@ -8,11 +8,8 @@ from ..results import BadInputError
 from ._calendar import Calendar, find_calendar, parse_dates
 from ._columns import AbstractColumn, DateColumn, NumberColumn, observed
 from ._survey import Survey
-from ._table_columns import TableColumns
+from ._table_columns import TIMES, TableColumns
 from ._tables import AbstractTable
-
-TIMES = ("time", "date", "datetime", "timestamp", "month", "year", "week", "day")
-"""Names of columns that are times if they rise."""
 
 
 class Steps(NamedTuple):
@@ -80,11 +77,13 @@ class Times(NamedTuple):
         column: name of the column, or `None` without times.
         values: of each row, sequence by sequence.
         calendar: of dates.
+        note: how dates are read, half a sentence, where there is a choice.
     """
 
     column: str | None
     values: np.ndarray | None
     calendar: Calendar | None
+    note: str = ""
 
     @property
     def counted(self) -> bool:
@@ -98,9 +97,10 @@ class Times(NamedTuple):
             return "time: there is no column of times (--time-column names one), so steps count as equally far apart"
         if self.calendar is None:
             return f"time: the numbers of column {self.column}"
+        note = f", {self.note}" if self.note else ""
         if self.calendar.unit == "seconds":
-            return f"time: seconds of the dates in column {self.column}"
-        return f"time: {self.calendar.unit} from {self.calendar.first_date} (column {self.column})"
+            return f"time: seconds of the dates in column {self.column}{note}"
+        return f"time: {self.calendar.unit} from {self.calendar.first_date} (column {self.column}{note})"
 
 
 def time_candidates(table: AbstractTable, found: Survey, columns: TableColumns) -> tuple[AbstractColumn, ...]:
@@ -157,14 +157,15 @@ def find_times(
         raise BadInputError(
             f"Expected {error} in column {name} of {table.name}, as in other data, got other dates: pass data of the same frequency."
         ) from error
-    return Times(name, counts, calendar)
+    return Times(name, counts, calendar, chosen.note)
 
 
 def _first_other(table: AbstractTable, name: str) -> tuple[int, str, bool]:
     """Row and text of the first cell that is no time, and whether most cells are times."""
     cells = [cell for (batch,) in table.batches((name,)) for cell in observed(batch.cast("string")).to_pylist()]
     numbers = (cell is None or cell.replace(".", "", 1).isdecimal() for cell in cells)
-    timely = np.fromiter(numbers, bool, len(cells)) | ~np.isnat(parse_dates(cells))
+    dates = (~np.isnat(parse_dates(cells, day_first=day_first)) for day_first in (False, True))
+    timely = np.fromiter(numbers, bool, len(cells)) | max(dates, key=np.count_nonzero)
     row = int(np.argmin(timely))
     return row, str(cells[row]), 2 * int(timely.sum()) > len(cells)
 
@@ -173,7 +174,7 @@ def _no_time(table: AbstractTable, name: str, row: int, cell: str) -> BadInputEr
     what = repr(cell) if cell else "an empty cell"
     return BadInputError(
         f"Expected a number, or a date and time, in {table.place(row, name)}, got {what}: write dates as 2021-03-31, 2021-03, "
-        f"2021/03/31 or 31.03.2021, or name another column of times (--time-column)."
+        f"2021/03/31, 31.03.2021 or 03/31/2021, or name another column of times (--time-column)."
     )
 
 
@@ -189,6 +190,8 @@ def _falling(table: AbstractTable, columns: TableColumns, steps: Steps, column: 
     advice = "two steps have the same time; join them or drop one" if same else "sort the steps by time"
     alone = sequence_column(table, columns.sequence) is None
     hint = " If rows belong to several sequences, name the column that says which (--sequence-column)." if alone else ""
+    if isinstance(column, DateColumn) and not column.decided:
+        hint += f" Dates are {column.note}."
     return BadInputError(
         f"Expected times that rise from step to step, got {now} after {before} in step {at - int(firsts[number])} (from 0) of "
         f"sequence {steps.labels[number]!r}, {place}: {advice}.{hint}"

@@ -1,5 +1,6 @@
 """Tables of text with delimiters."""
 
+import codecs
 import csv
 import io
 import itertools
@@ -21,16 +22,28 @@ _HEAD_LINES = 50
 _DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars", " ": "blanks"}
 
 
+_UTF_8 = "utf-8-sig"
+_ENCODINGS = {
+    "utf-16": "text is in UTF-16",
+    "cp1252": "text is not in UTF-8 and is read as Latin-1: if letters look wrong, save it again as UTF-8",
+}
+_PRINTED = frozenset({*b"\t\n\r\f", *range(0x20, 0x7F), *range(0x80, 0x100)})
+"""Bytes of text in Latin-1; others are those of files that are no text."""
+
+
 @final
 class TextTable(AbstractTable):
     """Lines of cells with a delimiter; the delimiter, and whether there is a line of names, are found from the first lines.
 
-    A first line without any number is a line of names. Empty lines are passed over.
+    A first line without any number is a line of names. Empty lines are passed over. Text is UTF-8; UTF-16 if it begins with its
+    mark; and Latin-1, as Windows writes it (code page 1252), if it is none of both.
     """
 
     def __init__(self, file: Path):
         self.file, self.name = file, str(file)
-        self.delimiter = _delimiter(file)
+        with reading(file, "a table of text"):
+            self.encoding = _encoding(file)
+        self.delimiter = _delimiter(file, self.encoding)
         head = self._lines()
         try:
             first, second = next(head, None), next(head, None)
@@ -52,8 +65,10 @@ class TextTable(AbstractTable):
                 f"once: rename one."
             )
         self.decimal_commas = self.delimiter != ","
+        if self.encoding != _UTF_8:
+            self.about = (_ENCODINGS[self.encoding],)
         if self.delimiter != "," and self.width > 1:
-            self.about = (f"cells are parted by {_DELIMITERS[self.delimiter]}",)
+            self.about += (f"cells are parted by {_DELIMITERS[self.delimiter]}",)
         if not self.named:
             self.about += ("the first line holds numbers, so columns have no names and are counted from 1",)
 
@@ -67,8 +82,10 @@ class TextTable(AbstractTable):
         places = [number[name] for name in names]
         # A block must hold a line, and lines of many columns are read faster together.
         size = max(_BLOCK_BYTES, _BLOCK_CELL_BYTES * self.width)
+        # Arrow passes over the mark of UTF-8 by itself.
+        encoding = "utf8" if self.encoding == _UTF_8 else self.encoding
         options = {
-            "read_options": reader.ReadOptions(use_threads=False, column_names=own, block_size=size),
+            "read_options": reader.ReadOptions(use_threads=False, column_names=own, block_size=size, encoding=encoding),
             "parse_options": reader.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
             "convert_options": reader.ConvertOptions(column_types=dict.fromkeys(own, pa.string())),
         }
@@ -89,7 +106,7 @@ class TextTable(AbstractTable):
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
         """Lines that are not empty, with their numbers from 1."""
-        with open(self.file, newline="", encoding="utf-8-sig") as text:
+        with open(self.file, newline="", encoding=self.encoding) as text:
             last, lines = 0, csv.reader(text, delimiter=self.delimiter)
             for cells in lines:
                 if any(map(str.strip, cells)):
@@ -132,11 +149,33 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _delimiter(file: Path) -> str:
+def _encoding(file: Path) -> str:
+    """How the bytes of a file are text; UTF-8 also where they are none, so that reading them says what is wrong."""
+    check, plain = codecs.getincrementaldecoder("utf-8")(), True
+    with open(file, "rb") as stream:
+        if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        stream.seek(0)
+        try:
+            while block := stream.read(_BLOCK_BYTES):
+                check.decode(block)
+            check.decode(b"", final=True)
+            return _UTF_8
+        except UnicodeDecodeError:
+            stream.seek(0)
+        try:
+            while block := stream.read(_BLOCK_BYTES):
+                plain = plain and _PRINTED.issuperset(block) and bool(block.decode("cp1252"))
+        except UnicodeDecodeError:
+            return _UTF_8
+    return "cp1252" if plain else _UTF_8
+
+
+def _delimiter(file: Path, encoding: str) -> str:
     """The delimiter that divides most of the first lines into as many cells as the first."""
     with reading(file, "a table of text"), open(file, "rb") as stream:
         head = stream.read(_HEAD_BYTES)
-    lines = head.decode("utf-8-sig", "ignore").splitlines(keepends=True)
+    lines = head.decode(encoding, "ignore").splitlines(keepends=True)
     # The last line may be cut in the middle.
     whole = len(lines) - (len(head) == _HEAD_BYTES)
     text = "".join(lines[: max(1, min(_HEAD_LINES, whole))])

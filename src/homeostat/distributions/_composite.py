@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import numpyro.distributions as dist
 
 from ..results import BadInputError
@@ -23,7 +24,7 @@ class Masked(eqx.Module):
     """
 
     value: Observation
-    observed: PyTree[Bool[Array, "..."]]
+    observed: PyTree[Bool[Array | np.ndarray, "..."]]
 
     def __check_init__(self):
         shapes, got = ([jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (self.value, self.observed))

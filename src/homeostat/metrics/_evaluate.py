@@ -10,7 +10,7 @@ import jax.random as jr
 from ..core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective
 from ..distributions import AbstractExpectation, MonteCarlo
 from ..inference import infer
-from ..objectives import Evidence, FreeEnergy, FreeEnergyTerms
+from ..objectives import Evidence, FreeEnergy, FreeEnergyTerms, evidence_of
 from ..results import RESULTS, BadInputError
 from ..typing import Array, Bool, Float, Key, Observation, Params, PyTree, Scalar
 from ._likelihood import LikelihoodEstimate, log_likelihood, mean_with_error
@@ -102,7 +102,7 @@ def evaluate(
         model: whose likelihood is estimated.
         engine: finds q.
         family: of q; must have a density, so not `Delta`.
-        observations: a tree of arrays with one leading axis of rows.
+        observations: a tree of arrays with one leading axis of rows; `Masked` where entries are missing, which are integrated out.
         key: random key; rows get keys split from it.
         num_steps: engine steps on each row.
         num_samples: S of the log-likelihood.
@@ -126,7 +126,7 @@ def evaluate(
     def evaluate_row(row: tuple[Observation, Key]) -> Evaluation:
         observation, row_key = row
         infer_key, terms_key, weights_key = jr.split(row_key, 3)
-        evidence = Evidence(observation)
+        evidence = evidence_of(observation)
         posterior = infer(
             objective, engine, family, evidence, key=infer_key, params=start, num_steps=num_steps, throw=False
         )

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from ..core import AbstractModel
-from ..objectives import Evidence, FreeEnergy
+from ..objectives import FreeEnergy, evidence_of
 from ..results import BadInputError
 from ..typing import Array, Distribution, Float, Int, Key, Observation, Scalar
 from ._statistics import FEWEST_DRAWS, Estimated, pareto_shape
@@ -60,7 +60,7 @@ def log_likelihood(
     Args:
         model: gives p(z) and p(x | z).
         distribution: q(z), for instance `posterior.distribution`; must have a density, so not a point.
-        observation: x.
+        observation: x; `Masked` for log p of its known entries.
         key: random key.
         num_samples: S.
         chunk: samples worked on at once.
@@ -73,7 +73,7 @@ def log_likelihood(
         Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR 2016, Sec. 3; Marino (thesis), Sec. 3.5,
         with S = 5,000.
     """
-    objective, evidence = FreeEnergy(model), Evidence(observation, prior)
+    objective, evidence = FreeEnergy(model), evidence_of(observation, prior)
 
     def log_weight(sample_key: Key) -> Scalar:
         # The energy takes a key by its protocol; that of a static model has no use for it.
@@ -120,13 +120,13 @@ def summarize_weights(
 
 
 def bits_per_dimension(
-    nll_nats: Float[Array, "*rows"] | float, num_dimensions: int, *, log_bin_nats: float = 0.0
+    nll_nats: Float[Array, "*rows"] | float, num_dimensions: float, *, log_bin_nats: float = 0.0
 ) -> Float[Array, "*rows"]:
     """(-log p(x) + D b) / (D log 2): code length of one dimension of x, in bits.
 
     Args:
         nll_nats: -log p(x) of whole examples.
-        num_dimensions: D.
+        num_dimensions: D; of rows with missing entries the mean number of known ones.
         log_bin_nats: b, the logarithm of the number of bins in a unit of x. Zero for probabilities of discrete data. A
             *density* on [0, 1] of dequantised values 0..255 becomes one on [0, 256] with b = log 256, since
             -log p(256 x) = -log p(x) + D log 256; it then bounds the code length of the integers.
@@ -135,8 +135,8 @@ def bits_per_dimension(
         Theis, van den Oord and Bethge, "A note on the evaluation of generative models", ICLR 2016, Sec. 3.1; Marino (thesis),
         Table 3.2.
     """
-    if num_dimensions < 1:
-        raise BadInputError(f"Expected at least one dimension, got num_dimensions={num_dimensions}.")
+    if num_dimensions <= 0:
+        raise BadInputError(f"Expected a positive number of dimensions, got num_dimensions={num_dimensions}.")
     return (jnp.asarray(nll_nats) / num_dimensions + log_bin_nats) / jnp.log(2.0)
 
 

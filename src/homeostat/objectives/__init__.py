@@ -20,6 +20,7 @@ from ._free_energy import (
     FreeEnergy as FreeEnergy,
     FreeEnergyTerms as FreeEnergyTerms,
     ImportanceWeighted as ImportanceWeighted,
+    evidence_of as evidence_of,
 )
 from ._information import (
     AbstractEstimator as AbstractEstimator,

@@ -12,6 +12,7 @@ from ..core import AbstractModel, AbstractObjective, Points
 from ..distributions import (
     AbstractExpectation,
     Hierarchical,
+    Masked,
     MonteCarlo,
     at_points,
     closed_form_divergence,
@@ -71,6 +72,13 @@ class Evidence(eqx.Module):
     prior: Distribution | None = None
     context: PyTree = None
     observed: PyTree | None = None
+
+
+def evidence_of(observation: Observation, prior: Distribution | None = None) -> Evidence:
+    """Evidence of an observation, and of the known entries alone where it is `Masked`."""
+    if isinstance(observation, Masked):
+        return Evidence(observation.value, prior, observed=observation.observed)
+    return Evidence(observation, prior)
 
 
 class FreeEnergyTerms(NamedTuple):

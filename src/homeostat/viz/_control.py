@@ -30,7 +30,6 @@ def plot_terms(
         if np.ptp(values) < 1e-3 * max(1.0, abs(middle)):
             # A constant would otherwise be drawn as the noise of its last digits.
             axis.set_ylim(middle - max(1.0, 0.05 * abs(middle)), middle + max(1.0, 0.05 * abs(middle)))
-        axis.ticklabel_format(useOffset=False)
         axis.set(title=name, xlabel="decision", ylabel="nats")
     if title:
         figure.suptitle(title)

@@ -180,6 +180,5 @@ def plot_evidence(paths: Mapping[str, Float[np.ndarray, " steps"]], *, reference
         spread = max(abs(path[-1] - reference[name]), 0.05)
         axis.set(title=name, xlabel="EM step", ylabel="log evidence (nats a frame)")
         axis.set_ylim(path[-1] - 40.0 * spread, path[-1] + 8.0 * spread)
-        axis.ticklabel_format(useOffset=False)
         axis.legend(frameon=False, fontsize=7, loc="lower right")
     return figure

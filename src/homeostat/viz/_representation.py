@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..typing import Float, Int
-from ._style import COLOURS, INK, LINES, MARKERS, name_cells, panels
+from ._style import COLOURS, INK, LINES, MARKERS, MISSING, name_cells, panels
 
 _MOST_CELLS = 64
 _MOST_NAMES, _MOST_ROW_NAMES = 40, 10
@@ -97,7 +99,7 @@ def plot_active_units(
 
 
 def plot_samples(images: Float[np.ndarray, "count height width *channels"], *, columns: int = 10) -> Figure:
-    """Generated images in a grid with thin lines between them; grey, or with three channels, values in [0, 1]."""
+    """Images in a grid with thin lines between them; grey, or with three channels, values in [0, 1]. What is missing (NaN) is pink."""
     images = np.clip(np.asarray(images), 0.0, 1.0)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
@@ -107,7 +109,9 @@ def plot_samples(images: Float[np.ndarray, "count height width *channels"], *, c
         top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
         sheet[top : top + height, left : left + width] = image
     figure, (axis,) = panels(0.62 * columns, 0.62 * rows * height / width)
-    axis.imshow(sheet, cmap="gray", vmin=0.0, vmax=1.0)
+    if images.shape[3:] == (3,):
+        sheet = np.where(np.isnan(sheet), to_rgb(MISSING), sheet)
+    axis.imshow(sheet, cmap=colormaps["gray"].with_extremes(bad=MISSING), vmin=0.0, vmax=1.0)
     axis.axis("off")
     return figure
 
@@ -162,7 +166,7 @@ def plot_sheets(
 ) -> Figure:
     """Numbers as colours, one panel for each sheet by its title, up to 64 entries of each row.
 
-    Sheets with numbers below 0 share diverging colours around 0, the others colours from 0 on. What is missing (NaN) is white.
+    Sheets with numbers below 0 share diverging colours around 0, the others colours from 0 on. What is missing (NaN) is pink.
 
     Args:
         names: of the entries.
@@ -182,9 +186,9 @@ def plot_sheets(
         alike = [title for title in shown if signed[title] == kind]
         bound = max(float(np.nanmax(np.abs(shown[title]))) for title in alike) or 1.0
         limits = (
-            {"cmap": "RdBu_r", "vmin": -bound, "vmax": bound}
+            {"cmap": colormaps["RdBu_r"].with_extremes(bad=MISSING), "vmin": -bound, "vmax": bound}
             if kind
-            else {"cmap": "viridis", "vmin": 0.0, "vmax": bound}
+            else {"cmap": colormaps["viridis"].with_extremes(bad=MISSING), "vmin": 0.0, "vmax": bound}
         )
         group = [axes[[*shown].index(title)] for title in alike]
         images = [

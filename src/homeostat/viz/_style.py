@@ -21,6 +21,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":")
 """Line styles beside colours, for the same readers."""
 
+MISSING = "#e8b4d2"
+"""Cells and pixels without a number: pink, which no map of colours here has."""
+
 _TITLE = 32
 """Characters of a title over a narrow panel, after which it goes on in another line."""
 
@@ -31,8 +34,11 @@ def panels(
     """A figure (inches) and its panels, row by row; without a frame at the top and at the right unless `boxed`."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = [*np.ravel(figure.subplots(rows, columns, **options))]
-    for axis in () if boxed else axes:
-        axis.spines[["top", "right"]].set_visible(False)
+    for axis in axes:
+        # A tick tells its whole value, not what it adds to a number in the corner.
+        axis.ticklabel_format(useOffset=False)
+        if not boxed:
+            axis.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 

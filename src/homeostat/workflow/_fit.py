@@ -116,7 +116,7 @@ def _learn(
     system = task.begin(task.build(description, key=build_key), train, run, key=build_key)
     if not task.solves:
         return system, _train(task, system, train, validation, run, train_key)
-    steps, none = task.schedule().num_steps, np.zeros(0)
+    steps, none = task.num_updates(system), np.zeros(0)
 
     def solve(key: Key) -> Any:
         return task.solve(system, train, run.metrics)

@@ -18,6 +18,7 @@ from ..runs import RunContext, encode_png, precision
 from ..train import plain, save_checkpoint, write_bytes, write_json
 from ..typing import Key
 from ._arrays import write_arrays
+from ._frames import TABLES, Axes, data_frames, inference_data, write_table
 from ._task import AbstractTask, Data, Selected, Source, System
 
 FORMAT = 1
@@ -39,20 +40,57 @@ class Outcome(NamedTuple):
         numbers: by name, with units in the names; plain, so that they can be printed as JSON.
         arrays: by name; empty where they went into a file.
         text: for reading, where numbers do not say it all.
+        axes: names of the axes of the arrays.
+        observed: reads the data that it is about, for the group `observed_data`.
     """
 
     numbers: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
     figure: Any = None
     text: str = ""
+    axes: Axes | None = None
+    observed: Callable[[], Mapping[str, np.ndarray]] = dict
 
     def plain(self) -> dict[str, Any]:
         """The numbers as JSON has them."""
         return plain(dict(self.numbers))
 
+    def to_pandas(self) -> dict[str, Any]:
+        """A data frame for each array by its name, indexed by row, draw, or sequence and step (or date).
+
+        Columns are those of the data, latents, or the name of the array where it has one number a row. Steps beyond the end of a
+        sequence are left out.
+
+        Raises:
+            BadInputError: pandas is not installed, or the arrays are not in memory.
+        """
+        return data_frames(self.arrays, self._named())
+
+    def to_inference_data(self) -> Any:
+        """`arviz.InferenceData` with named dimensions and coordinates.
+
+        Groups are `posterior` (parameters and means of posteriors, without draws), `posterior_predictive` (imputed rows),
+        `log_likelihood`, `predictions` (forecasts), `prior` and `prior_predictive` (draws of the model, in one chain),
+        `sample_stats` and `observed_data`.
+
+        Raises:
+            BadInputError: ArviZ is not installed, or the arrays are not in memory.
+        """
+        return inference_data(self.arrays, self._named(), self.observed())
+
+    def _named(self) -> Axes:
+        if self.axes is None or not self.arrays:
+            raise BadInputError(
+                "Expected arrays in memory whose axes have names, got none: take the outcome of infer (without out), evaluate, sample "
+                "or forecast."
+            )
+        return self.axes
+
     def save(self, arrays: Path | None, figure: Path | None) -> None:
-        """Write the arrays (.npz) and the figure (.png), where paths are given."""
-        if arrays is not None:
+        """Write the arrays (.npz, or .csv and .parquet as one table) and the figure (.png), where paths are given."""
+        if arrays is not None and arrays.suffix in TABLES:
+            write_table(arrays, self.arrays, self._named())
+        elif arrays is not None:
             write_arrays(arrays, self.arrays)
         if figure is not None:
             write_bytes(figure, encode_png(self.figure))

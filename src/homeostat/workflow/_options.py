@@ -13,6 +13,8 @@ class AbstractOptions:
     """Columns of a table to leave out, joined by commas."""
     label: str = ""
     """Columns of a table that name its rows, joined by commas; they are left out."""
+    day_first: bool = False
+    """Dates such as 03/04/2021 are in April, where no date of their column tells the day from the month."""
     anneal: int | None = None
     """Updates during which the weight of the rate rises from 0 to 1 (count)."""
     standardize: bool = True

@@ -36,12 +36,13 @@ def table_columns(
 ) -> TableColumns:
     """Which columns of a table mean what; as in the table that a model was fitted to, if there is one."""
     if found is not None and found.columns:
-        return TableColumns(sequence, time, found.columns, actions, categories=found.categories, unit=found.unit)
+        known = {"categories": found.categories, "unit": found.unit, "day_first": options.day_first}
+        return TableColumns(sequence, time, found.columns, actions, **known)
     chosen = (column_names(text) for text in (options.columns, options.label, options.drop))
     values, labels, drop = chosen
     known = () if found is None else found.categories
     unit = "" if found is None else found.unit
-    return TableColumns(sequence, time, values, actions, labels, drop, known, unit)
+    return TableColumns(sequence, time, values, actions, labels, drop, known, unit, options.day_first)
 
 
 def require_names(options: AbstractOptions, data: AbstractRows | AbstractSequences) -> None:

@@ -152,6 +152,10 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
         """When training reports, validates and ends."""
         return Schedule(self.options.steps, self.options.report_every, self.options.validate_every)
 
+    def num_updates(self, system: System) -> int:
+        """Updates of training at most, or steps of a solution."""
+        return self.schedule().num_steps
+
     @property
     def solves(self) -> bool:
         """Whether `solve` replaces training."""

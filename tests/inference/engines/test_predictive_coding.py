@@ -1,6 +1,7 @@
 """Predictive coding: local errors add up to the gradient of the whole energy, in the latents and in the weights."""
 
 from functools import partial
+from typing import final
 
 import equinox as eqx
 import jax
@@ -13,6 +14,7 @@ import pytest
 
 import catalogue
 import references
+from homeostat.core import AbstractModel
 from homeostat.distributions import Delta, DiagonalGaussian
 from homeostat.inference import ModelWithEngine, free_energy_descent, infer, local_gradients, predictive_coding_descent
 from homeostat.inference.engines import Chain, ConstantGain, Direct, Gradient, PredictiveCoding
@@ -75,6 +77,19 @@ class Encoder(eqx.Module):
         return self.network(evidence.observation)
 
 
+@final
+class LinearOutput(AbstractModel):
+    """x ~ N(z, L L^T)."""
+
+    scale_tril: jax.Array
+
+    def initial(self):
+        return dist.Normal(jnp.zeros(2), 1.0).to_event(1)
+
+    def emission(self, state):
+        return dist.MultivariateNormal(state, scale_tril=self.scale_tril)
+
+
 def dim(model):
     return model.initial().event_shape[0]
 
@@ -105,6 +120,26 @@ def test_equals_the_gradient_of_the_whole_energy_step_by_step(name, key):
     np.testing.assert_allclose(local.params.loc, whole.params.loc, rtol=ALGEBRA, atol=ALGEBRA)
     np.testing.assert_allclose(local.path_nats, whole.path_nats, rtol=ALGEBRA)
     np.testing.assert_allclose(local.energy_nats, whole.energy_nats, rtol=ALGEBRA)
+
+
+def test_missing_entries_have_no_error(key):
+    evidence = Evidence(observations()[0], observed=jnp.array([True, False, True, False]))
+    step = eqx.filter_jit(partial(infer, num_steps=2))
+    local, whole = (
+        step(FreeEnergy(factors()), kind(optax.sgd(0.05)), Delta(2), evidence, key=key)
+        for kind in (PredictiveCoding, Gradient)
+    )
+    np.testing.assert_allclose(local.params.loc, whole.params.loc, rtol=ALGEBRA, atol=ALGEBRA)
+    np.testing.assert_allclose(local.path_nats, whole.path_nats, rtol=ALGEBRA)
+    correlated = LinearOutput(jnp.eye(2))
+    with pytest.raises(BadInputError, match="independent outputs where entries are missing"):
+        infer(
+            FreeEnergy(correlated),
+            PredictiveCoding(optax.sgd(0.05)),
+            Delta(2),
+            Evidence(jnp.zeros(2), observed=jnp.array([True, False])),
+            key=key,
+        )
 
 
 def test_reaches_the_exact_posterior_mean_of_a_linear_model(key):

@@ -26,11 +26,11 @@ import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 
 from ...core import AbstractModel
-from ...distributions import DiscretizedNormal, Hierarchical, innermost
+from ...distributions import DiscretizedNormal, Hierarchical, innermost, partial_log_prob
 from ...models.static import LatentGaussian
 from ...objectives import Evidence
 from ...results import BadInputError
-from ...typing import Array, Distribution, Energy, Float, PyTree
+from ...typing import Array, Bool, Distribution, Energy, Float, PyTree
 
 
 class HierarchyErrors(NamedTuple):
@@ -104,7 +104,8 @@ def local_pass(
 
     Args:
         model: gives the densities.
-        args: the observation, and a prior in place of the model's if it has one.
+        args: the observation, a mask of its known entries where some are missing (these have no error), and a prior in place of the
+            model's if it has one.
         value: z, flat, the lowest level first.
         weigh: gain of the errors.
         lift: `jax.vmap` for a batch of observations and values: the weights' slopes are then summed on the way, without one
@@ -118,9 +119,11 @@ def local_pass(
     context, backs, reports = jnp.zeros((*value.shape[:-1], 0), value.dtype), [], []
     for level, (stage, part) in zip(range(len(stages))[::-1], zip(stages, values, strict=True), strict=True):
         learned, fixed = eqx.partition(stage.parameters, eqx.is_inexact_array)
-        forward = _forward(stage, fixed, level, weigh)
+        forward, observed = _forward(stage, fixed, level, weigh), None if level else args.observed
         (_, context), back, report = jax.vjp(
-            lambda p, c, v, forward=forward: lift(lambda c, v: forward(p, c, v))(c, v),
+            lambda p, c, v, forward=forward, observed=observed: lift(lambda c, v, o: forward(p, c, v, o))(
+                c, v, observed
+            ),
             learned,
             context,
             part,
@@ -147,22 +150,37 @@ def local_pass(
 
 
 def _forward(stage: Stage, fixed: PyTree, level: int, weigh: Weigh) -> Callable:
-    """(learned, context, value) -> (parameters of the density, context below), with a report that is not differentiated."""
+    """(learned, context, value, mask) -> (parameters of the density, context below), with a report that is not differentiated."""
 
-    def forward(learned: PyTree, context: Array, value: Array) -> tuple[tuple[tuple[Array, ...], Array], _Report]:
+    def forward(
+        learned: PyTree, context: Array, value: Array, observed: Bool[Array, "..."] | None
+    ) -> tuple[tuple[tuple[Array, ...], Array], _Report]:
         density, below = stage.predict(eqx.combine(learned, fixed), context, value)
         parameters = _parameters(density, level)
         constant, seen = jax.lax.stop_gradient((density, value))
         slopes = _slopes(constant, seen)
+        if observed is not None:
+            slopes = _of_known(slopes, observed)
         gain = weigh(level, slopes[0])
         weighted = tuple(
             # A factor of many variables (a Cholesky factor) has no gain of one of them.
             (gain * slope if slope.shape == gain.shape else slope).astype(parameter.dtype)
             for slope, parameter in zip(slopes, parameters, strict=True)
         )
-        return (parameters, below), _Report(constant.log_prob(seen), weighted)
+        nats = constant.log_prob(seen) if observed is None else partial_log_prob(constant, seen, observed)
+        return (parameters, below), _Report(nats, weighted)
 
     return forward
+
+
+def _of_known(slopes: tuple[Array, ...], observed: Bool[Array, "..."]) -> tuple[Array, ...]:
+    """Zero where an entry is missing, for entries that are independent given the latents."""
+    if any(slope.shape != observed.shape for slope in slopes):
+        raise BadInputError(
+            "Expected independent outputs where entries are missing, got a full covariance: use `Gradient` on the family `Delta` "
+            "instead."
+        )
+    return tuple(jnp.where(observed, slope, 0.0) for slope in slopes)
 
 
 def _stages(model: AbstractModel, args: Evidence) -> tuple[Stage, ...]:

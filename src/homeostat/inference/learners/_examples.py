@@ -21,7 +21,7 @@ import optax
 
 from ...core import AbstractFamily, AbstractModel, AbstractObjective, check_differentiable, check_fields, check_kind
 from ...distributions import AbstractExpectation, MonteCarlo
-from ...objectives import AbstractWeighting, Evidence, FreeEnergy, FreeEnergyTerms, Unweighted, Weighted
+from ...objectives import AbstractWeighting, FreeEnergy, FreeEnergyTerms, Unweighted, Weighted, evidence_of
 from ...results import BadInputError
 from ...typing import Distribution, Key, PyTree, Scalar
 from .._start import standard_start
@@ -100,7 +100,7 @@ class Examples(AbstractProblem):
 
 @final
 class Row(AbstractExample):
-    """The weighted free energy of one observation."""
+    """The weighted free energy of one observation, `Masked` where entries of it are missing."""
 
     family: AbstractFamily
     expectation: AbstractExpectation = MonteCarlo(1)
@@ -109,7 +109,7 @@ class Row(AbstractExample):
     def pose(self, learned: ModelWithEngine, example: Any, weigh: Weigh) -> Posed:
         family = self.family if learned.family is None else learned.family
         objective = Weighted(FreeEnergy(learned.model, self.expectation), weigh.weighting, weigh.state)
-        return Posed(objective, family.given(learned.model.initial()), Evidence(example))
+        return Posed(objective, family.given(learned.model.initial()), evidence_of(example))
 
     def start(self, learned: ModelWithEngine, posed: Posed, *, key: Key) -> PyTree:
         return self.first(learned.model, posed.family, key=key)

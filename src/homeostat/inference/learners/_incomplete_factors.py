@@ -93,9 +93,8 @@ def fit_incomplete_factor_analysis(
         Ghahramani and Jordan, "Supervised learning from incomplete data via an EM approach", NeurIPS 1993: sums over known
         entries in the E-step.
     """
-    _check(observations, observed, dim, num_steps)
-    loc, deviation = _location(observations, observed)
-    rows = _standardised(observations, observed, loc, scale_of(deviation))
+    loc, scale = _units(observations, observed, dim, num_steps)
+    rows = _standardised(observations, observed, loc, scale)
 
     def build(loadings: Array, offset: Array, square: Array, count: Array) -> FactorAnalysis:
         # The likelihood falls on both sides of its maximum in a variance, so clipping it keeps EM from going down.
@@ -130,9 +129,8 @@ def fit_incomplete_probabilistic_pca(
         Ilin and Raiko, "Practical approaches to principal component analysis in the presence of missing values", Journal of
         Machine Learning Research 11 (2010).
     """
-    _check(observations, observed, dim, num_steps)
-    loc, deviation = _location(observations, observed)
-    common = root_mean_square(scale_of(deviation))
+    loc, scale = _units(observations, observed, dim, num_steps)
+    common = root_mean_square(scale)
     rows = _standardised(observations, observed, loc, jnp.full_like(loc, common))
 
     def build(loadings: Array, offset: Array, square: Array, count: Array) -> ProbabilisticPCA:
@@ -200,22 +198,19 @@ def _sums(model: AbstractLinearFactors, values: Float[Array, "rows m"], observed
     )
 
 
-def _location(observations: Array, observed: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of the known numbers of each entry."""
-    count = jnp.maximum(jnp.sum(observed, axis=0), 1).astype(observations.dtype)
-    loc = jnp.sum(jnp.where(observed, observations, 0.0), axis=0) / count
-    centred = jnp.where(observed, observations - loc[None, :], 0.0)
-    return loc, jnp.sqrt(jnp.sum(centred**2, axis=0) / count)
-
-
-def _standardised(observations: Array, observed: Array, loc: Array, scale: Array) -> _Rows:
-    values = jnp.where(observed, (observations - loc[None, :]) / scale[None, :], 0.0)
-    return _Rows(values, observed, loc, scale)
-
-
-def _check(observations: Array, observed: Array, dim: int, num_steps: int) -> None:
+def _units(observations: Array, observed: Array, dim: int, num_steps: int) -> tuple[Array, Array]:
+    """Mean and scale of the known numbers of each entry, of arguments that were checked."""
     check_rows(observations, dim, num_steps)
     if observed.shape != observations.shape:
         raise BadInputError(
             f"Expected a mask with one entry for every entry of the rows, {observations.shape}, got {observed.shape}."
         )
+    count = jnp.maximum(jnp.sum(observed, axis=0), 1).astype(observations.dtype)
+    loc = jnp.sum(jnp.where(observed, observations, 0.0), axis=0) / count
+    centred = jnp.where(observed, observations - loc[None, :], 0.0)
+    return loc, scale_of(jnp.sqrt(jnp.sum(centred**2, axis=0) / count))
+
+
+def _standardised(observations: Array, observed: Array, loc: Array, scale: Array) -> _Rows:
+    values = jnp.where(observed, (observations - loc[None, :]) / scale[None, :], 0.0)
+    return _Rows(values, observed, loc, scale)

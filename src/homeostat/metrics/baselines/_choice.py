@@ -77,6 +77,34 @@ def choose(
     return tuple(sorted(found, key=lambda baseline: -baseline.held_out_nats))
 
 
+def choose_scaled(
+    families: Sequence[Iterable[Candidate]],
+    scaled: Any,
+    parts: HeldOutParts | None,
+    scale: Callable[[Any], Any],
+    log_unit_nats: Callable[[Any], np.ndarray],
+) -> tuple[Baseline, ...]:
+    """`choose` from data in another unit, with densities in the unit of the data.
+
+    Args:
+        scaled: training data in the other unit.
+        scale: from the unit of the data to that of `scaled`.
+        log_unit_nats: log |dx / dx'| of each row (step) of what `scale` gave.
+    """
+
+    def moved(density: LogDensities) -> LogDensities:
+        def nats(given: Any) -> np.ndarray:
+            found = scale(given)
+            return density(found) - log_unit_nats(found)
+
+        return nats
+
+    offset = 0.0 if parts is None else parts.score(log_unit_nats(parts.held_out))
+    return tuple(
+        Baseline(name, moved(density), nats - offset) for name, density, nats in choose(families, scaled, parts)
+    )
+
+
 def most_rows(size: int) -> int:
     """How many training rows or steps of `size` numbers baselines are learned from."""
     return max(FEWEST_ROWS, min(MOST_ROWS, MOST_NUMBERS // max(1, size)))

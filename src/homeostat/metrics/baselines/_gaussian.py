@@ -10,6 +10,13 @@ from ._choice import FLOOR, LogDensities
 
 MOST_COLUMNS = 1_024
 """Columns up to which there is a full Gaussian: factorising the covariance of more takes long."""
+MOST_INCOMPLETE_COLUMNS = 32
+"""The same where entries are missing: each row has its own factorisation in each step of expectation maximisation."""
+_MOST_CUBES = 1 << 25
+"""Rows times cubed number of columns, for which such a step takes about a tenth of a second."""
+_MOST_STEPS = 50
+_STILL = 1e-4
+"""Largest change of a mean or a covariance, in standard deviations, after which expectation maximisation ends."""
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 
 
@@ -112,4 +119,40 @@ def full_gaussian(rows: Float[np.ndarray, "n m"]) -> LogDensities:
     """A Gaussian with the mean of the rows and their shrunk covariance."""
     mean = rows.mean(axis=0)
     covariance = shrunk_covariance(rows - mean)
+    return lambda values: normal_log_densities(values - mean, covariance)
+
+
+def incomplete_gaussian(weight: float, rows: Float[np.ndarray, "n m"]) -> LogDensities:
+    """A Gaussian that maximises the density of the known entries (NaN is missing), by expectation maximisation.
+
+        E-step   x^_n = E[x_n | known], V_n = Cov[x_n | known]
+        M-step   m = mean_n x^_n,   S = (sum_n (x^_n - m) (x^_n - m)^T + V_n + a I) / (n + a)
+
+    Args:
+        weight: a, rows that the prior of S counts for: each column with variance 1, and none correlated.
+        rows: in standard deviations of the columns; of many, the first.
+
+    References:
+        Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm", Journal of the Royal
+        Statistical Society B 39 (1977), Sec. 4.1.
+    """
+    size = rows.shape[1]
+    rows = rows[: max(1, _MOST_CUBES // size**3)]
+    known = ~np.isnan(rows)
+    patterns, number, counts = np.unique(known, axis=0, return_inverse=True, return_counts=True)
+    number, filled, unit = number.reshape(-1), np.where(known, rows, 0.0), np.eye(size)
+    both = patterns[:, :, None] & patterns[:, None, :]
+    mean, covariance = np.zeros(size), unit
+    for _ in range(_MOST_STEPS):
+        inverse = np.where(both, np.linalg.inv(np.where(both, covariance, unit)), 0.0)
+        gains = covariance @ inverse
+        centred = (gains[number] @ np.where(known, filled - mean, 0.0)[:, :, None])[:, :, 0]
+        shift = centred.mean(axis=0)
+        doubt = len(rows) * covariance - np.tensordot(counts, gains @ covariance, axes=1)
+        rest = centred - shift
+        found = (rest.T @ rest + doubt + weight * unit) / (len(rows) + weight)
+        change = max(np.abs(shift).max(), np.abs(found - covariance).max())
+        mean, covariance = mean + shift, 0.5 * (found + found.T)
+        if change < _STILL:
+            break
     return lambda values: normal_log_densities(values - mean, covariance)

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from ...typing import Bool, Float
-from ._choice import FEWEST_ROWS, FLOOR, Baseline, Candidate, LogDensities, choose, most_rows
+from ._choice import FEWEST_ROWS, FLOOR, Baseline, Candidate, LogDensities, choose, choose_scaled, most_rows
 from ._gaussian import MOST_COLUMNS, Normals, Units, full_gaussian, normal_log_densities
 from ._independent import (
     bernoulli_frequencies,
@@ -84,20 +84,7 @@ def real_sequence_baselines(table: StepTable, *, varies: Bool[np.ndarray, " m"] 
     periods = range(2, min(_MOST_PERIOD, longest // 3) + 1)
     if periods:
         families.append([*_seasons(scaled, periods)])
-
-    def in_unit_of_data(density: LogDensities) -> LogDensities:
-        def nats(given: StepTable) -> np.ndarray:
-            scaled = apply(given)
-            return density(scaled) - units.nats(scaled.values)
-
-        return nats
-
-    parts = step_parts(scaled)
-    offset = 0.0 if parts is None else parts.score(units.nats(parts.held_out.values))
-    return tuple(
-        Baseline(name, in_unit_of_data(density), nats - offset)
-        for name, density, nats in choose(families, scaled, parts)
-    )
+    return choose_scaled(families, scaled, step_parts(scaled), apply, lambda table: units.nats(table.values))
 
 
 def _of_values(density: Callable[[np.ndarray], np.ndarray]) -> LogDensities:

@@ -11,12 +11,13 @@ from ...data import (
     AbstractRequirement,
     AbstractRows,
     Categories,
+    ColumnMoments,
     Counts,
     Finite,
-    FiniteOrMissing,
     GreyValues,
     Interval,
     Nonempty,
+    OrMissing,
     UnitInterval,
     check_rows,
     column_moments,
@@ -24,7 +25,7 @@ from ...data import (
 from ...results import BadInputError
 from .._numbers import COUNTS, Range, Scaling, choose_likelihood, is_binary, is_count, scan_range
 from .._tables import require_likelihood
-from ._options import LINEAR, RowsOptions
+from ._options import ENCODERS, LINEAR, RowsOptions
 
 _CHUNK_NUMBERS = 1 << 22
 
@@ -44,7 +45,7 @@ class RowsDescription(NamedTuple):
         numbers: their range, by which the likelihood was chosen.
         binarized: whether fractions are drawn as black and white each time.
         fingerprint: of some rows, to know the data again.
-        num_missing: numbers of all rows that are missing.
+        num_missing: numbers of all rows that are missing; where there are any, networks read which ones.
     """
 
     shape: tuple[int, ...]
@@ -77,11 +78,24 @@ class RowsDescription(NamedTuple):
         """log |dx / dx'|: subtracted from a log density of rows in the model's unit it gives that of rows in their own."""
         return 0.0 if self.discrete else float(np.sum(np.log(self.scaling.unit)))
 
+    def log_units_nats(self, known: np.ndarray) -> np.ndarray:
+        """The same for each row of which some numbers are missing.
+
+        Args:
+            known: which of the entries that the model sees are known, rows first.
+        """
+        known = known.reshape(len(known), -1)
+        return np.zeros(len(known)) if self.discrete else known @ np.log(self.scaling.unit)
+
     def prepare(self, rows: np.ndarray) -> np.ndarray:
-        """Stored rows as the model sees them: 32-bit numbers, whole ones for categories."""
+        """Stored rows as the model sees them: 32-bit numbers, whole ones for categories; zero where one is missing."""
         if self.likelihood == "categorical":
-            return rows.reshape(len(rows), *self.event_shape).astype(np.int32)
-        return self.exactly(rows).astype(np.float32).reshape(len(rows), *self.event_shape)
+            return np.nan_to_num(rows).reshape(len(rows), *self.event_shape).astype(np.int32)
+        return np.nan_to_num(self.exactly(rows)).astype(np.float32).reshape(len(rows), *self.event_shape)
+
+    def known(self, rows: np.ndarray) -> np.ndarray:
+        """Which numbers of stored rows are not missing, as the model sees them."""
+        return self.scaling.keep(~np.isnan(rows.reshape(len(rows), -1))).reshape(len(rows), *self.event_shape)
 
     def exactly(self, rows: np.ndarray) -> np.ndarray:
         """The same, flat and with all digits: 64 bits where rows are standardised."""
@@ -106,14 +120,15 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
     """Look at all rows once: check them, choose a likelihood where none is named, and measure the units of the training rows.
 
     Raises:
-        BadInputError: something is not finite, or outside what the likelihood can explain; or missing, and the engine needs it.
+        BadInputError: something is not finite, or outside what the likelihood can explain; or missing, and it cannot be done
+            without.
     """
     if options.divide_by <= 0.0 or not math.isfinite(options.divide_by):
         raise BadInputError(
             f"Expected a positive number to divide by, got {options.divide_by}: leave --divide-by at 1."
         )
-    check_rows(rows, _finite(options))
-    numbers = scan_range(_numbers(rows, options), rows.name, "say --divide-by", options.divide_by)
+    check_rows(rows, *_known_or_all(Finite(), options, options.likelihood))
+    numbers = scan_range(_numbers(rows), rows.name, "say --divide-by", options.divide_by)
     plain = options.model != "latent-gaussian"
     name = choose_likelihood(options.likelihood, options.model, plain, lambda: _fitting(options, rows, numbers))
     require_likelihood(rows, name)
@@ -140,38 +155,39 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
         numbers=numbers,
         binarized=options.binarize,
         fingerprint=rows.fingerprint(),
-        num_missing=count_missing(rows) if options.engine == "exact" else 0,
+        num_missing=count_missing(rows),
     )
     check_rows(rows, *requirements(found, options))
     if options.binarize and name != "bernoulli":
         raise BadInputError(f"Expected a bernoulli likelihood for --binarize, got {name}: leave --binarize out.")
+    if name not in ("gaussian", *COUNTS) and not found.num_missing:
+        return found
+    moments = column_moments(_known(train), train.shape, train.dtype)
+    if not moments.count.all():
+        empty = int(np.argmin(moments.count.reshape(-1)))
+        column = train.columns[empty] if train.columns else f"{empty} (from 0)"
+        raise BadInputError(
+            f"Expected a number in each column of the training rows of {train.name}, got none in column {column}: leave it out."
+        )
     if name in COUNTS:
-        moments = column_moments(((chunk, None) for chunk in _chunks(train)), train.shape, train.dtype)
         found = found._replace(scaling=found.scaling._replace(loc=moments.mean.reshape(-1)))
     if name == "gaussian":
-        scaling = _scaling(train, divisor, options)
+        scaling = _scaling(moments, train, divisor, options)
         shape = found.event_shape if scaling.varies.all() else (scaling.size,)
         found = found._replace(scaling=scaling, event_shape=shape)
     return found
 
 
-def _scaling(train: AbstractRows, divisor: float, options: RowsOptions) -> Scaling:
+def _scaling(moments: ColumnMoments, train: AbstractRows, divisor: float, options: RowsOptions) -> Scaling:
     """Units of real numbers.
 
     The likelihood of a linear model is the same in all units that it allows, so it is always fitted in those in which nothing
     is lost to rounding: one of each entry for factor analysis, one of all for probabilistic PCA.
 
     Raises:
-        BadInputError: nothing varies, or a column has no number.
+        BadInputError: nothing varies.
     """
     linear = options.model in LINEAR
-    moments = column_moments(_known(train, options), train.shape, train.dtype)
-    if not moments.count.all():
-        empty = int(np.argmin(moments.count.reshape(-1)))
-        name = train.columns[empty] if train.columns else f"{empty} (from 0)"
-        raise BadInputError(
-            f"Expected a number in each column of the training rows of {train.name}, got none in column {name}: leave it out."
-        )
     scaling = Scaling.of(moments, options.standardize or linear, divisor=divisor)
     if not scaling.size:
         raise BadInputError(
@@ -188,14 +204,24 @@ def count_missing(rows: AbstractRows) -> int:
     return 0 if rows.dtype.kind != "f" else sum(int(np.isnan(chunk).sum()) for chunk in _chunks(rows))
 
 
-def _finite(options: RowsOptions) -> AbstractRequirement:
-    """What every number must be: posteriors in closed form do without those that are missing."""
-    if options.engine == "exact":
-        return FiniteOrMissing()
-    return Finite(
-        "remove the row, fill in the value, or use factor-analysis or probabilistic-pca with --engine exact, which integrate out "
-        "what is missing"
-    )
+def missing_words(missing: int, num_rows: int, shape: tuple[int, ...]) -> str:
+    """How many numbers are missing, as a sentence."""
+    total = num_rows * math.prod(shape)
+    return f"missing: {missing} of {total} numbers ({100 * missing / total:.2g} per cent), integrated out"
+
+
+def _known_or_all(
+    requirement: AbstractRequirement, options: RowsOptions, likelihood: str
+) -> tuple[AbstractRequirement, ...]:
+    """What every known number must be, and that all are known where a missing one cannot be integrated out."""
+    if likelihood == "multinomial":
+        instead = "a likelihood of independent entries, such as poisson,"
+    elif options.mapping == "convolutional" and options.engine in ENCODERS:
+        instead = "--mapping mlp, or an engine without a convolutional encoder (iterative, gradient, natural-gradient),"
+    else:
+        return (OrMissing(requirement),)
+    advice = f"remove the row, fill in the value, or use {instead} and what is missing is integrated out"
+    return Finite(advice), requirement
 
 
 def requirements(description: RowsDescription, options: RowsOptions) -> tuple[AbstractRequirement, ...]:
@@ -208,22 +234,24 @@ def requirements(description: RowsDescription, options: RowsOptions) -> tuple[Ab
         "multinomial": (Counts(), Nonempty()),
         **{name: (Counts(),) for name in COUNTS},
     }
-    return _finite(options), *of_likelihood.get(description.likelihood, ())
+    every = (Finite(), *of_likelihood.get(description.likelihood, ()))
+    return tuple(part for each in every for part in _known_or_all(each, options, description.likelihood))
 
 
 def _chunks(rows: AbstractRows) -> Iterator[np.ndarray]:
     return rows.chunks(max(1, _CHUNK_NUMBERS // max(1, math.prod(rows.shape))))
 
 
-def _known(rows: AbstractRows, options: RowsOptions) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Chunks, and which of their numbers are known; None where all must be."""
+def _known(rows: AbstractRows) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Chunks, and which of their numbers are known; None if all are."""
     for chunk in _chunks(rows):
-        yield chunk, ~np.isnan(chunk) if options.engine == "exact" else None
+        missing = np.isnan(chunk)
+        yield chunk, ~missing if missing.any() else None
 
 
-def _numbers(rows: AbstractRows, options: RowsOptions) -> Iterator[np.ndarray]:
+def _numbers(rows: AbstractRows) -> Iterator[np.ndarray]:
     """What is known, chunk by chunk."""
-    chunks = (chunk if known is None else chunk[known] for chunk, known in _known(rows, options))
+    chunks = (chunk if known is None else chunk[known] for chunk, known in _known(rows))
     return (chunk for chunk in chunks if chunk.size)
 
 

@@ -9,7 +9,7 @@ import jax.random as jr
 import optax
 from jax.flatten_util import ravel_pytree
 
-from ...core import AbstractEngine, AbstractFamily, AbstractModel, AbstractObjective, StepInfo
+from ...core import AbstractEngine, AbstractFamily, AbstractModel, StepInfo
 from ...distributions import (
     Delta,
     DiagonalGaussian,
@@ -49,7 +49,7 @@ from ...inference.engines import (
 from ...models.static import AbstractLinearFactors, LatentGaussian
 from ...objectives import Errors, Evidence, FreeEnergy, Weighted
 from ...results import BadInputError
-from ...typing import Array, Callable, Float, Key, PyTree
+from ...typing import Array, Callable, Float, Key
 from ._describe import RowsDescription
 from ._models import latent_dims
 from ._networks import dense, make_encoder, make_reader
@@ -85,21 +85,10 @@ class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):
     engine: AbstractEngine
     num_steps: int = eqx.field(static=True)
 
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily, params: DiagonalGaussianParams, args: PyTree
-    ) -> None:
+    def init(self, objective, family, params, args):
         return None
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily,
-        params: DiagonalGaussianParams,
-        args: PyTree,
-        state: None,
-        *,
-        key: Key,
-    ) -> tuple[DiagonalGaussianParams, None, StepInfo]:
+    def step(self, objective, family, params, args, state, *, key):
         points = Delta(params.loc.shape[0])
         point = points.init()._replace(loc=params.loc)
         found = infer(
@@ -116,21 +105,10 @@ class PointWithSpread(AbstractEngine[DiagonalGaussianParams, None]):
 class ExactPosterior(AbstractEngine[FullGaussianParams, None]):
     """p(z | x) of a linear-Gaussian model by its formula: what `infer` descends to, at once."""
 
-    def init(
-        self, objective: AbstractObjective, family: AbstractFamily, params: FullGaussianParams, args: PyTree
-    ) -> None:
+    def init(self, objective, family, params, args):
         return None
 
-    def step(
-        self,
-        objective: AbstractObjective,
-        family: AbstractFamily,
-        params: FullGaussianParams,
-        args: PyTree,
-        state: None,
-        *,
-        key: Key,
-    ) -> tuple[FullGaussianParams, None, StepInfo]:
+    def step(self, objective, family, params, args, state, *, key):
         free_energy = objective.free_energy if isinstance(objective, Weighted) else objective
         assert isinstance(free_energy, FreeEnergy) and isinstance(free_energy.model, AbstractLinearFactors)
         assert isinstance(family, FullGaussian)

@@ -14,7 +14,7 @@ from ...runs import RunContext
 from ...typing import Key
 from ...viz import literal, plot_active_units, plot_samples, plot_sheets
 from .._task import Selected
-from ._describe import RowsDescription
+from ._describe import RowsDescription, count_missing
 from ._inference import VALIDATION_SAMPLES, PosteriorSummary, draw_rows, expected_rows, inferred
 from ._system import InferenceSetup, RowsSystem
 
@@ -93,6 +93,8 @@ def _show_reconstructions(
             sheets["residual"] = data - reconstruction
             caption += "; the residual is the data less the reconstruction."
         figure = plot_sheets(sheets, unit=_unit(description), **_entries(description))
+    if count_missing(rows):
+        caption = f"{caption.removesuffix('.')}. What is missing is pink."
     context.figure("reconstructions", figure, caption=caption)
 
 
@@ -101,6 +103,7 @@ def _show_weights(description: RowsDescription, model: Any, context: RunContext)
     weights = np.asarray(model.loadings if linear else model.dictionary).T
     order = np.argsort(-np.sum(weights**2, axis=1), kind="stable")[:_SHOWN_ATOMS]
     what = "Factor loadings, the strongest first" if linear else "Atoms of the dictionary, the longest first"
+    one = "factor" if linear else "atom"
     if description.image_shape:
         images = description.scaling.spread(weights[order]).reshape(len(order), *description.image_shape)
         bound = np.abs(images).reshape(len(order), -1).max(axis=1).reshape(-1, *[1] * (images.ndim - 1))
@@ -111,12 +114,13 @@ def _show_weights(description: RowsDescription, model: Any, context: RunContext)
         figure = plot_sheets(
             {what: weights[order]},
             unit=f"{'loading' if linear else 'entry of the atom'},\n{_unit(description)}",
-            rows=[str(number) for number in order.tolist()],
-            row_label="factor" if linear else "atom",
+            rows=[str(place + 1) for place in range(len(order))],
+            row_label=one,
             centred=True,
             **_entries(description),
         )
-        what += "; latent variables are numbered from 0"
+        latents = ", ".join(map(str, order.tolist()))
+        what += f"; {one}s 1 to {len(order)} are latent variables {latents} (from 0)"
     context.figure("weights", figure, caption=f"{what}.")
 
 

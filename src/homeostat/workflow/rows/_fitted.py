@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...data import AbstractRows, Message, check_rows, open_rows, permutation, require_shape
+from ...distributions import Masked
 from ...metrics import calibrate, ecdf_difference_band
 from ...results import BadInputError
 from ...runs import RunContext
@@ -18,10 +19,21 @@ from .._arrays import ArraysWriter
 from .._fitted import AbstractFitted, OnProgress, Outcome, ignore
 from .._tables import Found, require_categories, table_columns
 from .._task import Source
+from ._axes import row_axes
 from ._baselines import compare_rows
-from ._describe import count_missing, requirements
+from ._describe import count_missing, missing_words, requirements
 from ._figures import show_model
-from ._inference import draw_rows, expected_rows, infer_rows, inferred, score_rows, summarize_rows, weigh_rows
+from ._impute import impute
+from ._inference import (
+    draw_rows,
+    expected_rows,
+    infer_rows,
+    inferred,
+    log_unit_nats,
+    score_rows,
+    summarize_rows,
+    weigh_rows,
+)
 from ._system import RowsSystem
 
 _MOST_SHOWN = 100
@@ -43,6 +55,11 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         require_shape(rows, description.shape, of="the fitted model")
         require_categories(rows, description.categories, "the fitted model")
         check_rows(rows, *requirements(description, options))
+        missing = count_missing(rows)
+        if missing and message is not None:
+            new = options.reads_data and not description.num_missing
+            unseen = ": the fit had none, and networks read 0 in their places" if new else ""
+            message(f"{missing_words(missing, len(rows), rows.shape)}{unseen}")
         return rows
 
     def infer(
@@ -72,8 +89,8 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
                 block = {f"posterior_{name}": leaf for name, leaf in params._asdict().items()}
                 block |= {"mean": mean, "elbo_nats": elbo, "distortion_nats": distortion, "rate_nats": rate}
                 if num_missing:
-                    stored = rows.read(np.arange(start, stop))
-                    block["imputed"] = np.where(np.isnan(stored), self.expected(mean), stored)
+                    stored, numbered = rows.read(np.arange(start, stop)), {"first": start, "num_samples": samples or 16}
+                    block["imputed"] = impute(setup, self.description, stored, params, mean, **numbered, key=key)
                 writer.write(slice(start, stop), block | {"failed": failed})
                 total, num_failed = total + float(elbo.sum()), num_failed + int(failed.sum())
                 on_progress(stop)
@@ -86,7 +103,8 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             **({"missing_numbers": num_missing} if num_missing else {}),
             "arrays": writer.names,
         }
-        return Outcome(numbers, writer.arrays)
+        axes = row_axes(self.description, sum(self.system.dims), writer.arrays)
+        return Outcome(numbers, writer.arrays, axes=axes, observed=lambda: _observed(rows))
 
     def evaluate(
         self,
@@ -106,9 +124,10 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             rows: how many rows are evaluated, chosen by the seed; all by default.
             iterations: of inference, in place of those of the fit.
         """
-        chosen, samples = self.open(data), samples or 5_000
+        chosen, samples, order = self.open(data), samples or 5_000, None
         if rows is not None and rows < len(chosen):
-            chosen = chosen.select(np.sort(permutation(len(chosen), seed)[:rows]))
+            order = np.sort(permutation(len(chosen), seed)[:rows])
+            chosen = chosen.select(order)
         if len(chosen) < 2:
             raise BadInputError(f"Expected at least two rows to average over, got one in {chosen.name}.")
         setup = self.system.setup(self.selected, iterations=iterations)
@@ -118,7 +137,8 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             "iterations": iterations or self.system.inference.num_steps,
             **summarize_rows(scores, self.description, chosen),
         }
-        return Outcome(numbers, scores)
+        axes = row_axes(self.description, sum(self.system.dims), scores, numbers=order)
+        return Outcome(numbers, scores, axes=axes, observed=lambda: _observed(chosen))
 
     def sample(self, number: int | None = None, *, key: Key) -> Outcome:
         """Rows drawn from the model, 64 by default, in the unit of the data, and a sheet of their means if they are images."""
@@ -128,7 +148,8 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         arrays = {"samples": description.restore(draws), "means": description.restore(means), "latents": latents}
         if description.image_shape:
             figure = plot_samples(description.pictures(arrays["means"][:_MOST_SHOWN]))
-        return Outcome({"rows": number}, arrays, figure)
+        axes = row_axes(description, sum(self.system.dims), arrays, along="draw")
+        return Outcome({"rows": number}, arrays, figure, axes=axes)
 
     def calibrate(
         self, *, key: Key, simulations: int = 1_000, iterations: int | None = None, on_progress: OnProgress = ignore
@@ -163,15 +184,15 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
         figure = plot_calibration_summary(summary, report.names, significance=report.significance)
         return Outcome(plain(numbers), {"ranks": ranks, "pareto_k": pareto_k}, figure, str(report))
 
-    def means(self, rows: Array, *, key: Key) -> Float[np.ndarray, "n d"]:
+    def means(self, rows: Array | Masked, *, key: Key) -> Float[np.ndarray, "n d"]:
         """E_q[z] of prepared rows; all share one key, so that what a row gets depends on the row alone."""
         setup = self.system.setup(self.selected)
-        return np.asarray(infer_rows(setup, rows, jnp.zeros(len(rows), jnp.int32), False, 1, key=key).mean)
+        return np.asarray(infer_rows(setup, rows, _same_number(rows), False, 1, key=key).mean)
 
-    def log_likelihoods(self, rows: Array, samples: int, *, key: Key) -> Float[np.ndarray, " n"]:
+    def log_likelihoods(self, rows: Array | Masked, samples: int, *, key: Key) -> Float[np.ndarray, " n"]:
         """log p(x) of prepared rows in nats of the data, exact or from so many importance samples; keys as for `means`."""
         setup = self.system.setup(self.selected)
-        return np.asarray(weigh_rows(setup, rows, samples, key=key)) - self.description.log_unit_nats
+        return np.asarray(weigh_rows(setup, rows, samples, key=key)) - log_unit_nats(self.description, rows)
 
     def expected(self, latents: Array) -> np.ndarray:
         """E[x | z] in the unit of the data."""
@@ -193,6 +214,14 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
 
     def report(self, data: AbstractRows, context: RunContext, *, key: Key) -> None:
         show_model(self.system, self.selected, data, context, key=key)
+
+
+def _observed(rows: AbstractRows) -> dict[str, np.ndarray]:
+    return {"observed": rows.read(np.arange(len(rows)))}
+
+
+def _same_number(rows: Array | Masked) -> Array:
+    return jnp.zeros(len(rows.value if isinstance(rows, Masked) else rows), jnp.int32)
 
 
 def _latent_names(dims: tuple[int, ...]) -> list[str]:

@@ -19,17 +19,17 @@ from ...metrics import (
     perplexity,
     posterior_mean,
 )
-from ...objectives import FreeEnergy
+from ...objectives import FreeEnergy, evidence_of
 from ...results import RESULTS
 from ...typing import Key
 from .._fitted import OnProgress, ignore
-from ._describe import RowsDescription
-from ._system import InferenceSetup, evidence_of
+from ._describe import RowsDescription, count_missing
+from ._system import InferenceSetup, binarize
 
 VALIDATION_SAMPLES = 8
 """Samples of a posterior for each bound, where many rows are inferred in passing."""
 
-_ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 256
 
 
 class PosteriorSummary(NamedTuple):
@@ -61,10 +61,15 @@ def blocks(
         count = len(chunk)
         filled = chunk if count == size else np.concatenate([chunk, np.repeat(chunk[:1], size - count, axis=0)])
         prepared = for_device(description.prepare(filled))
-        known = ~np.isnan(prepared)
-        block = jnp.asarray(np.where(known, prepared, 0))
+        known, block = description.known(filled), jnp.asarray(prepared)
         yield start, count, block if known.all() else Masked(block, jnp.asarray(known))
         start += count
+
+
+def for_training(description: RowsDescription, stored: np.ndarray) -> np.ndarray | Masked:
+    """Stored rows as a learner reads them: with a mask if the data have missing numbers anywhere."""
+    prepared = for_device(description.prepare(stored))
+    return Masked(prepared, description.known(stored)) if description.num_missing else prepared
 
 
 def for_device(block: np.ndarray) -> np.ndarray:
@@ -80,8 +85,7 @@ def infer_rows(
 
     def one(x: jax.Array | Masked, number: jax.Array) -> PosteriorSummary:
         draw_key, infer_key, terms_key, mean_key = jax.random.split(jax.random.fold_in(key, number), 4)
-        if binarized and not isinstance(x, Masked):
-            x = jax.random.bernoulli(draw_key, x).astype(x.dtype)
+        x = binarize(x, key=draw_key) if binarized else x
         evidence = evidence_of(x)
         found = setup.infer(evidence, key=infer_key)
         q, failed = found.distribution, found.result != RESULTS.successful
@@ -102,14 +106,19 @@ def inferred(
     setup: InferenceSetup, description: RowsDescription, rows: AbstractRows, num_samples: int, *, key: Key
 ) -> Iterator[tuple[int, PosteriorSummary]]:
     """Number of the first row and posteriors in the unit of the data, of one block after the other."""
-    size = min(_ROWS_AT_ONCE, len(rows))
+    size = min(ROWS_AT_ONCE, len(rows))
     for start, count, block in blocks(rows, description, size):
         found = infer_rows(setup, block, start + jnp.arange(size), description.binarized, num_samples, key=key)
         kept = jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], found)
-        unit = description.log_unit_nats
-        if isinstance(block, Masked):
-            unit = np.asarray(block.observed)[:count] @ np.log(description.scaling.unit)
-        yield start, kept._replace(distortion_nats=kept.distortion_nats + unit)
+        yield start, kept._replace(distortion_nats=kept.distortion_nats + log_unit_nats(description, block)[:count])
+
+
+def log_unit_nats(description: RowsDescription, block: jax.Array | Masked) -> np.ndarray:
+    """log |dx / dx'| of the known entries of each row."""
+    if isinstance(block, Masked):
+        return description.log_units_nats(np.asarray(block.observed))
+    # In the type of the numbers that it is added to.
+    return np.full(len(block), description.log_unit_nats, jnp.result_type(float))
 
 
 def mean_free_energy(setup: InferenceSetup, description: RowsDescription, rows: AbstractRows, *, key: Key) -> float:
@@ -133,12 +142,12 @@ def score_rows(
     if setup.exact is not None:
         return _exact_scores(setup, description, rows, key, on_progress)
     model, engine, family, steps, objective = setup
-    unit, parts = description.log_unit_nats, []
+    parts: list[dict[str, np.ndarray]] = []
     how: dict[str, Any] = {"num_steps": steps, "num_samples": num_samples, "objective": objective}
     for start, count, block in blocks(rows, description, min(32, rows.num_rows)):
         draw_key, block_key = jax.random.split(jax.random.fold_in(key, start))
-        if description.binarized and not isinstance(block, Masked):
-            block = jax.random.bernoulli(draw_key, block).astype(block.dtype)
+        block = binarize(block, key=draw_key) if description.binarized else block
+        unit = log_unit_nats(description, block)
         found = evaluate(model, engine, family, block, key=block_key, **how)
         arrays = {
             "elbo_nats": np.asarray(found.elbo_nats) - unit,
@@ -168,14 +177,15 @@ def _exact_scores(
 
 
 @eqx.filter_jit
-def weigh_rows(setup: InferenceSetup, rows: jax.Array, num_samples: int, *, key: Key) -> jax.Array:
+def weigh_rows(setup: InferenceSetup, rows: jax.Array | Masked, num_samples: int, *, key: Key) -> jax.Array:
     """log p(x) of every row in the unit of the model, exact or importance-weighted, all from one key."""
 
-    def one(x: jax.Array) -> jax.Array:
+    def one(x: jax.Array | Masked) -> jax.Array:
+        evidence = evidence_of(x)
         if setup.exact is not None:
-            return setup.exact.log_evidence(x)
+            return setup.exact.log_evidence(evidence.observation, evidence.observed)
         infer_key, weigh_key = jax.random.split(key)
-        q, chunk = setup.infer(evidence_of(x), key=infer_key).distribution, min(250, num_samples)
+        q, chunk = setup.infer(evidence, key=infer_key).distribution, min(250, num_samples)
         found = log_likelihood(setup.model, q, x, key=weigh_key, num_samples=num_samples, chunk=chunk)
         return found.log_likelihood_nats
 
@@ -185,6 +195,7 @@ def weigh_rows(setup: InferenceSetup, rows: jax.Array, num_samples: int, *, key:
 def summarize_rows(scores: dict[str, np.ndarray], description: RowsDescription, rows: AbstractRows) -> dict[str, Any]:
     """Averages over rows, with standard errors over rows, in the units that make sense for the likelihood."""
     likelihood, count = jnp.asarray(scores["log_likelihood_nats"]), len(scores["elbo_nats"])
+    missing = count_missing(rows)
     value, stderr = mean_with_error(likelihood)
     elbo, elbo_stderr = mean_with_error(jnp.asarray(scores["elbo_nats"]))
     found = {
@@ -197,6 +208,7 @@ def summarize_rows(scores: dict[str, np.ndarray], description: RowsDescription, 
         "distortion_nats": float(scores["distortion_nats"].mean()),
         "rate_nats": float(scores["rate_nats"].mean()),
         "failed_rows": int(scores["failed"].sum()),
+        **({"missing_numbers": missing} if missing else {}),
     }
     if not found["exact"]:
         found["monte_carlo_stderr_nats"] = float(np.sqrt(np.sum(scores["monte_carlo_stderr_nats"] ** 2)) / count)
@@ -205,7 +217,8 @@ def summarize_rows(scores: dict[str, np.ndarray], description: RowsDescription, 
         totals = np.concatenate([chunk.reshape(len(chunk), -1).sum(axis=1) for chunk in rows.chunks(4096)])
         found["perplexity"] = float(perplexity(likelihood, jnp.asarray(totals)).value)
     elif description.discrete:
-        found["bits_per_dimension"] = float(bits_per_dimension(-value, description.size))
+        size = description.size - found.get("missing_numbers", 0) / count
+        found["bits_per_dimension"] = float(bits_per_dimension(-value, size))
     return found
 
 

@@ -21,7 +21,15 @@ Reader = Callable[[Evidence], Array]
 
 
 def make_reader(description: RowsDescription) -> Reader:
-    """Numbers as they are, logarithms of counts, one number for each category, or standardised numbers."""
+    """Numbers as they are, logarithms of counts, one number for each category, or standardised numbers.
+
+    Zero is read in place of a missing number. If the data of the fit had some, which numbers are known is read as well.
+    """
+    values = _make_values(description)
+    return partial(_with_mask, values) if description.num_missing else values
+
+
+def _make_values(description: RowsDescription) -> Reader:
     if description.likelihood in ("multinomial", *COUNTS):
         return _log_counts
     if description.likelihood == "categorical":
@@ -43,12 +51,21 @@ def _log_counts(args: Evidence) -> Array:
 
 
 def _one_hot(num_classes: int, args: Evidence) -> Array:
-    return jax.nn.one_hot(jnp.ravel(jnp.asarray(args.observation, jnp.int32)), num_classes).ravel()
+    found = jax.nn.one_hot(jnp.ravel(jnp.asarray(args.observation, jnp.int32)), num_classes)
+    return (found if args.observed is None else jnp.where(jnp.ravel(args.observed)[:, None], found, 0.0)).ravel()
 
 
 def _standardized(loc: Array, scale: Array, args: Evidence) -> Array:
     loc, scale = jax.lax.stop_gradient((loc, scale))
-    return (jnp.ravel(args.observation) - loc) / scale
+    found = (jnp.ravel(args.observation) - loc) / scale
+    return found if args.observed is None else jnp.where(jnp.ravel(args.observed), found, 0.0)
+
+
+def _with_mask(values: Reader, args: Evidence) -> Array:
+    """What `values` reads, and 1 for each known entry."""
+    known = jnp.ones(jnp.shape(args.observation), bool) if args.observed is None else args.observed
+    found = values(args)
+    return jnp.concatenate([found, jnp.ravel(known).astype(found.dtype)])
 
 
 def _image(side: int, args: Evidence) -> Array:

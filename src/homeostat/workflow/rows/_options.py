@@ -84,6 +84,12 @@ class RowsOptions(AbstractOptions):
     evaluation_samples: int = 500
     """Importance samples for each of them (count)."""
 
+    @property
+    def reads_data(self) -> bool:
+        """Whether a network of the engine reads the rows, by itself or as part of its encoding."""
+        encoded = self.engine in ("iterative", "levelwise") and "data" in self.encoding.replace(" ", "").split("+")
+        return encoded or self.engine in ENCODERS
+
 
 WEIGHTINGS = ("beta", "anneal", "free_bits", "rate_constraint", "distortion_constraint")
 """Options of which at most one may be given."""
@@ -93,6 +99,9 @@ LINEAR = ("factor-analysis", "probabilistic-pca")
 
 OWN_POSTERIOR = ("ladder", "levelwise", "predictive-coding", "exact")
 """Engines made for one family of posteriors."""
+
+ENCODERS = ("direct", "ladder", "semi-amortized")
+"""Engines with a network from the data to the posterior."""
 
 ONE_STEP = ("direct", "ladder", "exact")
 """Engines that take one iteration."""

@@ -1,6 +1,6 @@
 """A model with its engine, its learner and the way its results are measured, from a set of options."""
 
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import jax.random as jr
 
@@ -10,7 +10,7 @@ from ...inference import EnergyDescent, LastIteration, ModelWithEngine, Posterio
 from ...models.static import AbstractLinearFactors
 from ...objectives import AbstractWeighting, Evidence, FreeEnergy, Unweighted, Weighted
 from ...results import BadInputError
-from ...typing import Array, Float, Key
+from ...typing import Array, Key
 from .._task import Selected, make_optimizer, require
 from ._describe import RowsDescription
 from ._engines import ExactPosterior, Inference, PointWithSpread
@@ -39,13 +39,10 @@ class InferenceSetup(NamedTuple):
         return infer(objective, engine, family, evidence, key=key, num_steps=steps, throw=False)
 
 
-def evidence_of(row: Array | Masked) -> Evidence:
-    """What is known of a row."""
-    return Evidence(row.value, observed=row.observed) if isinstance(row, Masked) else Evidence(row)
-
-
-def _binarize(batch: Float[Array, "..."], *, key: Key) -> Float[Array, "..."]:
+def binarize(batch: Array | Masked, *, key: Key) -> Any:
     """x ~ Bernoulli(fraction), anew at each call."""
+    if isinstance(batch, Masked):
+        return Masked(binarize(batch.value, key=key), batch.observed)
     return jr.bernoulli(key, batch).astype(batch.dtype)
 
 
@@ -75,7 +72,7 @@ class RowsSystem(NamedTuple):
             self.weighting,
             engine_weights=self.inference.engine_weights,
             model_weights=LastIteration(),
-            prepare=_binarize if self.description.binarized else None,
+            prepare=binarize if self.description.binarized else None,
         )
 
     def setup(self, selected: Selected, *, iterations: int | None = None) -> InferenceSetup:

@@ -18,14 +18,14 @@ from ...inference import ModelWithEngine
 from ...objectives import AbstractWeighting, Beta, DistortionConstraint, FreeBits, RateConstraint
 from ...results import BadInputError
 from ...train import AbstractLoader, InMemoryLoader, StreamingLoader
-from ...typing import Key
+from ...typing import Key, PyTree
 from .._numbers import kind_of_number
 from .._tables import require_names, table_columns
-from .._task import AbstractTask, Schedule, Selected, Source, annealing, check_training, require, require_positive
-from ._describe import RowsDescription, describe_rows
+from .._task import AbstractTask, Selected, Source, annealing, check_training, require, require_positive
+from ._describe import RowsDescription, describe_rows, missing_words
 from ._engines import Inference, make_family, make_inference
 from ._fitted import FittedRows
-from ._inference import for_device, mean_free_energy
+from ._inference import for_training, mean_free_energy
 from ._maximum_likelihood import most_likely
 from ._models import latent_dims, make_model
 from ._options import LINEAR, OWN_POSTERIOR, WEIGHTINGS, RowsOptions
@@ -33,6 +33,8 @@ from ._system import RowsSystem
 
 _VALIDATION_ROWS = 1_024
 _MAXIMIZATION_STEPS = 500
+_MOSTLY_MISSING = 0.5
+"""Share of a column above which it is named."""
 
 
 @final
@@ -83,15 +85,9 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
         left_out = [f"left out, because they never vary in the training rows: {constants}"] if constants else []
         mebibytes = _mebibytes(description, train)
         held = "held on the device" if mebibytes <= self.options.hold_mib else "streamed"
-        missing, total = description.num_missing, description.num_rows * math.prod(description.shape)
-        gaps = (
-            [f"missing: {missing} of {total} numbers ({100 * missing / total:.2g} per cent), integrated out"]
-            if missing
-            else []
-        )
         return [
             f"rows: {len(train)} to train on, {len(validation)} to validate on, of {shape} numbers{scaled}",
-            *gaps,
+            *self._missing(description, train),
             *kind_of_number(description.likelihood, self.unit, self.options.likelihood != "auto", description.numbers),
             f"training rows are {held} ({mebibytes:.0f} MiB)",
             *left_out,
@@ -120,18 +116,23 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
     def loader(self, system: RowsSystem, train: AbstractRows, seed: int) -> AbstractLoader:
         size = min(self.options.batch_size, len(train))
 
-        def prepared(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-            return (for_device(system.description.prepare(chunk)) for chunk in chunks)
+        def prepared(chunks: Iterator[np.ndarray]) -> Iterator[PyTree]:
+            return (for_training(system.description, chunk) for chunk in chunks)
 
         if _mebibytes(system.description, train) <= self.options.hold_mib:
-            data = np.concatenate([*prepared(train.chunks(4096))])
+            data = jax.tree.map(lambda *parts: np.concatenate(parts), *prepared(train.chunks(4096)))
             return InMemoryLoader(data, size, lambda epoch: permutation(len(train), seed, epoch))
         return StreamingLoader(
             lambda epoch, start: prepared(train.batches(size, seed=seed, epoch=epoch, start=start)), len(train) // size
         )
 
     def offset_nats(self, system: RowsSystem, train: AbstractRows) -> float:
-        return system.description.log_unit_nats
+        description = system.description
+        if not description.num_missing:
+            return description.log_unit_nats
+        return sum(
+            float(description.log_units_nats(description.known(chunk)).sum()) for chunk in train.chunks(4096)
+        ) / len(train)
 
     def score(self, system: RowsSystem, selected: Selected, data: AbstractRows, *, key: Key) -> float:
         some = data.select(np.arange(min(len(data), _VALIDATION_ROWS)))
@@ -140,13 +141,28 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
     def fitted(self, system: RowsSystem, selected: Selected) -> FittedRows:
         return FittedRows(self, system, selected)
 
-    def schedule(self) -> Schedule:
-        """One step where there is a formula, few where there is expectation maximisation."""
-        found = super().schedule()
+    def num_updates(self, system: RowsSystem) -> int:
+        """One where there is a formula, few where there is expectation maximisation."""
         if not self.solves:
-            return found
-        steps = 1 if self.options.model == "probabilistic-pca" else min(found.num_steps, _MAXIMIZATION_STEPS)
-        return found._replace(num_steps=steps)
+            return super().num_updates(system)
+        formula = self.options.model == "probabilistic-pca" and not system.description.num_missing
+        return 1 if formula else min(self.options.steps, _MAXIMIZATION_STEPS)
+
+    def _missing(self, description: RowsDescription, train: AbstractRows) -> list[str]:
+        """How much is missing, where most of it, and what networks read in its place; nothing if all numbers are there."""
+        if not description.num_missing:
+            return []
+        found = [missing_words(description.num_missing, description.num_rows, description.shape)]
+        gaps = [np.isnan(chunk).reshape(len(chunk), -1).sum(axis=0) for chunk in train.chunks(4096)]
+        shares = np.sum(gaps, axis=0) / len(train)
+        worst = int(np.argmax(shares))
+        if shares[worst] > _MOSTLY_MISSING:
+            name = train.columns[worst] if train.columns else f"{worst} (from 0)"
+            found.append(f"missing most in column {name}: {100 * shares[worst]:.3g} per cent of the training rows")
+        if self.options.reads_data:
+            mean = ", the mean of the column," if description.likelihood == "gaussian" else ""
+            found.append(f"networks read 0{mean} in place of what is missing, and which numbers these are")
+        return found
 
     @property
     def solves(self) -> bool:
@@ -154,7 +170,7 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
 
     def solve(self, system: RowsSystem, train: AbstractRows, record: Callable[..., None]) -> Selected:
         """Maximum likelihood of a linear-Gaussian model."""
-        steps = min(self.options.steps, _MAXIMIZATION_STEPS)
+        steps = self.num_updates(system)
         model, path = most_likely(self.options.model, system.description, train, system.dims[0], steps)
         for step, nats in enumerate(path):
             if step % max(1, steps // 100) == 0 or step == steps:

@@ -32,6 +32,7 @@ from ._inference import (
     summarize_sequences,
     units_nats,
 )
+from ._named_axes import belief_axes, draw_axes, forecast_axes, observed_steps, score_axes
 from .models import SequencesSystem
 
 _SHOWN_SEQUENCES = 64
@@ -70,8 +71,10 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
                 steps += int(observed.reshape(*observed.shape[:2], -1).any(axis=2).sum())
                 total += float(energy.sum())
             writer.add(lengths=sequences.lengths, labels=np.array(sequences.labels))
-        numbers = {"rows": count, "steps": sequences.num_steps, "free_energy_per_step_nats": total / max(steps, 1)}
-        return Outcome({**numbers, "arrays": writer.names}, writer.arrays)
+        told = {"rows": count, "steps": sequences.num_steps, "free_energy_per_step_nats": total / max(steps, 1)}
+        axes = belief_axes(sequences, self.description, writer.arrays)
+        told = {**told, "arrays": writer.names}
+        return Outcome(told, writer.arrays, axes=axes, observed=lambda: observed_steps(sequences))
 
     def evaluate(
         self, data: Source, *, key: Key, samples: int | None = None, on_progress: OnProgress = ignore
@@ -102,7 +105,8 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
             **({"one_step_wrong": error} if symbols else {"one_step_error": float(np.sqrt(error))}),
         }
         arrays = {"lengths": sequences.lengths, "labels": np.array(sequences.labels)}
-        return Outcome(numbers, {"free_energy_nats": np.asarray(scores.free_energy_nats), **arrays})
+        arrays = {"free_energy_nats": np.asarray(scores.free_energy_nats), **arrays}
+        return Outcome(numbers, arrays, axes=score_axes(sequences))
 
     def sample(
         self, number: int | None = None, *, key: Key, horizon: int | None = None, actions: np.ndarray | None = None
@@ -118,7 +122,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         inputs = self._inputs(actions, number, horizon - 1)
         states, drawn = draw_sequences(self.selected.learned, inputs, number, horizon, key=key)
         arrays = {"samples": self.description.restore(np.asarray(drawn)), "states": np.asarray(states)}
-        return Outcome({"rows": number, "horizon": horizon}, arrays)
+        return Outcome({"rows": number, "horizon": horizon}, arrays, axes=draw_axes(self.description, arrays))
 
     def forecast(
         self,
@@ -158,7 +162,8 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         dates = last_dates(sequences, len(seen), horizon, self.description.time_unit)
         figure = plot_forecast(self.description, seen, found[0], quantiles, dates)
         numbers = {"rows": count, "horizon": horizon, "samples": samples, "arrays": list(arrays)}
-        return Outcome(numbers, arrays, figure)
+        axes = forecast_axes(sequences, self.description, horizon, quantiles)
+        return Outcome(numbers, arrays, figure, axes=axes)
 
     def _forecast_symbols(self, sequences: AbstractSequences, horizon: int, on_progress: OnProgress) -> Outcome:
         """Exact probabilities of the symbols to come, [sequences, horizon, symbols]."""
@@ -167,7 +172,8 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
             found[part.numbers] = part.kept(self.system.model.symbols_ahead(self.selected.learned, part.batch, horizon))
         arrays = {"symbols": found, "labels": np.array(sequences.labels)}
         numbers = {"rows": len(sequences), "horizon": horizon, "arrays": list(arrays)}
-        return Outcome(numbers, arrays, plot_symbol_forecast(self.description, found[0]))
+        axes = forecast_axes(sequences, self.description, horizon)
+        return Outcome(numbers, arrays, plot_symbol_forecast(self.description, found[0]), axes=axes)
 
     def beginning(self, data: AbstractSequences) -> AbstractSequences:
         return data.select(np.arange(min(len(data), _SHOWN_SEQUENCES)))
