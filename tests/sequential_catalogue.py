@@ -11,7 +11,15 @@ import optax
 from deep_problems import DEEP_MODELS
 from homeostat.core import AbstractFilter, AbstractLearner, AbstractSequentialModel, AbstractSmoother
 from homeostat.distributions import DiagonalGaussian, FullGaussian, MonteCarlo
-from homeostat.inference import EnergyDescent, ModelWithFilter, SequenceBatch, StreamBatch, engines, filtering_descent
+from homeostat.inference import (
+    EnergyDescent,
+    ModelWithFilter,
+    SequenceBatch,
+    StreamBatch,
+    engines,
+    evidence_descent,
+    filtering_descent,
+)
 from homeostat.inference.filters import (
     Ensemble,
     Extended,
@@ -29,6 +37,7 @@ from homeostat.models.sequential import (
     Conditioned,
     ConditionedOnFirst,
     GaussianEmissions,
+    GeneralizedLinear,
     Given,
     HiddenMarkov,
     LinearDynamics,
@@ -40,6 +49,7 @@ from homeostat.models.sequential import (
     WithNoise,
     pendulum,
 )
+from homeostat.models.static import PoissonCounts
 from path_problems import PATH_FILTERS, PATH_LEARNERS, chain
 from problems import Steered, mapping, remembering
 
@@ -80,6 +90,12 @@ MARKOV_MODELS: dict[str, Callable[[], ModelCase]] = {
         NonlinearGaussian.networks(2, 3, 1, width=4, depth=1, key=jr.key(0)), TimedAction(0.7, jnp.ones(1))
     ),
     "switching linear": lambda: ModelCase(_switching(), jnp.ones(1)),
+    "generalized linear": lambda: ModelCase(
+        GeneralizedLinear(
+            jnp.zeros(2), jnp.eye(2), linear_gaussian().dynamics, 0.3 * jnp.ones((3, 2)), PoissonCounts((3,), -0.5)
+        ),
+        jnp.ones(1),
+    ),
     "conditioned": lambda: ModelCase(Conditioned(remembering(), jnp.ones(3))),
     "deep Markov": lambda: ModelCase(DEEP_MODELS["deep Markov"](key=jr.key(0), action_dim=2), jnp.ones(2)),
 }
@@ -200,6 +216,10 @@ def encoder_like(dim: int, outputs: int) -> Any:
 
 SEQUENCE_LEARNERS: dict[str, Callable[[], tuple[AbstractLearner, Any]]] = {
     **PATH_LEARNERS,
+    "evidence descent": lambda: (
+        evidence_descent(ModelWithFilter(linear_gaussian(), Kalman()), optax.adam(1e-3)),
+        SequenceBatch(jr.normal(jr.key(5), (2, 3, 1)), jnp.ones((2, 2, 1))),
+    ),
     "filtering descent": lambda: (_filtering(truncation=2), _sequences()),
     "streaming descent": lambda: (
         _filtering(online=optax.adam(1e-3), num_streams=3),

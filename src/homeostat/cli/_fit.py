@@ -164,8 +164,8 @@ def _task(own: FitOptions, rest: list[str]) -> tuple[str, Any]:
         task = task_of(own.data, hints.sequence_column, hints.time_column, (hints.drop, hints.label))
     default = _DEFAULTS[task or "rows"]
     if hints.model in ENGINES:
-        # The default engine is that of the model.
-        default = dataclasses.replace(default, model=hints.model, engine="")
+        # Engine, sizes and step are by default those of the model.
+        default = SequencesOptions(model=hints.model)
     return task or "rows", default
 
 

@@ -4,7 +4,7 @@ belief --predict(action)--> belief --update(observation)--> belief, info
 """
 
 import abc
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 
@@ -28,7 +28,13 @@ class FilterInfo(NamedTuple):
 
 
 class AbstractFilter(eqx.Module):
-    """Recursive inference, one observation at a time and at constant memory."""
+    """Recursive inference, one observation at a time and at constant memory.
+
+    Attributes:
+        stochastic: whether it may draw samples, so that what it finds depends on the key.
+    """
+
+    stochastic: ClassVar[bool] = True
 
     def __check_init__(self):
         check_fields(self)

@@ -30,6 +30,7 @@ from .learners._baum_welch import (
     baum_welch as baum_welch,
     pooled_prior as pooled_prior,
 )
+from .learners._counts_start import start_counts as start_counts
 from .learners._energy_descent import (
     AbstractProblem as AbstractProblem,
     DescentMetrics as DescentMetrics,
@@ -41,6 +42,7 @@ from .learners._energy_descent import (
     loss_descent as loss_descent,
 )
 from .learners._evidence_ascent import Learned as Learned
+from .learners._evidence_descent import evidence_descent as evidence_descent
 from .learners._examples import energy_descent as energy_descent, free_energy_descent as free_energy_descent
 from .learners._expectation_maximization import (
     Parts as Parts,
@@ -68,6 +70,7 @@ from .learners._iteration_loss import (
     FirstIteration as FirstIteration,
     LastIteration as LastIteration,
 )
+from .learners._noise_factors import keep_factors as keep_factors
 from .learners._predictive_coding import (
     local_gradients as local_gradients,
     predictive_coding_descent as predictive_coding_descent,
@@ -80,6 +83,7 @@ from .learners._sequence_batch import (
 )
 from .learners._smoothing import smoothing_descent as smoothing_descent
 from .learners._sparse_coding import learn_dictionary as learn_dictionary, map_estimate as map_estimate
+from .learners._switching_start import start_switching as start_switching
 from .learners._variational_em import IndexedData as IndexedData, variational_em as variational_em
 from .smoothers import (
     ForwardBackward as ForwardBackward,

@@ -75,6 +75,7 @@ from ._sequences import (
 from ._states import (
     plot_probabilities_in_time as plot_probabilities_in_time,
     plot_probability_table as plot_probability_table,
+    plot_regime_dynamics as plot_regime_dynamics,
     plot_state_emissions as plot_state_emissions,
 )
 from ._style import literal as literal

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..typing import Float, Int
+from ..typing import Float, Int, Shaped
 from ._style import COLOURS, INK, legend_above, panels
 
 _MOST_CELLS = 100
@@ -90,4 +90,32 @@ def plot_probabilities_in_time(
         axis.set_yticks(range(count), rows)
     axis.set(xlabel=label, ylabel=what)
     figure.colorbar(image, label="probability")
+    return figure
+
+
+def plot_regime_dynamics(
+    eigenvalues: Shaped[np.ndarray, "regimes d"],
+    deviations: Float[np.ndarray, "regimes entries"],
+    *,
+    names: Sequence[str],
+) -> Figure:
+    """Eigenvalues of the dynamics of each regime beside the unit circle, and bars of what each adds to every entry in a step.
+
+    Args:
+        deviations: of one step, in the unit of the data.
+        names: of the entries.
+    """
+    figure, (plane, bars) = panels(7.0, 3.2, 1, 2)
+    angles = np.linspace(0.0, 2.0 * np.pi, 200)
+    plane.plot(np.cos(angles), np.sin(angles), color=INK, lw=0.8, ls=":")
+    width = 0.8 / len(eigenvalues)
+    for regime, (values, spread) in enumerate(zip(eigenvalues, deviations, strict=True)):
+        colour = COLOURS[regime % len(COLOURS)]
+        plane.plot(values.real, values.imag, "o", color=colour, ms=5, alpha=0.8, label=f"regime {regime}")
+        bars.bar(np.arange(len(spread)) - 0.4 + (regime + 0.5) * width, spread, width, color=colour)
+    plane.set(xlabel="real part", ylabel="imaginary part", aspect="equal")
+    turned = {"rotation": 45, "ha": "right"} if max(map(len, names)) > 6 and len(names) > 1 else {}
+    bars.set_xticks(range(len(names)), names, **turned)
+    bars.set(ylabel="deviation of one step (unit of the data)")
+    legend_above(figure, plane)
     return figure

@@ -23,7 +23,7 @@ from homeostat.inference.engines import (
     StopGradient,
 )
 from homeostat.inference.filters import VariationalFilter
-from homeostat.inference.smoothers import Bidirectional, DirectForm, ProductForm, Structured
+from homeostat.inference.smoothers import Bidirectional, DirectForm, ProductForm, Structured, extended_path
 from homeostat.models.sequential import LinearDynamics, LinearGaussian, Measurement
 from homeostat.nn import GRU, Dense
 from homeostat.objectives import Neighbours, PathEvidence, PathFreeEnergy, PathHessian, WholePaths, at_paths
@@ -56,6 +56,17 @@ def linear() -> LinearGaussian:
     return LinearGaussian(
         jnp.array([1.0, -1.0]), jnp.array([[1.0, 0.0], [0.3, 0.7]]), dynamics, emission, 0.5 * jnp.eye(2), jnp.ones(2)
     )
+
+
+def test_the_path_of_an_extended_smoother_is_exact_where_all_is_linear(linear, key):
+    """One padded sequence with a missing step, against what one natural-gradient step finds."""
+    values = jr.normal(key, (TIME, SIZE)).at[2].set(jnp.nan)
+    evidence = PathEvidence.of(values, jr.normal(jr.fold_in(key, 1), (TIME - 1, 1)), TIME - 1)
+    path = eqx.filter_jit(extended_path)(linear, evidence)
+    exact = smooth(Structured(num_steps=1), linear, evidence, key=key).path
+    np.testing.assert_allclose(path.loc, exact.loc, rtol=AUTODIFF, atol=AUTODIFF)
+    for got, want in zip(path.natural.precision, exact.natural.precision, strict=True):
+        np.testing.assert_allclose(got, want, rtol=AUTODIFF, atol=AUTODIFF)
 
 
 ONE_STEP = eqx.filter_jit(Structured(num_steps=1).smooth)

@@ -1,6 +1,6 @@
 """The exact filter of hidden Markov models: the forward recursion."""
 
-from typing import final
+from typing import ClassVar, final
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ class Forward(AbstractOfflineFilter):
         parallelization of inference in hidden Markov models", 2021.
     """
 
+    stochastic: ClassVar[bool] = False
     recursion: AbstractRecursion = Sequential()
 
     def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> CategoricalBelief:

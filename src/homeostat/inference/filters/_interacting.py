@@ -1,6 +1,6 @@
 """The interacting-multiple-model filter of switching linear dynamics."""
 
-from typing import final
+from typing import ClassVar, final
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ class InteractingModels(AbstractFilter):
     References:
         Blom and Bar-Shalom, "The interacting multiple model algorithm for systems with Markovian switching coefficients", 1988.
     """
+
+    stochastic: ClassVar[bool] = False
 
     def init(self, model: AbstractSequentialModel, *, key: Key | None = None) -> RegimeBelief:
         model = _require_switching(model)

@@ -7,7 +7,7 @@ expansion puts Y = [H L, R] and Z = [L, 0]; points with positive weights put the
 """
 
 import abc
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +60,8 @@ class Backward(NamedTuple):
 
 class AbstractGaussianFilter(AbstractFilter):
     """A filter with Gaussian beliefs that puts a joint Gaussian in the place of (z_t, z_{t+1}); smoothers read it."""
+
+    stochastic: ClassVar[bool] = False
 
     @abc.abstractmethod
     def transition_joint(

@@ -32,6 +32,15 @@ class SequenceBatch(NamedTuple):
     mask: PyTree | None = None
     models: AbstractSequentialModel | None = None
 
+    @property
+    def seen(self) -> PyTree:
+        """Observations with NaN, or as `Masked` where their type has no NaN, for what is missing or beyond the end."""
+        seen = self.observations if self.mask is None else jax.vmap(masked)(self.observations, self.mask)
+        if self.lengths is None:
+            return seen
+        time = jax.tree.leaves(self.observations)[0].shape[1]
+        return jax.vmap(masked)(seen, length_mask(self.lengths, time))
+
 
 class StreamBatch(NamedTuple):
     """The next piece of several streams; every array has leading axes [streams, time].

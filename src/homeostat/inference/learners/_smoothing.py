@@ -7,13 +7,16 @@ is stochastic variational inference with an amortized structured posterior; with
 expectation maximisation, in which inference is run and not differentiated.
 """
 
+from collections.abc import Callable
 from typing import final
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import optax
 
 from ...core import AbstractMarkovModel, check_kind
-from ...distributions import AbstractRecursion, Sequential
+from ...distributions import AbstractRecursion, BlockTridiagonal, Sequential
 from ...objectives import (
     AbstractPathExpectation,
     AbstractWeighting,
@@ -27,6 +30,7 @@ from ..smoothers import in_order, path_family, prior_path
 from ._energy_descent import EnergyDescent, ModelWithEngine, Weigh
 from ._examples import AbstractExample, Examples
 from ._iteration_loss import LastIteration, Posed
+from ._sequence_batch import SequenceBatch
 
 
 @final
@@ -35,6 +39,7 @@ class WholeSequence(AbstractExample):
 
     expectation: AbstractPathExpectation = WholePaths()
     recursion: AbstractRecursion = Sequential()
+    first: Callable[..., BlockTridiagonal] = eqx.field(static=True, default=prior_path)
 
     def pose(self, learned: ModelWithEngine, example: PathEvidence, weigh: Weigh) -> Posed:
         objective = PathFreeEnergy(learned.model, self.expectation)
@@ -42,7 +47,7 @@ class WholeSequence(AbstractExample):
 
     def start(self, learned: ModelWithEngine, posed: Posed, *, key: Key) -> PyTree:
         family = path_family(learned.model, posed.args, self.recursion)
-        return family.params_of(prior_path(learned.model, posed.args, self.recursion))
+        return family.params_of(self.first(learned.model, posed.args, self.recursion))
 
     def size(self, example: PathEvidence) -> Scalar:
         return jnp.sum(example.inside)
@@ -55,10 +60,11 @@ def smoothing_descent(
     expectation: AbstractPathExpectation = WholePaths(),
     weighting: AbstractWeighting = Unweighted(),
     recursion: AbstractRecursion = Sequential(),
+    start: Callable[..., BlockTridiagonal] = prior_path,
 ) -> EnergyDescent:
     """A learner that descends the mean free energy of sequences, for each of their steps, in model and engine together.
 
-    Batches are `PathEvidence` with a leading batch axis on every array.
+    Batches are `PathEvidence` with a leading batch axis on every array, or `SequenceBatch`.
 
     Args:
         learned: model and engine where learning starts.
@@ -67,6 +73,7 @@ def smoothing_descent(
         expectation: rule for E_q; one sampled path by default.
         weighting: around distortion and rate.
         recursion: in which order the chain is worked through.
+        start: gives the path at which the engine starts, from model, evidence and recursion; `prior_path` or `extended_path`.
 
     References:
         Archer et al., "Black box variational inference for state space models", 2015, Sec. 4.
@@ -74,5 +81,12 @@ def smoothing_descent(
     check_kind(learned, ModelWithEngine, "what is learned")
     check_kind(learned.model, AbstractMarkovModel, "`model` of ModelWithEngine")
     learned = ModelWithEngine(learned.model, in_order(learned.engine, recursion), learned.family)
-    problem = Examples(WholeSequence(expectation, recursion), num_steps, LastIteration(), LastIteration())
-    return EnergyDescent(learned, problem, optimizer, weighting)
+    problem = Examples(WholeSequence(expectation, recursion, start), num_steps, LastIteration(), LastIteration())
+    return EnergyDescent(learned, problem, optimizer, weighting, _as_evidence)
+
+
+def _as_evidence(batch: PathEvidence | SequenceBatch, *, key: Key) -> PathEvidence:
+    if isinstance(batch, PathEvidence):
+        return batch
+    in_axes = (0, None if batch.actions is None else 0, None if batch.lengths is None else 0)
+    return jax.vmap(PathEvidence.of, in_axes=in_axes)(batch.seen, batch.actions, batch.lengths)

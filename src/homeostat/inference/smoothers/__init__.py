@@ -19,6 +19,7 @@ from ._recognition import (
 from ._structured import (
     SmoothedPath as SmoothedPath,
     Structured as Structured,
+    extended_path as extended_path,
     path_family as path_family,
     prior_path as prior_path,
 )

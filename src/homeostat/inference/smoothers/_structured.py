@@ -15,6 +15,7 @@ from ...distributions import (
     PathMarginals,
     Sequential,
 )
+from ...models.sequential import Measurement
 from ...objectives import (
     AbstractPathExpectation,
     Neighbours,
@@ -28,7 +29,8 @@ from ...results import BadInputError
 from ...typing import Action, Array, Float, Key, Observation
 from .._infer import Posterior, infer
 from ..engines import PathNaturalGradient
-from ..filters import GaussianBelief
+from ..filters import Extended, GaussianBelief
+from ._rauch_tung_striebel import RauchTungStriebel
 from ._recognition import in_order
 
 
@@ -158,3 +160,25 @@ def prior_path(
     factor = recursion.cholesky(curvature)
     path = BlockTridiagonal(loc, factor.diagonal, factor.coupling, recursion, validate_args=False)
     return within(path, evidence)
+
+
+def extended_path(
+    model: AbstractMarkovModel, evidence: PathEvidence, recursion: AbstractRecursion = Sequential()
+) -> BlockTridiagonal:
+    """The means of an extended Kalman smoother, with the Fisher information of the path there; exact where all is linear.
+
+    A start for nonlinear models, whose prior alone may lead far away from what was seen. Measurements with noise of their own
+    are taken with it.
+    """
+    observations = evidence.observations
+    if evidence.observed is not None:
+        observations = jax.tree.map(
+            lambda leaf, known: jnp.where(known, leaf, jnp.nan), observations, evidence.observed
+        )
+    if evidence.noise is not None:
+        observations = Measurement(observations, evidence.noise)
+    loc = RauchTungStriebel(Extended()).smooth(model, observations, evidence.actions, throw=False).beliefs.loc
+    points = at_paths(loc[None], jnp.ones(1, loc.dtype))
+    curvature = PathFreeEnergy(model).derivatives(points, evidence, PathFisher()).curvature
+    factor = recursion.cholesky(curvature)
+    return within(BlockTridiagonal(loc, factor.diagonal, factor.coupling, recursion, validate_args=False), evidence)

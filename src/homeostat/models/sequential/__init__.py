@@ -16,6 +16,7 @@ from ._conjugate_prior import (
     uniform_logits as uniform_logits,
 )
 from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics
+from ._generalized_linear import GeneralizedLinear as GeneralizedLinear
 from ._hidden_markov import HiddenMarkov as HiddenMarkov
 from ._linear_dynamics import (
     AbstractLinearDynamics as AbstractLinearDynamics,
@@ -25,6 +26,7 @@ from ._linear_dynamics import (
 from ._linear_gaussian import LinearGaussian as LinearGaussian, Measurement as Measurement
 from ._maps import (
     AffineMap as AffineMap,
+    AffinePlusNetwork as AffinePlusNetwork,
     Diffusion as Diffusion,
     Euler as Euler,
     ResidualMap as ResidualMap,
@@ -32,6 +34,7 @@ from ._maps import (
 )
 from ._nonlinear_gaussian import NonlinearGaussian as NonlinearGaussian
 from ._periodic import Periodic as Periodic
+from ._regression_emissions import RegressionEmissions as RegressionEmissions
 from ._second_order import in_displacement_coordinates as in_displacement_coordinates, second_order as second_order
 from ._simulate import (
     first_snapshot as first_snapshot,

@@ -69,6 +69,23 @@ class ResidualMap(eqx.Module):
         return state + duration * self.network(inputs)
 
 
+@final
+class AffinePlusNetwork(eqx.Module):
+    """(z, u) -> C (z, u) + d + f(z, u), with a network f beside an affine map of state and action side by side.
+
+    Attributes:
+        affine: C and d.
+        network: f, from d + a numbers to m.
+    """
+
+    affine: AffineMap
+    network: Callable[[Array], Array]
+
+    def __call__(self, state: Float[Array, " d"], action: Action = None) -> Float[Array, " m"]:
+        inputs = state if action is None else jnp.concatenate([state, jnp.asarray(action, state.dtype)])
+        return self.affine(inputs) + self.network(inputs)
+
+
 class AbstractIntegrator(eqx.Module):
     """z' from dz / dt = f(z, u).
 

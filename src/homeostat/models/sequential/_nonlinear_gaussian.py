@@ -12,7 +12,9 @@ from ...core import AbstractMarkovModel
 from ...nn import MLP
 from ...results import BadInputError
 from ...typing import Action, Array, Callable, Distribution, Float, Key
-from ._maps import ResidualMap
+from ._linear_dynamics import LinearDynamics
+from ._linear_gaussian import LinearGaussian
+from ._maps import AffineMap, AffinePlusNetwork, ResidualMap
 from ._validation import check_noise_tril, check_scale_tril, normal_unchecked
 
 
@@ -80,6 +82,31 @@ class NonlinearGaussian(AbstractMarkovModel):
             process_scale * jnp.eye(dim),
             MLP(dim, observation_dim, width=width, depth=depth, key=emission_key),
             observation_scale * jnp.eye(observation_dim),
+        )
+
+    @classmethod
+    def around(cls, model: LinearGaussian, *, width: int = 32, depth: int = 2, key: Key) -> "NonlinearGaussian":
+        """A linear-Gaussian model with a multilayer perceptron added to either mean, which is zero at first.
+
+        Learned from there, a nonlinear model of some data goes on from the best linear one.
+
+        Raises:
+            BadInputError: steps of the linear dynamics do not all last equally long.
+        """
+        dynamics, (size, dim) = model.dynamics, model.emission_matrix.shape
+        if not isinstance(dynamics, LinearDynamics):
+            raise BadInputError(f"Expected LinearDynamics to start from, got {type(dynamics).__name__}.")
+        transition_key, emission_key = jr.split(key)
+        moving = MLP(dim + dynamics.action_dim, dim, width, depth, key=transition_key, output_gain=0.0)
+        seeing = MLP(dim, size, width, depth, key=emission_key, output_gain=0.0)
+        step = AffineMap(jnp.concatenate([dynamics.matrix, dynamics.control], axis=1), dynamics.offset)
+        return cls(
+            model.initial_mean,
+            model.initial_scale_tril,
+            AffinePlusNetwork(step, moving),
+            dynamics.scale_tril,
+            AffinePlusNetwork(AffineMap(model.emission_matrix, model.emission_offset), seeing),
+            model.emission_scale_tril,
         )
 
     @property

@@ -24,6 +24,7 @@ from ...viz import (
     plot_quantile_fan,
     plot_whiteness,
 )
+from .._numbers import COUNTS
 from ._axes import (
     STEPS,
     WARM_STEPS,
@@ -172,6 +173,8 @@ def _prediction_update(
 def _limits(description: SequencesDescription) -> tuple[float, float]:
     if description.likelihood == "bernoulli":
         return 0.0, 1.0
+    if description.likelihood in COUNTS:
+        return 0.0, np.inf
     return (0.0, GREY_LEVELS - 1.0) if description.likelihood == "discretized-gaussian" else (-np.inf, np.inf)
 
 

@@ -8,6 +8,9 @@ from .._options import AbstractOptions
 ENGINES: dict[str, tuple[str, ...]] = {
     "linear-gaussian": ("exact",),
     "hidden-markov": ("exact",),
+    "switching": ("interacting",),
+    "nonlinear": ("unscented", "extended", "structured"),
+    "poisson": ("structured",),
     "deep-markov": ("amortized", "published"),
     "vrnn": ("amortized", "published"),
     "srnn": ("amortized", "published"),
@@ -15,16 +18,23 @@ ENGINES: dict[str, tuple[str, ...]] = {
 }
 """The engines of each model, the default first."""
 
+STARTED_AT_LINEAR = ("switching", "nonlinear", "poisson")
+"""Models that go on from a linear one, with fewer latents and larger steps than networks from scratch."""
+
 
 @final
 @dataclass(frozen=True)
 class SequencesOptions(AbstractOptions):
     """Model, filter and training of a fit to sequences."""
 
-    model: Literal["linear-gaussian", "hidden-markov", "deep-markov", "vrnn", "srnn", "svg"] = "srnn"
-    """Sequential model; svg for frames of 64 x 64."""
-    engine: Literal["", "amortized", "published", "exact"] = ""
-    """Filter: amortized variational filtering, the filter that the model was published with, or exact; by default the first that the
+    model: Literal[
+        "linear-gaussian", "hidden-markov", "switching", "nonlinear", "poisson", "deep-markov", "vrnn", "srnn", "svg"
+    ] = "srnn"
+    """Sequential model: one linear system, discrete states, regimes of linear systems, networks with additive noise, linear dynamics
+    behind counts, or a deep model; svg for frames of 64 x 64."""
+    engine: Literal["", "exact", "interacting", "unscented", "extended", "structured", "amortized", "published"] = ""
+    """Inference: exact; interacting models for switching; an unscented or extended filter, or a Gaussian over the whole path, for
+    nonlinear; amortized variational filtering, or the filter that a deep model was published with; by default the first that the
     model has."""
     likelihood: Literal[
         "auto", "gaussian", "bernoulli", "discretized-gaussian", "categorical", "poisson", "negative-binomial"
@@ -33,9 +43,12 @@ class SequencesOptions(AbstractOptions):
     it is categorical for a column of categories, and gaussian for 8 bits."""
 
     states: int | str = 3
-    """Discrete states of hidden-markov, or a range as 2:6, of which validation chooses (count)."""
-    latents: int | str = 32
-    """Latent variables of a step, or a range as 1:8, of which validation chooses (count)."""
+    """Discrete states of hidden-markov or regimes of switching, or a range as 2:6, of which validation chooses (count)."""
+    latents: int | str = ""
+    """Latent variables of a step, or a range as 1:8, of which validation chooses (count); by default 32, and 3 for switching, nonlinear
+    and poisson."""
+    learning_rate: float = 0.0
+    """Step size of Adam; 0 for the default, 0.001, and 0.01 for switching, nonlinear and poisson."""
     width: int = 128
     """Units of each hidden layer, in model and filter (count)."""
     memory: int = 128
@@ -84,3 +97,8 @@ class SequencesOptions(AbstractOptions):
     def __post_init__(self):
         if not self.engine and self.model in ENGINES:
             object.__setattr__(self, "engine", ENGINES[self.model][0])
+        linear = self.model in STARTED_AT_LINEAR
+        if self.latents == "":
+            object.__setattr__(self, "latents", 3 if linear else 32)
+        if self.learning_rate == 0.0:
+            object.__setattr__(self, "learning_rate", 0.01 if linear else 0.001)

@@ -107,6 +107,15 @@ def linear_step(model: LinearGaussian, batch: SequenceBatch) -> tuple[LinearGaus
     Noise that would vanish, as with data that a state explains without error, is kept at `FLOOR`: its likelihood has no
     bound. The initial state is learned from several sequences, one says nothing about its spread.
     """
+    return _maximize_linear(model, batch, 1)
+
+
+def learn_linear(model: LinearGaussian, batch: SequenceBatch, num_steps: int) -> LinearGaussian:
+    """The model after so many such steps, with the floor of noises after the last."""
+    return _maximize_linear(model, batch, num_steps)[0]
+
+
+def _maximize_linear(model: LinearGaussian, batch: SequenceBatch, num_steps: int) -> tuple[LinearGaussian, Scalar]:
     seen = seen_observations(batch)
     several = seen.shape[0] > 1
     maximize = partial(
@@ -117,7 +126,7 @@ def linear_step(model: LinearGaussian, batch: SequenceBatch) -> tuple[LinearGaus
         parts=Parts(initial=several, emission_matrix=True, emission_offset=True, emission_noise=True),
         throw=False,
     )
-    new = _floored(maximize(model, num_steps=1).model, _deviation(seen), several)
+    new = _floored(maximize(model, num_steps=num_steps).model, _deviation(seen), several)
     return new, maximize(new, num_steps=0).log_evidence_nats[-1]
 
 

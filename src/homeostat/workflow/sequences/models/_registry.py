@@ -5,9 +5,20 @@ from ._deep import DEEP_MODELS
 from ._hidden_markov import HiddenMarkovModel
 from ._linear_gaussian import LinearGaussianModel
 from ._named import AbstractNamedModel
+from ._nonlinear import NonlinearModel
+from ._poisson import PoissonModel
+from ._switching import SwitchingModel
 
 MODELS: dict[str, AbstractNamedModel] = {
-    model.name: model for model in (LinearGaussianModel(), HiddenMarkovModel(), *DEEP_MODELS)
+    model.name: model
+    for model in (
+        LinearGaussianModel(),
+        HiddenMarkovModel(),
+        SwitchingModel(),
+        NonlinearModel(),
+        PoissonModel(),
+        *DEEP_MODELS,
+    )
 }
 
 
