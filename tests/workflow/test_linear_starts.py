@@ -138,6 +138,7 @@ def simulate(model, key, length, count):
 @pytest.mark.slow
 def test_regimes_of_a_simulation_are_found(key):
     states, values = simulate(switching(linear(0.1), linear(1.5)), key, 300, 4)
+    values = np.array(values)
     values[0, 20:25] = np.nan
     options = SequencesOptions(model="switching", states="1:2", latents=2, steps=200, validate_every=100, bounds=1)
     model = fit(SequencesTask(options), Sequences(values), key=key)

@@ -3,6 +3,8 @@
 import abc
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from ....core import AbstractSequentialModel
@@ -33,7 +35,7 @@ class AbstractDescendedModel(AbstractNamedModel):
         learned = system.learned
 
         def start(key: Key) -> AbstractSequentialModel:
-            return self.start(system, together(), key=key)
+            return self.start(system, jax.tree.map(jnp.asarray, together()), key=key)
 
         found = run.stage("start", start, key=key, like=learned.model)
         return system._replace(learned=ModelWithFilter(found, learned.filter))
