@@ -337,6 +337,7 @@ def test_the_task_is_named_by_itself_by_the_model_or_by_the_data(tmp_path):
     assert task(*array) == ("rows", "iterative")
     assert task(*array, "--task", "sequences") == ("sequences", "amortized")
     assert task(*array, "--model=linear-gaussian") == ("sequences", "exact")
+    assert task(*array, "--season", "12") == ("sequences", "exact")
     assert task(*array, "--model", "srnn", "--engine", "published") == ("sequences", "published")
     assert task("--data", str(tmp_path / "long.csv"), "--sequence-column", "animal") == ("sequences", "amortized")
     with pytest.raises(BadInputError, match="say --task sequences"):

@@ -64,7 +64,8 @@ def panels_in_time(
 def place_times(axis: Axes, time: np.ndarray) -> np.ndarray:
     """Places of times on the horizontal axis, whose ticks become dates, or whole numbers where all times are whole."""
     if time.dtype.kind == "M":
-        locator = AutoDateLocator(maxticks=8)
+        # Between three and four years of weeks have too many months and, by default, too few years for ticks.
+        locator = AutoDateLocator(minticks=3, maxticks=8)
         axis.xaxis.set_major_locator(locator)
         axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         return np.asarray(date2num(time))
