@@ -12,6 +12,7 @@ from homeostat.inference import Parts, expectation_maximization, filter, maximum
 from homeostat.inference.filters import Kalman, log_evidence
 from homeostat.models.sequential import (
     ContinuousParameters,
+    DurationFirst,
     LinearDynamics,
     LinearGaussian,
     LinearGaussianParameters,
@@ -73,6 +74,8 @@ def test_a_continuous_model_of_equal_steps_is_a_discrete_one_and_starts_where_it
     values = jr.normal(jr.key(1), (8, 2))
     timed = eqx.filter_jit(log_evidence)(model, values, TimedAction(jnp.full(7, 0.7)))
     assert jnp.abs(timed - eqx.filter_jit(log_evidence)(discrete, values)) < ALGEBRA
+    first = eqx.filter_jit(DurationFirst(model.dynamics).step)(jnp.array([0.7]))
+    assert jnp.abs(first.matrix - step.matrix).max() < ALGEBRA
     covariance = step.matrix @ step.matrix.T + step.scale_tril @ step.scale_tril.T
     assert jnp.abs(covariance - jnp.eye(3)).max() < ALGEBRA
 
