@@ -11,7 +11,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -115,14 +115,15 @@ def walks() -> Iterator[Compared]:
 def series() -> Iterator[Compared]:
     """Held-out log likelihoods of one step ahead, and the error of a forecast, of models at the maximum of their likelihood."""
     try:
-        from statsmodels import api
+        import statsmodels.api
     except ImportError as error:
         print(f"series are left out, because statsmodels cannot be imported: {error}")
         return
+    api: Any = statsmodels.api
     carbon, cut, ahead = np.asarray(api.datasets.co2.load_pandas().data["co2"], np.float64), 1_800, 104
     year = 365.25 / 7.0
     seasons = [{"period": year, "harmonics": 3}]
-    peer_fit = api.tsa.UnobservedComponents(carbon[:cut], "lltrend", freq_seasonal=seasons).fit(disp=0)
+    peer_fit: Any = api.tsa.UnobservedComponents(carbon[:cut], "lltrend", freq_seasonal=seasons).fit(disp=0)
     start = jnp.asarray(-4.0)
     structural = Structural((Trend(start, start - 2.0), Season(start - 2.0, year)), start)
     nats, forecast = _learned(structural, carbon, cut, ahead)
@@ -140,8 +141,8 @@ def series() -> Iterator[Compared]:
         "the same, error of 104 steps ahead (ppm, negative)", "CO2 weekly", "statsmodels", -errors[0], -errors[1]
     )
     spots, cut = np.asarray(api.datasets.sunspots.load_pandas().data["SUNACTIVITY"], np.float64), 247
-    peer_fit = api.tsa.SARIMAX(spots[:cut], order=(4, 0, 3), trend="c").fit(disp=0, maxiter=500)
-    theirs = float(peer_fit.append(spots[cut:]).llf_obs[-len(spots[cut:]) :].mean())
+    arma: Any = api.tsa.SARIMAX(spots[:cut], order=(4, 0, 3), trend="c").fit(disp=0, maxiter=500)
+    theirs = float(arma.append(spots[cut:]).llf_obs[-len(spots[cut:]) :].mean())
     nats, _ = _learned(ContinuousParameters.start(3, 1, duration=1.0, key=jax.random.key(0)), spots, cut, 1)
     yield Compared("ARMA(4, 3); 3 states in continuous time", "sunspots, last 62 years", "statsmodels", theirs, nats)
 
@@ -155,7 +156,7 @@ def _learned(start: AbstractModelParameters, values: np.ndarray, cut: int, ahead
         model = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), model)
         found = filter(Kalman(), model, jnp.asarray(standard), key=jax.random.key(0))
         held = np.asarray(found.info.free_energy_nats)[cut:][~np.isnan(values[cut:])]
-        state, forecast = found.beliefs.mean[cut - 1], []
+        state, forecast = jax.vmap(lambda belief: belief.mean)(found.beliefs)[cut - 1], []
         for _ in range(ahead):
             state = model.dynamics.mean(state)
             forecast.append(float((model.emission_matrix @ state + model.emission_offset)[0]))
