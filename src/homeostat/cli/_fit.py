@@ -40,7 +40,7 @@ _GROUPS = {
         "day_first",
         "action_columns",
     ),
-    "model": ("model", "engine", "latents", "likelihood", "posterior", "mapping", "width", "depth", "memory"),
+    "model": ("model", "engine", "states", "latents", "likelihood", "posterior", "mapping", "width", "depth", "memory"),
     "run": ("out", "seed", "json"),
     "training": (
         "steps",
