@@ -40,7 +40,22 @@ _GROUPS = {
         "day_first",
         "action_columns",
     ),
-    "model": ("model", "engine", "states", "latents", "likelihood", "posterior", "mapping", "width", "depth", "memory"),
+    "model": (
+        "model",
+        "engine",
+        "states",
+        "latents",
+        "trend",
+        "season",
+        "harmonics",
+        "autoregression",
+        "likelihood",
+        "posterior",
+        "mapping",
+        "width",
+        "depth",
+        "memory",
+    ),
     "run": ("out", "seed", "json"),
     "training": (
         "steps",
@@ -86,6 +101,8 @@ class _Hints:
     """Options that tell what the data are, though they belong to the model."""
 
     model: str = ""
+    trend: str = ""
+    season: str = ""
     sequence_column: str | None = None
     time_column: str | None = None
     drop: str = ""
@@ -154,18 +171,18 @@ def read_fit_options(arguments: list[str]) -> FitRequest | None:
 def _task(own: FitOptions, rest: list[str]) -> tuple[str, Any]:
     """The task that is named, that the model belongs to, or that the data say; with its default options."""
     hints, _ = read_options(_Hints, rest, _COMMAND, known_only=True)
-    task = own.task
+    task, model = own.task, hints.model or ("structural" if hints.trend or hints.season else "")
     for name, default in _DEFAULTS.items():
-        if task is None and hints.model in get_args(type(default).__dataclass_fields__["model"].type):
+        if task is None and model in get_args(type(default).__dataclass_fields__["model"].type):
             task = name
     if task is None and own.data:
         from ..workflow import task_of
 
         task = task_of(own.data, hints.sequence_column, hints.time_column, (hints.drop, hints.label))
     default = _DEFAULTS[task or "rows"]
-    if hints.model in ENGINES:
+    if model in ENGINES and task != "rows":
         # Engine, sizes and step are by default those of the model.
-        default = SequencesOptions(model=hints.model)
+        default = SequencesOptions(model=model)  # pyright: ignore[reportArgumentType]
     return task or "rows", default
 
 

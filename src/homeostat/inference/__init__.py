@@ -70,6 +70,7 @@ from .learners._iteration_loss import (
     FirstIteration as FirstIteration,
     LastIteration as LastIteration,
 )
+from .learners._maximum_likelihood import MostLikely as MostLikely, maximum_likelihood as maximum_likelihood
 from .learners._noise_factors import keep_factors as keep_factors
 from .learners._predictive_coding import (
     local_gradients as local_gradients,

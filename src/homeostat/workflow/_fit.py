@@ -115,13 +115,29 @@ def _learn(
     build_key, train_key, _ = jax.random.split(key, 3)
     system = task.begin(task.build(description, key=build_key), train, run, key=build_key)
     if not task.solves:
-        return system, _train(task, system, train, validation, run, train_key)
-    steps, none = task.num_updates(system), np.zeros(0)
+        found = _train(task, system, train, validation, run, train_key)
+        if found.failure is not None or not task.refines:
+            return system, found
+
+        def score(state: Any) -> float:
+            return task.score(system, task.select(system, state), validation, key=train_key)
+
+        def refine(key: Key) -> Any:
+            return task.refine(system, found.state, train, score if len(validation) else None)
+
+        return system, found._replace(state=run.stage("refine", refine, key=train_key, like=found.state))
+    # A search ends by itself; how soon is not known where its result was restored.
+    taken, none = [0], np.zeros(0)
+
+    def record(*, step: int, **numbers: Any) -> None:
+        taken.append(step)
+        run.metrics(step=step, **numbers)
 
     def solve(key: Key) -> Any:
-        return task.solve(system, train, run.metrics)
+        return task.solve(system, train, record)
 
     selected = run.stage("train", solve, key=train_key, like=task.start(system))
+    steps = max(taken) or task.num_updates(system)
     return system, FitResult(selected, steps, steps, none, None, none, none, None, False)
 
 
@@ -202,6 +218,8 @@ def _conclude(
         )
     elif found.out_of_patience:
         context.say(f"  training ended after {found.last_step} updates without improvement on the validation data")
+    elif found.last_step < task.schedule().num_steps:
+        context.say(f"  training ended after {found.last_step} updates, at a maximum of the likelihood")
     elif found.last_step < task.options.steps:
         context.say(f"  training ended after {found.last_step} updates, the most that this engine takes")
     if found.step != found.last_step:

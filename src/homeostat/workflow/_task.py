@@ -140,6 +140,19 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
         """What of a learner's state is worth keeping."""
         return Selected(state.learned, state.weighting)
 
+    @property
+    def refines(self) -> bool:
+        """Whether `refine` follows training."""
+        return False
+
+    def refine(self, system: System, state: Any, train: Data, score: Callable[[Any], float] | None) -> Any:
+        """A learner's state after training, improved by what is no step of the learner.
+
+        Args:
+            score: free energy of the validation data under a state; None without such data.
+        """
+        return state
+
     def at_fault(self, term: str) -> str:
         """A term of a learner's record of failure, in words."""
         return term

@@ -37,6 +37,7 @@ from ._history import History as History
 from ._interacting import InteractingModels as InteractingModels
 from ._joint import AbstractGaussianFilter as AbstractGaussianFilter, JointGaussian as JointGaussian
 from ._kalman import Kalman as Kalman
+from ._log_evidence import log_evidence as log_evidence
 from ._memory import AbstractMemory as AbstractMemory, RecurrentMemory as RecurrentMemory, StepContext as StepContext
 from ._offline import AbstractOfflineFilter as AbstractOfflineFilter, Filtered as Filtered
 from ._particle import Particle as Particle

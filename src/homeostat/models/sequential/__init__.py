@@ -15,7 +15,8 @@ from ._conjugate_prior import (
     most_probable_logits as most_probable_logits,
     uniform_logits as uniform_logits,
 )
-from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics
+from ._continuous_dynamics import ContinuousLinearDynamics as ContinuousLinearDynamics, DurationFirst as DurationFirst
+from ._continuous_parameters import ContinuousParameters as ContinuousParameters
 from ._generalized_linear import GeneralizedLinear as GeneralizedLinear
 from ._hidden_markov import HiddenMarkov as HiddenMarkov
 from ._linear_dynamics import (
@@ -31,6 +32,10 @@ from ._maps import (
     Euler as Euler,
     ResidualMap as ResidualMap,
     RungeKutta as RungeKutta,
+)
+from ._model_parameters import (
+    AbstractModelParameters as AbstractModelParameters,
+    LinearGaussianParameters as LinearGaussianParameters,
 )
 from ._nonlinear_gaussian import NonlinearGaussian as NonlinearGaussian
 from ._periodic import Periodic as Periodic
@@ -50,6 +55,16 @@ from ._state_emissions import (
     PoissonEmissions as PoissonEmissions,
 )
 from ._state_space import PoissonEmission as PoissonEmission, StateSpace as StateSpace
+from ._structural import Structural as Structural, apart as apart, side_by_side as side_by_side
+from ._structural_components import (
+    AbstractComponent as AbstractComponent,
+    Autoregression as Autoregression,
+    KnownInputs as KnownInputs,
+    LearnedNumber as LearnedNumber,
+    Quantity as Quantity,
+    Season as Season,
+    Trend as Trend,
+)
 from ._switching_linear import RegimeMixture as RegimeMixture, SwitchingLinear as SwitchingLinear
 from ._systems import (
     growth_inputs as growth_inputs,

@@ -142,3 +142,28 @@ class ContinuousLinearDynamics(AbstractLinearDynamics):
             return matrix @ matrix, matrix @ integral + integral, root
 
         return jax.lax.fori_loop(0, self.num_doublings, double, (matrix, integral, root))
+
+
+@final
+class DurationFirst(AbstractLinearDynamics):
+    """Dynamics in continuous time whose action is one array: how long the step lasts, then what is done during it.
+
+    Attributes:
+        dynamics: in continuous time.
+    """
+
+    dynamics: ContinuousLinearDynamics
+
+    @property
+    def dim(self) -> int:
+        return self.dynamics.dim
+
+    @property
+    def action_dim(self) -> int:
+        return 1 + self.dynamics.action_dim
+
+    def step(self, action: Action = None) -> AffineStep:
+        if action is None:
+            raise BadInputError("Expected an action that says how long the step lasts, got none: pass (duration, ...).")
+        check_shape("an action", action, (self.action_dim,))
+        return self.dynamics.step(TimedAction(action[0], action[1:]))

@@ -1,7 +1,7 @@
 """Linear dynamics with additive Gaussian noise."""
 
 import abc
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -29,7 +29,13 @@ class AffineStep(NamedTuple):
 
 
 class AbstractLinearDynamics(eqx.Module):
-    """Gaussian dynamics that are linear in the state, z' = A(a) z + b(a) + L(a) eps; what an exact filter can run on."""
+    """Gaussian dynamics that are linear in the state, z' = A(a) z + b(a) + L(a) eps; what an exact filter can run on.
+
+    Attributes:
+        changes: whether A and L depend on the action.
+    """
+
+    changes: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
@@ -89,6 +95,7 @@ class LinearDynamics(AbstractLinearDynamics):
         The slides "Inference and learning in an interactive dSprite environment" (representing latent state dynamics).
     """
 
+    changes: ClassVar[bool] = False
     matrix: Float[Array, "d d"]
     control: Float[Array, "d a"]
     offset: Float[Array, " d"]

@@ -6,28 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...data import (
-    GREY_LEVELS,
-    AbstractRequirement,
-    AbstractRows,
-    Categories,
-    ColumnMoments,
-    Counts,
-    Finite,
-    GreyValues,
-    Interval,
-    Nonempty,
-    OrMissing,
-    UnitInterval,
-    check_rows,
-    column_moments,
-)
+from ...data import GREY_LEVELS, AbstractRows, ColumnMoments, Finite, check_rows, column_moments
 from ...results import BadInputError
 from .._numbers import COUNTS, Range, Scaling, choose_likelihood, is_binary, is_count, scan_range
 from .._tables import require_likelihood
-from ._options import ENCODERS, LINEAR, RowsOptions
-
-_CHUNK_NUMBERS = 1 << 22
+from ._options import LINEAR, RowsOptions
+from ._requirements import count_missing, known_or_all, requirements, row_chunks
 
 
 class RowsDescription(NamedTuple):
@@ -127,7 +111,7 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
         raise BadInputError(
             f"Expected a positive number to divide by, got {options.divide_by}: leave --divide-by at 1."
         )
-    check_rows(rows, *_known_or_all(Finite(), options, options.likelihood))
+    check_rows(rows, *known_or_all(Finite(), options, options.likelihood))
     numbers = scan_range(_numbers(rows), rows.name, "say --divide-by", options.divide_by)
     plain = options.model != "latent-gaussian"
     name = choose_likelihood(options.likelihood, options.model, plain, lambda: _fitting(options, rows, numbers))
@@ -157,7 +141,7 @@ def describe_rows(rows: AbstractRows, train: AbstractRows, options: RowsOptions)
         fingerprint=rows.fingerprint(),
         num_missing=count_missing(rows),
     )
-    check_rows(rows, *requirements(found, options))
+    check_rows(rows, *requirements(name, found.num_classes, divisor, options))
     if options.binarize and name != "bernoulli":
         raise BadInputError(f"Expected a bernoulli likelihood for --binarize, got {name}: leave --binarize out.")
     if name not in ("gaussian", *COUNTS) and not found.num_missing:
@@ -199,52 +183,9 @@ def _scaling(moments: ColumnMoments, train: AbstractRows, divisor: float, option
     return scaling.together() if options.model == "probabilistic-pca" else scaling
 
 
-def count_missing(rows: AbstractRows) -> int:
-    """How many numbers of rows are NaN."""
-    return 0 if rows.dtype.kind != "f" else sum(int(np.isnan(chunk).sum()) for chunk in _chunks(rows))
-
-
-def missing_words(missing: int, num_rows: int, shape: tuple[int, ...]) -> str:
-    """How many numbers are missing, as a sentence."""
-    total = num_rows * math.prod(shape)
-    return f"missing: {missing} of {total} numbers ({100 * missing / total:.2g} per cent), integrated out"
-
-
-def _known_or_all(
-    requirement: AbstractRequirement, options: RowsOptions, likelihood: str
-) -> tuple[AbstractRequirement, ...]:
-    """What every known number must be, and that all are known where a missing one cannot be integrated out."""
-    if likelihood == "multinomial":
-        instead = "a likelihood of independent entries, such as poisson,"
-    elif options.mapping == "convolutional" and options.engine in ENCODERS:
-        instead = "--mapping mlp, or an engine without a convolutional encoder (iterative, gradient, natural-gradient),"
-    else:
-        return (OrMissing(requirement),)
-    advice = f"remove the row, fill in the value, or use {instead} and what is missing is integrated out"
-    return Finite(advice), requirement
-
-
-def requirements(description: RowsDescription, options: RowsOptions) -> tuple[AbstractRequirement, ...]:
-    """What stored rows must satisfy to be explained."""
-    divisor = description.scaling.divisor
-    of_likelihood: dict[str, tuple[AbstractRequirement, ...]] = {
-        "bernoulli": (UnitInterval() if divisor == 1.0 else Interval(0.0, divisor),),
-        "discretized-gaussian": (GreyValues(),),
-        "categorical": (Categories(description.num_classes),),
-        "multinomial": (Counts(), Nonempty()),
-        **{name: (Counts(),) for name in COUNTS},
-    }
-    every = (Finite(), *of_likelihood.get(description.likelihood, ()))
-    return tuple(part for each in every for part in _known_or_all(each, options, description.likelihood))
-
-
-def _chunks(rows: AbstractRows) -> Iterator[np.ndarray]:
-    return rows.chunks(max(1, _CHUNK_NUMBERS // max(1, math.prod(rows.shape))))
-
-
 def _known(rows: AbstractRows) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Chunks, and which of their numbers are known; None if all are."""
-    for chunk in _chunks(rows):
+    for chunk in row_chunks(rows):
         missing = np.isnan(chunk)
         yield chunk, ~missing if missing.any() else None
 
@@ -291,5 +232,5 @@ def _image_shape(options: RowsOptions, shape: tuple[int, ...]) -> tuple[int, ...
 
 
 def _median_count(rows: AbstractRows) -> int:
-    totals = np.concatenate([chunk.reshape(len(chunk), -1).sum(axis=1) for chunk in _chunks(rows)])
+    totals = np.concatenate([chunk.reshape(len(chunk), -1).sum(axis=1) for chunk in row_chunks(rows)])
     return max(1, int(np.median(totals)))

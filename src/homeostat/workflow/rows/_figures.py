@@ -14,8 +14,9 @@ from ...runs import RunContext
 from ...typing import Key
 from ...viz import literal, plot_active_units, plot_samples, plot_sheets
 from .._task import Selected
-from ._describe import RowsDescription, count_missing
+from ._describe import RowsDescription
 from ._inference import VALIDATION_SAMPLES, PosteriorSummary, draw_rows, expected_rows, inferred
+from ._requirements import count_missing
 from ._system import InferenceSetup, RowsSystem
 
 _SHOWN_ROWS = 8

@@ -21,7 +21,6 @@ from .._tables import Found, require_categories, table_columns
 from .._task import Source
 from ._axes import row_axes
 from ._baselines import compare_rows
-from ._describe import count_missing, missing_words, requirements
 from ._figures import show_model
 from ._impute import impute
 from ._inference import (
@@ -34,6 +33,7 @@ from ._inference import (
     summarize_rows,
     weigh_rows,
 )
+from ._requirements import count_missing, missing_words, requirements
 from ._system import RowsSystem
 
 _MOST_SHOWN = 100
@@ -54,7 +54,8 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             rows = open_rows(data, table_columns(options, Found(description.columns, known)), message=message)
         require_shape(rows, description.shape, of="the fitted model")
         require_categories(rows, description.categories, "the fitted model")
-        check_rows(rows, *requirements(description, options))
+        likelihood, divisor = description.likelihood, description.scaling.divisor
+        check_rows(rows, *requirements(likelihood, description.num_classes, divisor, options))
         missing = count_missing(rows)
         if missing and message is not None:
             new = options.reads_data and not description.num_missing

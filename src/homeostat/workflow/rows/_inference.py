@@ -23,7 +23,8 @@ from ...objectives import FreeEnergy, evidence_of
 from ...results import RESULTS
 from ...typing import Key
 from .._fitted import OnProgress, ignore
-from ._describe import RowsDescription, count_missing
+from ._describe import RowsDescription
+from ._requirements import count_missing
 from ._system import InferenceSetup, binarize
 
 VALIDATION_SAMPLES = 8

@@ -22,13 +22,14 @@ from ...typing import Key, PyTree
 from .._numbers import kind_of_number
 from .._tables import require_names, table_columns
 from .._task import AbstractTask, Selected, Source, annealing, check_training, require, require_positive
-from ._describe import RowsDescription, describe_rows, missing_words
+from ._describe import RowsDescription, describe_rows
 from ._engines import Inference, make_family, make_inference
 from ._fitted import FittedRows
 from ._inference import for_training, mean_free_energy
 from ._maximum_likelihood import most_likely
 from ._models import latent_dims, make_model
 from ._options import LINEAR, OWN_POSTERIOR, WEIGHTINGS, RowsOptions
+from ._requirements import missing_words
 from ._system import RowsSystem
 
 _VALIDATION_ROWS = 1_024

@@ -96,8 +96,8 @@ def _require_steps(model: AbstractNamedModel, sequences: AbstractSequences, like
         )
     if uneven and not model.takes_durations:
         raise BadInputError(
-            f"Expected steps of one duration for --model {model.name} in {sequences.name}, got different ones: choose a "
-            f"deep model, which takes the duration as an input, or leave --time-column empty to count steps only."
+            f"Expected steps of one duration for --model {model.name} in {sequences.name}, got different ones: choose "
+            f"--model continuous or a deep model, which take durations, or leave --time-column empty to count steps only."
         )
     if model.framed and (len(sequences.shape) not in (2, 3) or sequences.shape[:2] != (64, 64)):
         raise BadInputError(

@@ -64,6 +64,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
                 numbers = jnp.asarray(part.padded.indices)
                 found = filter_batch(self.system.model, self.selected.learned, part.batch, numbers, key=key)
                 arrays = {name: part.kept(array) for name, array in found.items()}
+                arrays = self.system.model.restored(self.system.options, self.description, arrays)
                 energy = arrays["free_energy_nats"].astype(np.float64) + units_nats(part, self.description)
                 inside, observed = part.kept(part.padded.steps), part.kept(part.batch.mask)
                 arrays["free_energy_nats"] = energy

@@ -104,9 +104,9 @@ def filter_batch(
     """Beliefs of the named model about the steps, and their `free_energy_nats`, [batch, time, ...]."""
 
     def summary(found: Filtered, extra: Any, key: Key) -> dict[str, jax.Array]:
-        return named.beliefs(learned, found, *extra) | {"free_energy_nats": found.info.free_energy_nats}
+        return named.beliefs(learned, found, extra) | {"free_energy_nats": found.info.free_energy_nats}
 
-    return _each(learned, batch, numbers, key, summary, (batch.observations, batch.mask, jnp.asarray(batch.lengths)))
+    return _each(learned, batch, numbers, key, summary, batch._replace(lengths=jnp.asarray(batch.lengths)))
 
 
 @eqx.filter_jit

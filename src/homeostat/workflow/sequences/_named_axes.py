@@ -32,8 +32,11 @@ def belief_axes(
         for row, length in enumerate(sequences.lengths):
             dates[row, :length] = sequences.calendar.dates(np.asarray(sequences.times(row)))
         coords["date"] = (("sequence", "step"), dates)
-    groups = _BELIEFS | {"lengths": "constant_data"}
-    return Axes(("sequence", "step"), _DIMS, coords, groups, np.asarray(sequences.lengths))
+    # What else a model says is of the columns, such as the level of each.
+    others = [name for name, array in arrays.items() if name not in _DIMS and array.ndim == 3]
+    dims = _DIMS | dict.fromkeys(others, ("sequence", "step", "column"))
+    groups = _BELIEFS | dict.fromkeys(others, "posterior") | {"lengths": "constant_data"}
+    return Axes(("sequence", "step"), dims, coords, groups, np.asarray(sequences.lengths))
 
 
 def score_axes(sequences: AbstractSequences) -> Axes:

@@ -7,6 +7,8 @@ from .._options import AbstractOptions
 
 ENGINES: dict[str, tuple[str, ...]] = {
     "linear-gaussian": ("exact",),
+    "structural": ("exact",),
+    "continuous": ("exact",),
     "hidden-markov": ("exact",),
     "switching": ("interacting",),
     "nonlinear": ("unscented", "extended", "structured"),
@@ -21,6 +23,8 @@ ENGINES: dict[str, tuple[str, ...]] = {
 STARTED_AT_LINEAR = ("switching", "nonlinear", "poisson")
 """Models that go on from a linear one, with fewer latents and larger steps than networks from scratch."""
 
+_FEW_LATENTS = (*STARTED_AT_LINEAR, "continuous")
+
 
 @final
 @dataclass(frozen=True)
@@ -28,9 +32,19 @@ class SequencesOptions(AbstractOptions):
     """Model, filter and training of a fit to sequences."""
 
     model: Literal[
-        "linear-gaussian", "hidden-markov", "switching", "nonlinear", "poisson", "deep-markov", "vrnn", "srnn", "svg"
+        "linear-gaussian",
+        "structural",
+        "continuous",
+        "hidden-markov",
+        "switching",
+        "nonlinear",
+        "poisson",
+        "deep-markov",
+        "vrnn",
+        "srnn",
+        "svg",
     ] = "srnn"
-    """Sequential model: one linear system, discrete states, regimes of linear systems, networks with additive noise, linear dynamics
+    """Sequential model: one linear system, a trend with seasons, one linear system in continuous time, discrete states, regimes of linear systems, networks with additive noise, linear dynamics
     behind counts, or a deep model; svg for frames of 64 x 64."""
     engine: Literal["", "exact", "interacting", "unscented", "extended", "structured", "amortized", "published"] = ""
     """Inference: exact; interacting models for switching; an unscented or extended filter, or a Gaussian over the whole path, for
@@ -45,8 +59,18 @@ class SequencesOptions(AbstractOptions):
     states: int | str = 3
     """Discrete states of hidden-markov or regimes of switching, or a range as 2:6, of which validation chooses (count)."""
     latents: int | str = ""
-    """Latent variables of a step, or a range as 1:8, of which validation chooses (count); by default 32, and 3 for switching, nonlinear
-    and poisson."""
+    """Latent variables of a step, or a range as 1:8, of which validation chooses (count); by default 32, and 3 for continuous,
+    switching, nonlinear and poisson."""
+    trend: Literal["", "level", "slope", "smooth", "damped"] = ""
+    """Trend of structural: a level that wanders, one with a slope that wanders too, a level that moves by such a slope only, or one with
+    a slope that fades; by default slope."""
+    season: str = ""
+    """Periods of the seasons of structural, joined by commas: 12 for a year of months, 52.18 for one of weeks, 7,365.25 for weeks and
+    years of days; none if empty (steps)."""
+    harmonics: int = 0
+    """Waves of each season of structural; 0 is all that fit into a period of up to 12 steps, and 3 of a longer one (count)."""
+    autoregression: int = 0
+    """Past values in the short memory of structural (count)."""
     learning_rate: float = 0.0
     """Step size of Adam; 0 for the default, 0.001, and 0.01 for switching, nonlinear and poisson."""
     width: int = 128
@@ -84,7 +108,7 @@ class SequencesOptions(AbstractOptions):
     truncation: int = 0
     """Steps that gradients go back through; 0 for a whole piece (count)."""
     steps: int = 2_000
-    """Training updates at most; steps of expectation maximisation for exact (count)."""
+    """Training updates at most; steps of expectation maximisation, or of a search, for exact (count)."""
     batch_size: int = 16
     """Pieces in an update (count)."""
     validate_every: int = 200
@@ -99,6 +123,8 @@ class SequencesOptions(AbstractOptions):
             object.__setattr__(self, "engine", ENGINES[self.model][0])
         linear = self.model in STARTED_AT_LINEAR
         if self.latents == "":
-            object.__setattr__(self, "latents", 3 if linear else 32)
+            object.__setattr__(self, "latents", 3 if self.model in _FEW_LATENTS else 32)
+        if self.model == "structural" and not self.trend:
+            object.__setattr__(self, "trend", "slope")
         if self.learning_rate == 0.0:
             object.__setattr__(self, "learning_rate", 0.01 if linear else 0.001)

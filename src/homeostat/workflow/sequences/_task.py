@@ -1,11 +1,12 @@
 """The task of fitting sequential models to sequences."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -34,7 +35,7 @@ from ._description import SequencesDescription
 from ._fitted import FittedSequences
 from ._inference import score_sequences
 from ._options import SequencesOptions
-from .models import SequencesSystem, named_model
+from .models import MOST_STEPS, SequencesSystem, named_model
 
 _VALIDATION_SEQUENCES = 64
 _MAXIMIZATION_SEGMENT = 10
@@ -88,6 +89,9 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
             "bounds",
         )
         require(options.piece >= 2, "--piece of at least 2", options.piece)
+        for name in ("trend", "season", "harmonics", "autoregression"):
+            if getattr(options, name) and options.model != "structural":
+                raise BadInputError(f"Expected --{name} with --model structural only, got it with {options.model}.")
         require(options.truncation >= 0, "--truncation of 0 or more", options.truncation)
         named_model(options).check(options)
         if options.engine != "amortized" and (options.iterations != 1 or options.encode_data):
@@ -159,6 +163,15 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
     def begin(self, system: SequencesSystem, train: AbstractSequences, run: Any, *, key: Key) -> SequencesSystem:
         return system.model.begin(system, lambda: _together(system.description, train, run.seed), run, key=key)
 
+    @property
+    def refines(self) -> bool:
+        return named_model(self.options).refines
+
+    def refine(
+        self, system: SequencesSystem, state: Any, train: AbstractSequences, score: Callable[[Any], float] | None
+    ) -> Any:
+        return system.model.refine(system, state, _together(system.description, train, 0), score)
+
     def select(self, system: SequencesSystem, state: Any) -> Selected:
         return system.model.select(system, state)
 
@@ -191,9 +204,28 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         """Of the training sequences also their steps."""
         return {**super().sizes(train, validation), "training_steps": train.num_steps}
 
+    @property
+    def solves(self) -> bool:
+        return named_model(self.options).solves
+
+    def solve(self, system: SequencesSystem, train: AbstractSequences, record: Callable[..., None]) -> Selected:
+        batch, offset = _together(system.description, train, 0), self.offset_nats(system, train)
+        assert batch.mask is not None
+        count = int(batch.mask.reshape(*batch.mask.shape[:2], -1).any(axis=2).sum())
+
+        def in_data_units(step: int, log_evidence_nats: float) -> None:
+            record(step=step, free_energy_nats=offset - log_evidence_nats / count)
+
+        model = system.model.solve(system, batch, in_data_units)
+        kind = jnp.result_type(float)
+        model = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), kind), model)
+        return Selected(ModelWithFilter(model, system.learned.filter), system.weighting.init())
+
     def schedule(self) -> Schedule:
         """Steps of expectation maximisation go far."""
         found = super().schedule()
+        if self.solves:
+            return found._replace(num_steps=min(found.num_steps, MOST_STEPS))
         if not named_model(self.options).together:
             return found
         return found._replace(every=_MAXIMIZATION_SEGMENT, validate_every=_MAXIMIZATION_SEGMENT)

@@ -75,15 +75,13 @@ class HiddenMarkovModel(AbstractMaximizedModel):
 
         return system._replace(learned=ModelWithFilter(run.stage("start", start, key=key, like=model), method))
 
-    def beliefs(
-        self, learned: ModelWithFilter[Any], found: Filtered, x: Array, mask: Array, length: Array
-    ) -> dict[str, Array]:
+    def beliefs(self, learned: ModelWithFilter[Any], found: Filtered, batch: SequenceBatch) -> dict[str, Array]:
         """Probabilities of the states after each step, and given all steps; and the most probable path."""
         model = learned.model
         return {
             "probabilities": _probabilities(found.beliefs),
             "smoothed": ForwardBackward()(model, found).beliefs.probabilities,
-            "states": viterbi(model, x, mask=mask, length=length).states,
+            "states": viterbi(model, batch.observations, mask=batch.mask, length=batch.lengths).states,
         }
 
     def outputs(
@@ -122,10 +120,9 @@ class HiddenMarkovModel(AbstractMaximizedModel):
         """Emissions, transitions, and the probabilities of the states along the first sequence."""
 
         def along(batch: SequenceBatch) -> tuple[Array, Array]:
-            assert batch.mask is not None
-            x, mask = batch.observations[0], batch.mask[0]
-            found = filter(learned.filter, learned.model, x, key=key, mask=mask, throw=False)
-            arrays = self.beliefs(learned, found, x, mask, jnp.asarray(len(x)))
+            alone = jax.tree.map(lambda leaf: leaf[0], batch)
+            found = filter(learned.filter, learned.model, alone.observations, key=key, mask=alone.mask, throw=False)
+            arrays = self.beliefs(learned, found, alone)
             return arrays["smoothed"], arrays["states"]
 
         moments, matrix = emission_moments(learned.model), transition_matrix(learned.model)

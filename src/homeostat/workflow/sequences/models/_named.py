@@ -37,6 +37,8 @@ class AbstractNamedModel(abc.ABC):
         framed: whether its steps are frames of 64 x 64, of which no entry is left out.
         together: whether it is learned from all sequences at once, not from pieces.
         real_state: whether its state is a vector of real numbers, beliefs about which can be drawn with bands.
+        solves: whether `solve` replaces training.
+        refines: whether `refine` follows it.
     """
 
     name: ClassVar[str]
@@ -47,6 +49,8 @@ class AbstractNamedModel(abc.ABC):
     framed: ClassVar[bool] = False
     together: ClassVar[bool] = False
     real_state: ClassVar[bool] = True
+    solves: ClassVar[bool] = False
+    refines: ClassVar[bool] = False
 
     def check(self, options: SequencesOptions) -> None:
         """Refuse options that contradict each other.
@@ -93,6 +97,26 @@ class AbstractNamedModel(abc.ABC):
     def learner(self, system: "SequencesSystem") -> AbstractLearner:
         """What improves the model on batches of sequences."""
 
+    def solve(self, system: "SequencesSystem", batch: SequenceBatch, record: Callable[[int, float], None]) -> Any:
+        """The model at the maximum of its likelihood.
+
+        Args:
+            batch: all training sequences.
+            record: takes the number of a step and log p of the batch, in the unit of the model, summed over sequences.
+        """
+        raise NotImplementedError
+
+    def refine(
+        self, system: "SequencesSystem", state: Any, batch: SequenceBatch, score: Callable[[Any], float] | None
+    ) -> Any:
+        """The learner's state after training, improved further by what is no step of the learner.
+
+        Args:
+            batch: all training sequences.
+            score: free energy of the validation data under a state; None without such data.
+        """
+        return state
+
     def select(self, system: "SequencesSystem", state: Any) -> Selected:
         """What of the learner's state is worth keeping."""
         return Selected(state.learned, state.weighting)
@@ -105,10 +129,12 @@ class AbstractNamedModel(abc.ABC):
         """What its free energies are: `exact`, or a `bound`."""
         return "bound"
 
-    def beliefs(
-        self, learned: ModelWithFilter[Any], found: Filtered, x: Array, mask: Array, length: Array
-    ) -> dict[str, Array]:
-        """What a filter believes of the steps of one padded sequence, by name, [time, ...]."""
+    def beliefs(self, learned: ModelWithFilter[Any], found: Filtered, batch: SequenceBatch) -> dict[str, Array]:
+        """What a filter believes of the steps of one padded sequence, by name, [time, ...].
+
+        Args:
+            batch: the sequence, without the leading axis.
+        """
         mean, variance = jax.vmap(lambda belief: (belief.mean, jnp.diagonal(belief.covariance)))(found.beliefs)
         return {"mean": mean, "deviation": jnp.sqrt(variance)}
 
@@ -123,6 +149,12 @@ class AbstractNamedModel(abc.ABC):
     ) -> Float[Array, "batch horizon v"]:
         """Probabilities of the symbols to come, of models with a categorical likelihood."""
         raise NotImplementedError
+
+    def restored(
+        self, options: SequencesOptions, description: SequencesDescription, arrays: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The arrays of `beliefs`, those about the output in the unit of the data."""
+        return arrays
 
     def effects(
         self, learned: ModelWithFilter[Any], description: SequencesDescription

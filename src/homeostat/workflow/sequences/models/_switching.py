@@ -57,9 +57,7 @@ class SwitchingModel(AbstractDescendedModel):
     def estimate(self, options: SequencesOptions) -> str:
         return "log score of an approximate filter"
 
-    def beliefs(
-        self, learned: ModelWithFilter[Any], found: Filtered, x: Array, mask: Array, length: Array
-    ) -> dict[str, Array]:
+    def beliefs(self, learned: ModelWithFilter[Any], found: Filtered, batch: SequenceBatch) -> dict[str, Array]:
         """Probabilities of the regimes after each step, and moments of the state, whatever the regime."""
         belief, (mean, deviation) = _regimes(found.beliefs), _state_moments(found.beliefs)
         return {"probabilities": belief.probabilities, "mean": mean, "deviation": deviation}
