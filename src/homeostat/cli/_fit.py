@@ -43,6 +43,7 @@ _GROUPS = {
     "model": (
         "model",
         "engine",
+        "states",
         "latents",
         "trend",
         "season",
