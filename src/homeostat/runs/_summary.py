@@ -15,6 +15,12 @@ _WORDS = {
     "perplexity": "perplexity",
     "share_pareto_k_above_0.7": "share of rows with Pareto k > 0.7",
 }
+_ESTIMATES = {
+    "exact": "log p(x), exact, nats",
+    "log score of an approximate filter": "log p(x) by an approximate filter, nats",
+    "bound by a particle filter": "bound on log p(x) by particles, nats",
+}
+"""What the free energy of sequences stands for, where it is not a bound of variational inference."""
 _ERRORS = {"elbo_nats": "elbo_stderr_nats", "log_likelihood_nats": "stderr_nats"}
 
 
@@ -32,6 +38,8 @@ def summary_rows(summary: dict[str, Any], unit: str = "row") -> list[tuple[str, 
         # The bound is the likelihood itself.
         words_of = {**_WORDS, "log_likelihood_nats": "log p(x), exact, nats"}
         words_of.pop("elbo_nats")
+    elif summary.get("estimate") in _ESTIMATES:
+        words_of = {**_WORDS, "elbo_nats": _ESTIMATES[summary["estimate"]]}
     rows = [
         (words, number(summary[name], summary.get(_ERRORS.get(name, ""))))
         for name, words in words_of.items()

@@ -102,6 +102,7 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         error = errors / max(compared, 1)
         numbers = {
             **summarize_sequences(scores, self.description.discrete),
+            "estimate": self.system.model.estimate(self.system.options),
             "steps": int(np.sum(scores.num_steps)),
             **({"one_step_wrong": error} if symbols else {"one_step_error": float(np.sqrt(error))}),
         }
@@ -192,7 +193,8 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         gain = compare_sequences(self.description, train, data, scores, energies, estimate=estimate)
         effects = {"effects": self.effects} if self.effects else {}
         own = model.summary(self.system, learned)
-        return {**summarize_sequences(scores, self.description.discrete), **effects, **own, **gain}
+        told = {**summarize_sequences(scores, self.description.discrete), "estimate": estimate}
+        return {**told, **effects, **own, **gain}
 
     @property
     def effects(self) -> dict[str, dict[str, float]]:
