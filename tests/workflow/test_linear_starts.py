@@ -60,7 +60,7 @@ def test_regimes_that_do_not_differ_are_one_linear_model():
     # Without a difference the regimes stay what the chain says of them.
     expected = np.array([0.5, 0.5]) @ np.linalg.matrix_power(CHAIN, 5)
     np.testing.assert_allclose(told["probabilities"][0, 5], expected, atol=1e-5)
-    summary = two.system.model.summary(two.system, two.selected.learned)
+    summary = two.system.model.summary(two.learned_system)
     np.testing.assert_allclose(summary["regime_steps"], [10.0, 1.0 / 0.3], rtol=FLOAT32)
     effects = np.array([[*row.values()] for row in one.effects.values()])
     np.testing.assert_allclose(summary["regime_effects"], np.stack(2 * [effects]), rtol=FLOAT32)
@@ -106,6 +106,7 @@ def test_defaults_are_those_of_the_model():
     assert SequencesOptions(model="switching").engine == "interacting"
     assert SequencesOptions(model="nonlinear").engine == "unscented"
     assert (SequencesOptions(model="poisson").latents, SequencesOptions(model="vrnn").latents) == (3, 32)
+    assert SequencesOptions(model="nonlinear", engine="structured").learning_rate == 0.001
     assert (SequencesOptions(model="poisson").learning_rate, SequencesOptions().learning_rate) == (0.01, 0.001)
     assert SequencesOptions(model="switching", latents=5, learning_rate=0.1).latents == 5
 
@@ -163,7 +164,8 @@ def test_a_nonlinear_oscillation_is_learned_better_than_a_linear_one(engine, key
     sequences = Sequences(np.asarray(values).reshape(6, 100, 2))
     common = {"latents": 2, "width": 16, "validate_every": 100, "bounds": 1, "validation_fraction": 0.34}
     scores = []
-    for steps in (1, 300):
+    # Learning from paths takes smaller steps.
+    for steps in (1, 900 if engine == "structured" else 300):
         options = SequencesOptions(
             model="nonlinear",
             engine=engine,
@@ -173,7 +175,7 @@ def test_a_nonlinear_oscillation_is_learned_better_than_a_linear_one(engine, key
         )
         model = fit(SequencesTask(options), sequences, key=key)
         scores.append(model.evaluate(sequences, key=key).numbers["free_energy_per_step_nats"])
-    assert scores[1] < scores[0] - 0.1
+    assert scores[1] < scores[0] - 0.2
 
 
 @pytest.mark.slow

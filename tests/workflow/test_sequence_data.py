@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from homeostat.data import ContinuedSequences, FullLength, Sequences, sequence_batches, whole_batches
+from homeostat.models.sequential import LEAST_NOISE
 from homeostat.results import BadInputError
 from homeostat.workflow import SequencesOptions, SequencesTask
 from homeostat.workflow.sequences._describe import check_sequences, describe_sequences, sequence_format
 from homeostat.workflow.sequences._inference import score_sequences
-from homeostat.workflow.sequences.models._maximization import FLOOR
 
 LINEAR = SequencesOptions(model="linear-gaussian", engine="exact", latents=2)
 DEEP = SequencesOptions()
@@ -197,9 +197,9 @@ def test_noise_keeps_a_floor_and_failures_keep_the_model(learning):
         state, _ = update(state, batch._replace(observations=circle))
     assert int(state.failure.step) == -1
     noise = jnp.sqrt(jnp.sum(state.model.emission_scale_tril**2, axis=1))
-    assert bool(jnp.all(noise >= 0.99 * FLOOR * jnp.std(circle, axis=(0, 1))))
+    assert bool(jnp.all(noise >= 0.99 * LEAST_NOISE * jnp.std(circle, axis=(0, 1))))
     moving = jnp.sqrt(jnp.sum(state.model.dynamics.scale_tril**2, axis=1))
-    assert bool(jnp.all(moving >= 0.99 * FLOOR))
+    assert bool(jnp.all(moving >= 0.99 * LEAST_NOISE))
     before = learner.init(key=jax.random.key(0))
     broken = batch._replace(observations=batch.observations.at[0, 0, 0].set(jnp.inf))
     after, metrics = update(before, broken)

@@ -26,7 +26,7 @@ def test_a_structural_fit_finds_trend_season_and_inputs():
     assert np.abs(arrays["slope"][0, :, 0] - 0.5).max() < 0.05
     assert np.abs(arrays["level"][0, :, 0] - (100.0 + 0.5 * TIME)).max() < 0.3
     assert fitted.effects["entry 0"]["input 0"] == pytest.approx(-2.0, abs=0.05)
-    learned = fitted.system.model.summary(fitted.system, fitted.selected.learned)["components"]["entry 0"]
+    learned = fitted.system.model.summary(fitted.learned_system)["components"]["entry 0"]
     assert learned["noise of the remainder"] == pytest.approx(0.1, abs=0.05)
     assert learned["noise of the season of 4 steps"] < 0.02
 

@@ -164,7 +164,7 @@ _UNITS: dict[str, Callable[[np.ndarray], np.ndarray | None]] = {
 }
 
 
-class Grid(NamedTuple):
+class EvenGrid(NamedTuple):
     """Sequences on an even grid, with the steps that had been left out.
 
     Attributes:
@@ -178,7 +178,7 @@ class Grid(NamedTuple):
     lengths: np.ndarray
 
 
-def fill_gaps(times: np.ndarray, lengths: np.ndarray, counted: bool) -> Grid | None:
+def fill_gaps(times: np.ndarray, lengths: np.ndarray, counted: bool) -> EvenGrid | None:
     """Put sequences on an even grid; `None` where nothing was left out, they lie on none, or more steps are missing than there.
 
     Args:
@@ -216,4 +216,4 @@ def fill_gaps(times: np.ndarray, lengths: np.ndarray, counted: bool) -> Grid | N
     rows[np.repeat(starts, lengths) + places] = np.arange(times.size)
     ticks = np.arange(rows.size) - np.repeat(starts, sizes)
     even = np.repeat(times[firsts], sizes) + ticks * np.repeat(own, sizes)
-    return Grid(rows, np.where(rows < 0, even, times[rows]), sizes)
+    return EvenGrid(rows, np.where(rows < 0, even, times[rows]), sizes)

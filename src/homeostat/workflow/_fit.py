@@ -134,7 +134,7 @@ def _learn(
         run.metrics(step=step, **numbers)
 
     def solve(key: Key) -> Any:
-        return task.solve(system, train, record)
+        return task.solve(system, train, record, key=key)
 
     selected = run.stage("train", solve, key=train_key, like=task.start(system))
     steps = max(taken) or task.num_updates(system)

@@ -174,8 +174,8 @@ class AbstractTask(abc.ABC, Generic[Data, System]):
         """Whether `solve` replaces training."""
         return False
 
-    def solve(self, system: System, train: Data, record: Callable[..., None]) -> Selected:
-        """The maximum of the likelihood by a formula; `record(step=..., free_energy_nats=...)` takes what passes on the way."""
+    def solve(self, system: System, train: Data, record: Callable[..., None], *, key: Key) -> Selected:
+        """The maximum of the likelihood; `record(step=..., free_energy_nats=...)` takes what passes on the way."""
         raise NotImplementedError
 
 

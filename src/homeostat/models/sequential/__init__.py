@@ -34,6 +34,7 @@ from ._maps import (
     RungeKutta as RungeKutta,
 )
 from ._model_parameters import (
+    LEAST_NOISE as LEAST_NOISE,
     AbstractModelParameters as AbstractModelParameters,
     LinearGaussianParameters as LinearGaussianParameters,
 )

@@ -169,7 +169,7 @@ class RowsTask(AbstractTask[AbstractRows, RowsSystem]):
     def solves(self) -> bool:
         return self.options.engine == "exact"
 
-    def solve(self, system: RowsSystem, train: AbstractRows, record: Callable[..., None]) -> Selected:
+    def solve(self, system: RowsSystem, train: AbstractRows, record: Callable[..., None], *, key: Key) -> Selected:
         """Maximum likelihood of a linear-Gaussian model."""
         steps = self.num_updates(system)
         model, path = most_likely(self.options.model, system.description, train, system.dims[0], steps)

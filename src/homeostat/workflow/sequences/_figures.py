@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...data import GREY_LEVELS, AbstractSequences, PaddedBatch
-from ...inference import ModelWithFilter
 from ...metrics import FilterOutputs
 from ...runs import RunContext
 from ...typing import Float, Key
@@ -57,14 +56,7 @@ class _Scene(NamedTuple):
     left: np.ndarray
 
 
-def show_filtering(
-    system: SequencesSystem,
-    learned: ModelWithFilter[Any],
-    sequences: AbstractSequences,
-    context: RunContext,
-    *,
-    key: Key,
-) -> None:
+def show_filtering(system: SequencesSystem, sequences: AbstractSequences, context: RunContext, *, key: Key) -> None:
     """Draw the beginning of the first sequence: predictions one step ahead, updates, beliefs, and the errors' pattern.
 
     The sequences are such that no number was learned from, where there are any; of those whose beginnings were, the end is drawn.
@@ -76,7 +68,7 @@ def show_filtering(
     warm = min(start, WARM_STEPS)
     padded = first_sequence(sequences, start - warm, stop)
     batch = jax.tree.map(jnp.asarray, description.batch(padded))
-    found = system.model.outputs(learned, batch, draws, key=key)
+    found = system.model.outputs(system.learned, batch, draws, key=key)
     found = FilterOutputs(*(np.asarray(array)[warm:] for array in found))
     time, label = time_axis(padded, start - warm, description, sequences)
     scene, time = _scene(padded, warm, found, description), time[warm:]

@@ -188,11 +188,11 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         def energies() -> list[np.ndarray]:
             return step_free_energies(self.system, self.selected.learned, data, key=key)
 
-        model, learned = self.system.model, self.selected.learned
+        model = self.system.model
         estimate = model.estimate(self.system.options)
         gain = compare_sequences(self.description, train, data, scores, energies, estimate=estimate)
         effects = {"effects": self.effects} if self.effects else {}
-        own = model.summary(self.system, learned)
+        own = model.summary(self.learned_system)
         told = {**summarize_sequences(scores, self.description.discrete), "estimate": estimate}
         return {**told, **effects, **own, **gain}
 
@@ -212,10 +212,15 @@ class FittedSequences(AbstractFitted[AbstractSequences, SequencesSystem]):
         return {name: dict(zip(inputs, row, strict=True)) for name, row in zip(outputs, effects.tolist(), strict=True)}
 
     def report(self, data: AbstractSequences, context: RunContext, *, key: Key) -> None:
-        learned = self.selected.learned
+        system = self.learned_system
         if self.description.likelihood != "categorical":
-            show_filtering(self.system, learned, data, context, key=key)
-        self.system.model.report(self.system, learned, data, context, key=key)
+            show_filtering(system, data, context, key=key)
+        system.model.report(system, data, context, key=key)
+
+    @property
+    def learned_system(self) -> SequencesSystem:
+        """The system with the numbers that were selected."""
+        return self.system._replace(learned=self.selected.learned)
 
     def _inputs(self, actions: np.ndarray | None, count: int, steps: int) -> jax.Array | None:
         """Known inputs as the model takes them: the usual duration first, where durations are an input."""

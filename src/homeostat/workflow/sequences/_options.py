@@ -44,8 +44,8 @@ class SequencesOptions(AbstractOptions):
         "srnn",
         "svg",
     ] = "srnn"
-    """Sequential model: one linear system, a trend with seasons, one linear system in continuous time, discrete states, regimes of linear systems, networks with additive noise, linear dynamics
-    behind counts, or a deep model; svg for frames of 64 x 64."""
+    """Sequential model: one linear system, a trend with seasons, one linear system in continuous time, discrete states, regimes of linear
+    systems, networks with additive noise, linear dynamics behind counts, or a deep model; svg for frames of 64 x 64."""
     engine: Literal["", "exact", "interacting", "unscented", "extended", "structured", "amortized", "published"] = ""
     """Inference: exact; interacting models for switching; an unscented or extended filter, or a Gaussian over the whole path, for
     nonlinear; amortized variational filtering, or the filter that a deep model was published with; by default the first that the
@@ -72,7 +72,7 @@ class SequencesOptions(AbstractOptions):
     autoregression: int = 0
     """Past values in the short memory of structural (count)."""
     learning_rate: float = 0.0
-    """Step size of Adam; 0 for the default, 0.001, and 0.01 for switching, nonlinear and poisson."""
+    """Step size of Adam; 0 for the default, 0.001, and 0.01 for switching, nonlinear with a filter, and poisson."""
     width: int = 128
     """Units of each hidden layer, in model and filter (count)."""
     memory: int = 128
@@ -127,4 +127,6 @@ class SequencesOptions(AbstractOptions):
         if self.model == "structural" and not self.trend:
             object.__setattr__(self, "trend", "slope")
         if self.learning_rate == 0.0:
-            object.__setattr__(self, "learning_rate", 0.01 if linear else 0.001)
+            # Paths of networks lose what they have found by larger steps.
+            careful = (self.model, self.engine) == ("nonlinear", "structured")
+            object.__setattr__(self, "learning_rate", 0.01 if linear and not careful else 0.001)

@@ -208,7 +208,9 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
     def solves(self) -> bool:
         return named_model(self.options).solves
 
-    def solve(self, system: SequencesSystem, train: AbstractSequences, record: Callable[..., None]) -> Selected:
+    def solve(
+        self, system: SequencesSystem, train: AbstractSequences, record: Callable[..., None], *, key: Key
+    ) -> Selected:
         batch, offset = _together(system.description, train, 0), self.offset_nats(system, train)
         assert batch.mask is not None
         count = int(batch.mask.reshape(*batch.mask.shape[:2], -1).any(axis=2).sum())
@@ -216,7 +218,7 @@ class SequencesTask(AbstractTask[AbstractSequences, SequencesSystem]):
         def in_data_units(step: int, log_evidence_nats: float) -> None:
             record(step=step, free_energy_nats=offset - log_evidence_nats / count)
 
-        model = system.model.solve(system, batch, in_data_units)
+        model = system.model.solve(system, batch, in_data_units, key=key)
         kind = jnp.result_type(float)
         model = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), kind), model)
         return Selected(ModelWithFilter(model, system.learned.filter), system.weighting.init())

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, final
 
 import equinox as eqx
 import jax.numpy as jnp
-import jax.random as jr
 
 from ....inference import ModelWithFilter, SequenceBatch, maximum_likelihood
 from ....inference.filters import Kalman
@@ -39,7 +38,7 @@ class ContinuousModel(AbstractSolvedModel):
         return ModelWithFilter(_model(_start(options, description, key), description), Kalman())
 
     def solve(
-        self, system: SequencesSystem, batch: SequenceBatch, record: Callable[[int, float], None]
+        self, system: SequencesSystem, batch: SequenceBatch, record: Callable[[int, float], None], *, key: Key
     ) -> LinearGaussian:
         description, actions = system.description, None
         if batch.actions is not None:
@@ -47,8 +46,7 @@ class ContinuousModel(AbstractSolvedModel):
         if description.uneven and actions is not None:
             actions = TimedAction(actions[..., 0], actions[..., 1:])
         found = maximum_likelihood(
-            # Any directions do, as long as the states differ.
-            _start(system.options, description, jr.key(0)),
+            _start(system.options, description, key),
             seen_values(batch),
             actions,
             lengths=lengths_of(batch),

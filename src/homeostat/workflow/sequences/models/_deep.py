@@ -41,7 +41,7 @@ from ._named import AbstractNamedModel, SequencesSystem
 _Parts = tuple[AbstractSequentialModel, Callable[..., AbstractFilter]]
 
 
-class AbstractDeepModel(AbstractNamedModel):
+class AbstractNetworkModel(AbstractNamedModel):
     """A model with networks."""
 
     likelihoods: ClassVar[tuple[str, ...]] = (
@@ -91,7 +91,7 @@ class AbstractDeepModel(AbstractNamedModel):
 
 
 @final
-class DeepMarkovModel(AbstractDeepModel):
+class DeepMarkovModel(AbstractNetworkModel):
     """`deep-markov`."""
 
     name: ClassVar[str] = "deep-markov"
@@ -104,7 +104,7 @@ class DeepMarkovModel(AbstractDeepModel):
 
 
 @final
-class VRNNModel(AbstractDeepModel):
+class VRNNModel(AbstractNetworkModel):
     """`vrnn`."""
 
     name: ClassVar[str] = "vrnn"
@@ -117,7 +117,7 @@ class VRNNModel(AbstractDeepModel):
 
 
 @final
-class SRNNModel(AbstractDeepModel):
+class SRNNModel(AbstractNetworkModel):
     """`srnn`."""
 
     name: ClassVar[str] = "srnn"
@@ -129,7 +129,7 @@ class SRNNModel(AbstractDeepModel):
 
 
 @final
-class SVGModel(AbstractDeepModel):
+class SVGModel(AbstractNetworkModel):
     """`svg`, for frames of 64 x 64."""
 
     name: ClassVar[str] = "svg"

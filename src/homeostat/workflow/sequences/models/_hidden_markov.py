@@ -108,16 +108,9 @@ class HiddenMarkovModel(AbstractMaximizedModel):
     ) -> Float[Array, "batch horizon v"]:
         return _symbols_ahead(learned, batch, horizon)
 
-    def report(
-        self,
-        system: SequencesSystem,
-        learned: ModelWithFilter[Any],
-        sequences: AbstractSequences,
-        context: RunContext,
-        *,
-        key: Key,
-    ) -> None:
+    def report(self, system: SequencesSystem, sequences: AbstractSequences, context: RunContext, *, key: Key) -> None:
         """Emissions, transitions, and the probabilities of the states along the first sequence."""
+        learned = system.learned
 
         def along(batch: SequenceBatch) -> tuple[Array, Array]:
             alone = jax.tree.map(lambda leaf: leaf[0], batch)

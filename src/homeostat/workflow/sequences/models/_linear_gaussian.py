@@ -58,9 +58,11 @@ class LinearGaussianModel(AbstractMaximizedModel):
     ) -> MaximizationState:
         """Goes on from where expectation maximisation creeps, by a quasi-Newton method, as long as validation gains."""
         values = seen_values(batch)
-        if values.shape[0] * values.shape[1] * int(system.options.latents) ** 2 > _MOST_NUMBERS:
+        large = values.shape[0] * values.shape[1] * int(system.options.latents) ** 2 > _MOST_NUMBERS
+        # Without validation nothing would tell when the training steps are learned by heart.
+        if large or score is None:
             return state
-        best, lowest = state, np.inf if score is None else score(state)
+        best, lowest = state, score(state)
         for steps in np.asarray(_SEGMENTS)[np.cumsum(_SEGMENTS) <= system.options.steps // 10].tolist():
             found = maximum_likelihood(
                 LinearGaussianParameters.of(state.model, start_is_learned=len(values) > 1),
@@ -70,12 +72,10 @@ class LinearGaussianModel(AbstractMaximizedModel):
                 num_steps=steps,
             )
             state = state._replace(model=found.parameters.model())
-            nats = -np.inf if score is None else score(state)
+            nats = score(state)
             if nats < lowest:
                 best, lowest = state, nats
-            elif score is not None and nats > lowest + _WORSE_NATS:
-                break
-            if found.converged:
+            if found.converged or nats > lowest + _WORSE_NATS:
                 break
         return best
 

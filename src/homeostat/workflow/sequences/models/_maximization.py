@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, final
 
-import jax
 import jax.numpy as jnp
 
 from ....core import AbstractLearner
@@ -19,18 +18,14 @@ from ....inference import (
     baum_welch,
     expectation_maximization,
     first_failure,
-    masked,
     no_failure,
     unless_failed,
 )
-from ....models.sequential import HiddenMarkov, LinearDynamics, LinearGaussian
-from ....typing import Array, Float, Int, Key, Observation, Scalar
+from ....models.sequential import LEAST_NOISE, HiddenMarkov, LinearDynamics, LinearGaussian
+from ....typing import Array, Float, Int, Key, Scalar
 from ..._task import Selected
 from .._options import SequencesOptions
 from ._named import AbstractNamedModel, SequencesSystem
-
-FLOOR = 1e-3
-"""Least deviation of a noise: of an output's in deviations of the data, of the state's in the unit in which it starts."""
 
 
 class MaximizationState(NamedTuple):
@@ -104,7 +99,7 @@ class AbstractMaximizedModel(AbstractNamedModel):
 def linear_step(model: LinearGaussian, batch: SequenceBatch) -> tuple[LinearGaussian, Scalar]:
     """A step for dynamics, noises and emission, and log p(x) after it.
 
-    Noise that would vanish, as with data that a state explains without error, is kept at `FLOOR`: its likelihood has no
+    Noise that would vanish, as with data that a state explains without error, is kept at `LEAST_NOISE`: its likelihood has no
     bound. The initial state is learned from several sequences, one says nothing about its spread.
     """
     return _maximize_linear(model, batch, 1)
@@ -116,7 +111,7 @@ def learn_linear(model: LinearGaussian, batch: SequenceBatch, num_steps: int) ->
 
 
 def _maximize_linear(model: LinearGaussian, batch: SequenceBatch, num_steps: int) -> tuple[LinearGaussian, Scalar]:
-    seen = seen_observations(batch)
+    seen = batch.seen
     several = seen.shape[0] > 1
     maximize = partial(
         expectation_maximization,
@@ -144,17 +139,12 @@ def learn_states(model: HiddenMarkov, batch: SequenceBatch, num_steps: int) -> L
     assert batch.mask is not None
     return baum_welch(
         model,
-        seen_observations(batch),
+        batch.seen,
         lengths=batch.lengths,
         parts=StateParts(initial=batch.mask.shape[0] > 1),
         num_steps=num_steps,
         throw=False,
     )
-
-
-def seen_observations(batch: SequenceBatch) -> Observation:
-    """What is missing as exact filters take it: NaN, or a `Masked` of whole numbers; beyond the end `lengths` says so."""
-    return jax.vmap(masked)(batch.observations, batch.mask)
 
 
 def _deviation(seen: Float[Array, "sequences time m"]) -> Float[Array, " m"]:
@@ -169,10 +159,10 @@ def _floored(model: LinearGaussian, deviation: Float[Array, " m"], several: bool
     """The model with a little noise added to each noise that was learned."""
     dynamics = model.dynamics
     assert isinstance(dynamics, LinearDynamics)
-    state = jnp.full(dynamics.dim, FLOOR, deviation.dtype)
+    state = jnp.full(dynamics.dim, LEAST_NOISE, deviation.dtype)
     moving = LinearDynamics(dynamics.matrix, dynamics.control, _added(dynamics.scale_tril, state), dynamics.offset)
     initial = _added(model.initial_scale_tril, state) if several else model.initial_scale_tril
-    noise = _added(model.emission_scale_tril, FLOOR * deviation)
+    noise = _added(model.emission_scale_tril, LEAST_NOISE * deviation)
     return LinearGaussian(model.initial_mean, initial, moving, model.emission_matrix, noise, model.emission_offset)
 
 

@@ -97,12 +97,15 @@ class AbstractNamedModel(abc.ABC):
     def learner(self, system: "SequencesSystem") -> AbstractLearner:
         """What improves the model on batches of sequences."""
 
-    def solve(self, system: "SequencesSystem", batch: SequenceBatch, record: Callable[[int, float], None]) -> Any:
+    def solve(
+        self, system: "SequencesSystem", batch: SequenceBatch, record: Callable[[int, float], None], *, key: Key
+    ) -> Any:
         """The model at the maximum of its likelihood.
 
         Args:
             batch: all training sequences.
             record: takes the number of a step and log p of the batch, in the unit of the model, summed over sequences.
+            key: of where the search starts.
         """
         raise NotImplementedError
 
@@ -164,25 +167,19 @@ class AbstractNamedModel(abc.ABC):
         """
         return None
 
-    def summary(self, system: "SequencesSystem", learned: ModelWithFilter[Any]) -> dict[str, Any]:
+    def summary(self, system: "SequencesSystem") -> dict[str, Any]:
         """Numbers about the model itself for the end of a fit, plain, in the units of the data."""
         return {}
 
     def report(  # noqa: B027 - most have none
-        self,
-        system: "SequencesSystem",
-        learned: ModelWithFilter[Any],
-        sequences: AbstractSequences,
-        context: RunContext,
-        *,
-        key: Key,
+        self, system: "SequencesSystem", sequences: AbstractSequences, context: RunContext, *, key: Key
     ) -> None:
         """Figures of its own."""
 
 
 @final
 class SequencesSystem(NamedTuple):
-    """A model with its filter before training.
+    """A model with its filter, before training or after it.
 
     Attributes:
         model: by its name.

@@ -16,14 +16,13 @@ from ....inference import (
 from ....inference.engines import PathNewton, StopGradient
 from ....inference.filters import Extended, Unscented
 from ....inference.smoothers import extended_path
-from ....models.sequential import NonlinearGaussian
+from ....models.sequential import LEAST_NOISE, NonlinearGaussian
 from ....objectives import Neighbours, PathFisher
 from ....typing import Key
 from ..._task import Selected
 from .._description import SequencesDescription
 from .._options import SequencesOptions
 from ._descended import AbstractDescendedModel, linear_model, linear_start, optimizer
-from ._maximization import FLOOR
 from ._named import SequencesSystem
 
 PATH_STEPS = 4
@@ -53,10 +52,10 @@ class NonlinearModel(AbstractDescendedModel):
     def learner(self, system: SequencesSystem) -> AbstractLearner:
         options = system.options
         if options.engine != "structured":
-            return evidence_descent(system.learned, optimizer(options), floor=FLOOR)
+            return evidence_descent(system.learned, optimizer(options), floor=LEAST_NOISE)
         engine = StopGradient(PathNewton(PathFisher()))
         learned = ModelWithEngine(system.learned.model, engine)
-        descent = keep_factors(optimizer(options), FLOOR)
+        descent = keep_factors(optimizer(options), LEAST_NOISE)
         return smoothing_descent(learned, descent, PATH_STEPS, Neighbours(), system.weighting, start=extended_path)
 
     def select(self, system: SequencesSystem, state: Any) -> Selected:

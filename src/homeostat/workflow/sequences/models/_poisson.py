@@ -9,7 +9,7 @@ from ....data import AbstractSequences
 from ....inference import ModelWithEngine, ModelWithFilter, SequenceBatch, keep_factors, smoothing_descent, start_counts
 from ....inference.engines import PathNewton, StopGradient
 from ....inference.filters import Particle
-from ....models.sequential import GeneralizedLinear, LinearDynamics
+from ....models.sequential import LEAST_NOISE, GeneralizedLinear, LinearDynamics
 from ....objectives import Neighbours
 from ....typing import Float, Key
 from ..._counts import count_likelihood
@@ -18,7 +18,6 @@ from ..._task import Selected
 from .._description import SequencesDescription
 from .._options import SequencesOptions
 from ._descended import AbstractDescendedModel, linear_model, optimizer
-from ._maximization import FLOOR
 from ._named import SequencesSystem
 
 PATH_STEPS = 6
@@ -53,7 +52,7 @@ class PoissonModel(AbstractDescendedModel):
 
     def learner(self, system: SequencesSystem) -> AbstractLearner:
         learned = ModelWithEngine(system.learned.model, StopGradient(PathNewton()))
-        descent = keep_factors(optimizer(system.options), FLOOR)
+        descent = keep_factors(optimizer(system.options), LEAST_NOISE)
         return smoothing_descent(learned, descent, PATH_STEPS, Neighbours(), system.weighting)
 
     def select(self, system: SequencesSystem, state: Any) -> Selected:

@@ -13,7 +13,7 @@ from ....distributions import known_entries
 from ....inference import SequenceBatch
 from ....models.sequential import AbstractEmissions, CategoricalEmissions, ConjugatePrior, HiddenMarkov
 from ....typing import Array, Float, Int, Key, Observation
-from ._maximization import learn_states, seen_observations
+from ._maximization import learn_states
 
 NUM_STARTS = 8
 FIRST_STEPS = 10
@@ -31,7 +31,7 @@ def start_states(model: HiddenMarkov, batch: SequenceBatch, *, key: Key) -> Hidd
     References:
         Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", 2007.
     """
-    seen = seen_observations(batch)
+    seen = batch.seen
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), seen)
     emissions = model.observation
     assert isinstance(emissions, AbstractEmissions)

@@ -65,7 +65,7 @@ class StructuralModel(AbstractSolvedModel):
         return ModelWithFilter(side_by_side([column] * math.prod(description.event_shape)), Kalman())
 
     def solve(
-        self, system: SequencesSystem, batch: SequenceBatch, record: Callable[[int, float], None]
+        self, system: SequencesSystem, batch: SequenceBatch, record: Callable[[int, float], None], *, key: Key
     ) -> LinearGaussian:
         values, models, paths = seen_values(batch), [], []
         for column in range(values.shape[2]):
@@ -106,10 +106,10 @@ class StructuralModel(AbstractSolvedModel):
             arrays |= {name: spread(mean), f"{name}_deviation": spread(deviation)}
         return arrays
 
-    def summary(self, system: SequencesSystem, learned: ModelWithFilter[Any]) -> dict[str, Any]:
+    def summary(self, system: SequencesSystem) -> dict[str, Any]:
         """Deviations of all noises in the unit of the data, and what else was learned of the components, by columns."""
         description, structural = system.description, _structural(system.options, system.description.action_dim, 1.0)
-        assert isinstance(learned.model, LinearGaussian)
+        assert isinstance(system.learned.model, LinearGaussian)
         seen = np.flatnonzero(description.scaling.varies).tolist()
         return {
             "components": {
@@ -119,24 +119,16 @@ class StructuralModel(AbstractSolvedModel):
                     ).tolist()
                     for number in structural.estimates(model)
                 }
-                for entry, unit, model in zip(seen, description.scaling.unit, apart(learned.model), strict=True)
+                for entry, unit, model in zip(seen, description.scaling.unit, apart(system.learned.model), strict=True)
             }
         }
 
-    def report(
-        self,
-        system: SequencesSystem,
-        learned: ModelWithFilter[Any],
-        sequences: AbstractSequences,
-        context: RunContext,
-        *,
-        key: Key,
-    ) -> None:
+    def report(self, system: SequencesSystem, sequences: AbstractSequences, context: RunContext, *, key: Key) -> None:
         """What adds up to the first columns of the first sequence."""
         description = system.description
         padded = first_sequence(sequences, 0, min(int(sequences.lengths[0]), _MOST_STEPS_SHOWN))
         batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), description.batch(padded))
-        loc, scale = _smoothed(learned, batch)
+        loc, scale = _smoothed(system.learned, batch)
         time, label = time_axis(padded, 0, description, sequences)
         structural = _structural(system.options, description.action_dim, 1.0)
         parts = {

@@ -12,13 +12,12 @@ from ....data import AbstractSequences
 from ....inference import Filtered, ModelWithFilter, SequenceBatch, evidence_descent, filter, start_switching
 from ....inference.filters import InteractingModels, RegimeBelief
 from ....metrics import FilterOutputs
-from ....models.sequential import LinearDynamics, SwitchingLinear, TransitionMatrix
+from ....models.sequential import LEAST_NOISE, LinearDynamics, SwitchingLinear, TransitionMatrix
 from ....runs import RunContext
 from ....typing import Array, Float, Key
 from .._description import SequencesDescription
 from .._options import SequencesOptions
 from ._descended import AbstractDescendedModel, linear_model, linear_start, optimizer
-from ._maximization import FLOOR
 from ._named import SequencesSystem
 from ._regime_figures import plot_regimes
 
@@ -52,7 +51,7 @@ class SwitchingModel(AbstractDescendedModel):
         return start_switching(linear, batch, int(system.options.states), key=regime_key)
 
     def learner(self, system: SequencesSystem) -> AbstractLearner:
-        return evidence_descent(system.learned, optimizer(system.options), floor=FLOOR)
+        return evidence_descent(system.learned, optimizer(system.options), floor=LEAST_NOISE)
 
     def estimate(self, options: SequencesOptions) -> str:
         return "log score of an approximate filter"
@@ -72,9 +71,9 @@ class SwitchingModel(AbstractDescendedModel):
         later = tuple(leaf[1:] for leaf in (*predicted, *updated))
         return FilterOutputs(*later, *_state_moments(found.beliefs))
 
-    def summary(self, system: SequencesSystem, learned: ModelWithFilter[Any]) -> dict[str, Any]:
+    def summary(self, system: SequencesSystem) -> dict[str, Any]:
         """Of each regime how long it lasts on average, in steps, and what one unit more of each known input changes."""
-        model, description = _switching(learned), system.description
+        model, description = _switching(system.learned), system.description
         stay = np.exp(np.diagonal(np.asarray(model.transitions.log_matrix(None), np.float64)))
         lasts = (1.0 / np.maximum(1.0 - stay, np.finfo(np.float32).tiny)).tolist()
         found: dict[str, Any] = {"regime_steps": lasts}
@@ -84,17 +83,9 @@ class SwitchingModel(AbstractDescendedModel):
             found["regime_effects"] = (effects * units).tolist()
         return found
 
-    def report(
-        self,
-        system: SequencesSystem,
-        learned: ModelWithFilter[Any],
-        sequences: AbstractSequences,
-        context: RunContext,
-        *,
-        key: Key,
-    ) -> None:
+    def report(self, system: SequencesSystem, sequences: AbstractSequences, context: RunContext, *, key: Key) -> None:
         """Dynamics and transitions of the regimes, and their probabilities along the first sequence."""
-        model = _switching(learned)
+        learned, model = system.learned, _switching(system.learned)
 
         def along(batch: SequenceBatch) -> Array:
             return _regimes(_along(learned, batch).beliefs).probabilities
