@@ -76,19 +76,8 @@ def fitted(place):
 
 @pytest.fixture(scope="module")
 def exact(place):
-    """Principal components with their exact posterior; no weight is learned by gradients."""
-    options = [
-        "--model",
-        "probabilistic-pca",
-        "--engine",
-        "exact",
-        "--latents",
-        "2",
-        "--evaluation-rows",
-        "6",
-        "--evaluation-samples",
-        "30",
-    ]
+    """Principal components with their exact posterior, which need not be asked for; no weight is learned by gradients."""
+    options = ["--model", "probabilistic-pca", "--latents", "2", "--evaluation-rows", "6", "--evaluation-samples", "30"]
     out = call("fit", "--data", f"{place / 'data.npz'}:real", *options, "--out", place / "exact", "--json")
     assert out.status == 0, out.err
     return place / "exact", out

@@ -42,7 +42,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     Args:
         model: `latent-gaussian`, `factor-analysis`, `probabilistic-pca` or `sparse-coding`.
         engine: `direct`, `iterative`, `levelwise`, `ladder`, `semi-amortized`, `gradient`, `natural-gradient`,
-            `predictive-coding`, or `exact` for the two linear-Gaussian models.
+            `predictive-coding`, or `exact` for the two linear-Gaussian models, whose default it is; else it is `iterative`.
         likelihood: output density; `auto` chooses from the data.
         latents: latent variables, a number, or one for each level with the level nearest the data first.
         width: units of each hidden layer.
@@ -72,7 +72,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     # Unchecked here by scikit-learn's rules; what is wrong with them is said by `fit`.
     model: Any = _DEFAULTS.model
-    engine: Any = _DEFAULTS.engine
+    engine: Any = ""
     likelihood: Any = _DEFAULTS.likelihood
     latents: Any = int(_DEFAULTS.latents)
     width: Any = _DEFAULTS.width

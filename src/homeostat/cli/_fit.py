@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, final, get_args
 from tyro.conf import arg
 
 from ..runs import version
-from ..workflow import ENGINES, RowsOptions, SequencesOptions
+from ..workflow import RowsOptions, SequencesOptions
 from ._options import (
     AbstractNewRunOptions,
     Session,
@@ -173,17 +173,21 @@ def _task(own: FitOptions, rest: list[str]) -> tuple[str, Any]:
     hints, _ = read_options(_Hints, rest, _COMMAND, known_only=True)
     task, model = own.task, hints.model or ("structural" if hints.trend or hints.season else "")
     for name, default in _DEFAULTS.items():
-        if task is None and model in get_args(type(default).__dataclass_fields__["model"].type):
+        if task is None and model in _models(default):
             task = name
     if task is None and own.data:
         from ..workflow import task_of
 
         task = task_of(own.data, hints.sequence_column, hints.time_column, (hints.drop, hints.label))
     default = _DEFAULTS[task or "rows"]
-    if model in ENGINES and task != "rows":
+    if model in _models(default):
         # Engine, sizes and step are by default those of the model.
-        default = SequencesOptions(model=model)  # pyright: ignore[reportArgumentType]
+        default = type(default)(model=model)
     return task or "rows", default
+
+
+def _models(default: Any) -> tuple[str, ...]:
+    return get_args(type(default).__dataclass_fields__["model"].type)
 
 
 def _print_help(task: str, default: Any) -> None:

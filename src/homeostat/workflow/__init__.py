@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._options import AbstractOptions as AbstractOptions
 from .rows import RowsOptions as RowsOptions
-from .sequences import ENGINES as ENGINES, SequencesOptions as SequencesOptions
+from .sequences import SequencesOptions as SequencesOptions
 
 if TYPE_CHECKING:
     from ._arrays import read_inputs as read_inputs

@@ -20,8 +20,8 @@ class RowsOptions(AbstractOptions):
 
     model: Literal["latent-gaussian", "factor-analysis", "probabilistic-pca", "sparse-coding"] = "latent-gaussian"
     """Generative model."""
-    engine: Literal[_Learned, _Fixed] = "iterative"
-    """Inference engine; `exact` is for factor-analysis and probabilistic-pca."""
+    engine: Literal["", _Learned, _Fixed] = ""
+    """Inference engine; by default `exact` for factor-analysis and probabilistic-pca, which alone have it, else `iterative`."""
     posterior: Literal["diagonal", "full", "flow"] = "diagonal"
     """Gaussian of independent latents, Gaussian with full covariance, or normalizing flow; ladder, levelwise, predictive-coding
     and exact bring their own."""
@@ -83,6 +83,10 @@ class RowsOptions(AbstractOptions):
     """Validation rows of the report (count)."""
     evaluation_samples: int = 500
     """Importance samples for each of them (count)."""
+
+    def __post_init__(self):
+        if not self.engine:
+            object.__setattr__(self, "engine", "exact" if self.model in LINEAR else "iterative")
 
     @property
     def reads_data(self) -> bool:

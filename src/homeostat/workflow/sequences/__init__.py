@@ -1,3 +1,3 @@
 """Sequences: options, description of the data, models and filters by name."""
 
-from ._options import ENGINES as ENGINES, SequencesOptions as SequencesOptions
+from ._options import SequencesOptions as SequencesOptions
