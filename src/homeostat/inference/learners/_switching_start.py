@@ -119,9 +119,8 @@ def _steps(model: LinearGaussian, batch: SequenceBatch) -> _Steps:
 
 def _stretches(steps: _Steps, num_regimes: int, generator: np.random.Generator) -> Float[Array, "stretches n n"]:
     """Roots of the mean moments of stretches that lie within sequences, with one step like all together added to each."""
-    width, dim = steps.roots.shape[2], steps.roots.shape[1]
-    size = max(STRETCH, 4 * width)
-    size = min(size, dim)
+    width = steps.roots.shape[2]
+    size = min(max(STRETCH, 4 * width), steps.roots.shape[1])
     lengths = np.asarray(steps.lengths)
     places = [(n, start) for n, length in enumerate(lengths) for start in range(0, int(length) - size + 1, size)]
     if len(places) < num_regimes:
