@@ -182,6 +182,14 @@ def test_missing_pixels_are_pink(shape):
     np.testing.assert_allclose(drawn, to_rgb(MISSING), atol=AUTODIFF)
 
 
+def test_a_learning_curve_shows_what_is_lost_again_and_not_the_first_updates():
+    training = [(0, 900.0), *((step, 4.0 - 0.01 * step) for step in range(1, 40))]
+    validation = [(10, 4.3), (20, 4.4), (30, 4.9), (40, 5.2)]
+    (axis,) = plot_learning({"free energy": {"training": training, "validation": validation}}, label="nats").axes
+    low, high = axis.get_ylim()
+    assert low < 3.61 and 5.2 < high < 10.0
+
+
 def test_ticks_tell_whole_values():
     figure = plot_learning({"free energy": {"training": [(0, 18.83001), (10, 18.83002)]}}, label="nats")
     figure.canvas.draw()

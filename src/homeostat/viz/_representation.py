@@ -35,6 +35,10 @@ class RateDistortionSeries(NamedTuple):
     frontier: Int[np.ndarray, " vertices"]
 
 
+_MOST_LOST = 4.0
+"""How far the axis of a learning curve reaches for what was lost again, in heights of what was won."""
+
+
 def plot_rate_distortion(series: Sequence[RateDistortionSeries]) -> Figure:
     """Rate against distortion with bars of two standard errors, frontiers, and the line of the best bound.
 
@@ -132,9 +136,12 @@ def plot_learning(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]
         axis.set_title(title, fontsize=10)
         axis.set(xlabel="updates", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axis.lines])
-        # The first updates are far above all others: the axis shows where learning happens.
-        low, high = float(values.min()), float(np.quantile(values, 0.95))
+        paths = [np.asarray(line.get_ydata(), float) for line in axis.lines]
+        values = np.concatenate(paths)
+        # The first updates are far above all others: the axis shows where learning happens, and what is lost after the best.
+        low, usual = float(values.min()), float(np.quantile(values, 0.95))
+        lost = max(float(path[path.argmin() :].max()) for path in paths)
+        high = max(usual, min(lost, low + _MOST_LOST * (usual - low)))
         axis.set_ylim(low - 0.05 * (high - low or 1.0), high + 0.1 * (high - low or 1.0))
         if len(axis.lines) > 1:
             axis.legend(frameon=False, fontsize=8)
