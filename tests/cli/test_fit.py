@@ -216,6 +216,8 @@ def test_evaluate_agrees_with_the_closed_form(exact, place):
     assert out.result["log_likelihood_nats"] == pytest.approx(expected.mean(), abs=1e-5)
     assert out.result["stderr_nats"] == pytest.approx(expected.std(ddof=1) / np.sqrt(20), rel=1e-4)
     assert "bits_per_dimension" not in out.result
+    said = call("infer", folder, "--data", data, "--out", place / "exact-codes.npz")
+    assert "log p(x), exact, " in said.out
     # Learned from all training rows, though only their mean and covariance passed through.
     from homeostat.data import split_rows
 

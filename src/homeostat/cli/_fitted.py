@@ -222,7 +222,7 @@ def _words(command: str, result: dict[str, Any], unit: str, text: str) -> str:
         return "\n".join([f"{result['rows']} {unit}s, averages per {unit}", *lines])
     if command == "infer":
         name, per = ("elbo_nats", "row") if "elbo_nats" in result else ("free_energy_per_step_nats", "step")
-        what = "bound on log p(x)" if per == "row" else "free energy"
+        what = "free energy" if per == "step" else "log p(x), exact," if result["exact"] else "bound on log p(x)"
         return f"{result['rows']} {unit}s; {what} {number(result[name])} nats per {per}; written to {result['out']}"
     drawn = f", drawn in {result['figure']}" if "figure" in result else ""
     if command == "sample":

@@ -218,7 +218,7 @@ def _conclude(
         )
     elif found.out_of_patience:
         context.say(f"  training ended after {found.last_step} updates without improvement on the validation data")
-    elif found.last_step < task.schedule().num_steps:
+    elif found.last_step < task.num_updates(fitted.system):
         context.say(f"  training ended after {found.last_step} updates, at a maximum of the likelihood")
     elif found.last_step < task.options.steps:
         context.say(f"  training ended after {found.last_step} updates, the most that this engine takes")

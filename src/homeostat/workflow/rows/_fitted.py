@@ -100,6 +100,7 @@ class FittedRows(AbstractFitted[AbstractRows, RowsSystem]):
             "rows": len(rows),
             "iterations": iterations or self.system.inference.num_steps,
             "elbo_nats": total / len(rows),
+            "exact": setup.exact is not None,
             "failed_rows": num_failed,
             **({"missing_numbers": num_missing} if num_missing else {}),
             "arrays": writer.names,
