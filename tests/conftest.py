@@ -52,6 +52,9 @@ SHAPED = (
 )
 """Packages whose subject is shapes: their annotations are checked at every call."""
 
+# Rewriting the assertions of all tests takes a worker ten seconds, so what came of it is kept, whatever the environment says.
+sys.dont_write_bytecode = False
+
 # Must come before anything imports the package.
 install_import_hook([f"homeostat.{package}" for package in SHAPED], "checks.on_first_call")
 

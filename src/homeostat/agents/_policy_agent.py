@@ -102,17 +102,23 @@ class PolicyInfo(NamedTuple):
     energies_nats: Float[Array, " num_steps"]
 
 
+def as_observed(observation: Observation) -> Observation:
+    """The observation itself is what the energy depends on."""
+    return observation
+
+
 @final
 class PolicyAgent(AbstractAgent[PyTree]):
     """At every observation: infer a distribution over actions, and act by it. Its state is the parameters of the last one.
 
     Attributes:
-        objective: energy of an action; its `args` are the observation.
+        objective: energy of an action.
         engine: any engine that can handle the family; `Direct` is a policy network.
         family: of policies.
         start: where inference starts.
         choose: how an action is taken from the policy; `median_action` is without exploration.
         num_steps: engine steps for each observation.
+        problem: turns an observation into the `args` of the objective.
     """
 
     objective: AbstractObjective
@@ -121,6 +127,7 @@ class PolicyAgent(AbstractAgent[PyTree]):
     start: AbstractWarmStart = FromInitial()
     choose: Callable[..., Action] = sample_action
     num_steps: int = eqx.field(static=True, default=1)
+    problem: Callable[[Observation], PyTree] = as_observed
 
     def __check_init__(self):
         if self.num_steps < 1:
@@ -135,10 +142,11 @@ class PolicyAgent(AbstractAgent[PyTree]):
             self.objective,
             self.engine,
             self.family,
-            observation,
+            self.problem(observation),
             key=infer_key,
             params=self.start(self.family, state, key=start_key),
             num_steps=self.num_steps,
+            evaluate=False,
             throw=False,
         )
         policy = posterior.distribution

@@ -1,5 +1,19 @@
 """Controllers: inference over plans."""
 
+from ._action_priors import (
+    AbstractActionPrior as AbstractActionPrior,
+    FixedPrior as FixedPrior,
+    LearnedPrior as LearnedPrior,
+    policy_family as policy_family,
+    uniform_prior as uniform_prior,
+)
+from ._critics import (
+    AbstractCritics as AbstractCritics,
+    ContinuousCritics as ContinuousCritics,
+    DiscreteCritics as DiscreteCritics,
+    dense_critics as dense_critics,
+    stacked as stacked,
+)
 from ._model_predictive import (
     AbstractChoice as AbstractChoice,
     ModelPredictive as ModelPredictive,
@@ -20,4 +34,18 @@ from ._preferences import (
     PreferredStates as PreferredStates,
     TargetState as TargetState,
     target_image as target_image,
+)
+from ._returns import (
+    AbstractReturn as AbstractReturn,
+    Ahead as Ahead,
+    NStep as NStep,
+    Retrace as Retrace,
+    Segment as Segment,
+)
+from ._temperature import (
+    AbstractTemperature as AbstractTemperature,
+    DivergenceTarget as DivergenceTarget,
+    FixedTemperature as FixedTemperature,
+    default_target as default_target,
+    entropy_target as entropy_target,
 )

@@ -19,6 +19,7 @@ from ._closed_forms import (
     is_gaussian as is_gaussian,
 )
 from ._composite import Joint as Joint, Masked as Masked
+from ._density import sample_with_log_prob as sample_with_log_prob
 from ._discretized_normal import DiscretizedNormal as DiscretizedNormal
 from ._expectation import (
     AbstractExpectation as AbstractExpectation,

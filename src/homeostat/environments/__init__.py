@@ -30,10 +30,21 @@ from ._motion import (
     SecondOrderMotion as SecondOrderMotion,
 )
 from ._outlines import outline as outline
+from ._pendulum import Pendulum as Pendulum
+from ._probes import (
+    Probe as Probe,
+    action_probe as action_probe,
+    aim_probe as aim_probe,
+    constant_probe as constant_probe,
+    delay_probe as delay_probe,
+    state_probe as state_probe,
+    truncation_probe as truncation_probe,
+)
 from ._renderers import AbstractRenderer as AbstractRenderer, PixelExact as PixelExact
 from ._scene import RAINBOW as RAINBOW, SceneState as SceneState, SpriteScene as SpriteScene
 from ._simulated import Simulated as Simulated
 from ._world import AbstractSpriteWorld as AbstractSpriteWorld
+from ._worlds import AbstractWorlds as AbstractWorlds, FunctionalWorlds as FunctionalWorlds
 from ._wrapper import AbstractWrapper as AbstractWrapper
 from .adapters import register as _register
 from .wrappers import (

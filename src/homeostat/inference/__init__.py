@@ -69,6 +69,8 @@ from .learners._iteration_loss import (
     AllIterations as AllIterations,
     FirstIteration as FirstIteration,
     LastIteration as LastIteration,
+    Posed as Posed,
+    iteration_loss as iteration_loss,
 )
 from .learners._maximum_likelihood import maximum_likelihood as maximum_likelihood
 from .learners._noise_factors import keep_factors as keep_factors

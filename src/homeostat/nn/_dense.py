@@ -60,10 +60,15 @@ class LayerNorm(eqx.Module):
 
 @final
 class MLP(eqx.Module):
-    """Dense layers with a nonlinearity between them, and a linear output."""
+    """Dense layers with a nonlinearity between them, and a linear output.
+
+    Attributes:
+        norm: before every nonlinearity, if any.
+    """
 
     layers: tuple[Dense, ...]
     activation: Nonlinearity = eqx.field(static=True)
+    norm: LayerNorm | None = None
 
     def __init__(
         self,
@@ -75,6 +80,7 @@ class MLP(eqx.Module):
         key: Key,
         activation: Nonlinearity = jax.nn.elu,
         output_gain: float = 1.0,
+        normalize: bool = False,
     ):
         """Build the network.
 
@@ -82,6 +88,7 @@ class MLP(eqx.Module):
             width: units in each hidden layer.
             depth: hidden layers; 0 for a linear map.
             output_gain: multiplies the initial weights of the output layer.
+            normalize: layer normalisation before every nonlinearity.
         """
         sizes = [in_size] + [width] * depth + [out_size]
         keys = jr.split(key, depth + 1)
@@ -90,10 +97,12 @@ class MLP(eqx.Module):
             Dense(a, b, key=k, gain=g) for a, b, k, g in zip(sizes[:-1], sizes[1:], keys, gains, strict=True)
         )
         self.activation = activation
+        self.norm = LayerNorm() if normalize else None
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
         for layer in self.layers[:-1]:
-            x = self.activation(layer(x))
+            x = layer(x) if self.norm is None else self.norm(layer(x))
+            x = self.activation(x)
         return self.layers[-1](x)
 
 

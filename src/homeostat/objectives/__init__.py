@@ -34,7 +34,7 @@ from ._information import (
     SampledPoints as SampledPoints,
     WeightedPoints as WeightedPoints,
 )
-from ._multiplier import AbstractMultiplier as AbstractMultiplier, DualVariable as DualVariable
+from ._multiplier import AbstractMultiplier as AbstractMultiplier, Ascent as Ascent, DualVariable as DualVariable
 from ._path_curvature import (
     AbstractPathCurvature as AbstractPathCurvature,
     PathFisher as PathFisher,
@@ -52,6 +52,7 @@ from ._path_free_energy import (
     within as within,
 )
 from ._plan_energy import AbstractPlanEnergy as AbstractPlanEnergy, forecast_beliefs as forecast_beliefs
+from ._soft_return import MINIMUM_OF_TWO as MINIMUM_OF_TWO, ActionProblem as ActionProblem, SoftReturn as SoftReturn
 from ._weighted import (
     AbstractWeighting as AbstractWeighting,
     Annealing as Annealing,

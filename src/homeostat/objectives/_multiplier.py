@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, TypeVar, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 
 from ..typing import Coefficient, Scalar
 
@@ -68,3 +69,40 @@ class DualVariable(AbstractMultiplier[DualState]):
         mean = self.decay * state.violation + (1.0 - self.decay) * violation
         change = self.speed * jnp.clip(mean, -1.0, 1.0)
         return DualState(mean, jnp.clip(state.log_value + change, -self.limit, self.limit))
+
+
+class AscentState(NamedTuple):
+    """State of an `Ascent`.
+
+    Attributes:
+        log_value: log lambda.
+        optimizer: the optimiser's state.
+    """
+
+    log_value: Scalar
+    optimizer: optax.OptState
+
+
+@final
+class Ascent(AbstractMultiplier[AscentState]):
+    """log lambda <- log lambda + optimizer(g): stochastic dual ascent.
+
+    Attributes:
+        optimizer: any `optax` transformation.
+        initial: lambda before the first update.
+    """
+
+    optimizer: optax.GradientTransformation = eqx.field(static=True)
+    initial: Coefficient = 1.0
+
+    def init(self) -> AscentState:
+        log_value = jnp.log(jnp.asarray(self.initial, float))
+        return AscentState(log_value, self.optimizer.init(log_value))
+
+    def value(self, state: AscentState) -> Scalar:
+        return jnp.exp(state.log_value)
+
+    def update(self, violation: Scalar, state: AscentState) -> AscentState:
+        gradient = -jax.lax.stop_gradient(violation).astype(state.log_value.dtype)
+        change, optimizer = self.optimizer.update(gradient, state.optimizer, state.log_value)
+        return AscentState(optax.apply_updates(state.log_value, change), optimizer)  # pyright: ignore[reportArgumentType]

@@ -15,3 +15,8 @@ from ._sprites import (
     sprites_func_env as sprites_func_env,
     sprites_vector_env as sprites_vector_env,
 )
+from ._worlds import (
+    GymnasiumWorlds as GymnasiumWorlds,
+    gymnasium_worlds as gymnasium_worlds,
+    make_gymnasium as make_gymnasium,
+)

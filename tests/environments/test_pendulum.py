@@ -1,0 +1,71 @@
+"""The pendulum beside Gymnasium's, and probes beside what they are said to be."""
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from homeostat.environments import FunctionalWorlds, Pendulum, TimeLimit, action_probe, delay_probe, truncation_probe
+from homeostat.environments._pendulum import PendulumState
+from homeostat.environments.adapters import gymnasium_worlds, make_gymnasium
+from homeostat.results import BadInputError
+from homeostat.testing import check_environment
+from tolerances import FLOAT32
+
+
+def test_the_pendulum_is_that_of_gymnasium(key):
+    theirs, ours = gymnasium.make("Pendulum-v1").unwrapped, Pendulum()
+    theirs.reset(seed=0)
+    state = PendulumState(*map(jnp.asarray, theirs.state))
+    step = eqx.filter_jit(lambda s, a: (ours.transition(s, a, key=key), ours.observation(s, key=key)))
+    for torque in np.random.default_rng(0).uniform(-2.0, 2.0, 100):
+        action = jnp.array([torque])
+        after, _ = step(state, action)
+        observation, reward, *_ = theirs.step(np.array([torque]))
+        np.testing.assert_allclose(ours.reward(state, action, after), reward, atol=FLOAT32)
+        np.testing.assert_allclose(step(after, action)[1], observation, atol=FLOAT32)
+        state = after
+
+
+@pytest.mark.parametrize("make", [Pendulum, action_probe, delay_probe, truncation_probe])
+def test_laws(make, key):
+    check_environment(make(), key=key)
+
+
+def test_worlds_of_both_kinds_begin_again_in_the_step_after_the_last(key):
+    """Reward zero, its action ignored, and nothing over: the last observation of an episode is seen before."""
+    kinds = {"ours": FunctionalWorlds(TimeLimit(Pendulum(), 3), 2), "theirs": gymnasium_worlds("Pendulum-v1", 2)}
+    kinds["short"] = gymnasium_worlds(lambda: gymnasium.make("Pendulum-v1", max_episode_steps=3), 2)
+    for name, worlds in kinds.items():
+        assert worlds.action_spec.shape == (1,)
+        assert worlds.observation_spec.shape == (3,)
+
+        @eqx.filter_jit
+        def run(worlds, key):
+            state, observation = worlds.init(key=key)
+
+            def step(state, key):
+                state, found = worlds.step(state, jnp.full((2, 1), 0.5, jnp.float32), key=key)
+                return state, found
+
+            return observation, jax.lax.scan(step, state, jax.random.split(key, 5))[1]
+
+        observation, steps = run(worlds, key)
+        assert observation.shape == (2, 3)
+        np.testing.assert_array_equal(steps.terminal, False)
+        cut = [False, False, name != "theirs", False, False]
+        np.testing.assert_array_equal(steps.truncated, np.repeat(np.array(cut)[:, None], 2, axis=1))
+        np.testing.assert_array_equal(steps.reward[3] == 0.0, name != "theirs")
+        # Gymnasium's first observations differ between worlds as ours do.
+        assert np.all(observation[0] != observation[1])
+
+
+def test_unknown_worlds_are_named():
+    with pytest.raises(BadInputError, match="Near it: .*Pendulum-v1"):
+        make_gymnasium("Pendullum-v1")
+    with pytest.raises(BadInputError, match="at least one world"):
+        FunctionalWorlds(Pendulum(), 0)
+    with pytest.raises(BadInputError, match="function that makes environments"):
+        gymnasium_worlds(gymnasium.make("Pendulum-v1"), 2)
