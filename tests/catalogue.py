@@ -13,14 +13,25 @@ import jax.random as jr
 import numpyro.distributions as dist
 import optax
 
-from homeostat.agents import BeliefAgent, PolicyAgent
-from homeostat.control import ActionSequences, GaussianPlan, ModelPredictive, TargetState, active_inference
+from homeostat.agents import ActorCritic, BeliefAgent, Episodes, Experience, PolicyAgent, SoftActorCritic, direct_policy
+from homeostat.control import (
+    ActionSequences,
+    FixedTemperature,
+    GaussianPlan,
+    ModelPredictive,
+    Segment,
+    TargetState,
+    active_inference,
+    dense_critics,
+    uniform_prior,
+)
 from homeostat.core import (
     AbstractAgent,
     AbstractController,
     AbstractEngine,
     AbstractFamily,
     AbstractLearner,
+    Bounded,
     PlanningContext,
 )
 from homeostat.distributions import (
@@ -30,6 +41,7 @@ from homeostat.distributions import (
     DiagonalGaussian,
     FullGaussian,
     Ladder,
+    MonteCarlo,
     PathGaussian,
     SquashedGaussian,
 )
@@ -62,11 +74,13 @@ from homeostat.models.static import (
     unit_columns,
 )
 from homeostat.objectives import (
+    ActionProblem,
     ExpectedFreeEnergy,
     FreeEnergy,
     ImportanceWeighted,
     PathEnergy,
     PragmaticEpistemic,
+    SoftReturn,
     Unweighted,
     Weighted,
 )
@@ -254,6 +268,12 @@ def _beside_two_levels(objective: Any) -> Problem:
     return Problem(objective, DiagonalGaussian(2), evidence())
 
 
+def _action_problem() -> ActionProblem:
+    """Two critics that disagree about actions in a square."""
+    prior = uniform_prior(Bounded((2,), -1.0, 1.0))
+    return ActionProblem(jnp.ones(3), dense_critics(3, 2, key=jr.key(6), width=4), jnp.asarray(0.5), prior(None))
+
+
 OBJECTIVES: dict[str, Callable[[], Problem]] = {
     "free energy": lambda: problem(FullGaussian(2)),
     "free energy of a choice": lambda: problem(Categorical(3)),
@@ -262,6 +282,7 @@ OBJECTIVES: dict[str, Callable[[], Problem]] = {
     "importance weighted": lambda: Problem(ImportanceWeighted(linear_model(), 16), FullGaussian(2), evidence()),
     "path free energy": lambda: Problem(*path_problem(PathGaussian(3, 2))),
     "path energy": lambda: _plan_problem(PathEnergy(_cost)),
+    "soft return": lambda: Problem(SoftReturn(MonteCarlo(2)), SquashedGaussian(2), _action_problem()),
     "expected free energy": lambda: _plan_problem(ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5))),
     "expected free energy, epistemic": lambda: _plan_problem(
         ExpectedFreeEnergy(TargetState(jnp.ones(2), 0.5), functional=PragmaticEpistemic())
@@ -335,6 +356,19 @@ def _starts(count: int = 4) -> Any:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), FullGaussian(2).init())
 
 
+def _soft_actor_critic() -> LearnerCase:
+    """A direct policy of one number, and segments of two steps."""
+    family, prior = SquashedGaussian(1), uniform_prior(Bounded((1,), -1.0, 1.0))
+    engine = direct_policy(family, 2, key=jr.key(7), width=4)
+    learned = ActorCritic(engine, family, prior, dense_critics(2, 1, key=jr.key(8), width=4))
+    adam, flags = optax.adam(1e-3), jnp.zeros((4, 2), bool)
+    states, actions = jr.normal(jr.key(9), (4, 2, 2)), jr.uniform(jr.key(9), (4, 2, 1))
+    segments = Segment(states, actions, actions[:, :, 0], flags, flags, jnp.zeros((4, 2)), flags)
+    zero = jnp.zeros((), jnp.int32)
+    experience = Experience(segments, Episodes(zero, jnp.zeros(()), zero))
+    return LearnerCase(SoftActorCritic(learned, FixedTemperature(0.1), adam, adam), experience)
+
+
 LEARNERS: dict[str, Callable[[], LearnerCase]] = {
     **{name: lambda build=build: LearnerCase(*build()) for name, build in SEQUENCE_LEARNERS.items()},
     "free-energy descent": lambda: LearnerCase(
@@ -353,6 +387,7 @@ LEARNERS: dict[str, Callable[[], LearnerCase]] = {
         ),
         _observations(),
     ),
+    "soft actor-critic": _soft_actor_critic,
     "variational EM": lambda: LearnerCase(
         variational_em(linear_model(), _starts(), engines.NaturalGradient(0.5), FullGaussian(2), optax.adam(1e-3)),
         IndexedData(_observations(), jnp.arange(4)),

@@ -13,11 +13,13 @@ from homeostat.environments import (
     Fovea,
     Occluders,
     Patch,
+    Pendulum,
     PixelNoise,
     SecondOrderMotion,
     Simulated,
     SpriteScene,
     TimeLimit,
+    action_probe,
 )
 from problems import remembering
 from sequential_catalogue import linear_gaussian
@@ -36,6 +38,8 @@ ENVIRONMENTS: dict[str, Callable[[], AbstractEnvironment]] = {
     "fovea": lambda: Fovea(_small(), 8),
     "occluders": lambda: Occluders(_small(), (Patch(2, 2, 4, 4),)),
     "pixel noise": lambda: PixelNoise(_small(), 0.1),
+    "pendulum": Pendulum,
+    "probe": action_probe,
     "plane (of the tests)": lambda: Plane(GOAL),
     "time limit": lambda: TimeLimit(Plane(GOAL), 3),
     "auto-reset": lambda: AutoReset(TimeLimit(Plane(GOAL), 3)),

@@ -28,7 +28,7 @@ learned = ActorCritic(
 adam = optax.adam(5e-3)
 learner = SoftActorCritic(learned, FixedTemperature(0.01), adam, adam, returns=NStep(1), num_steps=num_steps)
 loader = ActingLoader(worlds, learner, batch_size=64, capacity=4_000, warmup=400, updates_per_step=0.25)
-result = fit(learner, loader, num_steps=500, key=jax.random.key(1), every=250)
+result = fit(learner, loader, num_steps=400, key=jax.random.key(1), every=200)
 print({name: float(values[-1]) for name, values in result.history._asdict().items()})
 
 agent = learner.agent(result.state, explore=False)

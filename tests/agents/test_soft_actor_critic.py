@@ -95,6 +95,7 @@ def values(state, seen: float, action: float) -> np.ndarray:
     return np.asarray(eqx.filter_jit(state.learned.critics)(jnp.array([seen]), jnp.array([action])))
 
 
+@pytest.mark.slow
 def test_a_policy_learns_to_aim(key):
     """The direct engine, everything at once: a policy that depends on the state, values of it, and what is reported."""
     learner, result = trained(aim_probe(), num_steps=400)

@@ -1,4 +1,4 @@
-"""The pendulum beside Gymnasium's, and probes beside what they are said to be."""
+"""The pendulum beside Gymnasium's, and worlds of both kinds stepped together."""
 
 import equinox as eqx
 import gymnasium
@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from homeostat.environments import FunctionalWorlds, Pendulum, TimeLimit, action_probe, delay_probe, truncation_probe
+from homeostat.environments import FunctionalWorlds, Pendulum, TimeLimit
 from homeostat.environments._pendulum import PendulumState
 from homeostat.environments.adapters import gymnasium_worlds, make_gymnasium
 from homeostat.results import BadInputError
-from homeostat.testing import check_environment
 from tolerances import FLOAT32
 
 
@@ -27,11 +26,6 @@ def test_the_pendulum_is_that_of_gymnasium(key):
         np.testing.assert_allclose(ours.reward(state, action, after), reward, atol=FLOAT32)
         np.testing.assert_allclose(step(after, action)[1], observation, atol=FLOAT32)
         state = after
-
-
-@pytest.mark.parametrize("make", [Pendulum, action_probe, delay_probe, truncation_probe])
-def test_laws(make, key):
-    check_environment(make(), key=key)
 
 
 def test_worlds_of_both_kinds_begin_again_in_the_step_after_the_last(key):

@@ -3,6 +3,7 @@
 from ._acting import ActingLoader as ActingLoader
 from ._belief_agent import BeliefAgent as BeliefAgent
 from ._flat import flat_size as flat_size, flat_state as flat_state, to_action as to_action
+from ._play import Played as Played, play as play
 from ._policy_agent import (
     AbstractWarmStart as AbstractWarmStart,
     FromInitial as FromInitial,

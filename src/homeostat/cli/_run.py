@@ -97,9 +97,10 @@ def resume_command(arguments: list[str], session: Session) -> int:
                     f"Set JAX_ENABLE_X64={int(request.precision == 64)} and resume again."
                 )
             if not request.scale:
-                from ..workflow import fit_experiment
+                from ..workflow import fit_experiment, train_experiment
 
-                experiment = fit_experiment(request.config, folder.path)
+                wrap = train_experiment if request.experiment == "train" else fit_experiment
+                experiment = wrap(request.config, folder.path)
                 return execute(folder, [experiment], {experiment.name: None}, options, session, output)
             experiments = load(session.registry, request.experiment)
             configs = _read_configs(request.experiment, experiments, request.scale, request.arguments)
@@ -155,7 +156,14 @@ def print_result(result: dict[str, Any], path: Path, as_json: bool, output: Any)
         output.flush()
         return exit_status(result)
     console, table = Console(file=output, highlight=False), Table(header_style="bold")
-    if "summary" in result:
+    if "results" in result.get("summary", {}):
+        summary = result["summary"]
+        table.add_column(summary["title"])
+        table.add_column("", justify="right")
+        for row in summary["results"]:
+            table.add_row(*row)
+        end = f"Report: {path / 'report.html'}\nNext: {summary['next']}"
+    elif "summary" in result:
         summary = result["summary"]
         unit = summary.get("unit", "row")
         table.add_column(f"{summary['rows_of']} {unit}s ({summary['rows']})")

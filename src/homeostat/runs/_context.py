@@ -127,6 +127,7 @@ class RunContext:
         num_steps: int,
         key: Any,
         recorded: Callable[[Any], Any] = lambda metrics: metrics,
+        validated: Callable[[float], dict[str, float]] = lambda nats: {"validation_free_energy_nats": nats},
         **options: Any,
     ) -> FitResult:
         """Train an `AbstractLearner` with `train.fit`, checkpointed.
@@ -139,6 +140,7 @@ class RunContext:
             loader: gives each update its batch, for instance `InMemoryLoader(rows, batch_size)`.
             key: split for the state, the loader, the updates and the validations.
             recorded: of a segment's metrics, a record of the numbers to write down; all by default.
+            validated: of a validation, what to write down.
             options: of `train.fit`: `every`, `validate`, `validate_every`, `patience`, `least_gain`.
         """
         scope = self._enter(name, "loop")
@@ -147,7 +149,7 @@ class RunContext:
             def on_segment(report: SegmentReport) -> None:
                 fields = recorded(report.metrics)._asdict()
                 if report.validation_nats is not None:
-                    self._record(scope, report.step, {"validation_free_energy_nats": report.validation_nats})
+                    self._record(scope, report.step, validated(report.validation_nats))
                 self._record(scope, report.step, fields)
                 bar.move_to(report.step, "  ".join(f"{name} {value:.4g}" for name, value in list(fields.items())[:3]))
                 self._run.save_sometimes()

@@ -68,11 +68,15 @@ def _report(paths: list[Path], results: list[dict[str, Any]], experiments: Seque
 def _title(result: dict[str, Any]) -> str:
     if "summary" not in result:
         return result["experiment"]
+    if "title" in result["summary"]:
+        return result["summary"]["title"]
     config = result["config"]
     return f"{config['model']} with {config['engine']} inference"
 
 
 def _label(result: dict[str, Any]) -> str:
+    if "title" in result.get("summary", {}):
+        return f"{_title(result)}, seed {result['seed']}"
     if "summary" in result:
         return f"{_title(result)} on {Path(result['config']['data']).name}, seed {result['seed']}"
     return f"{result['experiment']} at {result['scale']}, seed {result['seed']}"
@@ -83,6 +87,9 @@ def _results(result: dict[str, Any], label: str) -> list[Section]:
     if "summary" not in result:
         return []
     summary = result["summary"]
+    if "results" in summary:
+        rows = [*summary["results"], *([("training was stopped", summary["failure"])] if summary["failure"] else [])]
+        return [Section(f"{label}: results" if label else "Results", "", [TableItem(("what", "value"), rows, "")])]
     # Runs of earlier versions do not say what they were fitted to.
     unit = summary.get("unit", "row")
     rows = [

@@ -33,6 +33,7 @@ from ._inference import (
     plot_gaps as plot_gaps,
     plot_reconstructions as plot_reconstructions,
 )
+from ._learning import plot_returns as plot_returns
 from ._perception import (
     BoundCurve as BoundCurve,
     ComparisonRow as ComparisonRow,

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._options import AbstractOptions as AbstractOptions
+from .control import ControlOptions as ControlOptions, preset as preset
 from .rows import RowsOptions as RowsOptions
 from .sequences import SequencesOptions as SequencesOptions
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from ._load import fit_experiment as fit_experiment, load as load, task_from as task_from, task_of as task_of
     from ._selection import candidates as candidates
     from ._task import AbstractTask as AbstractTask, Selected as Selected, make_optimizer as make_optimizer
+    from .control._returns import returns_summary as returns_summary
+    from .control._train import train as train, train_experiment as train_experiment
+    from .control._trained import TrainedAgent as TrainedAgent, load_agent as load_agent
     from .rows._fitted import FittedRows as FittedRows
     from .rows._task import RowsTask as RowsTask
     from .sequences._fitted import FittedSequences as FittedSequences
@@ -32,6 +36,9 @@ _NAMES = {
     "_load": "fit_experiment load task_from task_of",
     "_selection": "candidates",
     "_task": "AbstractTask Selected make_optimizer",
+    "control._returns": "returns_summary",
+    "control._train": "train train_experiment",
+    "control._trained": "TrainedAgent load_agent",
     "rows._fitted": "FittedRows",
     "rows._task": "RowsTask",
     "sequences._fitted": "FittedSequences",
