@@ -1,6 +1,10 @@
 """`homeostat train` and what can be asked of its runs."""
 
 import json
+import re
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -30,8 +34,6 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
     ],
 )
 def test_mistakes_are_sentences_and_leave_no_folder(arguments, message, capsys, tmp_path):
-    import re
-
     folder = tmp_path / "run"
     status, _, said = run(capsys, "train", *arguments, "--out", str(folder))
     assert status == 2
@@ -78,9 +80,6 @@ def test_an_agent_is_trained_evaluated_and_read_back(policy, capsys, tmp_path):
 @pytest.mark.slow
 def test_a_stopped_training_ends_in_the_same_bits(tmp_path, capsys):
     """Interrupted after its first checkpoint and resumed: replay, worlds, targets and optimisers are where they were."""
-    import subprocess
-    import sys
-    import time
 
     options = ["--env", "aim-probe", *SMALL, "--steps", "2100", "--checkpoint-seconds", "0"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"

@@ -10,6 +10,7 @@ import pytest
 from homeostat.environments import FunctionalWorlds, Pendulum, TimeLimit
 from homeostat.environments._pendulum import PendulumState
 from homeostat.environments.adapters import gymnasium_worlds, make_gymnasium
+from homeostat.environments.adapters._worlds import HostState
 from homeostat.results import BadInputError
 from tolerances import FLOAT32
 
@@ -63,3 +64,20 @@ def test_unknown_worlds_are_named():
         FunctionalWorlds(Pendulum(), 0)
     with pytest.raises(BadInputError, match="function that makes environments"):
         gymnasium_worlds(gymnasium.make("Pendulum-v1"), 2)
+
+
+def test_worlds_on_the_host_go_on_where_a_snapshot_was_taken():
+    """Numbers of wrappers, environment and generator: the same observations, rewards, ends and new episodes."""
+    for name in ("Pendulum-v1", "CartPole-v1"):
+        kept, other = (gymnasium_worlds(name, 2) for _ in range(2))
+        assert kept.restorable
+        actions = [kept.host.worlds.action_space.sample() for _ in range(300)]
+        for worlds in (kept, other):
+            worlds.host.reset(0 if worlds is kept else 1)
+        for action in actions[:30]:
+            kept.host.step(0, action)
+        at = HostState(jnp.asarray(30))
+        other.restored(at, kept.stored(at))
+        for action in actions[30:]:
+            for ours, theirs in zip(kept.host.step(0, action), other.host.step(0, action), strict=True):
+                np.testing.assert_array_equal(ours, theirs)

@@ -249,7 +249,15 @@ class ActingLoader(AbstractLoader[ActingState, Experience]):
 
     def restored(self, initial: ActingState, persistent: ActingState) -> ActingState:
         worlds = self._acting.worlds.restored(initial.worlds, persistent.worlds)
-        return persistent._replace(worlds=worlds)
+        state = persistent._replace(worlds=worlds)
+        if self._acting.worlds.restorable:
+            return state
+        # The worlds are elsewhere than they were: what is done next is no step of the episodes that were cut.
+        return state._replace(
+            over=jnp.ones_like(state.over),
+            running_return=jnp.zeros_like(state.running_return),
+            running_steps=jnp.zeros_like(state.running_steps),
+        )
 
 
 @eqx.filter_jit

@@ -20,9 +20,14 @@ WorldsState = TypeVar("WorldsState")
 
 
 class AbstractWorlds(eqx.Module, Generic[WorldsState]):
-    """Worlds of one kind, with a leading axis [worlds] on everything; steps may be taken inside `jit` and `scan`."""
+    """Worlds of one kind, with a leading axis [worlds] on everything; steps may be taken inside `jit` and `scan`.
+
+    Attributes:
+        restorable: whether `restored` gives worlds that go on within their episodes; otherwise they begin new ones.
+    """
 
     num_worlds: eqx.AbstractVar[int]
+    restorable: eqx.AbstractVar[bool]
 
     @property
     @abc.abstractmethod
@@ -67,6 +72,10 @@ class FunctionalWorlds(AbstractWorlds[PyTree]):
             raise BadInputError(f"Expected at least one world, got num_worlds={self.num_worlds}.")
         if self.environment.resets:
             raise BadInputError("Expected an environment that does not begin again by itself, got an `AutoReset`.")
+
+    @property
+    def restorable(self):
+        return True
 
     @property
     def action_spec(self):

@@ -17,6 +17,7 @@ from ...results import BadInputError
 from ...typing import Array, Int, Key, PyTree
 from .._episodes import TimeStep
 from .._worlds import AbstractWorlds
+from ._snapshot import is_restorable, restore, snapshot
 from ._spaces import spec_of
 
 
@@ -28,6 +29,18 @@ class HostState(NamedTuple):
     """
 
     steps: Int[Array, ""]
+
+
+class HostSnapshot(NamedTuple):
+    """What a checkpoint holds of worlds on the host.
+
+    Attributes:
+        steps: taken.
+        numbers: state of the environments as text; empty where they cannot be restored.
+    """
+
+    steps: Int[Array, ""]
+    numbers: str
 
 
 class _Host:
@@ -54,10 +67,14 @@ class GymnasiumWorlds(AbstractWorlds[HostState]):
     """A vector environment of Gymnasium.
 
     Numbers of 64 bits come in 32. An episode's last observation is seen, and the next step begins another one.
+
+    Attributes:
+        restorable: whether a resumed run goes on within its episodes; otherwise it begins new ones.
     """
 
     host: _Host = eqx.field(static=True)
     num_worlds: int = eqx.field(static=True)
+    restorable: bool = eqx.field(static=True)
 
     def __init__(self, worlds: VectorEnv):
         """Wrap a vector environment; `gymnasium_worlds` makes one.
@@ -68,7 +85,7 @@ class GymnasiumWorlds(AbstractWorlds[HostState]):
         mode = worlds.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         if mode != AutoresetMode.NEXT_STEP:
             raise BadInputError(f"Expected a vector environment with AutoresetMode.NEXT_STEP, got {mode}.")
-        self.host, self.num_worlds = _Host(worlds), worlds.num_envs
+        self.host, self.num_worlds, self.restorable = _Host(worlds), worlds.num_envs, is_restorable(worlds)
         # What cannot be acted in or seen is said now.
         _ = self.action_spec, self.observation_spec
 
@@ -90,6 +107,17 @@ class GymnasiumWorlds(AbstractWorlds[HostState]):
         shapes = (jax.ShapeDtypeStruct((), np.int32), self._observed(), *numbers)
         steps, *found = io_callback(self.host.step, shapes, state.steps, actions, ordered=True)
         return HostState(steps), TimeStep(*found)
+
+    def stored(self, state: HostState) -> HostSnapshot:
+        """Steps, and the numbers of the environments where they can be put back."""
+        return HostSnapshot(state.steps, snapshot(self.host.worlds) if self.restorable else "")
+
+    def restored(self, initial: HostState, stored: HostSnapshot) -> HostState:
+        if stored.numbers:
+            restore(self.host.worlds, stored.numbers)
+        else:
+            self.host.reset(stored.steps)
+        return HostState(stored.steps)
 
     def _observed(self) -> PyTree:
         def shape(space: gymnasium.Space, spec: Bounded) -> Any:
@@ -131,7 +159,7 @@ def make_gymnasium(name: str, **options: Any) -> gymnasium.Env:
     import difflib
 
     try:
-        return gymnasium.make(name, **options)
+        return gymnasium.make(name, **{"disable_env_checker": True, **options})
     except gymnasium.error.DependencyNotInstalled as error:
         raise BadInputError(f"Expected the packages that {name} needs, got: {error}") from error
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.Error) as error:
