@@ -21,9 +21,9 @@ from homeostat.control import (
     ModelPredictive,
     Segment,
     TargetState,
+    UniformPrior,
     active_inference,
     dense_critics,
-    uniform_prior,
 )
 from homeostat.core import (
     AbstractAgent,
@@ -270,7 +270,7 @@ def _beside_two_levels(objective: Any) -> Problem:
 
 def _action_problem() -> ActionProblem:
     """Two critics that disagree about actions in a square."""
-    prior = uniform_prior(Bounded((2,), -1.0, 1.0))
+    prior = UniformPrior(Bounded((2,), -1.0, 1.0))
     return ActionProblem(jnp.ones(3), dense_critics(3, 2, key=jr.key(6), width=4), jnp.asarray(0.5), prior(None))
 
 
@@ -358,7 +358,7 @@ def _starts(count: int = 4) -> Any:
 
 def _soft_actor_critic() -> LearnerCase:
     """A direct policy of one number, and segments of two steps."""
-    family, prior = SquashedGaussian(1), uniform_prior(Bounded((1,), -1.0, 1.0))
+    family, prior = SquashedGaussian(1), UniformPrior(Bounded((1,), -1.0, 1.0))
     engine = direct_policy(family, 2, key=jr.key(7), width=4)
     learned = ActorCritic(engine, family, prior, dense_critics(2, 1, key=jr.key(8), width=4))
     adam, flags = optax.adam(1e-3), jnp.zeros((4, 2), bool)

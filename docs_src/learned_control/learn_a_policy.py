@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from homeostat.agents import ActingLoader, ActorCritic, SoftActorCritic, direct_policy, flat_size, iterative_policy
-from homeostat.control import FixedTemperature, NStep, dense_critics, policy_family, uniform_prior
+from homeostat.control import FixedTemperature, NStep, dense_critics, policy_family, UniformPrior
 from homeostat.environments import FunctionalWorlds, aim_probe
 from homeostat.train import fit
 
@@ -23,7 +23,7 @@ engines = {
 }
 engine, num_steps = engines["iterative"]
 learned = ActorCritic(
-    engine, family, uniform_prior(worlds.action_spec), dense_critics(size, 1, key=critic_key, width=32)
+    engine, family, UniformPrior(worlds.action_spec), dense_critics(size, 1, key=critic_key, width=32)
 )
 adam = optax.adam(5e-3)
 learner = SoftActorCritic(learned, FixedTemperature(0.01), adam, adam, returns=NStep(1), num_steps=num_steps)

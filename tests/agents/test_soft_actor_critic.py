@@ -23,10 +23,10 @@ from homeostat.control import (
     LearnedPrior,
     NStep,
     Retrace,
+    UniformPrior,
     default_target,
     dense_critics,
     policy_family,
-    uniform_prior,
 )
 from homeostat.core import Bounded
 from homeostat.environments import (
@@ -62,7 +62,7 @@ def learner_for(worlds, name: str = "direct", returns=NStep(1), learned_prior: b
         "cross-entropy": (CrossEntropy(32, 6), 3, None),
         "path integral": (MPPI(64), 2, None),
     }[name]
-    prior = uniform_prior(spec)
+    prior = UniformPrior(spec)
     if learned_prior:
         prior = LearnedPrior(MLP(size, 2 * family.dim, WIDTH, 1, key=keys[3]), family)
     critics = dense_critics(size, 1, key=keys[2], width=WIDTH)
@@ -172,7 +172,7 @@ def test_worlds_on_the_host_are_acted_in_from_compiled_code():
 
     engine = direct_policy(family, size, key=keys[0], width=64, bound=None)
     critics = dense_critics(size, 2, key=keys[1], width=64, discrete=True)
-    learned = ActorCritic(engine, family, uniform_prior(spec), critics)
+    learned = ActorCritic(engine, family, UniformPrior(spec), critics)
     adam, energy = optax.adam(3e-3), SoftReturn(Enumeration())
     temperature = DivergenceTarget(default_target(2, discrete=True))
     learner = SoftActorCritic(learned, temperature, adam, adam, objective=energy, value=energy, target_rate=0.02)

@@ -15,11 +15,11 @@ from homeostat.control import (
     NStep,
     Retrace,
     Segment,
+    UniformPrior,
     default_target,
     dense_critics,
     entropy_target,
     policy_family,
-    uniform_prior,
 )
 from homeostat.core import Bounded
 from homeostat.objectives import Ascent
@@ -80,10 +80,10 @@ def test_retrace_corrects_by_clipped_ratios():
 def test_the_usual_target_is_that_of_the_unit_box_in_every_unit():
     """KL(pi || uniform) = |A| (1 + log 2) is an entropy of -|A| where the box is [-1, 1]."""
     unit, wide = Bounded((3,), -1.0, 1.0), Bounded((3,), -50.0, 50.0)
-    np.testing.assert_allclose(entropy_target(-3.0, uniform_prior(unit)(None)), default_target(3), rtol=1e-6)
-    in_wide = entropy_target(-3.0 + 3.0 * np.log(50.0), uniform_prior(wide)(None))
+    np.testing.assert_allclose(entropy_target(-3.0, UniformPrior(unit)(None)), default_target(3), rtol=1e-6)
+    in_wide = entropy_target(-3.0 + 3.0 * np.log(50.0), UniformPrior(wide)(None))
     np.testing.assert_allclose(in_wide, default_target(3), rtol=1e-6)
-    choice = uniform_prior(Bounded((), 2, 6, True))(None)
+    choice = UniformPrior(Bounded((), 2, 6, True))(None)
     np.testing.assert_allclose(entropy_target(0.0, choice), np.log(5.0), rtol=1e-6)
     assert policy_family(Bounded((), 2, 6, True)).num_classes == 5
     with pytest.raises(BadInputError, match="uniform prior"):
@@ -118,6 +118,6 @@ def test_actions_that_no_policy_has_are_refused():
     with pytest.raises(BadInputError, match="finite bounds"):
         policy_family(Bounded((2,)))
     with pytest.raises(BadInputError, match="one choice"):
-        uniform_prior(Bounded((2,), 0, 3, True))
+        UniformPrior(Bounded((2,), 0, 3, True))
     with pytest.raises(BadInputError, match="at least one critic"):
         dense_critics(3, 2, key=jax.random.key(0), num=0)

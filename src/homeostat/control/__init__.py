@@ -4,8 +4,8 @@ from ._action_priors import (
     AbstractActionPrior as AbstractActionPrior,
     FixedPrior as FixedPrior,
     LearnedPrior as LearnedPrior,
+    UniformPrior as UniformPrior,
     policy_family as policy_family,
-    uniform_prior as uniform_prior,
 )
 from ._critics import (
     AbstractCritics as AbstractCritics,

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -26,17 +25,44 @@ class AbstractActionPrior(eqx.Module):
 
 
 @final
-class FixedPrior(AbstractActionPrior):
-    """The same in every state: uniform over a box or over alternatives (`uniform_prior`), a Gaussian, or any other.
+class UniformPrior(AbstractActionPrior):
+    """Uniform over a box, or over alternatives.
 
     Attributes:
-        distribution: p(a); nothing of it is learned.
+        spec: of actions.
     """
 
-    distribution: Distribution
+    spec: Bounded
+
+    def __check_init__(self):
+        _ = num_alternatives(self.spec) if self.spec.whole else _ends(self.spec)
 
     def __call__(self, state: PyTree) -> Distribution:
-        return jax.lax.stop_gradient(self.distribution)
+        if self.spec.whole:
+            return dist.CategoricalLogits(jnp.zeros(num_alternatives(self.spec)), validate_args=False)
+        low, high = _ends(self.spec)
+        return dist.Uniform(jnp.asarray(low), jnp.asarray(high), validate_args=False).to_event(1)
+
+
+@final
+class FixedPrior(AbstractActionPrior):
+    """One member of a family in every state, such as a Gaussian; nothing of it is learned.
+
+    Attributes:
+        family: of priors.
+        params: of the member, flat, in the order of the family's own.
+    """
+
+    family: AbstractFamily
+    params: tuple[float, ...] = eqx.field(static=True)
+
+    def __check_init__(self):
+        size = _flat(self.family)[0].size
+        if len(self.params) != size:
+            raise BadInputError(f"Expected {size} parameters of {type(self.family).__name__}, got {len(self.params)}.")
+
+    def __call__(self, state: PyTree) -> Distribution:
+        return self.family(_flat(self.family)[1](jnp.asarray(self.params, float)))
 
 
 @final
@@ -55,25 +81,13 @@ class LearnedPrior(AbstractActionPrior):
     family: AbstractFamily
 
     def __call__(self, state: PyTree) -> Distribution:
-        initial, unravel = ravel_pytree(self.family.init())
+        initial, unravel = _flat(self.family)
         output = self.network(state)
         if output.shape != initial.shape:
             raise BadInputError(
                 f"Expected a network with {initial.size} outputs for {type(self.family).__name__}, got shape {output.shape}."
             )
         return self.family(unravel(output))
-
-
-def uniform_prior(spec: Bounded) -> FixedPrior:
-    """Uniform over the actions of a spec.
-
-    Raises:
-        BadInputError: there is no end to them, or they are several choices.
-    """
-    if spec.whole:
-        return FixedPrior(dist.CategoricalLogits(jnp.zeros(num_alternatives(spec)), validate_args=False))
-    low, high = _ends(spec)
-    return FixedPrior(dist.Uniform(jnp.asarray(low), jnp.asarray(high), validate_args=False).to_event(1))
 
 
 def policy_family(spec: Bounded) -> SquashedGaussian | Categorical:
@@ -111,3 +125,7 @@ def _ends(spec: Bounded) -> tuple[np.ndarray, np.ndarray]:
             f"gymnasium.wrappers.RescaleAction."
         )
     return low, high
+
+
+def _flat(family: AbstractFamily) -> tuple[Array, Callable[[Array], PyTree]]:
+    return ravel_pytree(family.init())

@@ -23,10 +23,10 @@ from ...control import (
     FixedTemperature,
     NStep,
     Retrace,
+    UniformPrior,
     default_target,
     dense_critics,
     policy_family,
-    uniform_prior,
 )
 from ...core import AbstractEngine, AbstractEnvironment
 from ...distributions import Categorical, Enumeration, MonteCarlo, SquashedGaussian
@@ -127,7 +127,7 @@ def learner_of(options: ControlOptions, worlds: AbstractWorlds, *, key: Key) -> 
     returns = NStep(options.return_steps) if options.returns == "n-step" else Retrace(options.return_steps)
     adam = optax.adam(options.learning_rate)
     return SoftActorCritic(
-        ActorCritic(engine, family, uniform_prior(spec), critics),
+        ActorCritic(engine, family, UniformPrior(spec), critics),
         _temperature(options, actions, discrete),
         adam,
         adam,
