@@ -11,11 +11,11 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "docs_src").rglob("*.py"))
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 LONG = {
-    "inference/check_your_own.py", "latent_gaussian/two_levels.py", "own_data/script.py", "perception/modes.py",
+    "architecture/engine.py", "architecture/model.py", "learned_control/learn_a_policy.py", "inference/check_your_own.py", "latent_gaussian/two_levels.py", "own_data/script.py", "perception/modes.py",
     "predictive_coding/feedforward.py", "predictive_coding/learn.py", "sequential_models/melodies.py", "smoothers/counts.py",
     "smoothers/recognition.py", "templates/calibrate.py", "templates/learn_a_template.py", "templates/several_objects.py",
 }  # fmt: skip
-"""Examples that train or sample for long."""
+"""Examples that train, sample or compile for long."""
 
 
 def _example(path):

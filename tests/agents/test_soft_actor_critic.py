@@ -95,6 +95,34 @@ def values(state, seen: float, action: float) -> np.ndarray:
     return np.asarray(eqx.filter_jit(state.learned.critics)(jnp.array([seen]), jnp.array([action])))
 
 
+def test_acting_remembers_what_was_done_and_counts_what_ended():
+    """Episodes of one step: every second row of the buffer began another one, and no update learns from it."""
+    worlds = FunctionalWorlds(aim_probe(), 2)
+    learner = learner_for(worlds)
+    loader = ActingLoader(worlds, learner, batch_size=16, capacity=40, warmup=20, updates_per_step=0.5)
+    acting = loader.arguments()
+    state = loader.init(key=jax.random.key(0))
+    rows = state.replay.experience
+    num = int(state.replay.current_index)
+    assert num == 10 and not bool(state.replay.is_full)
+    np.testing.assert_array_equal(rows.idle[:, :num], np.arange(num)[None, :] % 2 == np.ones((2, 1)))
+    np.testing.assert_array_equal(rows.terminal[:, :num], ~rows.idle[:, :num])
+    np.testing.assert_allclose(rows.reward[rows.idle], 0.0)
+    acted = ~rows.idle[:, :num]
+    seen, done = rows.state[:, :num, 0][acted], rows.action[:, :num, 0][acted]
+    np.testing.assert_allclose(rows.reward[:, :num][acted], -((done - 0.5 * seen) ** 2), atol=1e-6)
+    # Uniform over [-1, 1].
+    np.testing.assert_allclose(rows.log_prob[:, :num], -np.log(2.0), atol=1e-6)
+    learned = learner.init(key=jax.random.key(1))
+    experience, after = eqx.filter_jit(lambda s: acting.next(s, learned, key=jax.random.key(2)))(state)
+    assert int(after.replay.current_index) == num + 1
+    assert experience.segments.reward.shape == (16, 2)
+    assert int(experience.episodes.count) == 2 and int(experience.episodes.total_steps) == 2
+    np.testing.assert_allclose(
+        experience.episodes.total_return, np.sum(after.replay.experience.reward[:, num]), atol=1e-6
+    )
+
+
 @pytest.mark.slow
 def test_a_policy_learns_to_aim(key):
     """The direct engine, everything at once: a policy that depends on the state, values of it, and what is reported."""

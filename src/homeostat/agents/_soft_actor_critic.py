@@ -33,7 +33,6 @@ from ..inference import (
     infer,
     iteration_loss,
     no_failure,
-    unless_failed,
 )
 from ..objectives import ActionProblem, FreeEnergyTerms, SoftReturn
 from ..results import BadInputError
@@ -148,7 +147,7 @@ class ValueProblem(eqx.Module):
 class SoftActorCritic(AbstractLearner[SoftActorCriticState, SoftActorCriticMetrics]):
     """Learn critics and a policy engine from segments of experience.
 
-    After an update that is not finite the numbers before it are kept, and no further update is made.
+    What is not finite moves nothing, and no further update is made after it.
 
     Attributes:
         learned: where learning starts.
@@ -230,20 +229,20 @@ class SoftActorCritic(AbstractLearner[SoftActorCriticState, SoftActorCriticMetri
         targets = self._targets(state, segments, alpha, key=target_key)
         lesson = eqx.filter_value_and_grad(_critic_loss, has_aux=True)
         (_, (errors, value)), critic_gradient = lesson(learned.critics, first, targets, weights)
+        failure = first_failure(state.failure, state.step, errors, jnp.zeros(1, errors.dtype), critic_gradient)
         moved, critic_optimizer = _descend(
-            self.critic_optimizer, critic_gradient, state.critic_optimizer, learned.critics
+            self.critic_optimizer, critic_gradient, state.critic_optimizer, learned.critics, failure
         )
         critics = state.targets if self.lagged else moved
         terms, policy_gradient = self._policy(learned, critics, alpha, first.state, weights, key=policy_key)
-        policy, policy_optimizer = _descend(
-            self.policy_optimizer, policy_gradient, state.policy_optimizer, _policy(learned)
-        )
         divergence = jnp.sum(terms.rates_nats)
+        failure = first_failure(failure, state.step, terms.distortion_nats, terms.rates_nats, policy_gradient)
+        policy, policy_optimizer = _descend(
+            self.policy_optimizer, policy_gradient, state.policy_optimizer, _policy(learned), failure
+        )
         follow = jax.tree.map(lambda old, new: _towards(old, new, self.target_rate), state.targets, moved)
         temperature = self.temperature.update(divergence, state.temperature)
-        new = (ActorCritic(*policy, moved), follow, temperature, policy_optimizer, critic_optimizer)
-        failure = first_failure(state.failure, state.step, errors, terms.rates_nats, (critic_gradient, policy_gradient))
-        kept = _unless(failure, new, tuple(state[:5]))
+        temperature = _unless(failure, temperature, state.temperature)
         metrics = SoftActorCriticMetrics(
             value,
             jnp.sqrt(2.0 * errors),
@@ -253,7 +252,9 @@ class SoftActorCritic(AbstractLearner[SoftActorCriticState, SoftActorCriticMetri
             *(number.astype(value.dtype) for number in (batch.episodes.count, *batch.episodes[1:])),
             failure.step.astype(value.dtype),
         )
-        return SoftActorCriticState(*kept, state.step + 1, failure), metrics
+        learned = ActorCritic(*policy, moved)
+        optimizers = policy_optimizer, critic_optimizer
+        return SoftActorCriticState(learned, follow, temperature, *optimizers, state.step + 1, failure), metrics
 
     def _targets(
         self, state: SoftActorCriticState, segments: Segment, alpha: Scalar, *, key: Key
@@ -357,10 +358,15 @@ def _critic_loss(
 
 
 def _descend(
-    optimizer: optax.GradientTransformation, gradient: PyTree, state: optax.OptState, tree: PyTree
+    optimizer: optax.GradientTransformation, gradient: PyTree, state: optax.OptState, tree: PyTree, failure: Failure
 ) -> tuple[PyTree, optax.OptState]:
-    updates, state = optimizer.update(gradient, state, eqx.filter(tree, eqx.is_inexact_array))
-    return eqx.apply_updates(tree, updates), state
+    """One step of an optimiser, or none from a failure on.
+
+    Choosing number by number happens within the loops that compute them, and costs less than a branch.
+    """
+    updates, after = optimizer.update(gradient, state, eqx.filter(tree, eqx.is_inexact_array))
+    moved = eqx.apply_updates(tree, updates)
+    return _unless(failure, (moved, after), (tree, state))
 
 
 def _towards(old: Any, new: Any, rate: Coefficient) -> Any:
@@ -369,5 +375,5 @@ def _towards(old: Any, new: Any, rate: Coefficient) -> Any:
 
 def _unless(failure: Failure, new: PyTree, old: PyTree) -> PyTree:
     """The new numbers, or from a failure on the old ones."""
-    old_arrays, static = eqx.partition(old, eqx.is_array)
-    return eqx.combine(unless_failed(failure, lambda _: eqx.filter(new, eqx.is_array), old_arrays), static)
+    going = failure.step < 0
+    return jax.tree.map(lambda a, b: jnp.where(going, a, b) if eqx.is_array(b) else b, new, old)
