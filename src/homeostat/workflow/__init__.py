@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from ._selection import candidates as candidates
     from ._task import AbstractTask as AbstractTask, Selected as Selected, make_optimizer as make_optimizer
     from .control._returns import returns_summary as returns_summary
+    from .control._system import (
+        learner_of as learner_of,
+        loader_of as loader_of,
+        num_updates as num_updates,
+        worlds_of as worlds_of,
+    )
     from .control._train import train as train, train_experiment as train_experiment
     from .control._trained import TrainedAgent as TrainedAgent, load_agent as load_agent
     from .rows._fitted import FittedRows as FittedRows
@@ -37,6 +43,7 @@ _NAMES = {
     "_selection": "candidates",
     "_task": "AbstractTask Selected make_optimizer",
     "control._returns": "returns_summary",
+    "control._system": "learner_of loader_of num_updates worlds_of",
     "control._train": "train train_experiment",
     "control._trained": "TrainedAgent load_agent",
     "rows._fitted": "FittedRows",
