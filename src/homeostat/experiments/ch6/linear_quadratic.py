@@ -30,7 +30,7 @@ from ...typing import Array, Float, Key, Scalar
 from ..kit import EVERYWHERE, at, mean_and_error, scales
 
 SOURCE = "linear-quadratic control with an entropy bonus, thresholds set for this library"
-MINUTES = Minutes(smoke=0.5, small=4.0, paper=10.0)
+MINUTES = Minutes(smoke=0.6, small=1.5, paper=6.0)
 _VALUE = "soft value that the policy falls short of, over the mean size of the value"
 _ACTION = "mean of the policy less the best action, root mean square, in standard deviations of the best policy"
 LEARNED = ("direct", "iterative")
