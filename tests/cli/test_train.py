@@ -27,6 +27,8 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
         ([], "name of an environment, got none"),
         (["--env", "Pendullum-v1"], "Near it: .*Pendulum-v1"),
         (["--env", "pendulum", "--steps", "0"], "more steps than the warm-up of 1,000, got 0"),
+        (["--env", "pendulum", "--seeds", "0"], "--seeds of at least 1, got 0"),
+        (["--env", "pendulum", "--episodes", "0"], "--episodes of at least 1, got 0"),
         (["--env", "pendulum", "--polcy", "direct"], "Did you mean --policy"),
         (["--env", "pendulum", "--updates-per-step", "0.3"], "whole number of updates"),
         (["--env", "pendulum", "--replay", "1000000000000", "--steps", "1000000000000"], "lower --replay"),

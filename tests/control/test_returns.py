@@ -22,7 +22,7 @@ from homeostat.control import (
     policy_family,
 )
 from homeostat.core import Bounded
-from homeostat.objectives import Ascent
+from homeostat.objectives import DualAscent
 from homeostat.results import BadInputError
 from tolerances import ALGEBRA
 
@@ -91,7 +91,7 @@ def test_the_usual_target_is_that_of_the_unit_box_in_every_unit():
 
 
 def test_the_temperature_rises_while_policies_are_too_far_from_the_prior():
-    temperature = DivergenceTarget(2.0, Ascent(optax.sgd(0.1), initial=0.5))
+    temperature = DivergenceTarget(2.0, DualAscent(optax.sgd(0.1), initial=0.5))
     state = temperature.init()
     np.testing.assert_allclose(temperature.value(state), 0.5, atol=ALGEBRA)
     for divergence, factor in ((3.0, np.exp(0.1)), (1.0, np.exp(-0.1)), (2.0, 1.0)):

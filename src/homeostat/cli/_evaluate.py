@@ -70,7 +70,7 @@ def _evaluate(options: EvaluateAgentOptions) -> dict[str, Any]:
         "seed": options.seed,
         "explore": options.explore,
         "words": summary.words(),
-        **summary._asdict(),
+        **summary.plain(),
         "returns": [each.returns.tolist() for each in played],
         "seconds": round(time.monotonic() - start, 3),
     }

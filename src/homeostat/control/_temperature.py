@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 import optax
 
 from ..distributions import innermost
-from ..objectives import AbstractMultiplier, Ascent
+from ..objectives import AbstractMultiplier, DualAscent
 from ..results import BadInputError
 from ..typing import Coefficient, Distribution, PyTree, Scalar
 
@@ -72,7 +72,7 @@ class DivergenceTarget(AbstractTemperature[PyTree]):
     """
 
     target_nats: Coefficient
-    multiplier: AbstractMultiplier = Ascent(optax.adam(3e-4))
+    multiplier: AbstractMultiplier = DualAscent(optax.adam(3e-4))
 
     def init(self) -> PyTree:
         return self.multiplier.init()

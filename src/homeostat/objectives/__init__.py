@@ -34,7 +34,11 @@ from ._information import (
     SampledPoints as SampledPoints,
     WeightedPoints as WeightedPoints,
 )
-from ._multiplier import AbstractMultiplier as AbstractMultiplier, Ascent as Ascent, DualVariable as DualVariable
+from ._multiplier import (
+    AbstractMultiplier as AbstractMultiplier,
+    DualAscent as DualAscent,
+    DualVariable as DualVariable,
+)
 from ._path_curvature import (
     AbstractPathCurvature as AbstractPathCurvature,
     PathFisher as PathFisher,

@@ -71,8 +71,8 @@ class DualVariable(AbstractMultiplier[DualState]):
         return DualState(mean, jnp.clip(state.log_value + change, -self.limit, self.limit))
 
 
-class AscentState(NamedTuple):
-    """State of an `Ascent`.
+class DualAscentState(NamedTuple):
+    """State of an `DualAscent`.
 
     Attributes:
         log_value: log lambda.
@@ -84,7 +84,7 @@ class AscentState(NamedTuple):
 
 
 @final
-class Ascent(AbstractMultiplier[AscentState]):
+class DualAscent(AbstractMultiplier[DualAscentState]):
     """log lambda <- log lambda + optimizer(g): stochastic dual ascent.
 
     Attributes:
@@ -95,14 +95,14 @@ class Ascent(AbstractMultiplier[AscentState]):
     optimizer: optax.GradientTransformation = eqx.field(static=True)
     initial: Coefficient = 1.0
 
-    def init(self) -> AscentState:
+    def init(self) -> DualAscentState:
         log_value = jnp.log(jnp.asarray(self.initial, float))
-        return AscentState(log_value, self.optimizer.init(log_value))
+        return DualAscentState(log_value, self.optimizer.init(log_value))
 
-    def value(self, state: AscentState) -> Scalar:
+    def value(self, state: DualAscentState) -> Scalar:
         return jnp.exp(state.log_value)
 
-    def update(self, violation: Scalar, state: AscentState) -> AscentState:
+    def update(self, violation: Scalar, state: DualAscentState) -> DualAscentState:
         gradient = -jax.lax.stop_gradient(violation).astype(state.log_value.dtype)
         change, optimizer = self.optimizer.update(gradient, state.optimizer, state.log_value)
-        return AscentState(optax.apply_updates(state.log_value, change), optimizer)  # pyright: ignore[reportArgumentType]
+        return DualAscentState(optax.apply_updates(state.log_value, change), optimizer)  # pyright: ignore[reportArgumentType]

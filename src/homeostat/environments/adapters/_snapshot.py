@@ -38,7 +38,7 @@ def restore(worlds: VectorEnv, text: str) -> None:
 
 
 def is_restorable(worlds: VectorEnv) -> bool:
-    """Whether a restored environment goes on as it did; tried on this one, which is left reset."""
+    """Whether a restored environment goes on as it did; tried on this one, which takes some steps for it."""
     if not isinstance(worlds, SyncVectorEnv):
         return False
     try:

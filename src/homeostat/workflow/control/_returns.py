@@ -1,12 +1,13 @@
 """Returns of agents in words and numbers."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import bootstrap, trim_mean
 
 from ...agents import Played
+from ...train import plain
 
 
 class ReturnsSummary(NamedTuple):
@@ -29,6 +30,10 @@ class ReturnsSummary(NamedTuple):
     mean_steps: float
     episodes: int
     agents: int
+
+    def plain(self) -> dict[str, Any]:
+        """For a file; what is not known is None."""
+        return plain(self._asdict())
 
     def words(self) -> list[tuple[str, str]]:
         """For reading."""

@@ -54,7 +54,7 @@ from ...inference.engines import (
     Normalized,
     StopGradient,
 )
-from ...objectives import MINIMUM_OF_TWO, Ascent, SoftReturn
+from ...objectives import MINIMUM_OF_TWO, DualAscent, SoftReturn
 from ...results import BadInputError
 from ...typing import Key
 from ._options import ControlOptions
@@ -208,7 +208,7 @@ def _temperature(options: ControlOptions, actions: int, discrete: bool) -> Abstr
     target = default_target(actions, discrete=discrete)
     if options.target_divergence is not None:
         target = options.target_divergence
-    return DivergenceTarget(target, Ascent(optax.adam(options.learning_rate)))
+    return DivergenceTarget(target, DualAscent(optax.adam(options.learning_rate)))
 
 
 def _memory() -> int | None:

@@ -64,6 +64,11 @@ def train(options: ControlOptions, context: RunContext | None = None, *, key: Ke
     Raises:
         BadInputError: options that do not fit, or, without a run, numbers that are not finite.
     """
+    for name in ("seeds", "episodes", "evaluate_every"):
+        if getattr(options, name) < 1:
+            raise BadInputError(
+                f"Expected --{name.replace('_', '-')} of at least 1, got {getattr(options, name)}: choose more."
+            )
     updates = num_updates(options)
     worlds = worlds_of(options)
     learner = learner_of(options, worlds, key=key)
